@@ -1,0 +1,52 @@
+"""Run a module's Fire subcommands; a user's mistake ends in one line and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+
+from .files import InputError
+
+
+def run(commands: Callable[..., None] | dict[str, Callable[..., None]]) -> None:
+    """Hand `commands` to Fire: one function that returns None, or subcommand -> function.
+
+    Exits with 1 after an InputError, with 2 for a wrong command line (Fire's own) and with
+    130 after Ctrl-C, each after one line on stderr and without a traceback.
+    """
+    import fire
+
+    # Fire would run the command first and complain of an unknown flag after it: a mistyped
+    # flag of `train` would cost hours. So Fire only says what to call.
+    calls: list[Callable[[], None]] = []
+
+    def deferred(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def remember(*args: object, **kwargs: object) -> None:
+            calls.append(functools.partial(command, *args, **kwargs))
+
+        return remember
+
+    # Help goes straight to stdout: Fire's pager would wait for a key on a terminal.
+    os.environ.setdefault("PAGER", "cat")
+    try:
+        if callable(commands):
+            fire.Fire(deferred(commands))
+        else:
+            fire.Fire({name: deferred(command) for name, command in commands.items()})
+        for call in calls:
+            call()
+    except InputError as error:
+        sys.exit(_fail(f"error: {error}", 1))
+    except KeyboardInterrupt:
+        sys.exit(_fail("stopped by Ctrl-C; what was complete is kept", 130))
+    except BrokenPipeError:
+        # The reader (head, less) has gone; closing stdout again at exit would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code

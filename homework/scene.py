@@ -1,0 +1,119 @@
+"""What a view shows: the karts in it, which of them is the ego kart, and the track.
+
+This is the labelling rule, whole. It is pure: no files, no torch, no command line.
+The rule reproduces the course's published answers; do not improve on it.
+
+    info JSON --view_scene--> Scene --questions.pairs--> question/answer pairs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+FRAME_SIZE = (600, 400)  # width, height of the frame that the detection boxes refer to
+PICTURE_SIZE = (150, 100)  # width, height of the picture, and of every box in a Scene
+MIN_BOX_SIDE = 5  # in picture pixels; smaller karts are not counted
+KART_CLASS = 1  # class id of karts in `detections`
+
+_SCALE_X = PICTURE_SIZE[0] / FRAME_SIZE[0]
+_SCALE_Y = PICTURE_SIZE[1] / FRAME_SIZE[1]
+
+
+class Kart(NamedTuple):
+    """A kart with its box (x1, y1, x2, y2) in picture pixels, truncated to int."""
+
+    name: str
+    box: tuple[int, int, int, int]
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """Box centre (x, y) in picture pixels."""
+        x1, y1, x2, y2 = self.box
+        return (x1 + x2) / 2, (y1 + y2) / 2
+
+
+class Scene(NamedTuple):
+    """One camera view: its track, the karts large enough to count, and the ego among them."""
+
+    track: str
+    karts: tuple[Kart, ...]
+    ego: Kart | None  # None exactly when `karts` is empty
+
+
+def view_scene(info: Mapping[str, Any], view_index: int) -> Scene:
+    """Read one view of a parsed `NNNNN_info.json`.
+
+    Args:
+        info: has `track` (str), `karts` (names, index = track id) and `detections`
+            (per view a list of `[class_id, track_id, x1, y1, x2, y2]` in a 600x400 frame).
+        view_index: index into `detections`.
+
+    Raises:
+        ValueError: a field is missing or malformed; the message names it.
+    """
+    try:
+        names, rows = info["karts"], info["detections"][view_index]
+        track = info["track"]
+    except KeyError as error:
+        raise ValueError(f"field {error} is missing") from None
+    except (IndexError, TypeError):
+        raise ValueError(f"field 'detections' has no view {view_index}") from None
+    if not isinstance(track, str) or not isinstance(names, list) or not isinstance(rows, list):
+        raise ValueError("expected 'track' as text, 'karts' and each of 'detections' as lists")
+
+    karts = []
+    for row in rows:
+        try:
+            class_id, track_id, x1, y1, x2, y2 = row
+            if class_id != KART_CLASS:
+                continue
+            left, top = int(x1 * _SCALE_X), int(y1 * _SCALE_Y)
+            right, bottom = int(x2 * _SCALE_X), int(y2 * _SCALE_Y)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(
+                f"field 'detections', view {view_index}: {str(row)[:60]} is not "
+                "[class_id, track_id, x1, y1, x2, y2]"
+            ) from None
+        if right - left >= MIN_BOX_SIDE and bottom - top >= MIN_BOX_SIDE:
+            karts.append(Kart(_kart_name(names, track_id), (left, top, right, bottom)))
+    return make_scene(track, tuple(karts))
+
+
+def make_scene(track: str, karts: tuple[Kart, ...]) -> Scene:
+    """The scene of these karts; the ego is the one nearest the picture's centre."""
+    return Scene(track, karts, min(karts, key=_distance_to_picture_center, default=None))
+
+
+def is_left(kart: Kart, ego: Kart) -> bool:
+    """Left of the ego, a tie included; otherwise the kart is to the right."""
+    return kart.center[0] <= ego.center[0]
+
+
+def is_front(kart: Kart, ego: Kart) -> bool:
+    """In front of the ego (higher in the picture); otherwise, a tie included, behind it."""
+    return kart.center[1] < ego.center[1]
+
+
+def mirrored(scene: Scene) -> Scene:
+    """The scene as seen in a mirror: left and right change places."""
+    width = PICTURE_SIZE[0]
+    karts = tuple(
+        Kart(kart.name, (width - kart.box[2], kart.box[1], width - kart.box[0], kart.box[3]))
+        for kart in scene.karts
+    )
+    return make_scene(scene.track, karts)
+
+
+def _distance_to_picture_center(kart: Kart) -> int:
+    """Squared, in half pixels: the corners' sums are twice the centre, and whole numbers."""
+    x1, y1, x2, y2 = kart.box
+    return (x1 + x2 - PICTURE_SIZE[0]) ** 2 + (y1 + y2 - PICTURE_SIZE[1]) ** 2
+
+
+def _kart_name(names: list[Any], track_id: Any) -> str:
+    if not isinstance(track_id, int) or not 0 <= track_id < len(names):
+        raise ValueError(f"field 'karts' has no name for track id {track_id}")
+    if not isinstance(names[track_id], str):
+        raise ValueError(f"field 'karts': {names[track_id]!r} is not a name")
+    return names[track_id]
