@@ -1,0 +1,267 @@
+"""Reading QA files: what is read, each wrong input's line, and the benchmark."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from homework.data import VQADataset, benchmark, draw, is_correct, open_picture
+from homework.files import InputError
+from homework.majority import majority_answers, majority_baseline, template
+
+EGO = "What kart is the ego car?"
+COUNT = "How many karts are there in the scenario?"
+
+
+def pair(question=EGO, answer="tux", image_file="train/00000_00_im.jpg", **more):
+    return {"question": question, "answer": answer, "image_file": image_file} | more
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    (tmp_path / "train").mkdir()
+    for view in range(3):
+        Image.new("RGB", (150, 100)).save(tmp_path / f"train/00000_{view:02d}_im.jpg")
+    return tmp_path
+
+
+def write(data_dir: Path, pairs, name="a") -> None:
+    (data_dir / f"train/{name}_qa_pairs.json").write_text(json.dumps(pairs))
+
+
+def error_of(data_dir: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        VQADataset("train", data_dir)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_reads_every_file_in_name_order(data_dir):
+    write(data_dir, [pair(answer="gnu", image_file="train/00000_01_im.jpg")], "b")
+    write(data_dir, [pair(), pair(COUNT, "2")], "a")
+    write(data_dir, "left by macOS", "._a")
+    dataset = VQADataset("train", data_dir)
+    assert [item["answer"] for item in dataset] == ["tux", "2", "gnu"]
+    assert dataset[2] == {
+        "image_path": str(data_dir / "train/00000_01_im.jpg"),
+        "question": EGO,
+        "answer": "gnu",
+    }
+    assert [file.name for file in dataset.files] == ["a_qa_pairs.json", "b_qa_pairs.json"]
+
+
+def test_a_relative_data_dir_gives_absolute_paths(data_dir, monkeypatch):
+    write(data_dir, [pair()])
+    monkeypatch.chdir(data_dir)
+    assert VQADataset("train", ".")[0]["image_path"] == str(data_dir / "train/00000_00_im.jpg")
+
+
+def test_repeated_pairs_are_kept_once(data_dir):
+    # "1" is one object to Python wherever it stands: equality must not be told by identity.
+    write(data_dir, [pair(COUNT, "1"), pair(COUNT, "1")], "a")
+    write(data_dir, [pair(COUNT, "1"), pair(image_file="./train/00000_00_im.jpg")], "b")
+    dataset = VQADataset("train", data_dir)
+    assert (len(dataset), dataset.duplicates) == (2, 2)
+
+
+def test_contradicting_files_are_both_named(data_dir):
+    write(data_dir, [pair()], "a")
+    write(data_dir, [pair(answer="gnu")], "b")
+    message = error_of(data_dir)
+    assert "a_qa_pairs.json and " in message and "b_qa_pairs.json disagree" in message
+    assert EGO in message and "'tux' and 'gnu'" in message
+
+
+def test_a_file_that_contradicts_itself(data_dir):
+    write(data_dir, [pair(), pair(answer="gnu")])
+    assert "a_qa_pairs.json contradicts itself" in error_of(data_dir)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        ({"a": 1}, "expected a list"),
+        ([pair(), 3], "pair 1 is not an object"),
+        ([pair(mood="x")], "pair 0: unknown field 'mood'"),
+        ([{"question": EGO, "answer": "tux"}], "pair 0: field 'image_file' is missing"),
+        ([pair(answer=3)], "pair 0: field 'answer' is not text"),
+        ([pair(image_file="/etc/passwd")], "'image_file': '/etc/passwd' is not below"),
+        ([pair(image_file="train/../../x.jpg")], "is not below"),
+        ([pair(image_file="train\\x.jpg")], "is not below"),
+        ([pair(image_file="")], "is not below"),
+        ([pair(image_file="train/00000_09_im.jpg")], "1 of its 1 pictures missing"),
+        ([pair(image_file="valid/00000_00_im.jpg")], "1 of its 1 pictures missing"),
+        ([], "hold no pair"),
+    ],
+)
+def test_malformed_pairs_name_file_and_field(data_dir, pairs, words):
+    write(data_dir, pairs)
+    message = error_of(data_dir)
+    assert words in message and str(data_dir / "train") in message
+
+
+def test_bad_json_names_the_file(data_dir):
+    (data_dir / "train/a_qa_pairs.json").write_text('[{"question": ')
+    assert "a_qa_pairs.json: not valid JSON" in error_of(data_dir)
+
+
+def test_missing_split_and_missing_pairs_say_what_to_run(data_dir):
+    assert "no *_qa_pairs.json" in error_of(data_dir)
+    assert f"generate_qa generate --data_dir {data_dir / 'train'}" in error_of(data_dir)
+    with pytest.raises(InputError, match="no such split; run python -m homework"):
+        VQADataset("valid", data_dir)
+    with pytest.raises(InputError, match="not the name of a folder"):
+        VQADataset("../train", data_dir)
+
+
+def test_draw_is_seeded_ordered_and_never_too_long():
+    assert draw(5, None) == draw(5, 5) == draw(5, 9) == [0, 1, 2, 3, 4]
+    assert draw(1000, 20) == draw(1000, 20) == sorted(set(draw(1000, 20)))
+    assert draw(1000, 20) != draw(1000, 20, seed=1)
+    for wrong in (0, -1, 2.5):
+        with pytest.raises(InputError, match="max_samples"):
+            draw(5, wrong)
+
+
+def test_dataset_and_benchmark_draw_the_same(data_dir):
+    write(data_dir, [pair(f"{index}?", str(index)) for index in range(50)])
+    whole = VQADataset("train", data_dir)
+    drawn = [item["question"] for item in VQADataset("train", data_dir, max_samples=7)]
+    result = benchmark(Says("3"), whole, max_samples=7)
+    assert [sample.question for sample in result.samples] == drawn
+
+
+# --- pictures ---
+
+
+def test_open_picture_gives_rgb(tmp_path):
+    Image.new("L", (150, 100)).save(tmp_path / "gray.png")
+    picture = open_picture(tmp_path / "gray.png")
+    assert (picture.mode, picture.size) == ("RGB", (150, 100))
+
+
+def test_broken_pictures_get_one_line(tmp_path, monkeypatch):
+    noise = Image.effect_noise((150, 100), 80)
+    noise.save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:900])
+    noise.save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:900])
+    (tmp_path / "text.jpg").write_text("no picture")
+    noise.save(tmp_path / "large.png")
+    for name, words in {
+        "cut.jpg": "cut short or damaged",
+        "cut.png": "cut short or damaged",
+        "text.jpg": "not a picture",
+        "absent.jpg": "no such picture",
+    }.items():
+        with pytest.raises(InputError, match=words) as caught:
+            open_picture(tmp_path / name)
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+    monkeypatch.setattr("homework.data.MAX_PICTURE_PIXELS", 1000)
+    with pytest.raises(InputError, match=r"large.png: over 1,000 pixels"):
+        open_picture(tmp_path / "large.png")
+
+
+# --- the benchmark ---
+
+
+class Says:
+    def __init__(self, *answers):
+        self.answers = answers
+
+    def answer(self, image_paths, questions):
+        return [self.answers[index % len(self.answers)] for index in range(len(questions))]
+
+
+class Returns:
+    def __init__(self, value):
+        self.value = value
+
+    def answer(self, image_paths, questions):
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "correct"),
+    [
+        ("tux", "tux", True),
+        (" Tux.\n", "tux", True),
+        ("10", "1", False),
+        ("1", "10", False),
+        ("front and left", "front", False),
+        ("tux..", "tux", False),
+        ("", "tux", False),
+        ("tux .", "tux", True),
+    ],
+)
+def test_is_correct(answer, expected, correct):
+    assert is_correct(answer, expected) is correct
+
+
+def items(*pairs):
+    return [{"image_path": "x.jpg", "question": q, "answer": a} for q, a in pairs]
+
+
+def test_benchmark_scores_overall_and_per_kind():
+    dataset = items((EGO, "tux"), (EGO, "gnu"), (COUNT, "2"), ("Who?", "me"))
+    result = benchmark(Says("tux", "tux", "2", "you"), dataset)
+    assert result.accuracy == 0.5
+    assert result.accuracy_per_kind == {"ego": (0.5, 2), "count": (1.0, 1), "other": (0.0, 1)}
+    sample = result.samples[1]
+    assert (sample.model_answer, sample.correct_answer, sample.is_correct) == ("tux", "gnu", False)
+    assert (sample.image_path, sample.question) == ("x.jpg", EGO)
+
+
+@pytest.mark.parametrize("value", [None, "tux", ["tux"], ["tux", 3], ["tux"] * 3, {"a": "b"}])
+def test_a_model_that_answers_wrongly_is_an_error(value):
+    with pytest.raises(InputError, match=r"model\.answer"):
+        benchmark(Returns(value), items((EGO, "tux"), (EGO, "gnu")))
+
+
+def test_nothing_to_benchmark_is_an_error():
+    with pytest.raises(InputError, match="no pair"):
+        benchmark(Says("x"), [])
+
+
+# --- the majority baseline ---
+
+
+def test_template_replaces_the_kart_only():
+    assert template("Is left to the left or right of the ego car?") == (
+        "Is {} to the left or right of the ego car?"
+    )
+    assert template(EGO) == EGO
+
+
+def test_majority_baseline():
+    side = "Is {} to the left or right of the ego car?"
+    train = items(
+        (side.format("tux"), "left"),
+        (side.format("gnu"), "left"),
+        (side.format("xue"), "right"),
+        (COUNT, "2"),
+        (COUNT, "1"),
+    )
+    assert majority_answers(train) == {side: "left", COUNT: "1"}
+    result = majority_baseline(
+        train, items((side.format("kiki"), "left"), (COUNT, "2"), (EGO, "tux"))
+    )
+    assert result.accuracy_per_kind == {
+        "ego": (0.0, 1),
+        "count": (0.0, 1),
+        "relative position": (1.0, 1),
+    }
+
+
+def test_import_needs_the_standard_library_only():
+    code = "import sys, homework.majority; print([m for m in ('torch', 'PIL', 'fire', 'numpy') "
+    code += "if m in sys.modules])"
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
