@@ -1,0 +1,223 @@
+"""Pack the homework folder into the zip that is handed in.
+
+    python3 bundle.py homework ID
+
+writes ID.zip into the current directory. The zip holds one top-level folder, `homework`, with
+the code, the embedded base and the current adapter, but no caches, logs or old checkpoints.
+The same tree always gives the same bytes. Needs only the standard library.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+# The zip must stay under 50 MB. Read as decimal megabytes, the stricter of the two readings:
+# 50 MiB would be 52,428,800 bytes.
+LIMIT_BYTES = 50_000_000
+
+# Never packed, at any depth; a folder that matches is left out with all it holds.
+LEFT_OUT = (
+    ".*",
+    # caches
+    "__pycache__",
+    "*.pyc",
+    "*.egg-info",
+    # what training leaves beside the adapter
+    "checkpoint-*",
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state*",
+    "training_args.bin",
+    "trainer_state.json",
+    "curves.png",
+    # logs
+    "runs",
+    "*.log",
+    "events.out.tfevents*",
+    # half-written files and other zips
+    "*.partial",
+    "*.tmp",
+    "*.zip",
+)
+
+ADAPTER = ("vlm_model/adapter_config.json", "vlm_model/adapter_model.safetensors")
+TOP = "homework"
+TABLE_ROWS = 8
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_CHUNK = 1 << 20
+# Fixed, so that the bytes depend on the files' names and contents alone.
+_DATE = (1980, 1, 1, 0, 0, 0)
+_MODE = stat.S_IFREG | 0o644
+
+
+class BundleError(Exception):
+    """The folder cannot be packed. The message is one line: what, where, and the mend."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code."""
+    if len(arguments) != 2 or any(argument.startswith("-") for argument in arguments):
+        print("usage: python3 bundle.py homework ID", file=sys.stderr)
+        return 2
+    folder, target = Path(arguments[0]), Path(f"{arguments[1]}.zip")
+    try:
+        if not _ID.fullmatch(arguments[1]):
+            raise BundleError(
+                f"ID {arguments[1]!r}: use letters, digits, '-' and '_' only (and no '.zip')"
+            )
+        files = members(folder)
+        require_adapter(folder)
+        infos = write_zip(files, target)
+    except BundleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        # str() of it may hold a second file name; the first is the one to look at.
+        print(f"error: {error.filename or target}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"stopped by Ctrl-C; {target} was not written", file=sys.stderr)
+        return 130
+    print(size_table(infos, target))
+    return 0
+
+
+def members(folder: str | Path) -> dict[str, Path]:
+    """The files to pack: name inside the zip (`homework/...`) -> file, sorted by name.
+
+    Raises:
+        BundleError: no such folder, no `__init__.py` in it, or an entry that is neither a
+            plain file nor a folder (links are never followed).
+        OSError: a folder cannot be listed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such folder; run this where the homework folder lies")
+    if not (folder / "__init__.py").is_file():
+        raise BundleError(f"{folder}: no __init__.py in it; name the homework folder itself")
+    return dict(sorted(_walk(folder, TOP).items()))
+
+
+def _walk(folder: Path, prefix: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for entry in os.scandir(folder):
+        name, path = f"{prefix}/{entry.name}", Path(entry.path)
+        if any(fnmatchcase(entry.name, pattern) for pattern in LEFT_OUT):
+            continue
+        if not entry.name.isprintable() or any(letter in entry.name for letter in "\\:"):
+            raise BundleError(f"{str(path)!r}: the grader refuses this name; rename the file")
+        if entry.is_symlink():
+            raise BundleError(f"{path}: is a link; put the file itself there or delete the link")
+        if entry.is_dir(follow_symlinks=False):
+            found |= _walk(path, name)
+        elif entry.is_file(follow_symlinks=False):
+            found[name] = path
+        else:
+            raise BundleError(f"{path}: is not a plain file; delete it")
+    return found
+
+
+def require_adapter(folder: str | Path) -> None:
+    """Raise BundleError unless the folder holds a trained adapter."""
+    for name in ADAPTER:
+        if not (Path(folder) / name).is_file():
+            raise BundleError(
+                f"{Path(folder) / name}: missing; train first: python -m homework.finetune train"
+            )
+
+
+def write_zip(files: Mapping[str, Path], target: Path) -> list[zipfile.ZipInfo]:
+    """Write the zip beside `target` and rename it; whole or not at all.
+
+    Args:
+        files: name inside the zip -> file, in the order to write.
+
+    Returns:
+        The zip's entries, sizes filled in.
+
+    Raises:
+        BundleError: the zip would be over LIMIT_BYTES; names the files to delete.
+        OSError: a file cannot be read or the zip cannot be written.
+    """
+    partial = target.with_name(target.name + ".partial")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, path in files.items():
+                _add(archive, name, path, files)
+            infos = archive.infolist()
+        if partial.stat().st_size > LIMIT_BYTES:
+            raise BundleError(_too_large(files))
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return infos
+
+
+def _add(archive: zipfile.ZipFile, name: str, path: Path, files: Mapping[str, Path]) -> None:
+    info = zipfile.ZipInfo(name, _DATE)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.create_system = 3  # Unix, on every system, so that the mode below is read as one
+    info.external_attr = _MODE << 16
+    info.file_size = path.stat().st_size
+    with open(path, "rb") as source, archive.open(info, "w") as sink:
+        while chunk := source.read(_CHUNK):
+            sink.write(chunk)
+            # Stop early: a forgotten multi-gigabyte file would be packed for minutes.
+            if archive.fp.tell() > LIMIT_BYTES:
+                raise BundleError(_too_large(files))
+
+
+def _too_large(files: Mapping[str, Path]) -> str:
+    """The line that says which files to delete, largest first."""
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    largest = sorted(sizes, key=lambda name: (-sizes[name], name))
+    extras = [name for name in largest if not _needed(name)]
+    left, chosen = sum(sizes.values()), []
+    while left > LIMIT_BYTES and extras:
+        chosen.append(extras.pop(0))
+        left -= sizes[chosen[-1]]
+    text = f"the zip would be over {size_text(LIMIT_BYTES)}"
+    if chosen and left <= LIMIT_BYTES:
+        return f"{text}: delete " + ", ".join(
+            f"{name} ({size_text(sizes[name])})" for name in chosen
+        )
+    listed = ", ".join(f"{name} ({size_text(sizes[name])})" for name in largest[:5])
+    return f"{text}: delete or shrink some of its largest files: {listed}"
+
+
+def _needed(name: str) -> bool:
+    inside = name.removeprefix(f"{TOP}/")
+    return inside.endswith(".py") or inside.startswith("embedded_base/") or inside in ADAPTER
+
+
+def size_table(infos: Sequence[zipfile.ZipInfo], target: Path) -> str:
+    """The largest files with their sizes, then the zip's own size against the limit."""
+    rows = sorted(infos, key=lambda info: (-info.compress_size, info.filename))
+    lines = [f"{'size':>10}  {'in the zip':>10}  file"]
+    for info in rows[:TABLE_ROWS]:
+        lines.append(
+            f"{size_text(info.file_size):>10}  {size_text(info.compress_size):>10}  {info.filename}"
+        )
+    if rest := rows[TABLE_ROWS:]:
+        size, packed = sum(i.file_size for i in rest), sum(i.compress_size for i in rest)
+        lines.append(f"{size_text(size):>10}  {size_text(packed):>10}  ({len(rest)} more files)")
+    total = target.stat().st_size
+    share = f"{size_text(total)} of at most {size_text(LIMIT_BYTES)} ({total / LIMIT_BYTES:.0%})"
+    lines.append(f"{target}: {share}, {len(infos)} files")
+    return "\n".join(lines)
+
+
+def size_text(size: int) -> str:
+    """A size in bytes as decimal megabytes, or kilobytes where those would be 0.0."""
+    return f"{size / 1e6:.2f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,195 @@
+"""bundle.py: what is packed, the same bytes every time, and one line for every mistake."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+from fake_submission import ADAPTER, GOOD, write_files
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import bundle
+
+EXTRA = {
+    "embedded_base/model.safetensors": "base",
+    "embedded_base/config.json": "{}",
+    "vlm_model/README.md": "adapter",
+}
+PACKED = GOOD | ADAPTER | EXTRA
+LEFT_OUT = (
+    "__pycache__/vlm.cpython-311.pyc",
+    ".hidden",
+    ".mypy_cache/3.11/cache.json",
+    "vlm_model/.cache/x",
+    "vlm_model/checkpoint-100/adapter_model.safetensors",
+    "vlm_model/optimizer.pt",
+    "vlm_model/scheduler.pt",
+    "vlm_model/rng_state.pth",
+    "vlm_model/rng_state_0.pth",
+    "vlm_model/training_args.bin",
+    "vlm_model/trainer_state.json",
+    "vlm_model/curves.png",
+    "vlm_model/adapter_model.safetensors.12.partial",
+    "vlm_model/half.tmp",
+    "vlm_model/train.log",
+    "vlm_model/runs/today/events",
+    "events.out.tfevents.1.host",
+    "old.zip",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A homework folder ready to pack, in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    return write_files(tmp_path / "homework", PACKED)
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 1) -> str:
+    """Run the command, expect one line on stderr and no zip; returns the line."""
+    assert bundle.main(arguments) == code
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1 and not out
+    assert not list(Path().glob("*.zip*"))
+    return err
+
+
+@pytest.mark.parametrize("argument", ["homework", "./homework/", "absolute"])
+def test_packs_what_is_needed_and_nothing_else(folder, capsys, argument):
+    write_files(folder, dict.fromkeys(LEFT_OUT, "x"))
+    argument = str(folder) if argument == "absolute" else argument
+    assert bundle.main([argument, "abc123"]) == 0
+    with zipfile.ZipFile("abc123.zip") as archive:
+        assert archive.namelist() == sorted(f"homework/{name}" for name in PACKED)
+        assert archive.testzip() is None
+        assert archive.read("homework/vlm_model/adapter_model.safetensors") == b"weights"
+    out = capsys.readouterr().out
+    assert "homework/vlm.py" in out and "abc123.zip: " in out and "at most 50.00 MB" in out
+    assert not list(Path().glob("*.partial"))
+
+
+def test_another_name_of_the_folder_still_packs_as_homework(folder):
+    folder.rename("mine")
+    assert bundle.main(["mine", "ID"]) == 0
+    assert all(name.startswith("homework/") for name in zipfile.ZipFile("ID.zip").namelist())
+
+
+def test_the_packed_zip_replaces_the_old_one(folder):
+    assert bundle.main(["homework", "ID"]) == 0
+    (folder / "new.py").touch()
+    assert bundle.main(["homework", "ID"]) == 0
+    assert "homework/new.py" in zipfile.ZipFile("ID.zip").namelist()
+
+
+_NAMES = st.from_regex(r"[a-z]{1,3}(/[A-Z]{1,2}){0,2}\.py", fullmatch=True)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(files=st.dictionaries(_NAMES, st.binary(max_size=200), max_size=6), seed=st.randoms())
+def test_the_same_tree_gives_the_same_bytes(tmp_path, files, seed):
+    zips = []
+    for turn in range(2):
+        folder = tmp_path / "homework"
+        shutil.rmtree(folder, ignore_errors=True)
+        names = sorted(files)
+        seed.shuffle(names)  # order of creation, times and permissions must not matter
+        write_files(folder, {"__init__.py": ""} | {name: files[name] for name in names})
+        for path in folder.rglob("*.py"):
+            os.utime(path, (turn * 1e9, turn * 1e9))
+            path.chmod(0o600 + 0o100 * turn)
+        target = tmp_path / "x.zip"
+        bundle.write_zip(bundle.members(folder), target)
+        zips.append(target.read_bytes())
+    assert zips[0] == zips[1]
+    with zipfile.ZipFile(target) as archive:
+        assert {name: archive.read(f"homework/{name}") for name in files} == files
+
+
+def test_over_the_limit_names_the_files_to_delete(folder, capsys, monkeypatch):
+    monkeypatch.setattr(bundle, "LIMIT_BYTES", 60_000)
+    write_files(
+        folder,
+        {
+            "embedded_base/model.safetensors": os.urandom(40_000),
+            "big.bin": os.urandom(45_000),
+            "small.bin": os.urandom(1_000),
+        },
+    )
+    line = fails(capsys, "homework", "ID")
+    assert line.endswith("over 60.0 kB: delete homework/big.bin (45.0 kB)\n")
+
+
+def test_over_the_limit_with_nothing_to_spare(folder, capsys, monkeypatch):
+    monkeypatch.setattr(bundle, "LIMIT_BYTES", 30_000)
+    write_files(folder, {"embedded_base/model.safetensors": os.urandom(40_000)})
+    line = fails(capsys, "homework", "ID")
+    assert "shrink" in line and "homework/embedded_base/model.safetensors (40.0 kB)" in line
+
+
+@pytest.mark.parametrize("name", ADAPTER)
+def test_a_missing_adapter(folder, capsys, name):
+    (folder / name).unlink()
+    line = fails(capsys, "homework", "ID")
+    assert name in line and "python -m homework.finetune train" in line
+
+
+def test_a_missing_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "nowhere: no such folder" in fails(capsys, "nowhere", "ID")
+
+
+def test_a_folder_that_is_not_a_package(folder, capsys):
+    (folder / "__init__.py").unlink()
+    assert "no __init__.py" in fails(capsys, "homework", "ID")
+
+
+@pytest.mark.parametrize("name", ["a/b", "../x", "", "a b", "x.zip", "ID\n", "ä", ".x"])
+def test_an_odd_id(folder, capsys, name):
+    assert "letters, digits" in fails(capsys, "homework", name)
+
+
+@pytest.mark.parametrize("arguments", [(), ("homework",), ("a", "b", "c"), ("homework", "--help")])
+def test_usage(folder, capsys, arguments):
+    assert fails(capsys, *arguments, code=2) == "usage: python3 bundle.py homework ID\n"
+
+
+@pytest.mark.parametrize("where", ["link.py", "embedded_base/sub"])
+def test_a_link_is_refused(folder, tmp_path, capsys, where):
+    (folder / where).symlink_to(tmp_path)
+    line = fails(capsys, "homework", "ID")
+    assert "is a link" in line and Path(where).name in line
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_refused_and_not_read(folder, capsys):
+    os.mkfifo(folder / "pipe")
+    assert "not a plain file" in fails(capsys, "homework", "ID")
+
+
+def test_a_name_that_the_grader_would_refuse(folder, capsys):
+    (folder / "a\nb.py").touch()
+    assert "rename" in fails(capsys, "homework", "ID")
+
+
+def test_a_failed_write_leaves_the_old_zip(folder, capsys, monkeypatch):
+    Path("ID.zip").write_text("old")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bundle, "_add", stop)
+    assert bundle.main(["homework", "ID"]) == 130
+    assert capsys.readouterr().err == "stopped by Ctrl-C; ID.zip was not written\n"
+    assert Path("ID.zip").read_text() == "old" and not list(Path().glob("*.partial"))
+
+
+def test_an_unwritable_target(folder, capsys):
+    Path("ID.zip").mkdir()
+    assert bundle.main(["homework", "ID"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
