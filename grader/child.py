@@ -1,0 +1,165 @@
+"""Runs in a process of its own: imports the submission and does what the parent asks.
+
+Requests come on what was stdin, replies go to what was stdout; both are moved to private file
+descriptors first, so that the submission's prints cannot mix with the replies. Each is a JSON
+object on one line, one reply per request:
+
+    {"id": 3, "do": "answer", "image_paths": [...], "questions": [...]}
+    {"id": 3, "value": ["...", ...]}
+    {"id": 3, "error": {"message": "KeyError: 'x' (homework/data.py, line 7)", "traceback": "..."}}
+
+Whatever the submission raises becomes an `error` reply; the process ends when the requests do.
+Expected answers never come here, but `interface` lets the submission read the split itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import IO, Any
+
+TEXT_FIELDS = ("image_path", "question", "model_answer", "correct_answer")
+MAX_ANSWER = 10_000  # characters; the right ones have a few
+MAX_TEXT = 20_000  # characters of a message or traceback that are passed on
+
+
+class Submission:
+    """The submission's package and model; each public method is one request.
+
+    Args:
+        folder: the private folder that holds `homework`; the submission is imported from there.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._load_vlm: Callable[[], Any]
+        self._model: Any = None
+
+    def start(self) -> None:
+        """Import the package, which must come from the private folder and have `load_vlm`."""
+        import homework
+
+        if not str(homework.__file__).startswith(self._folder + os.sep):
+            raise ImportError(f"homework was imported from {homework.__file__}, not from the zip")
+        self._load_vlm = homework.load_vlm
+
+    def load(self) -> None:
+        """Build the model."""
+        self._model = self._load_vlm()
+        if not callable(getattr(self._model, "answer", None)):
+            raise TypeError(f"load_vlm() gave {_type(self._model)}, which has no answer()")
+
+    def parameters(self) -> int | None:
+        """The number of distinct parameters of the model, or None if it shows none.
+
+        The model may be a module itself or hold modules as attributes (`model.model`).
+        """
+        found = {}
+        for part in (self._model, *getattr(self._model, "__dict__", {}).values()):
+            if not isinstance(part, type) and callable(getattr(part, "parameters", None)):
+                # Keyed by identity: tied weights, or a part seen twice, count once.
+                found |= {id(parameter): parameter for parameter in part.parameters()}
+        return sum(int(p.numel()) for p in found.values()) if found else None
+
+    def answer(self, image_paths: list[str], questions: list[str]) -> list[str]:
+        """One answer per question."""
+        answers = self._model.answer(list(image_paths), list(questions))
+        if not isinstance(answers, list):
+            raise TypeError(f"answer() gave {_type(answers)}, not a list of text")
+        if len(answers) != len(questions):
+            raise ValueError(f"answer() gave {len(answers)} answers to {len(questions)} questions")
+        for index, answer in enumerate(answers):
+            if not isinstance(answer, str):
+                raise TypeError(f"answer() gave {_type(answer)} as answer {index}, not text")
+            if len(answer) > MAX_ANSWER:
+                raise ValueError(f"answer() gave {len(answer)} characters as answer {index}")
+        return answers
+
+    def interface(self, split: str, count: int) -> int:
+        """Call the package as the course does; returns the number of samples of the result."""
+        import homework.data
+
+        result = homework.data.benchmark(self._model, homework.data.VQADataset(split), count)
+        accuracy = float(result.accuracy)
+        if not (math.isfinite(accuracy) and 0 <= accuracy <= 1):
+            raise ValueError(f"benchmark(): accuracy is {accuracy}, not between 0 and 1")
+        samples = list(result.samples)
+        for index, sample in enumerate(samples):
+            for field in TEXT_FIELDS:
+                if not isinstance(value := getattr(sample, field), str):
+                    raise TypeError(
+                        f"benchmark(): {field} of sample {index} is {_type(value)}, not text"
+                    )
+            bool(sample.is_correct)
+        if len(samples) != count:
+            raise ValueError(f"benchmark(): {len(samples)} samples for {count} questions")
+        return len(samples)
+
+
+def serve(folder: str, requests: IO[bytes], replies: IO[bytes]) -> None:
+    """Answer requests until there are no more."""
+    submission = Submission(folder)
+    methods = {
+        "start": submission.start,
+        "load": submission.load,
+        "parameters": submission.parameters,
+        "answer": submission.answer,
+        "interface": submission.interface,
+    }
+    for line in requests:
+        request = json.loads(line)
+        reply = {"id": request.pop("id")}
+        method = methods[request.pop("do")]
+        try:
+            reply["value"] = method(**request)
+        except BaseException as error:  # SystemExit and KeyboardInterrupt are results too
+            reply["error"] = _describe(error, folder)
+        replies.write(json.dumps(reply).encode() + b"\n")
+        replies.flush()
+
+
+def _describe(error: BaseException, folder: str) -> dict[str, str]:
+    """Type, message and place of an exception in one line, and the submission's frames."""
+    try:
+        text = str(error)
+    except BaseException:
+        text = "(its message cannot be shown)"
+    full = traceback.TracebackException.from_exception(error)
+    own = [frame for frame in full.stack if frame.filename.startswith(folder + os.sep)]
+    message = f"{type(error).__name__}: {text[:MAX_TEXT]}" if text else type(error).__name__
+    # A SyntaxError's message names its place already.
+    if own and not isinstance(error, SyntaxError):
+        where = os.path.relpath(own[-1].filename, folder)
+        message += f" ({where}, line {own[-1].lineno})"
+    frames = [frame for frame in full.stack if frame.filename != __file__]
+    full.stack = traceback.StackSummary.from_list(frames)
+    return {"message": message, "traceback": "".join(full.format())[-MAX_TEXT:]}
+
+
+def _type(value: object) -> str:
+    return f"a {type(value).__name__}"
+
+
+def main() -> None:
+    """Move the channel out of the submission's reach, then serve."""
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    folder = os.getcwd()
+    # Python put the grader's own folder there; its modules are not for the submission.
+    sys.path = [folder] + [path for path in sys.path if path != os.path.dirname(__file__)]
+    sys.argv = [os.path.join(folder, "homework")]
+    with contextlib.suppress(BrokenPipeError):  # the parent has gone
+        serve(folder, requests, replies)
+    # Not sys.exit: the submission's exit handlers and threads could hang.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

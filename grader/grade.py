@@ -1,0 +1,199 @@
+"""Grades one submission, case by case; the child answers, the score is computed here."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from . import labels, scoring, submission
+from .errors import SubmissionError, one_line, safe_lines
+from .process import Child
+from .report import Case, Report
+
+TIME_LIMIT_S = 60.0  # for load_vlm() and all answers
+# Importing torch from a cold disk can take minutes and says nothing about the submission.
+IMPORT_LIMIT_S = 180.0
+PARAMETER_LIMIT = 300_000_000
+INTERFACE_QUESTIONS = 4
+MAX_TOTAL = scoring.FULL_POINTS + scoring.EXTRA_POINTS
+
+
+def grade(
+    path: Path, data_dir: Path, split: str, time_limit: float, report: Report
+) -> dict[str, Any]:
+    """Grade a submission and report every case.
+
+    Args:
+        path: an existing zip, or the homework folder, or a folder that contains it.
+        data_dir: the data folder; `data_dir/split` holds the questions.
+        time_limit: seconds for `load_vlm()` and all answers together.
+
+    Returns:
+        The result, ready for JSON: total, accuracy, cases, kinds and samples.
+
+    Raises:
+        GraderError: the grader itself cannot work. A submission's fault is a result instead.
+    """
+    every = labels.read(data_dir, split)
+    questions = [every[index] for index in scoring.draw(len(every))]
+    labels.check_images(data_dir, questions)
+
+    opens = Case("Submission opens (50 MB at most)")
+    loads = Case("Model loads: load_vlm()")
+    fits = Case("Parameters at most 300M")
+    accuracy = Case(f"Accuracy on {len(questions)} questions", scoring.FULL_POINTS)
+    extra = Case("Extra credit (80% to 85%)", scoring.EXTRA_POINTS)
+    course = Case("Course interface: VQADataset and benchmark")
+    cases = [opens, loads, fits, accuracy, extra, course]
+    samples: list[dict[str, Any]] = []
+
+    report.say(f"Grading {one_line(str(path))}")
+    # A case that fails ends the run: none of the later ones could mean anything.
+    with contextlib.suppress(SubmissionError), submission.private_folder() as folder:
+        with _running(opens, report):
+            opens.detail = submission.unpack(path, folder)
+        submission.link_data(data_dir, folder, split, (question.image for question in every))
+        with Child(folder) as child:
+            with _running(loads, report, child):
+                start = _load(loads, child, time_limit)
+            with _running(fits, report, child):
+                _check_parameters(fits, child)
+            with _running(accuracy, report, child):
+                deadline = start + time_limit
+                samples = _answer(questions, folder / "data", child, deadline, time_limit)
+                correct = sum(sample["is_correct"] for sample in samples)
+                share = correct / len(samples)
+                accuracy.points = scoring.points(share)
+                accuracy.detail = (
+                    f"{share:.1%} ({correct} right), {time.monotonic() - start:.1f} s of "
+                    f"{time_limit:g} s"
+                )
+            with _running(extra, report):
+                extra.points = scoring.extra_points(share)
+            _say_answers(samples, report)
+            with _running(course, report, child):
+                _check_interface(course, child, split, len(every), time_limit)
+    for case in cases:
+        if case.status == "not run":
+            report.begin(case)
+            report.end(case)
+    total = sum(case.points for case in cases)
+    report.say(f"Total: {total:.1f} / {scoring.FULL_POINTS:g} ({MAX_TOTAL:g} at most)")
+    return _result(path, total, cases, samples)
+
+
+@contextlib.contextmanager
+def _running(case: Case, report: Report, child: Child | None = None) -> Iterator[None]:
+    """Report a case when its block ends; a SubmissionError fails it and goes on outwards."""
+    report.begin(case)
+    details = ""
+    try:
+        yield
+        case.status = "ok"
+    except SubmissionError as error:
+        case.status, case.detail, details = "failed", str(error), error.details
+        raise
+    finally:
+        # Not after Ctrl-C or a GraderError: then there is no verdict.
+        if case.status != "not run":
+            report.end(case, details)
+            output = child.output() if child else ""
+            report.say_block("printed by the submission", safe_lines(output), level=2)
+
+
+def _load(case: Case, child: Child, time_limit: float) -> float:
+    """Import the package and build the model; returns when the time limit began to run."""
+    over = f"importing homework took over {IMPORT_LIMIT_S:g} s and was stopped"
+    child.call("start", time.monotonic() + IMPORT_LIMIT_S, over)
+    start = time.monotonic()
+    child.call("load", start + time_limit, _over(time_limit, "load_vlm()"))
+    case.detail = f"{time.monotonic() - start:.1f} s"
+    return start
+
+
+def _check_parameters(case: Case, child: Child) -> None:
+    number = child.call("parameters", time.monotonic() + 60, "counting took over 60 s")
+    if not isinstance(number, int):
+        case.detail = "none found: neither the model nor its attributes have parameters()"
+        return
+    case.detail = f"{number / 1e6:.1f}M"
+    if number > PARAMETER_LIMIT:
+        raise SubmissionError(
+            f"{number} parameters; the course refuses over {PARAMETER_LIMIT}, so the total is 0"
+        )
+
+
+def _answer(
+    questions: list[labels.Question], data: Path, child: Child, deadline: float, time_limit: float
+) -> list[dict[str, Any]]:
+    """Have every question answered; returns the samples with whether each is correct."""
+    answers = child.call(
+        "answer",
+        deadline,
+        _over(time_limit, "load_vlm() and answer()"),
+        image_paths=[str(data / question.image) for question in questions],
+        questions=[question.question for question in questions],
+    )
+    # The child has checked this too, but what comes from there is not to be relied on.
+    if not isinstance(answers, list) or len(answers) != len(questions):
+        raise SubmissionError("the submission wrote into the grader's channel")
+    return [
+        {
+            "image_file": question.image,
+            "question": question.question,
+            "model_answer": str(answer),
+            "correct_answer": question.answer,
+            "is_correct": scoring.is_correct(str(answer), question.answer),
+        }
+        for question, answer in zip(questions, answers, strict=True)
+    ]
+
+
+def _check_interface(case: Case, child: Child, split: str, total: int, time_limit: float) -> None:
+    """Make the course's own calls; after the answers, as these can see the expected ones."""
+    count = min(INTERFACE_QUESTIONS, total)
+    over = _over(time_limit, f"benchmark() on {count} questions")
+    child.call("interface", time.monotonic() + time_limit, over, split=split, count=count)
+    case.detail = f"{count} questions"
+
+
+def _over(time_limit: float, what: str) -> str:
+    return f"{what} took over {time_limit:g} s and was stopped"
+
+
+def _say_answers(samples: list[dict[str, Any]], report: Report) -> None:
+    """The table per kind (-v) and every wrong answer (-vv)."""
+    table = scoring.by_kind((sample["question"], sample["is_correct"]) for sample in samples)
+    rows = [f"{'kind':<18}{'right':>6}{'asked':>7}{'accuracy':>10}"]
+    for kind, (right, asked) in table.items():
+        rows.append(f"{kind:<18}{right:>6}{asked:>7}{right / asked:>10.1%}")
+    report.say_block("accuracy per kind", rows, level=1)
+    wrong = [
+        one_line(
+            f"{sample['image_file']} {sample['question']} {sample['model_answer']!r}, "
+            f"expected {sample['correct_answer']!r}"
+        )
+        for sample in samples
+        if not sample["is_correct"]
+    ]
+    report.say_block("wrong answers", wrong, level=2)
+
+
+def _result(
+    path: Path, total: float, cases: list[Case], samples: list[dict[str, Any]]
+) -> dict[str, Any]:
+    correct = sum(sample["is_correct"] for sample in samples)
+    table = scoring.by_kind((sample["question"], sample["is_correct"]) for sample in samples)
+    return {
+        "submission": str(path),
+        "total": total,
+        "max_total": MAX_TOTAL,
+        "accuracy": correct / len(samples) if samples else None,
+        "cases": [asdict(case) for case in cases],
+        "kinds": {kind: {"right": right, "asked": asked} for kind, (right, asked) in table.items()},
+        "samples": samples,
+    }

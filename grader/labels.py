@@ -1,0 +1,79 @@
+"""Reads the questions with their expected answers; these never leave the parent process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from .errors import GraderError, one_line
+
+
+class Question(NamedTuple):
+    """One question; `image` is relative to the data folder."""
+
+    image: str
+    question: str
+    answer: str
+
+
+def read(data_dir: Path, split: str) -> list[Question]:
+    """Every question of a split: its `*_qa_pairs.json` files by name, each in its own order.
+
+    A question that is asked twice about an image counts once, as in `homework.data`: a draw
+    from these is then a draw from those of `VQADataset`.
+
+    Raises:
+        GraderError: no such files, one of them is malformed, or two contradict each other.
+    """
+    folder = data_dir / split
+    # macOS leaves "._" files beside those that it copies.
+    files = [file for file in folder.glob("*_qa_pairs.json") if not file.name.startswith(".")]
+    first: dict[tuple[str, str], Question] = {}
+    for file in sorted(files, key=lambda file: file.name):
+        for new in _read_file(file):
+            if first.setdefault((new.image, new.question), new) != new:
+                raise GraderError(
+                    f"{file}: {new.question!r} about {new.image} has two answers; keep one"
+                )
+    questions = list(first.values())
+    if not questions:
+        raise GraderError(
+            f"{folder}: no questions (*_qa_pairs.json) there; "
+            "put the data there or name its folder with --data_dir"
+        )
+    return questions
+
+
+def check_images(data_dir: Path, questions: list[Question]) -> None:
+    """Raise GraderError if a question's image is missing: no submission could answer it."""
+    missing = sorted({q.image for q in questions if not (data_dir / q.image).is_file()})
+    if missing:
+        raise GraderError(
+            f"{data_dir / missing[0]}: no such image ({len(missing)} missing); "
+            "put the data there or name its folder with --data_dir"
+        )
+
+
+def _read_file(file: Path) -> list[Question]:
+    try:
+        records = json.loads(file.read_bytes())
+    except OSError as error:
+        raise GraderError(f"{file}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise GraderError(f"{file}: not valid JSON ({one_line(str(error), 100)})") from None
+    if not isinstance(records, list):
+        raise GraderError(f"{file}: expected a list of question/answer records")
+    questions = []
+    for index, record in enumerate(records):
+        fields = record if isinstance(record, dict) else {}
+        values = [fields.get(name) for name in ("image_file", "question", "answer")]
+        if not all(isinstance(value, str) for value in values):
+            raise GraderError(
+                f"{file}: record {index}: expected 'question', 'answer' and 'image_file' as text"
+            )
+        image = PurePosixPath(values[0])
+        if image.is_absolute() or ".." in image.parts or "\\" in values[0]:
+            raise GraderError(f"{file}: record {index}: 'image_file' leads out of the data folder")
+        questions.append(Question(str(image), *values[1:]))
+    return questions

@@ -1,0 +1,102 @@
+"""What is printed while grading, and the log that keeps all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import safe_lines
+
+_GREEN, _RED, _END = "\x1b[32m", "\x1b[31m", "\x1b[0m"
+
+
+@dataclass
+class Case:
+    """One line of the result; `max_points` of 0 marks a check without points of its own."""
+
+    name: str
+    max_points: float = 0.0
+    points: float = 0.0
+    status: str = "not run"  # or "ok", "failed"
+    detail: str = ""
+
+    def verdict(self) -> str:
+        """The middle column: the points, or ok / failed / not run."""
+        if self.max_points:
+            return f"{self.points:.1f} / {self.max_points:g}"
+        return self.status
+
+
+class Report:
+    """Prints lines up to a verbosity and keeps the lines of every verbosity for the log.
+
+    Args:
+        verbosity: 0, 1 (-v) or 2 (-vv).
+        color: whether verdicts are coloured on the screen; the log never is.
+    """
+
+    def __init__(self, verbosity: int = 0, color: bool = False) -> None:
+        self._verbosity = verbosity
+        self._color = color
+        self._lines: list[str] = []
+        self._in_line = False
+
+    def say(self, text: str, level: int = 0) -> None:
+        """Add one line, shown from verbosity `level` on."""
+        self._lines.append(text)
+        if level <= self._verbosity:
+            print(text, flush=True)
+
+    def say_block(self, title: str, lines: Iterable[str], level: int) -> None:
+        """Add indented lines under a title; nothing if there are none."""
+        lines = list(lines)
+        if lines:
+            self.say(f"    {title}:", level)
+        for line in lines:
+            self.say(f"    | {line}", level)
+
+    def begin(self, case: Case) -> None:
+        """Show a case's name while it runs."""
+        self._in_line = True
+        print(self._name(case), end="", flush=True)
+
+    def end(self, case: Case, details: str = "") -> None:
+        """Complete the line of a case; `details` (a traceback) follow with -v."""
+        verdict = f"{case.verdict():<12}"
+        text = (
+            case.detail
+            if case.status == "ok"
+            else f"{case.status}: {case.detail}".removesuffix(": ")
+        )
+        if case.status != "ok" and not case.max_points:
+            text = case.detail
+        self._in_line = False
+        self._lines.append(f"{self._name(case)}{verdict}{text}".rstrip())
+        if self._color and case.status != "not run":
+            verdict = f"{_GREEN if case.status == 'ok' else _RED}{verdict}{_END}"
+        print(f"{verdict}{text}".rstrip(), flush=True)
+        self.say_block("from the submission", safe_lines(details), level=1)
+
+    def abort(self) -> None:
+        """End the line of a case that will have no verdict."""
+        if self._in_line:
+            print(flush=True)
+        self._in_line = False
+
+    def write_log(self, path: Path, result: dict[str, Any]) -> None:
+        """Write every line and, as the last one, the result as JSON; whole or not at all."""
+        partial = path.with_name(f"{path.name}.partial")
+        text = "\n".join([*self._lines, json.dumps(result)]) + "\n"
+        try:
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @staticmethod
+    def _name(case: Case) -> str:
+        return f"{case.name + ' ':.<46} "

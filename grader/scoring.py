@@ -1,0 +1,83 @@
+"""The rules of the score. Pure: no files, no processes, no submission."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable
+
+QUESTIONS = 128
+FULL_POINTS = 100.0
+FULL_ACCURACY = 0.70
+EXTRA_POINTS = 5.0
+EXTRA_FROM, EXTRA_TO = 0.80, 0.85
+SEED = 0
+
+
+def points(accuracy: float) -> float:
+    """Points for an accuracy in [0, 1]: linear up to 100 at 70%."""
+    return FULL_POINTS * _clip(accuracy / FULL_ACCURACY)
+
+
+def extra_points(accuracy: float) -> float:
+    """Extra credit for an accuracy in [0, 1]: linear from 0 at 80% to 5 at 85%."""
+    return EXTRA_POINTS * _clip((accuracy - EXTRA_FROM) / (EXTRA_TO - EXTRA_FROM))
+
+
+def _clip(value: float) -> float:
+    return min(1.0, value) if value > 0 else 0.0  # NaN gives 0 as well
+
+
+def is_correct(answer: str, expected: str) -> bool:
+    """Whether two answers are equal but for case, outer spaces and one full stop at the end."""
+    return _normal(answer) == _normal(expected)
+
+
+def _normal(text: str) -> str:
+    return text.strip().casefold().removesuffix(".").rstrip()
+
+
+def draw(total: int, count: int = QUESTIONS) -> list[int]:
+    """Which of `total` questions are asked: at most `count` indices, ascending, always the same.
+
+    `homework.data.benchmark` draws in the same way, so both give the same accuracy.
+    """
+    if total <= count:
+        return list(range(total))
+    return sorted(random.Random(SEED).sample(range(total), count))
+
+
+_KINDS = {
+    "ego": r"What kart is the ego car\?",
+    "count": r"How many karts are there in the scenario\?",
+    "track": r"What track is this\?",
+    "relative position": (
+        r"Is \S+ to the left or right of the ego car\?"
+        r"|Is \S+ in front of or behind the ego car\?"
+        r"|Where is \S+ relative to the ego car\?"
+    ),
+    "region": (
+        r"How many karts are (?:to the left of|to the right of|in front of|behind) the ego car\?"
+    ),
+}
+
+
+def kind_of(question: str) -> str:
+    """The kind of a question by its exact words, or "other"."""
+    for kind, words in _KINDS.items():
+        if re.fullmatch(words, question):
+            return kind
+    return "other"
+
+
+def by_kind(results: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
+    """Kind -> (right, asked), kinds without a question left out.
+
+    Args:
+        results: (question, whether its answer was correct) pairs.
+    """
+    table = dict.fromkeys([*_KINDS, "other"], (0, 0))
+    for question, correct in results:
+        right, asked = table[kind := kind_of(question)]
+        table[kind] = (right + correct, asked + 1)
+    return {kind: row for kind, row in table.items() if row[1]}

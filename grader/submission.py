@@ -1,0 +1,179 @@
+"""Unpacks a submission into a private folder, which is removed afterwards.
+
+    private folder/
+        homework/   the submission
+        data        a link to the data folder: the submission looks for it beside itself
+        tmp/        the submission's temporary files
+
+A zip is a stranger's: every name in it is checked before anything is written, and nothing is
+written but inside `homework/`.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import bundle
+
+from .errors import GraderError, SubmissionError
+
+MAX_FILES = 5_000
+# Unpacked; a zip of 50 MB can claim to hold a thousand times that.
+MAX_UNPACKED_BYTES = 1_000_000_000
+_CHUNK = 1 << 20
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A fresh folder that only this user can read; removed at the end, come what may."""
+    with tempfile.TemporaryDirectory(prefix="grader-", ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        (folder / "tmp").mkdir()
+        yield folder
+
+
+def unpack(path: Path, folder: Path) -> str:
+    """Unpack a zip, or a folder as `bundle.py` would pack it, into `folder`/homework.
+
+    Args:
+        path: an existing zip; or the homework folder, or a folder that contains it.
+
+    Returns:
+        A remark for the report: size and number of files.
+
+    Raises:
+        SubmissionError: the submission is malformed, unsafe or too large.
+        GraderError: the disk is full.
+    """
+    try:
+        if path.is_dir():
+            path = _pack(path, folder / "submission.zip")
+        return _unpack_zip(path, folder)
+    except (SubmissionError, GraderError):
+        raise
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise GraderError(f"{folder}: the disk is full; free some space") from None
+        raise SubmissionError(f"cannot be unpacked: {error}") from None
+    except Exception as error:
+        # zipfile raises a dozen types on malformed input (zlib.error, struct.error,
+        # NotImplementedError, EOFError, ...); all of them mean the same here.
+        raise SubmissionError(
+            f"not a readable zip: {type(error).__name__}: {error}; make it with bundle.py"
+        ) from None
+
+
+def _pack(path: Path, target: Path) -> Path:
+    inner = path / bundle.TOP
+    if not (path / "__init__.py").is_file() and inner.is_dir():
+        path = inner
+    try:
+        bundle.write_zip(bundle.members(path), target)
+    except bundle.BundleError as error:
+        raise SubmissionError(str(error)) from None
+    return target
+
+
+def _unpack_zip(path: Path, folder: Path) -> str:
+    size = path.stat().st_size
+    if size > bundle.LIMIT_BYTES:
+        raise SubmissionError(f"{size} bytes; at most {bundle.LIMIT_BYTES} (50 MB) are allowed")
+    with zipfile.ZipFile(path) as archive:
+        infos = _checked(archive.infolist())
+        budget = MAX_UNPACKED_BYTES
+        for info in infos:
+            budget -= _unpack_member(archive, info, folder, budget)
+    return f"{bundle.size_text(size)}, {len(infos)} files"
+
+
+def _checked(infos: Iterable[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    """The files inside `homework/`, once every entry of the zip has been found safe."""
+    files: dict[str, zipfile.ZipInfo] = {}
+    for number, info in enumerate(infos):
+        name = info.orig_filename
+        if fault := _fault(info):
+            raise SubmissionError(f"{name!r} in the zip {fault}; make the zip with bundle.py")
+        if number >= MAX_FILES:
+            raise SubmissionError(f"more than {MAX_FILES} entries in the zip")
+        if info.is_dir():
+            continue
+        if name in files:
+            raise SubmissionError(f"{name!r} is in the zip twice; make the zip with bundle.py")
+        files[name] = info
+    for name in files:
+        parts = name.split("/")
+        for depth in range(1, len(parts)):
+            if (parent := "/".join(parts[:depth])) in files:
+                raise SubmissionError(f"{parent!r} in the zip is both a file and a folder")
+    if f"{bundle.TOP}/__init__.py" not in files:
+        tops = ", ".join(sorted({name.split("/")[0] for name in files})[:3]) or "nothing"
+        raise SubmissionError(
+            f"no homework/__init__.py in the zip (at its top: {tops}); make it with bundle.py"
+        )
+    return [info for name, info in files.items() if name.startswith(f"{bundle.TOP}/")]
+
+
+def _fault(info: zipfile.ZipInfo) -> str | None:
+    """What makes an entry unsafe, or None."""
+    name, mode = info.orig_filename, info.external_attr >> 16
+    # zipfile cuts a name at a NUL, and an extra field can put another name in its place; the
+    # name that was checked must be the one that is written.
+    if info.filename != name:
+        return f"has a second name, {info.filename!r}"
+    parts = name.removesuffix("/").split("/")
+    if name.startswith(("/", "\\")) or re.match("[A-Za-z]:", name):
+        return "is an absolute path"
+    if ".." in re.split(r"[/\\]", name):
+        return "leads out of its folder"
+    if stat.S_ISLNK(mode):
+        return "is a link"
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is not a plain file"
+    if {"", "."} & set(parts) or re.search(r"[\\:]", name) or not name.isprintable():
+        return "is not a proper file name"
+    if info.flag_bits & 0x1:
+        return "is encrypted"
+    return None
+
+
+def _unpack_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, folder: Path, budget: int
+) -> int:
+    """Write one file; returns its size in bytes. More than `budget` bytes are refused."""
+    target = folder / info.filename
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    # "x": where case does not count, two names could be one file.
+    with archive.open(info) as source, open(target, "xb") as sink:
+        while chunk := source.read(_CHUNK):
+            written += len(chunk)
+            if written > budget:
+                raise SubmissionError(f"more than {MAX_UNPACKED_BYTES / 1e9:.0f} GB when unpacked")
+            sink.write(chunk)
+    return written
+
+
+def link_data(data_dir: Path, folder: Path, split: str, images: Iterable[str]) -> None:
+    """Put the data folder beside the submission: a link, or where links fail a small copy.
+
+    Args:
+        images: the files to copy besides the split's own, relative to `data_dir`.
+    """
+    target = folder / "data"
+    try:
+        target.symlink_to(data_dir.resolve(), target_is_directory=True)
+    except OSError:
+        shutil.copytree(data_dir / split, target / split)
+        for image in sorted(set(images)):
+            if (data_dir / image).is_file():
+                (target / image).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(data_dir / image, target / image)

@@ -1,0 +1,613 @@
+"""The grader: the points rule, safe unpacking, and a scored line for whatever a zip does."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import re
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import pytest
+from fake_submission import ADAPTER, COUNT, GOOD, ROOT, VLM, make_zip, write_data, write_files
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bundle
+from grader import labels, scoring, submission
+from grader.__main__ import main
+from grader.errors import SubmissionError, one_line
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `data/` of 10 questions; temporary folders go to its `tmp/`."""
+    write_data(tmp_path / "data")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    return tmp_path
+
+
+@pytest.fixture
+def graded(place: Path, capsys: pytest.CaptureFixture[str]):
+    """Grade files or a path as the command does: (output, the JSON result)."""
+
+    def run(what=GOOD, *options: str) -> tuple[str, dict]:
+        path = what if isinstance(what, Path) else make_zip(place / "ID.zip", what)
+        log = place / "log.txt"
+        code = main(
+            [str(path), "--data_dir", str(place / "data"), "--log_path", str(log), *options]
+        )
+        out, err = capsys.readouterr()
+        assert (code, err) == (0, "")
+        assert not list((place / "tmp").iterdir()), "the private folder must go"
+        return out, json.loads(log.read_text().splitlines()[-1])
+
+    return run
+
+
+def model(body: str) -> dict[str, str]:
+    """A submission whose model's `answer` has this body."""
+    lines = "\n        ".join(body.splitlines())
+    return GOOD | {
+        "vlm.py": "class Model:\n    def answer(self, image_paths, questions):\n        "
+        f"{lines}\ndef load_vlm():\n    return Model()\n"
+    }
+
+
+# The rules
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_points_grow_with_accuracy_within_their_range(a, b):
+    low, high = sorted((a, b))
+    assert 0 <= scoring.points(low) <= scoring.points(high) <= 100
+    assert 0 <= scoring.extra_points(low) <= scoring.extra_points(high) <= 5
+
+
+@given(st.floats(0, 0.7))
+def test_points_are_linear_below_full_accuracy(accuracy):
+    assert scoring.points(accuracy) == pytest.approx(accuracy / 0.70 * 100)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "points", "extra"),
+    [(0, 0, 0), (0.35, 50, 0), (0.7, 100, 0), (0.8, 100, 0), (0.825, 100, 2.5), (0.85, 100, 5),
+     (1, 100, 5), (math.nan, 0, 0)],
+)  # fmt: skip
+def test_the_points_rule(accuracy, points, extra):
+    assert scoring.points(accuracy) == pytest.approx(points)
+    assert scoring.extra_points(accuracy) == pytest.approx(extra)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "correct"),
+    [
+        ("10", "10", True),
+        (" Front and Left.\n", "front and left", True),
+        ("10", "1", False),
+        ("1", "10", False),
+        ("1..", "1", False),
+        ("1 .", "1", True),
+        ("", "1", False),
+        ("tux", "Tux.", True),
+    ],
+)
+def test_the_comparison(answer, expected, correct):
+    assert scoring.is_correct(answer, expected) is correct
+
+
+@given(st.integers(1, 1000), st.integers(1, 200))
+def test_the_draw(total, count):
+    drawn = scoring.draw(total, count)
+    assert drawn == sorted(set(drawn)) == scoring.draw(total, count)
+    assert len(drawn) == min(total, count) and set(drawn) <= set(range(total))
+
+
+def test_the_draw_is_the_one_of_benchmark():
+    assert scoring.draw(700) == sorted(random.Random(0).sample(range(700), 128))
+
+
+@given(*[st.text(alphabet=" .aA1\n", max_size=6)] * 2, st.integers(1, 300))
+def test_the_rules_are_those_of_the_homework(answer, expected, total):
+    from homework import data
+
+    assert scoring.is_correct(answer, expected) == data.is_correct(answer, expected)
+    assert scoring.draw(total) == data.draw(total, 128)
+
+
+def test_the_questions_are_those_of_the_homework(place):
+    from homework import data
+
+    folder = place / "data" / "valid_grader"
+    records = json.loads((folder / "b_qa_pairs.json").read_text())
+    (folder / "c_qa_pairs.json").write_text(json.dumps(records[:2]))  # repeated: counted once
+    (folder / "._a_qa_pairs.json").write_text("from macOS")
+    own = [(q.image, q.question, q.answer) for q in labels.read(place / "data", "valid_grader")]
+    dataset = data.VQADataset("valid_grader", data_dir=place / "data")
+    items = [dataset[index] for index in range(len(dataset))]
+    assert len(own) == 10
+    assert own == [
+        (str(Path(i["image_path"]).relative_to(place / "data")), i["question"], i["answer"])
+        for i in items
+    ]
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [
+        ("What kart is the ego car?", "ego"),
+        (COUNT, "count"),
+        ("What track is this?", "track"),
+        ("Is sara_the_racer to the left or right of the ego car?", "relative position"),
+        ("Is tux in front of or behind the ego car?", "relative position"),
+        ("Where is tux relative to the ego car?", "relative position"),
+        ("How many karts are to the left of the ego car?", "region"),
+        ("How many karts are behind the ego car?", "region"),
+        ("how many karts are behind the ego car?", "other"),
+        ("What track is this? ", "other"),
+    ],
+)
+def test_the_kinds(question, kind):
+    assert scoring.kind_of(question) == kind
+
+
+def test_a_line_is_one_safe_line():
+    assert one_line("a\nb\x1b[2J\u2028c\x00") == "a b\\x1b[2J c\\x00"
+    assert len(one_line("x" * 1000)) == 400
+
+
+# A whole grading
+
+
+@pytest.mark.parametrize(("wrong", "total"), [(0, 105), (2, 100), (3, 100), (5, 50 / 0.7), (10, 0)])
+def test_the_score(graded, wrong, total):
+    files = GOOD | {"vlm.py": VLM.replace("wrong = 0", f"wrong = {wrong}")}
+    out, result = graded(files)
+    assert result["total"] == pytest.approx(total)
+    assert result["accuracy"] == pytest.approx(1 - wrong / 10)
+    assert [case["status"] for case in result["cases"]] == ["ok"] * 6
+    assert f"Total: {total:.1f} / 100 (105 at most)\n" in out
+    assert len(out.splitlines()) == 8 and "\x1b" not in out
+
+
+def test_at_most_128_questions_and_the_same_ones_as_benchmark(place, graded):
+    write_data(place / "data", 300)
+    files = GOOD | {"vlm.py": VLM.replace("wrong = 0", "wrong = 100")}
+    out, result = graded(files)
+    drawn = sorted(random.Random(0).sample(range(300), 128))
+    assert [int(sample["correct_answer"]) for sample in result["samples"]] == drawn
+    assert result["accuracy"] == sum(n >= 100 for n in drawn) / 128
+    assert "Accuracy on 128 questions" in out
+
+
+@pytest.mark.parametrize("argument", ["homework", "."])
+def test_a_folder(place, graded, argument):
+    write_files(place / "homework", GOOD | {"__pycache__/x.pyc": "no", "runs/log": "no"})
+    _, result = graded(place / argument)
+    assert result["total"] == 105 and "3 files" in result["cases"][0]["detail"]
+    assert not (place / "homework" / "__pycache__" / "vlm.cpython-311.pyc").exists()
+
+
+def test_what_bundle_writes_can_be_graded(place, graded, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    write_files(place / "homework", GOOD | ADAPTER)
+    assert bundle.main(["homework", "ID"]) == 0
+    capsys.readouterr()
+    assert graded(place / "ID.zip")[1]["total"] == 105
+
+
+def test_verbose_output(graded):
+    noisy = "print('hello from the model')\nreturn ['0'] * len(questions)"
+    out, _ = graded(model(noisy))
+    assert "hello" not in out and "kind" not in out
+    out, _ = graded(model(noisy), "-v")
+    assert re.search(r"count +1 +10 +10\.0%", out) and "hello" not in out
+    out, _ = graded(model(noisy), "-vv")
+    assert "| hello from the model" in out and "'0', expected '1'" in out
+
+
+def test_the_log_holds_everything_and_the_samples(place, graded):
+    _, result = graded(model("print('hello')\nreturn ['0'] * len(questions)"))
+    text = (place / "log.txt").read_text()
+    assert "hello" in text and "accuracy per kind" in text and "Total: 14.3 / 100" in text
+    assert result["samples"][1] == {
+        "image_file": "valid/00001_00_im.jpg",
+        "question": COUNT,
+        "model_answer": "0",
+        "correct_answer": "1",
+        "is_correct": False,
+    }
+    assert result["kinds"] == {"count": {"right": 1, "asked": 10}}
+
+
+def test_where_links_fail_the_data_is_copied(graded, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    assert graded()[1]["total"] == 105
+
+
+def test_the_child_sees_no_expected_answers_and_a_private_folder(place, graded):
+    files = model("import os, sys, json\nprint(os.getcwd(), sys.argv, sys.path[0])\nreturn input()")
+    out, result = graded(files, "-vv")
+    assert "EOFError" in result["cases"][3]["detail"]
+    assert str(place / "tmp" / "grader-") in out
+
+
+# Whatever a submission does is a scored line
+
+
+def failure(result: dict, out: str) -> tuple[str, str]:
+    """The name and the detail of the one failed case; checks that the rest fits."""
+    failed = [case for case in result["cases"] if case["status"] == "failed"]
+    assert len(failed) == 1 and failed[0]["points"] == 0
+    after = result["cases"][result["cases"].index(failed[0]) + 1 :]
+    assert all(case["status"] == "not run" for case in after)
+    assert "Total: " in out and "Traceback" not in out.split("from the submission")[0]
+    return failed[0]["name"].split(":")[0], failed[0]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("init", "detail"),
+    [
+        ("import sys; sys.exit(0)", "SystemExit: 0 (homework/__init__.py, line 1)"),
+        ("import not_there", "ModuleNotFoundError: No module named 'not_there'"),
+        ("assert False", "AssertionError (homework/__init__.py, line 1)"),
+        ("import os; os._exit(3)", "the process ended itself with exit code 3"),
+        ("import os; os.kill(os.getpid(), 11)", "the process was ended by SIGSEGV"),
+        ("x = = 1", "SyntaxError: invalid syntax (__init__.py, line 1)"),
+        ("", "AttributeError: module 'homework' has no attribute 'load_vlm'"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("import os; os.closerange(3, 99)\nimport time; time.sleep(60)", "closed the grader's"),
+        ("def load_vlm(): return 7", "load_vlm() gave a int, which has no answer()"),
+        ("def load_vlm(): open('vlm_model/x')", "FileNotFoundError: "),
+        ("def load_vlm(): raise SystemExit", "SystemExit (homework/__init__.py, line 1)"),
+        ("class E(Exception):\n def __str__(self): 1/0\nraise E", "E: (its message cannot be"),
+        ("raise ValueError('a\\nb\\x1b[2J' + 9000 * 'c')", "ValueError: a b\\x1b[2Jccc"),
+        ("def load_vlm(): load_vlm()", "RecursionError: "),
+    ],
+)
+def test_a_package_that_does_not_load(graded, init, detail):
+    out, result = graded(GOOD | {"__init__.py": init}, "-v")
+    name, text = failure(result, out)
+    assert name == "Model loads" and detail in text
+    assert result["total"] == 0 and result["accuracy"] is None
+
+
+def test_the_submissions_traceback_is_shown_with_v(graded):
+    files = GOOD | {"vlm.py": "def load_vlm():\n    raise ValueError('bad weights')\n"}
+    assert "line 2, in load_vlm" not in graded(files)[0]
+    out, _ = graded(files, "-v")
+    assert "homework/vlm.py" in out and "line 2, in load_vlm" in out and "child.py" not in out
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ("return ['1']", "answer() gave 1 answers to 10 questions"),
+        ("return [float('nan')] * 10", "answer() gave a float as answer 0, not text"),
+        ("return ['1'] * 9 + [None]", "answer() gave a NoneType as answer 9"),
+        ("return 'x' * 10", "answer() gave a str, not a list"),
+        ("return ['x' * 20_000] * 10", "20000 characters"),
+        ("assert False, 'shape'", "AssertionError: shape (homework/vlm.py, line 3)"),
+        ("import os; os._exit(0)", "the process ended itself with exit code 0"),
+        ("raise SystemExit(4)", "SystemExit: 4"),
+    ],
+)
+def test_a_model_that_does_not_answer(graded, body, detail):
+    name, text = failure(graded(model(body))[1], "Total: ")
+    assert name == "Accuracy on 10 questions" and detail in text
+
+
+def test_odd_answers_are_only_wrong(graded):
+    out, result = graded(model("return ['\\ud800\\x1b[2J\\n'] * 10"), "-vv")
+    assert result["accuracy"] == 0 and "\x1b" not in out
+
+
+@pytest.mark.parametrize("where", ["start", "load", "answer"])
+def test_a_hang_is_ended_at_its_time_limit(graded, monkeypatch, where):
+    monkeypatch.setattr("grader.grade.IMPORT_LIMIT_S", 1.0)
+    files = {
+        "start": GOOD | {"__init__.py": "import time; time.sleep(60)"},
+        "load": GOOD | {"__init__.py": "def load_vlm():\n    while True: pass"},
+        # A process of its own must not outlive the grading, nor hold it up.
+        "answer": model("import subprocess\nsubprocess.run(['sleep', '60'])"),
+    }[where]
+    start = time.monotonic()
+    out, result = graded(files, "--time_limit", "1")
+    assert time.monotonic() - start < 8
+    assert "took over 1 s and was stopped" in failure(result, out)[1]
+
+
+def test_the_time_limit_covers_loading_and_answering_together(graded):
+    slow = VLM.replace("return Model()", "import time; time.sleep(0.8); return Model()")
+    slow = slow.replace("numbers =", "import time; time.sleep(0.8); numbers =")
+    out, result = graded(GOOD | {"vlm.py": slow}, "--time_limit", "1.5")
+    assert failure(result, out)[0] == "Accuracy on 10 questions"
+
+
+@pytest.mark.parametrize(("count", "status"), [(300_000_000, "ok"), (300_000_001, "failed")])
+def test_the_parameter_limit(graded, count, status):
+    module = f"""
+class Parameter:
+    def numel(self): return {count}
+class Module:
+    parameter = Parameter()  # one parameter, seen three times
+    def parameters(self): return [self.parameter, self.parameter]
+"""
+    vlm = module + VLM.replace(
+        "return Model()", "m = Model(); m.model = m.copy = Module(); return m"
+    )
+    _, result = graded(GOOD | {"vlm.py": vlm})
+    assert result["cases"][2]["status"] == status
+    assert result["total"] == (105 if status == "ok" else 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "detail"),
+    [
+        ("def benchmark", "def bench", "has no attribute 'benchmark'"),
+        ("accuracy=sum", "accuracy=float('nan') + sum", "accuracy is nan"),
+        ("model_answer=a", "model_answer=7", "model_answer of sample 0 is a int"),
+        ("is_correct=a ==", "correct=a ==", "no attribute 'is_correct'"),
+        ("samples=samples", "samples=samples[:1]", "1 samples for 4 questions"),
+        ("import json", "import jsn, json", "No module named 'jsn'"),
+    ],
+)
+def test_the_course_interface(graded, old, new, detail):
+    data = GOOD["data.py"].replace(old, new)
+    if "is_correct" in detail:
+        data = data.replace("s.is_correct", "s.correct")
+    out, result = graded(GOOD | {"data.py": data})
+    name, text = failure(result, out)
+    assert name == "Course interface" and detail in text
+    assert result["total"] == 105, "a check without points"
+
+
+@pytest.mark.parametrize("line", ["nonsense", "[]", '{"id": 2, "value": []}', "[" * 100_000])
+def test_writing_into_the_channel_is_a_scored_failure(graded, line):
+    files = model(
+        "import os\n"
+        "for fd in range(3, 10):\n"
+        f"    try: os.write(fd, {line!r}.encode() + b'\\n')\n"
+        "    except OSError: pass\n"
+        "return ['1'] * 10"
+    )
+    assert "wrote into the grader's channel" in failure(graded(files)[1], "Total: ")[1]
+
+
+def test_endless_prints_do_no_harm(graded):
+    out, result = graded(model("for _ in range(300): print('y' * 9999)\nreturn ['0'] * 10"))
+    assert result["accuracy"] == 0.1 and "yyy" not in out
+
+
+# Unpacking
+
+
+def entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo("placeholder")
+    info.filename = info.orig_filename = name  # past zipfile's own clean-up
+    info.external_attr, info.create_system = mode << 16, 3
+    return info
+
+
+@pytest.mark.parametrize(
+    ("info", "detail"),
+    [
+        (entry("../evil.py"), "leads out"),
+        (entry("homework/../../evil.py"), "leads out"),
+        (entry("homework\\..\\..\\evil.py"), "leads out"),
+        (entry("/evil.py"), "absolute"),
+        (entry("//evil.py"), "absolute"),
+        (entry("C:/evil.py"), "absolute"),
+        (entry("\\evil.py"), "absolute"),
+        (entry("homework/link", stat.S_IFLNK | 0o777), "is a link"),
+        (entry("outside", stat.S_IFLNK | 0o777), "is a link"),
+        (entry("homework/pipe", stat.S_IFIFO | 0o644), "not a plain file"),
+        (entry("homework//x"), "not a proper file name"),
+        (entry("homework/./x"), "not a proper file name"),
+        (entry("homework\\x"), "not a proper file name"),
+        (entry("homework/x\ny"), "not a proper file name"),
+        (entry("homework/x\0y"), "has a second name"),
+        (entry("homework/vlm.py"), "twice"),
+        (entry("homework/vlm.py/x"), "both a file and a folder"),
+        (entry("homework/" + "n" * 300), "cannot be unpacked"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_unsafe_entry(place, graded, info, detail):
+    path = make_zip(place / "ID.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(info, "/etc/passwd")
+    before = sorted(place.rglob("*"))
+    out, result = graded(path)
+    name, text = failure(result, out)
+    assert name.startswith("Submission opens") and detail in text
+    assert sorted(set(place.rglob("*")) - {place / "log.txt"}) == before
+
+
+@pytest.mark.parametrize(
+    ("damage", "detail"),
+    [
+        (lambda data: data[: len(data) // 2], "not a readable zip"),
+        (lambda data: b"", "not a readable zip"),
+        (lambda data: b"hello", "not a readable zip"),
+        # A flipped bit in the first file's content: the checksum tells.
+        (lambda data: data[:60] + bytes([data[60] ^ 1]) + data[61:], "not a readable zip"),
+        # Bit 0 of the flags in the first entry of the directory.
+        (lambda data: _set(data, data.index(b"PK\1\2") + 8, 1), "is encrypted"),
+    ],
+)
+def test_a_damaged_zip(place, graded, damage, detail):
+    path = make_zip(place / "ID.zip")
+    path.write_bytes(damage(path.read_bytes()))
+    assert detail in failure(graded(path)[1], "Total: ")[1]
+
+
+def _set(data: bytes, index: int, value: int) -> bytes:
+    return data[:index] + bytes([value]) + data[index + 1 :]
+
+
+@settings(max_examples=40, deadline=None)
+@given(position=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
+def test_any_changed_byte_is_a_submission_error_or_none(tmp_path_factory, position, value):
+    place = tmp_path_factory.mktemp("zip")
+    path = make_zip(place / "ID.zip")
+    data = path.read_bytes()
+    path.write_bytes(_set(data, int(position * len(data)), value))
+    (place / "private").mkdir()
+    try:
+        submission.unpack(path, place / "private")
+    except SubmissionError as error:
+        assert "\n" not in str(error)
+    assert {entry.name for entry in place.iterdir()} == {"ID.zip", "private"}
+    assert {entry.name for entry in (place / "private").iterdir()} <= {"homework"}
+
+
+@pytest.mark.parametrize(
+    ("top", "detail"), [("", "vlm.py"), ("abc/homework/", "at its top: abc"), ("Homework/", "Home")]
+)
+def test_a_zip_without_homework(place, graded, top, detail):
+    path = make_zip(place / "ID.zip", top=top)
+    text = failure(graded(path)[1], "Total: ")[1]
+    assert "no homework/__init__.py in the zip" in text and detail in text
+
+
+def test_entries_beside_homework_are_not_unpacked(place, graded):
+    path = make_zip(place / "ID.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in ("__MACOSX/x", "data/valid_grader/x_qa_pairs.json", "torch.py", "homework/d/"):
+            archive.writestr(name, "")
+    assert graded(path)[1]["total"] == 105
+
+
+def test_too_large(place, graded, monkeypatch):
+    monkeypatch.setattr("bundle.LIMIT_BYTES", 500)
+    assert "at most 500" in failure(graded()[1], "Total: ")[1]
+    monkeypatch.setattr("bundle.LIMIT_BYTES", 50_000_000)
+    monkeypatch.setattr(submission, "MAX_UNPACKED_BYTES", 500)
+    assert "when unpacked" in failure(graded()[1], "Total: ")[1]
+    monkeypatch.setattr(submission, "MAX_FILES", 2)
+    assert "more than 2 entries" in failure(graded()[1], "Total: ")[1]
+
+
+def test_a_folder_that_cannot_be_packed(place, graded):
+    (write_files(place / "homework", GOOD) / "link").symlink_to(place)
+    assert "is a link" in failure(graded(place / "homework")[1], "Total: ")[1]
+    assert "no __init__.py" in failure(graded(place / "data")[1], "Total: ")[1]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="older zipfile ignores the second name")
+def test_a_second_name_in_an_extra_field(place, graded):
+    info, name, other = zipfile.ZipInfo("homework/x"), b"homework/x", b"../../evil"
+    info.extra = struct.pack("<HHBL", 0x7075, 5 + len(other), 1, zlib.crc32(name)) + other
+    path = make_zip(place / "ID.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(info, "")
+    assert "has a second name" in failure(graded(path)[1], "Total: ")[1]
+
+
+# The command line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "detail"),
+    [
+        (["nowhere.zip"], "nowhere.zip: no such file or folder (make it with"),
+        (["ID.zip", "--data_dir", "nowhere"], "no questions (*_qa_pairs.json)"),
+        (["ID.zip", "--split", "nowhere"], "no questions (*_qa_pairs.json)"),
+        (["ID.zip", "--log_path", "nowhere/log"], "cannot be written"),
+        (["ID.zip", "--log_path", "data"], "cannot be written"),
+    ],
+)
+def test_what_the_grader_cannot_work_with(place, monkeypatch, capsys, arguments, detail):
+    monkeypatch.chdir(place)
+    make_zip(place / "ID.zip")
+    assert main(["--data_dir", "data", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ") and err.count("\n") == 1 and detail in err and not out
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("[", "not valid JSON"),
+        ("{}", "expected a list"),
+        ('[{"question": "?"}]', "record 0: expected"),
+        ('[{"question": "?", "answer": "1", "image_file": "../x"}]', "leads out"),
+        (
+            '[{"question": "?", "answer": "1", "image_file": "x"},'
+            ' {"question": "?", "answer": "2", "image_file": "./x"}]',
+            "two answers",
+        ),
+        ('[{"question": "?", "answer": "1", "image_file": "valid/x.jpg"}]', "no such image"),
+    ],
+)
+def test_malformed_data(place, capsys, text, detail):
+    (place / "data/valid_grader/a_qa_pairs.json").write_text(text)
+    path = make_zip(place / "ID.zip")
+    assert main([str(path), "--data_dir", str(place / "data")]) == 1
+    err = capsys.readouterr().err
+    assert detail in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["a", "b"], ["a", "--log"], ["a", "--time_limit", "0"], ["a", "--time_limit", "nan"]],
+)
+def test_usage(capsys, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    err = capsys.readouterr().err
+    assert stopped.value.code == 2 and err.startswith("error: ") and err.count("\n") == 1
+
+
+def command(place: Path, *arguments: str, **options) -> subprocess.Popen:
+    """Start the command in another folder, with its own temporary folder."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "grader", *arguments, "--data_dir", "data"],
+        cwd=place,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_the_command_from_another_folder(place):
+    make_zip(place / "ID.zip")
+    out, err = (process := command(place, "ID.zip", "--disable_color")).communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("Grading ID.zip\n") and out.endswith("Total: 105.0 / 100 (105 at most)\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_leaves_nothing(place, number, code):
+    note = place / "pid"
+    init = f"import os, time\nopen({str(note)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)"
+    make_zip(place / "ID.zip", GOOD | {"__init__.py": init})
+    process = command(place, "ID.zip")
+    deadline = time.monotonic() + 30
+    while not (note.exists() and note.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    err = process.communicate(timeout=30)[1]
+    assert process.returncode == code
+    assert err == ("stopped by Ctrl-C; nothing was graded\n" if code == 130 else "")
+    assert not list((place / "tmp").iterdir())
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
