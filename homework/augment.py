@@ -1,0 +1,100 @@
+"""Augmentations: from (picture, scene) to (picture, scene).
+
+The answers are never touched: the one labelling rule makes them again from the new scene.
+A picture is a uint8 array (100, 150, 3). Pure, but for the random generator that is handed in.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from .scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, Scene, make_scene, mirrored
+
+WIDTH, HEIGHT = PICTURE_SIZE
+
+
+class View(NamedTuple):
+    """A picture with its labels."""
+
+    picture: np.ndarray
+    scene: Scene
+
+
+def mirror(view: View) -> View:
+    """Swap left and right."""
+    return View(view.picture[:, ::-1], mirrored(view.scene))
+
+
+def crop(view: View, rng: random.Random, smallest: float = 0.75) -> View:
+    """Cut out a random window of the picture's shape and enlarge it to the whole picture.
+
+    Args:
+        smallest: the window's least share of each side.
+    """
+    share = rng.uniform(smallest, 1)
+    width, height = WIDTH * share, HEIGHT * share
+    left, top = rng.uniform(0, WIDTH - width), rng.uniform(0, HEIGHT - height)
+    window = (left, top, left + width, top + height)
+    picture = Image.fromarray(view.picture).resize(PICTURE_SIZE, Image.Resampling.BICUBIC, window)
+    karts = []
+    for name, (x1, y1, x2, y2) in view.scene.karts:
+        box = (
+            int(max(x1 - left, 0) / share),
+            int(max(y1 - top, 0) / share),
+            int(min((x2 - left) / share, WIDTH)),
+            int(min((y2 - top) / share, HEIGHT)),
+        )
+        if min(box[2] - box[0], box[3] - box[1]) >= MIN_BOX_SIDE:
+            karts.append(Kart(name, box))
+    return View(np.asarray(picture), make_scene(view.scene.track, tuple(karts)))
+
+
+def jitter(view: View, rng: random.Random, strength: float = 0.2) -> View:
+    """Change brightness, contrast and the balance of the colours."""
+    picture = view.picture.astype(np.float32)
+    gains = np.array([rng.uniform(1 - strength / 2, 1 + strength / 2) for _ in range(3)])
+    mean = picture.mean()
+    contrast = rng.uniform(1 - strength, 1 + strength)
+    shift = rng.uniform(-strength, strength) * 64
+    picture = ((picture - mean) * contrast + mean + shift) * gains
+    return View(picture.clip(0, 255).astype(np.uint8), view.scene)
+
+
+def paste(view: View, donor: View, kart: Kart, box: tuple[int, int, int, int]) -> View:
+    """Place `kart` of the donor's picture at `box` of the view, on a track it may never have seen.
+
+    Only boxes are known, no outlines: the cut is a rounded shape that fades at its edge.
+    The view comes back unchanged where the kart is in it already or where the pasted kart
+    would hide another one (or the other way round) by more than a third.
+    """
+    hidden = max((_overlap(box, other.box) for other in view.scene.karts), default=0)
+    if hidden > 1 / 3 or kart.name in {other.name for other in view.scene.karts}:
+        return view
+    x1, y1, x2, y2 = box
+    size = (x2 - x1, y2 - y1)
+    cut = Image.fromarray(donor.picture).resize(size, Image.Resampling.BICUBIC, kart.box)
+    # A superellipse: most of the box, without its corners, where the background shows.
+    u = np.abs(np.linspace(-1, 1, size[0]))[None, :]
+    v = np.abs(np.linspace(-1, 1, size[1]))[:, None]
+    opacity = np.clip((1.15 - (u**3 + v**3)) * 4, 0, 1)[..., None]
+    picture = view.picture.copy()
+    place = picture[y1:y2, x1:x2]
+    place[:] = (np.asarray(cut) * opacity + place * (1 - opacity)).astype(np.uint8)
+    return View(picture, make_scene(view.scene.track, (*view.scene.karts, Kart(kart.name, box))))
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
+    """Common area over the smaller box's area."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / min(_area(a), _area(b))
+
+
+def _area(box: tuple[int, int, int, int]) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])

@@ -1,0 +1,302 @@
+"""python -m homework.base_vlm ask --image FILE --question "What track is this?"
+python -m homework.base_vlm test
+python -m homework.base_vlm benchmark [--split valid_grader]
+python -m homework.base_vlm download
+
+A SmolVLM that answers questions about pictures: SmolVLM-256M-Instruct where it is on disk,
+otherwise the embedded base, a small model of the very same class and form.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .data import VQADataset, benchmark, open_picture
+from .files import InputError
+
+SMOLVLM = "HuggingFaceTB/SmolVLM-256M-Instruct"
+EMBEDDED = "embedded_base"  # how checkpoints name the base that ships in this package
+MAX_NEW_TOKENS = 16  # the longest answer of the five kinds takes 9 with SmolVLM's tokenizer
+BATCH_SIZE = 32  # pictures, then questions, in one pass
+
+
+class BaseVLM:
+    """A vision-language model with its processor.
+
+    Attributes:
+        model: Idefics3ForConditionalGeneration, float32 weights, in evaluation mode.
+        processor: Idefics3Processor, set up to square pictures without splitting them.
+        device: "cuda", "mps" or "cpu".
+        base: name of the checkpoint, as an adapter records it.
+        folder: where the checkpoint lies.
+    """
+
+    def __init__(self, checkpoint: str | Path | None = None, verbose: bool = True) -> None:
+        """Load a checkpoint: a folder, a hub name that is in the hub cache, or "embedded_base".
+
+        Without a name it is SmolVLM-256M-Instruct if the hub cache has it, else the embedded
+        base. Nothing reaches for the network.
+
+        Raises:
+            InputError: the checkpoint is not on disk or is not a SmolVLM.
+        """
+        from .devices import choose_device
+        from .inputs import InputBuilder
+
+        self.base, self.folder = find_checkpoint(checkpoint)
+        self.device, self.dtype, reason = choose_device()
+        if verbose:
+            print(f"{self.base} on {reason}")
+        self.processor = _load_processor(self.folder)
+        self.inputs = InputBuilder(self.processor)
+        self.model = _load_model(self.folder).to(self.device).eval()
+
+    def format_prompt(self, question: str) -> str:
+        """The prompt as the chat template writes it, `<image>` standing for the picture."""
+        content = [{"type": "image"}, {"type": "text", "text": question}]
+        return self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True
+        )
+
+    def generate(self, image_path: str | Path, question: str) -> str:
+        """The answer to one question about one picture."""
+        return self.batched_generate([image_path], [question])[0]
+
+    def answer(self, image_paths: Sequence[str | Path], questions: Sequence[str]) -> list[str]:
+        """The answer to each question about the picture beside it, in the order asked."""
+        return self.batched_generate(image_paths, questions)
+
+    def batched_generate(
+        self,
+        image_paths: Sequence[str | Path],
+        questions: Sequence[str],
+        num_return_sequences: int | None = None,
+        temperature: float = 0,
+    ) -> list[str] | list[list[str]]:
+        """Generate answers; each distinct picture is decoded and encoded once.
+
+        Args:
+            num_return_sequences: so many answers to each question, as a list per question;
+                one, as plain text, if None.
+            temperature: 0 takes the likeliest token each time, more draws at random.
+
+        Raises:
+            InputError: the numbers of pictures and questions differ, several different answers
+                are asked for at temperature 0, or a picture cannot be read.
+        """
+        import torch
+        from tqdm import tqdm
+
+        if len(image_paths) != len(questions):
+            raise InputError(f"{len(image_paths)} pictures but {len(questions)} questions")
+        if num_return_sequences and num_return_sequences > 1 and temperature <= 0:
+            raise InputError("num_return_sequences: more than 1 needs a temperature above 0")
+        sampling = {"do_sample": False}
+        if temperature > 0:
+            sampling = {"do_sample": True, "temperature": temperature}
+        sampling["num_return_sequences"] = copies = num_return_sequences or 1
+
+        paths = [str(path) for path in image_paths]
+        row = {path: index for index, path in enumerate(dict.fromkeys(paths))}
+        prompts = [self.inputs.head_ids + self.inputs.question_ids(text) for text in questions]
+        # Prompts of like length together: little padding. The order is restored below.
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        answers: list[list[str]] = [[]] * len(prompts)
+        autocast = torch.autocast(self.device, self.dtype, self.dtype != torch.float32)
+        with torch.inference_mode(), autocast:
+            features = self._encode_pictures(list(row))
+            # A bar only where there is something to wait for.
+            bar = tqdm(total=len(order), unit="question", disable=len(order) <= BATCH_SIZE)
+            for start in range(0, len(order), BATCH_SIZE):
+                batch = order[start : start + BATCH_SIZE]
+                pictures = features[[row[paths[index]] for index in batch]]
+                texts = self._generate([prompts[index] for index in batch], pictures, sampling)
+                for place, index in enumerate(batch):
+                    answers[index] = texts[place * copies : (place + 1) * copies]
+                bar.update(len(batch))
+            bar.close()
+        return answers if num_return_sequences else [texts[0] for texts in answers]
+
+    def _encode_pictures(self, paths: list[str]):
+        """Image tokens of each picture: (pictures, image tokens, text hidden size)."""
+        import torch
+
+        features = []
+        for start in range(0, len(paths), BATCH_SIZE):
+            squares = [
+                self.inputs.resize(open_picture(path)) for path in paths[start : start + BATCH_SIZE]
+            ]
+            pixels = self.inputs.pixel_values(squares).to(self.device)
+            seen = self.model.get_image_features(pixels, return_dict=True)
+            features.append(torch.stack(seen.pooler_output))
+        return torch.cat(features) if features else torch.empty(0)
+
+    def _generate(self, prompts: list[list[int]], pictures, sampling: dict) -> list[str]:
+        """Continue prompts (left-padded) whose image tokens are `pictures`; answers as text."""
+        import torch
+
+        length = max(map(len, prompts))
+        pad = self.inputs.pad_id
+        ids = torch.tensor([[pad] * (length - len(p)) + p for p in prompts], device=self.device)
+        real = torch.tensor(
+            [[0] * (length - len(p)) + [1] * len(p) for p in prompts], device=self.device
+        )
+        embeddings = self.model.get_input_embeddings()(ids)
+        embeddings[ids == self.model.config.image_token_id] = pictures.flatten(0, 1).to(
+            embeddings.dtype
+        )
+        generated = self.model.generate(
+            inputs_embeds=embeddings,
+            attention_mask=real,
+            max_new_tokens=MAX_NEW_TOKENS,
+            eos_token_id=self.inputs.end_id,
+            pad_token_id=pad,
+            **sampling,
+        )
+        texts = self.processor.tokenizer.batch_decode(generated, skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+
+def find_checkpoint(checkpoint: str | Path | None = None) -> tuple[str, Path]:
+    """Name and folder of a checkpoint that is on disk; see BaseVLM for what can be asked for.
+
+    Raises:
+        InputError: it is not on disk.
+    """
+    from .embedded import EMBEDDED_BASE
+
+    if checkpoint is None:
+        folder = _in_hub_cache(SMOLVLM)
+        checkpoint = SMOLVLM if folder else EMBEDDED
+    name = str(checkpoint)
+    if name == EMBEDDED:
+        folder = EMBEDDED_BASE
+    elif Path(name).is_dir():
+        folder = Path(name).resolve()
+        name = EMBEDDED if folder == EMBEDDED_BASE else str(folder)
+    elif name.count("/") == 1:
+        folder = _in_hub_cache(name)
+    else:
+        raise InputError(f"{name}: no such checkpoint folder; give one that holds config.json")
+    if folder is None:
+        raise InputError(
+            f"{name}: not in the hub cache; run python -m homework.base_vlm download, "
+            f"or use the base that ships with the package: {EMBEDDED}"
+        )
+    for file in ("config.json", "model.safetensors"):
+        if not (folder / file).is_file():
+            raise InputError(f"{folder}: not a model checkpoint, it has no {file}")
+    return name, folder
+
+
+def _in_hub_cache(name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "model.safetensors")
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _load_processor(folder: Path):
+    from transformers import AutoTokenizer, Idefics3ImageProcessorPil, Idefics3Processor
+
+    try:
+        # The default image processor needs torchvision; the PIL one is named on purpose.
+        image_processor = Idefics3ImageProcessorPil.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        side = image_processor.max_image_size["longest_edge"]
+        # Both settings are needed: without splitting the first resize, to 2048, would still run.
+        image_processor.do_image_splitting = False
+        image_processor.size = {"longest_edge": side}
+        return Idefics3Processor.from_pretrained(
+            folder, image_processor=image_processor, tokenizer=tokenizer
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}: no SmolVLM processor in it ({_one_line(error)})") from None
+
+
+def _load_model(folder: Path):
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, Idefics3ForConditionalGeneration
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # a bar for every load, even of 10 MB
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        if config.model_type != "idefics3":
+            raise InputError(f"{folder}: a {config.model_type} model; SmolVLM is idefics3")
+        return Idefics3ForConditionalGeneration.from_pretrained(
+            folder, config=config, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: the model cannot be loaded ({_one_line(error)})") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+# --- command line ---
+
+
+def ask(image: str, question: str, checkpoint: str | None = None) -> None:
+    """Ask one question about one picture.
+
+    Args:
+        image: picture file.
+        question: any text.
+        checkpoint: base or LoRA checkpoint; see `load` in homework.finetune.
+    """
+    from .finetune import load
+
+    vlm = load(checkpoint) if checkpoint else BaseVLM()
+    print(vlm.generate(image, str(question)))
+
+
+def test(split: str = "valid_grader", data_dir: str | None = None) -> None:
+    """Ask the base, before any fine-tuning, everything that is asked about one picture."""
+    dataset = VQADataset(split, data_dir)
+    path = dataset[0]["image_path"]
+    items = [item for item in dataset if item["image_path"] == path]
+    vlm = BaseVLM()
+    start = time.perf_counter()
+    answers = vlm.answer([path] * len(items), [item["question"] for item in items])
+    print(path)
+    for item, answer in zip(items, answers, strict=True):
+        print(f"  {item['question']}  {answer!r}, expected {item['answer']!r}")
+    print(f"{len(items)} questions in {time.perf_counter() - start:.2f} s")
+
+
+def benchmark_base(
+    split: str = "valid_grader", data_dir: str | None = None, max_samples: int | None = 128
+) -> None:
+    """Accuracy of the base, before any fine-tuning, per kind of question."""
+    from .report import accuracy_table
+
+    dataset = VQADataset(split, data_dir)
+    print(accuracy_table(benchmark(BaseVLM(), dataset, max_samples), dataset))
+
+
+def download(name: str = SMOLVLM) -> None:
+    """Fetch a checkpoint into the hub cache, resuming what was begun: the only use of the network.
+
+    Raises:
+        InputError: the hub cannot be reached or has no such checkpoint.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            name, allow_patterns=["*.json", "*.jinja", "*.txt", "model.safetensors"]
+        )
+    except Exception as error:
+        raise InputError(f"{name}: cannot be fetched from the hub ({_one_line(error)})") from None
+    print(f"{name} is in {folder}")
+
+
+if __name__ == "__main__":
+    from .cli import run
+
+    run({"ask": ask, "test": test, "benchmark": benchmark_base, "download": download})

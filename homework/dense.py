@@ -1,0 +1,119 @@
+"""Dense supervision for pre-training: for every patch of a picture, what the boxes say of it.
+
+A patch learns which kart covers it and how that kart lies to the ego; the picture as a whole
+learns its track and its counts. Question answering then has little left to learn. The heads
+are thrown away after pre-training.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .names import KARTS, TRACKS
+from .scene import PICTURE_SIZE, Scene, is_front, is_left
+
+if TYPE_CHECKING:
+    import torch
+
+_KART_ID = {name: index for index, name in enumerate(KARTS, start=1)}
+_TRACK_ID = {name: index for index, name in enumerate(TRACKS)}
+MAX_COUNT = 10  # karts of a race
+
+# Heads by name: how many classes each tells apart.
+PATCH_HEADS = {
+    "kart": len(KARTS) + 1,  # 0: no kart
+    "ego": 2,
+    "side": 3,  # 0: no kart or the ego, 1: a kart to the left, 2: to the right
+    "depth": 3,  # 0: no kart or the ego, 1: a kart in front, 2: behind
+    "center": 2,  # the centre of a kart's box lies here: what makes karts countable
+}
+PICTURE_HEADS = {"track": len(TRACKS)} | dict.fromkeys(
+    ("count", "left", "right", "front", "behind"), MAX_COUNT + 1
+)
+
+
+def labels(scene: Scene, patches: int) -> dict[str, np.ndarray]:
+    """Classes of every head for one scene.
+
+    Args:
+        patches: patches per side of the squared picture.
+
+    Returns:
+        head -> int64 (patches, patches), rows first, for PATCH_HEADS; int64 () for PICTURE_HEADS.
+        Where boxes overlap, the kart that reaches lowest in the picture, the nearest, counts.
+    """
+    grid = {head: np.zeros((patches, patches), np.int64) for head in PATCH_HEADS}
+    others = dict.fromkeys(("left", "right", "front", "behind"), 0)
+    for kart in sorted(scene.karts, key=lambda kart: kart.box[3]):
+        x1, y1, x2, y2 = kart.box
+        covered = (
+            _patches(y1, y2, PICTURE_SIZE[1], patches),
+            _patches(x1, x2, PICTURE_SIZE[0], patches),
+        )
+        is_ego = kart is scene.ego
+        side = 1 if is_left(kart, scene.ego) else 2
+        depth = 1 if is_front(kart, scene.ego) else 2
+        grid["kart"][covered] = _KART_ID[kart.name]
+        grid["ego"][covered] = is_ego
+        grid["side"][covered] = 0 if is_ego else side
+        grid["depth"][covered] = 0 if is_ego else depth
+        x, y = kart.center
+        row = min(int(y / PICTURE_SIZE[1] * patches), patches - 1)
+        column = min(int(x / PICTURE_SIZE[0] * patches), patches - 1)
+        grid["center"][row, column] = 1
+        if not is_ego:
+            others["left" if side == 1 else "right"] += 1
+            others["front" if depth == 1 else "behind"] += 1
+    counts = {"track": _TRACK_ID[scene.track], "count": len(scene.karts), **others}
+    return grid | {head: np.int64(min(counts[head], counts_limit(head))) for head in PICTURE_HEADS}
+
+
+def counts_limit(head: str) -> int:
+    """The largest class of a picture head."""
+    return PICTURE_HEADS[head] - 1
+
+
+def build_heads(hidden_size: int) -> torch.nn.ModuleDict:
+    """One linear layer for all patch heads, one for all picture heads."""
+    from torch import nn
+
+    return nn.ModuleDict(
+        {
+            "patch": nn.Linear(hidden_size, sum(PATCH_HEADS.values())),
+            "picture": nn.Linear(hidden_size, sum(PICTURE_HEADS.values())),
+        }
+    )
+
+
+def losses(
+    heads: torch.nn.ModuleDict, features: torch.Tensor, targets: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Mean cross-entropy of every head.
+
+    Args:
+        features: what the vision tower says of each patch: (B, patches^2, hidden_size).
+        targets: `labels` of B scenes, stacked.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    patch = heads["patch"](features).float().split(list(PATCH_HEADS.values()), dim=-1)
+    picture = heads["picture"](features.mean(dim=1)).float()
+    picture = picture.split(list(PICTURE_HEADS.values()), dim=-1)
+    named = zip((*PATCH_HEADS, *PICTURE_HEADS), (*patch, *picture), strict=True)
+    found = {}
+    for head, scores in named:
+        weight = torch.tensor([1.0, 4.0]) if head == "center" else None
+        found[head] = cross_entropy(scores.flatten(0, -2), targets[head].flatten(), weight=weight)
+    return found
+
+
+def _patches(start: int, stop: int, length: int, patches: int) -> slice:
+    """The patches of which at least half a side lies in [start, stop), and one at the least."""
+    first = round(start / length * patches)
+    last = max(round(stop / length * patches), first + 1)
+    if first >= patches:
+        first, last = patches - 1, patches
+    return slice(first, last)

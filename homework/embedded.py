@@ -1,0 +1,145 @@
+"""The embedded base: a small model of SmolVLM's own class and form, made from nothing.
+
+Here are its shape, its tokenizer and its processor; `homework.pretrain` trains its weights.
+Everything a user of SmolVLM-256M-Instruct relies on is the same: the class
+(Idefics3ForConditionalGeneration), the special tokens, the chat template, the file layout.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import questions
+from .files import PACKAGE_DIR
+from .names import KARTS, TRACKS
+
+if TYPE_CHECKING:
+    from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
+
+EMBEDDED_BASE = PACKAGE_DIR / "embedded_base"
+
+IMAGE_SIDE = 144  # pixels; the 150x100 picture is squared, as SmolVLM does without splitting
+PATCH_SIDE = 12
+SCALE_FACTOR = 2  # the connector joins 2x2 patches into one image token
+IMAGE_TOKENS = (IMAGE_SIDE // PATCH_SIDE // SCALE_FACTOR) ** 2
+VOCABULARY = 1024
+
+# SmolVLM-256M-Instruct's own special tokens and chat template (Apache-2.0).
+SPECIAL_TOKENS = (
+    "<|im_start|>",
+    "<|im_end|>",
+    "<fake_token_around_image>",
+    "<global-img>",
+    "<image>",
+    "<end_of_utterance>",
+)
+CHAT_TEMPLATE = (
+    "<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}"
+    "{% if message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}"
+    "{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}"
+    "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
+
+
+def build_model(seed: int) -> Idefics3ForConditionalGeneration:
+    """The embedded base with fresh weights: about 5M parameters, float32."""
+    import torch
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+    from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
+
+    text = {
+        "model_type": "llama",
+        "vocab_size": VOCABULARY,
+        "hidden_size": 192,
+        "intermediate_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 3,
+        "num_key_value_heads": 3,
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-5,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+        "bos_token_id": SPECIAL_TOKENS.index("<|im_start|>"),
+        "eos_token_id": SPECIAL_TOKENS.index("<end_of_utterance>"),
+        "pad_token_id": SPECIAL_TOKENS.index("<|im_end|>"),
+        "tie_word_embeddings": True,
+    }
+    config = Idefics3Config(
+        image_token_id=SPECIAL_TOKENS.index("<image>"),
+        scale_factor=SCALE_FACTOR,
+        tie_word_embeddings=True,
+        pad_token_id=text["pad_token_id"],
+        text_config=text,
+        vision_config=Idefics3VisionConfig(
+            hidden_size=192,
+            intermediate_size=768,
+            num_hidden_layers=6,
+            num_attention_heads=3,
+            image_size=IMAGE_SIDE,
+            patch_size=PATCH_SIDE,
+        ),
+    )
+    torch.manual_seed(seed)
+    model = Idefics3ForConditionalGeneration(config)
+    model.generation_config.eos_token_id = text["eos_token_id"]
+    model.generation_config.pad_token_id = text["pad_token_id"]
+    return model
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE over the language of the questions; it can encode any text.
+
+    It learns from every question and answer that can be asked, each kart and track name
+    alike, so that no name is longer than another for having been seen more often.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_language(), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|im_start|>",
+        eos_token="<end_of_utterance>",
+        pad_token="<|im_end|>",
+        additional_special_tokens=["<fake_token_around_image>", "<global-img>", "<image>"],
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def save_processor(folder: str | Path) -> None:
+    """Write tokenizer, image processor and chat template to `folder`, as the hub lays them out."""
+    from transformers import Idefics3ImageProcessorPil, Idefics3Processor
+
+    image_processor = Idefics3ImageProcessorPil(
+        size={"longest_edge": IMAGE_SIDE},
+        max_image_size={"longest_edge": IMAGE_SIDE},
+        do_image_splitting=False,
+    )
+    Idefics3Processor(
+        image_processor,
+        build_tokenizer(),
+        image_seq_len=IMAGE_TOKENS,
+        chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(folder)
+
+
+def _language() -> list[str]:
+    forms = (questions.LEFT_OR_RIGHT, questions.FRONT_OR_BEHIND, questions.WHERE)
+    fixed = [questions.EGO, questions.COUNT, questions.TRACK]
+    fixed += [questions.HOW_MANY.format(region) for region in questions.REGIONS]
+    asked = [form.format(kart) for form, kart in product(forms, KARTS)] + fixed
+    answers = [*KARTS, *TRACKS, *map(str, range(100)), "left", "right", "front", "back"]
+    answers += [f"{depth} and {side}" for depth in ("front", "back") for side in ("left", "right")]
+    return [f"User:{text}" for text in asked] + [f"\nAssistant: {text}" for text in answers]

@@ -1,0 +1,277 @@
+"""python -m homework.finetune demo_train
+python -m homework.finetune train [--data_dir data] [--train_dataset_name train]
+python -m homework.finetune test homework/vlm_model [--split valid_grader]
+
+Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .data import VQADataset, benchmark
+from .files import PACKAGE_DIR, InputError, write_json
+
+if TYPE_CHECKING:
+    from .base_vlm import BaseVLM
+
+MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
+HELD_OUT = 0.02  # share of the training frames that are measured on instead
+MAX_HELD_OUT = 200  # pictures
+
+
+def train(
+    data_dir: str | None = None,
+    train_dataset_name: str = "train",
+    output_dir: str | None = None,
+    base: str | None = None,
+    num_train_epochs: float = 1,
+    per_device_train_batch_size: int = 16,
+    gradient_accumulation_steps: int = 1,
+    learning_rate: float = 5e-4,
+    lora_r: int = 16,
+    lora_alpha: int = 32,
+    lora_dropout: float = 0.05,
+    num_workers: int = 0,
+    max_samples: int | None = None,
+    max_steps: int = -1,
+    save_steps: int = 200,
+    seed: int = 0,
+) -> None:
+    """Fine-tune the base with LoRA and write the checkpoint that `load_vlm` reads.
+
+    A killed run goes on from its last checkpoint when the same command is given again.
+
+    Args:
+        data_dir: the data folder; the one beside the package if not given.
+        train_dataset_name: the split whose pairs are learned.
+        output_dir: where the checkpoint goes; homework/vlm_model if not given.
+        base: what is fine-tuned: see BaseVLM.
+        num_train_epochs: how often each picture is seen.
+        per_device_train_batch_size: pictures, each with all its pairs, in one pass.
+        gradient_accumulation_steps: passes in one optimizer step.
+        learning_rate: its peak; 3% warm-up, then cosine to 0.
+        lora_r: rank of the LoRA matrices.
+        lora_alpha: LoRA scale; the update is multiplied by lora_alpha / lora_r.
+        lora_dropout: dropout before the LoRA matrices.
+        num_workers: processes that decode pictures; 0 decodes in the training process.
+        max_samples: train on a seeded draw of so many pairs.
+        max_steps: stop after so many optimizer steps; -1 for all epochs.
+        save_steps: optimizer steps between checkpoints.
+        seed: of the LoRA weights, the order and the dropout.
+
+    Raises:
+        InputError: an option or the data is wrong, or validation frames are among them.
+    """
+    recipe = {name: value for name, value in locals().items() if name != "num_workers"}
+    positive = ("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps")
+    _check_positive(recipe, *positive, "learning_rate", "lora_r", "lora_alpha", "save_steps")
+    if not 0 <= lora_dropout < 1:
+        raise InputError(f"--lora_dropout {lora_dropout}: give a number from 0 to below 1")
+
+    from .leakage import refuse_pictures, refuse_split
+
+    refuse_split(train_dataset_name)
+    dataset = VQADataset(train_dataset_name, data_dir, max_samples)
+    refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
+    _fit(dataset, Path(output_dir or PACKAGE_DIR / MODEL_NAME), recipe, num_workers)
+
+
+def demo_train(data_dir: str | None = None, train_dataset_name: str = "train") -> None:
+    """Learn 5 pairs by heart: a minute that shows that training works.
+
+    Args:
+        data_dir: the data folder; the one beside the package if not given.
+        train_dataset_name: the split that the pairs are drawn from.
+    """
+    output = PACKAGE_DIR.parent / "runs" / "demo"
+    train(
+        data_dir,
+        train_dataset_name,
+        str(output),
+        num_train_epochs=30,
+        max_samples=5,
+        per_device_train_batch_size=5,
+        lora_dropout=0.0,
+        learning_rate=2e-3,
+    )
+    from .checkpoint import load as load_checkpoint
+
+    result = benchmark(
+        load_checkpoint(output, verbose=False), VQADataset(train_dataset_name, data_dir, 5)
+    )
+    for sample in result.samples:
+        print(f"  {sample.question}  {sample.model_answer!r}, expected {sample.correct_answer!r}")
+    print(f"{result.accuracy:.0%} of the 5 pairs by heart")
+
+
+def test(
+    checkpoint: str,
+    split: str = "valid_grader",
+    data_dir: str | None = None,
+    max_samples: int | None = 128,
+    save_predictions: str | None = None,
+    baseline_split: str = "train",
+) -> None:
+    """Accuracy of a LoRA checkpoint, per kind of question, beside the majority baseline.
+
+    Args:
+        checkpoint: its folder, such as homework/vlm_model.
+        split: whose pairs are asked.
+        data_dir: the data folder; the one beside the package if not given.
+        max_samples: ask a seeded draw of so many pairs, the grader's own; None asks all.
+        save_predictions: write every question, answer and truth to this JSON file.
+        baseline_split: where the majority baseline takes its answers from.
+    """
+    from .report import accuracy_table, same_questions_baseline
+
+    dataset = VQADataset(split, data_dir)
+    vlm = load(str(checkpoint))
+    start = time.perf_counter()
+    result = benchmark(vlm, dataset, max_samples)
+    seconds = time.perf_counter() - start
+    print(accuracy_table(result, *same_questions_baseline(result, baseline_split, data_dir)))
+    print(f"{len(result.samples) / seconds:.1f} questions/s")
+    if save_predictions:
+        write_json(save_predictions, [vars(sample) for sample in result.samples])
+        print(f"every answer is in {save_predictions}")
+
+
+def load(model_name: str = MODEL_NAME) -> BaseVLM:
+    """Load a LoRA checkpoint with its base: a folder, or the name of one in the package.
+
+    Raises:
+        InputError: see homework.checkpoint.load.
+    """
+    from .checkpoint import load as load_checkpoint
+
+    return load_checkpoint(model_name)
+
+
+def load_vlm() -> BaseVLM:
+    """The submission's model, as the grader asks for it."""
+    return load()
+
+
+def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers: int) -> None:
+    """Train on `dataset` and write checkpoint, curves and closing report to `output`."""
+    from functools import partial
+
+    from transformers import PrinterCallback, set_seed
+
+    from . import checkpoint
+    from .base_vlm import BaseVLM
+    from .report import save_curves
+    from .training import (
+        FrameDataset,
+        FrameTrainer,
+        ProgressLine,
+        collate,
+        last_checkpoint,
+        split_frames,
+    )
+
+    set_seed(recipe["seed"])
+    vlm = BaseVLM(recipe["base"])
+    recipe = recipe | {"base": vlm.base, "base_sha256": checkpoint.base_fingerprint(vlm.folder)}
+    train_frames, held_out = split_frames(dataset, HELD_OUT, MAX_HELD_OUT)
+    train_set = FrameDataset(train_frames, vlm.inputs)
+    model = checkpoint.add_lora(vlm, recipe["lora_r"], recipe["lora_alpha"], recipe["lora_dropout"])
+    arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out))
+    trainer = FrameTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=train_set,
+        eval_dataset=FrameDataset(held_out, vlm.inputs) if held_out else None,
+        data_collator=partial(collate, inputs=vlm.inputs),
+        callbacks=[ProgressLine(_pairs_per_step(train_set, recipe))],
+    )
+    trainer.remove_callback(PrinterCallback)
+
+    resume = last_checkpoint(output, recipe)
+    if resume:
+        print(f"goes on from {resume}")
+    write_json(output / "recipe.json", recipe)
+    print(
+        f"{len(train_set)} pictures with {train_set.pairs} pairs to learn, "
+        f"{len(held_out)} pictures held out"
+    )
+    start = time.perf_counter()
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    seconds = time.perf_counter() - start
+
+    save_curves(trainer.state.log_history, output / "curves.png")
+    checkpoint.save(model, vlm, output, recipe)
+    _close(trainer, output, seconds)
+
+
+def _training_arguments(vlm, output: Path, recipe: dict[str, Any], num_workers: int, measure: bool):
+    import os
+
+    import torch
+    from transformers import TrainingArguments
+
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "runs")
+    return TrainingArguments(
+        output_dir=str(output),
+        num_train_epochs=recipe["num_train_epochs"],
+        max_steps=recipe["max_steps"],
+        per_device_train_batch_size=recipe["per_device_train_batch_size"],
+        per_device_eval_batch_size=recipe["per_device_train_batch_size"],
+        gradient_accumulation_steps=recipe["gradient_accumulation_steps"],
+        learning_rate=recipe["learning_rate"],
+        lr_scheduler_type="cosine",
+        warmup_steps=0.03,
+        seed=recipe["seed"],
+        bf16=vlm.dtype == torch.bfloat16,
+        use_cpu=vlm.device == "cpu",
+        logging_steps=10,
+        eval_strategy="steps" if measure else "no",
+        eval_steps=recipe["save_steps"],
+        save_strategy="steps",
+        save_steps=recipe["save_steps"],
+        save_total_limit=2,
+        dataloader_num_workers=num_workers,
+        remove_unused_columns=False,
+        report_to="tensorboard",
+        disable_tqdm=True,
+    )
+
+
+def _pairs_per_step(train_set, recipe: dict[str, Any]) -> float:
+    pictures = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
+    return train_set.pairs / max(len(train_set), 1) * min(pictures, len(train_set))
+
+
+def _close(trainer, output: Path, seconds: float) -> None:
+    """The closing report; old checkpoints go, as the adapter is written."""
+    import shutil
+
+    from .checkpoint import WEIGHTS
+    from .training import peak_memory_bytes
+
+    for folder in output.glob("checkpoint-*"):
+        shutil.rmtree(folder)
+    trainable, total = trainer.model.get_nb_trainable_parameters()
+    print(f"wrote {output}: adapter {(output / WEIGHTS).stat().st_size / 1e6:.2f} MB, curves.png")
+    padding = trainer.padding / max(trainer.tokens, 1)
+    print(
+        f"{seconds:.0f} s, {trainer.tokens:,} tokens ({padding:.1%} padding), "
+        f"peak memory {peak_memory_bytes() / 1e9:.2f} GB, {trainable:,} of {total:,} parameters trained"
+    )
+
+
+def _check_positive(options: Mapping[str, Any], *names: str) -> None:
+    for name in names:
+        value = options[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise InputError(f"--{name} {value}: give a number above 0")
+
+
+if __name__ == "__main__":
+    from .cli import run
+
+    run({"demo_train": demo_train, "train": train, "test": test})

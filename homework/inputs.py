@@ -1,0 +1,137 @@
+"""From pictures and question/answer pairs to model inputs; the same in training and answering.
+
+A frame's pairs share one sequence. The head (image tokens and the prompt's opening) comes
+once, then each pair is a branch that sees the head and itself only, with positions that
+restart after the head:
+
+    head: <|im_start|>User:<fake_token_around_image><global-img><image>*N<fake_token_around_image>
+    branch 1: QUESTION<end_of_utterance>\\nAssistant: ANSWER<end_of_utterance>
+    branch 2: ...
+
+To a branch this is the same as a sequence of its own, so a frame with one pair is the usual
+one-question sample. Token ids and labels come out of the same pass: the answer and its end
+token are supervised, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL.Image import Image
+
+IGNORED = -100  # the label that the loss skips
+_HEAD, _PADDING = 0, -1  # branch numbers; pairs count from 1
+_QUESTION = "{QUESTION}"  # stands for the question while the chat template is taken apart
+
+
+class FrameSequence(NamedTuple):
+    """One frame's tokens; four lists of the same length."""
+
+    input_ids: list[int]
+    labels: list[int]  # IGNORED except on answers and their end tokens
+    position_ids: list[int]
+    branches: list[int]  # 0 is the head, k the k-th pair
+
+
+class InputBuilder:
+    """Turns pictures and pairs into the inputs of the model that `processor` belongs to."""
+
+    def __init__(self, processor) -> None:
+        self.tokenizer = processor.tokenizer
+        self.side = processor.image_processor.max_image_size["longest_edge"]
+        self.resample = processor.image_processor.resample
+        self.mean = processor.image_processor.image_mean
+        self.std = processor.image_processor.image_std
+        self.end_id = self.tokenizer.eos_token_id
+        self.pad_id = self.tokenizer.pad_token_id
+
+        content = [{"type": "image"}, {"type": "text", "text": _QUESTION}]
+        message = {"role": "user", "content": content}
+        prompt = processor.apply_chat_template([message], add_generation_prompt=True)
+        # Without splitting every picture is one tile: rows and columns are 0.
+        tile = processor.replace_image_token({"rows": [[0]], "cols": [[0]]}, 0)
+        head, self._tail = prompt.replace("<image>", tile).split(_QUESTION)
+        self.head_ids = self._encode(head)
+
+    def resize(self, picture: Image) -> np.ndarray:
+        """The picture (RGB) squared to the model's input size, straight: uint8 (side, side, 3)."""
+        import numpy as np
+
+        return np.asarray(picture.resize((self.side, self.side), self.resample))
+
+    def pixel_values(self, squares: Sequence[np.ndarray]) -> torch.Tensor:
+        """Normalise N squared pictures: float32 (N, 1 picture a sample, 3, side, side)."""
+        import numpy as np
+        import torch
+
+        batch = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).to(torch.float32)
+        mean = torch.tensor(self.mean).view(3, 1, 1) * 255
+        std = torch.tensor(self.std).view(3, 1, 1) * 255
+        return ((batch - mean) / std).unsqueeze(1)
+
+    def question_ids(self, question: str) -> list[int]:
+        """What follows the head: the question up to and with `Assistant:`."""
+        return self._encode(question + self._tail)
+
+    def answer_ids(self, answer: str) -> list[int]:
+        """The supervised tokens: the answer and its end token."""
+        return [*self._encode(f" {answer}"), self.end_id]
+
+    def frame_sequence(self, pairs: Iterable[tuple[str, str]]) -> FrameSequence:
+        """Tokens of one frame's (question, answer) pairs behind their common head."""
+        size = len(self.head_ids)
+        sequence = FrameSequence([*self.head_ids], [IGNORED] * size, [*range(size)], [_HEAD] * size)
+        for branch, (question, answer) in enumerate(pairs, start=1):
+            asked, answered = self.question_ids(question), self.answer_ids(answer)
+            length = len(asked) + len(answered)
+            sequence.input_ids.extend(asked + answered)
+            sequence.labels.extend([IGNORED] * len(asked) + answered)
+            sequence.position_ids.extend(range(size, size + length))
+            sequence.branches.extend([branch] * length)
+        return sequence
+
+    def collate(self, sequences: Sequence[FrameSequence]) -> dict[str, torch.Tensor]:
+        """Pad B sequences to the longest, L tokens.
+
+        Returns:
+            `input_ids`, `labels`, `position_ids`: int64 (B, L); `attention_mask`: bool
+            (B, 1, L, L), true where the row's token may look at the column's.
+        """
+        import torch
+
+        length = max(len(sequence.input_ids) for sequence in sequences)
+        fillers = (self.pad_id, IGNORED, 0, _PADDING)
+        input_ids, labels, position_ids, branches = (
+            torch.tensor([row + [filler] * (length - len(row)) for row in field])
+            for field, filler in zip(zip(*sequences, strict=True), fillers, strict=True)
+        )
+        return {
+            "input_ids": input_ids,
+            "labels": labels,
+            "position_ids": position_ids,
+            "attention_mask": shared_prefix_mask(branches).unsqueeze(1),
+        }
+
+    def _encode(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def shared_prefix_mask(branches: torch.Tensor) -> torch.Tensor:
+    """Who may look at whom: the head and one's own branch, never ahead.
+
+    Args:
+        branches: int64 (B, L), 0 for the head, k for the k-th pair, -1 for padding.
+
+    Returns:
+        bool (B, L, L). A padded token looks at padding alone, so that no row is empty.
+    """
+    import torch
+
+    length = branches.shape[1]
+    rows, columns = branches.unsqueeze(2), branches.unsqueeze(1)
+    causal = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
+    return causal & ((rows == columns) | ((columns == _HEAD) & (rows != _PADDING)))

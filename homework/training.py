@@ -1,0 +1,196 @@
+"""Fine-tuning's parts: frames as samples, the trainer, its curves and its closing report.
+
+A sample is a picture with all its pairs (see `inputs`): the picture is seen once a step,
+however many questions are asked about it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback
+
+from .data import VQADataset, open_picture
+from .files import InputError, write_json
+from .inputs import IGNORED, FrameSequence, InputBuilder
+
+COMPLETE = "complete.json"  # written last into a checkpoint folder: all before it is whole
+
+
+class FrameDataset(Dataset):
+    """Pictures with their question/answer pairs, as model inputs.
+
+    Args:
+        frames: (image_path, [(question, answer), ...]) of each picture.
+    """
+
+    def __init__(self, frames: list[tuple[str, list[tuple[str, str]]]], inputs: InputBuilder):
+        self.frames, self.inputs = frames, inputs
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, FrameSequence]:
+        path, pairs = self.frames[index]
+        square = self.inputs.resize(open_picture(path))
+        return self.inputs.pixel_values([square])[0], self.inputs.frame_sequence(pairs)
+
+    @property
+    def pairs(self) -> int:
+        """Number of question/answer pairs in all frames."""
+        return sum(len(pairs) for _, pairs in self.frames)
+
+
+def collate(samples: list[tuple[torch.Tensor, FrameSequence]], inputs: InputBuilder) -> dict:
+    """A batch of samples as the model's keyword arguments."""
+    pixels, sequences = zip(*samples, strict=True)
+    return {"pixel_values": torch.stack(pixels), **inputs.collate(sequences)}
+
+
+def split_frames(dataset: VQADataset, held_out: float, most: int) -> tuple[list, list]:
+    """The dataset's pictures with their pairs: those to train on and those to measure on.
+
+    All views of an info file go the same way, since they show the same moment. Every n-th
+    info file is held out, so that each track gives some.
+
+    Args:
+        held_out: share of the info files to hold out.
+        most: hold out so many pictures at most.
+    """
+    by_picture: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for item in dataset:
+        by_picture[item["image_path"]].append((item["question"], item["answer"]))
+    moments: dict[str, list] = defaultdict(list)
+    for path, pairs in by_picture.items():
+        moments[Path(path).name.split("_")[0]].append((path, pairs))
+    step = round(1 / held_out) if held_out else 0
+    train, held = [], []
+    for index, frames in enumerate(moments.values()):
+        keep = step and index % step == step - 1 and len(held) < most
+        (held if keep else train).extend(frames)
+    return train, held
+
+
+class FrameTrainer(Trainer):
+    """The Trainer, with accuracy beside the loss and checkpoints that say when they are whole.
+
+    A pair counts as answered right when every token of the answer and its end token are the
+    model's first choice, given those before.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._right, self._asked = defaultdict(int), defaultdict(int)
+        self.tokens = self.padding = 0
+        self._end_id = self.train_dataset.inputs.end_id
+        self._pad_id = self.train_dataset.inputs.pad_id
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"step {self.state.global_step}: the loss is not finite; lower --learning_rate "
+                "(the last checkpoint is kept)"
+            )
+        right = answered_right(outputs.logits.detach(), inputs["labels"], self._end_id)
+        phase = "" if model.training else "eval_"
+        self._right[phase] += int(right.sum())
+        self._asked[phase] += len(right)
+        if model.training:
+            self.tokens += inputs["input_ids"].numel()
+            self.padding += int((inputs["input_ids"] == self._pad_id).sum())
+        return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """Loss only: the accuracy is counted in compute_loss, no scores need to be gathered."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
+
+    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
+        phase = "eval_" if "eval_loss" in logs else ""
+        if ("loss" in logs or phase) and self._asked[phase]:
+            logs[f"{phase}accuracy"] = self._right[phase] / self._asked[phase]
+            self._right[phase] = self._asked[phase] = 0
+        super().log(logs, *args, **kwargs)
+
+    def _save_checkpoint(self, *args, **kwargs) -> None:
+        super()._save_checkpoint(*args, **kwargs)
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        write_json(folder / COMPLETE, {"step": self.state.global_step})
+
+
+def answered_right(logits: torch.Tensor, labels: torch.Tensor, end_id: int) -> torch.Tensor:
+    """Which of a batch's pairs are answered right.
+
+    Args:
+        logits: (B, L, vocabulary).
+        labels: (B, L), IGNORED except on answers, each of which closes with `end_id`.
+
+    Returns:
+        bool, one per pair, row by row.
+    """
+    labels = labels[:, 1:]
+    due = labels != IGNORED
+    expected = labels[due]
+    wrong = logits[:, :-1][due].argmax(-1) != expected
+    # Pair of each token: how many answers have ended before it.
+    ends = (expected == end_id).long()
+    pair = ends.cumsum(0) - ends
+    errors = torch.zeros(int(ends.sum()), dtype=torch.long, device=labels.device)
+    return errors.index_add_(0, pair, wrong.long()) == 0
+
+
+class ProgressLine(TrainerCallback):
+    """One line a record: step, loss, accuracy, pairs a second and the time left."""
+
+    def __init__(self, pairs_per_step: float) -> None:
+        self.pairs_per_step = pairs_per_step
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        self.start, self.first = time.perf_counter(), state.global_step
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        logs = logs or {}
+        prefix = "eval_" if "eval_loss" in logs else ""
+        if f"{prefix}loss" not in logs:
+            return
+        parts = [
+            f"step {state.global_step}/{state.max_steps}",
+            f"{'held-out ' if prefix else ''}loss {logs[f'{prefix}loss']:.4f}",
+            f"accuracy {logs.get(f'{prefix}accuracy', float('nan')):.1%}",
+        ]
+        done = state.global_step - self.first
+        if done and not prefix:
+            seconds = time.perf_counter() - self.start
+            left = (state.max_steps - state.global_step) * seconds / done
+            parts.append(f"{done * self.pairs_per_step / seconds:.1f} pairs/s")
+            parts.append(f"{left / 60:.1f} min left")
+        print("  ".join(parts), flush=True)
+
+
+def last_checkpoint(run_dir: Path, recipe: dict) -> Path | None:
+    """The newest whole checkpoint of an unfinished run of the same recipe."""
+    try:
+        if json.loads((run_dir / "recipe.json").read_text()) != recipe:
+            return None
+    except (OSError, ValueError):
+        return None
+    whole = [path.parent for path in run_dir.glob(f"checkpoint-*/{COMPLETE}")]
+    return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held: the GPU's where there is one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    import resource
+    import sys
+
+    # Kilobytes on Linux, bytes on macOS (getrusage(2)).
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
