@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from .scene import Scene, is_front, is_left
 
@@ -20,6 +21,7 @@ FRONT_OR_BEHIND = "Is {} in front of or behind the ego car?"
 WHERE = "Where is {} relative to the ego car?"
 HOW_MANY = "How many karts are {} the ego car?"
 REGIONS = ("to the left of", "to the right of", "in front of", "behind")
+_REGION_QUESTIONS = tuple(HOW_MANY.format(where) for where in REGIONS)
 
 
 def ego(scene: Scene) -> Iterator[Pair]:
@@ -42,24 +44,30 @@ def track(scene: Scene) -> Iterator[Pair]:
 def relative_position(scene: Scene) -> Iterator[Pair]:
     """Where each other kart is, seen from the ego."""
     for kart in scene.karts:
-        if kart is scene.ego:
-            continue
-        side = "left" if is_left(kart, scene.ego) else "right"
-        depth = "front" if is_front(kart, scene.ego) else "back"
-        yield LEFT_OR_RIGHT.format(kart.name), side
-        yield FRONT_OR_BEHIND.format(kart.name), depth
-        yield WHERE.format(kart.name), f"{depth} and {side}"
+        if kart is not scene.ego:
+            side = "left" if is_left(kart, scene.ego) else "right"
+            depth = "front" if is_front(kart, scene.ego) else "back"
+            yield from _positions(kart.name, side, depth)
+
+
+@cache  # there are only so many karts, and formatting is half of the work
+def _positions(name: str, side: str, depth: str) -> tuple[Pair, ...]:
+    return (
+        (LEFT_OR_RIGHT.format(name), side),
+        (FRONT_OR_BEHIND.format(name), depth),
+        (WHERE.format(name), f"{depth} and {side}"),
+    )
 
 
 def region(scene: Scene) -> Iterator[Pair]:
     """How many karts each region holds; asked only where it holds one at least."""
     others = [kart for kart in scene.karts if kart is not scene.ego]
-    left = sum(is_left(kart, scene.ego) for kart in others)
-    front = sum(is_front(kart, scene.ego) for kart in others)
+    left = sum([is_left(kart, scene.ego) for kart in others])
+    front = sum([is_front(kart, scene.ego) for kart in others])
     counts = (left, len(others) - left, front, len(others) - front)
-    for where, number in zip(REGIONS, counts, strict=True):
+    for question, number in zip(_REGION_QUESTIONS, counts, strict=True):
         if number:
-            yield HOW_MANY.format(where), str(number)
+            yield question, str(number)
 
 
 KINDS = {
@@ -91,9 +99,7 @@ def layout(scene: Scene) -> tuple:
     return scene.track, ego and ego.name, tuple(others)
 
 
-_FIXED = {EGO: "ego", COUNT: "count", TRACK: "track"} | {
-    HOW_MANY.format(where): "region" for where in REGIONS
-}
+_FIXED = {EGO: "ego", COUNT: "count", TRACK: "track"} | dict.fromkeys(_REGION_QUESTIONS, "region")
 _POSITION = re.compile(
     "|".join(
         re.escape(form).replace(r"\{\}", r"(\S+)")

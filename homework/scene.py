@@ -65,12 +65,12 @@ def view_scene(info: Mapping[str, Any], view_index: int) -> Scene:
     karts = []
     for row in rows:
         try:
-            class_id, track_id, x1, y1, x2, y2 = row
-            if class_id != KART_CLASS:
+            if row[0] != KART_CLASS:
                 continue
+            _, track_id, x1, y1, x2, y2 = row
             left, top = int(x1 * _SCALE_X), int(y1 * _SCALE_Y)
             right, bottom = int(x2 * _SCALE_X), int(y2 * _SCALE_Y)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, LookupError, OverflowError):
             raise ValueError(
                 f"field 'detections', view {view_index}: {str(row)[:60]} is not "
                 "[class_id, track_id, x1, y1, x2, y2]"

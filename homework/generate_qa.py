@@ -1,0 +1,228 @@
+"""Question/answer pairs from the frames' info files.
+
+python -m homework.generate_qa generate [--data_dir data/train] [--output FILE] [--num_workers N]
+python -m homework.generate_qa check --info_file F --view_index V [--save out.png]
+python -m homework.generate_qa balance [--split valid] [--per_kind 24] [--seed 0] [--data_dir data]
+python -m homework.generate_qa inspect [--data_dir data/train] [--against data/valid]
+
+Also as a file, from any folder: python path/to/homework/generate_qa.py check ...
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if not __package__:
+    # Run as a file: let the relative imports below find the package, and let no module of it
+    # stand in for one of the standard library, as its folder at the head of the path would.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    __package__ = "homework"
+
+from . import cli
+from .files import DATA_DIR, InputError, atomic_write, read_json, write_json
+from .frames import INFO_SUFFIX, PICTURE_SUFFIX, list_split, picture_name, read_info, view_count
+from .questions import pairs
+from .scene import Scene, view_scene
+from .workers import num_cores
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def generate(
+    data_dir: str | None = None, output: str | None = None, num_workers: int | None = None
+) -> None:
+    """Write every question/answer pair of a split to <split>_qa_pairs.json in its folder.
+
+    Args:
+        data_dir: the split's folder; data/train beside the package unless given.
+        output: another file to write.
+        num_workers: processes; as many as there are cores unless given.
+    """
+    from .qa_file import answer_table, write_pairs
+
+    split = list_split(_path("--data_dir", data_dir) or DATA_DIR / "train")
+    file = _path("--output", output) or split.folder / f"{split.name}_qa_pairs.json"
+    workers = num_cores() if num_workers is None else _whole("--num_workers", num_workers, 1)
+    replaced = _check_file(file)
+    start = time.perf_counter()
+    summary = write_pairs(split, file, workers)
+    seconds = time.perf_counter() - start
+    print(
+        f"{split.folder}: {len(split.info_files):,} info files, {summary.views:,} views, "
+        f"{summary.pairs.total():,} pairs in {seconds:.2f} s "
+        f"({summary.views / seconds:,.0f} views/s, {workers} workers)\n"
+    )
+    print(answer_table(summary.pairs))
+    print("\nskipped: " + ("\n         ".join(summary.skipped.lines()) or "nothing"))
+    _print_written(file, replaced)
+
+
+def check(info_file: str, view_index: int, save: str | None = None) -> None:
+    """Print a view's pairs and show its picture with the karts boxed and the ego marked.
+
+    Args:
+        info_file: a NNNNN_info.json; the view's picture lies beside it.
+        view_index: which of its views, from 0.
+        save: write the picture here, even where there is a display to show it on.
+    """
+    from .data import open_picture
+    from .draw import draw_scene
+
+    file = _path("--info_file", info_file)
+    if file is None or not file.name.endswith(INFO_SUFFIX):
+        raise InputError(f"--info_file: {info_file} is no info file; give a NNNNN{INFO_SUFFIX}")
+    info = read_info(file)
+    view = _whole("--view_index", view_index, 0, view_count(info) - 1)
+    try:
+        scene = view_scene(info, view)
+    except ValueError as error:
+        raise InputError(f"{file}: {error}; unpack the dataset again") from None
+    picture = file.with_name(picture_name(file.name, view))
+    # A bare --save arrives as True.
+    given = None if save is True else _path("--save", save)
+    target = given or Path(picture.name.replace(PICTURE_SUFFIX, "_check.png"))
+    if target.suffix.lower() not in (".png", ".jpg"):
+        raise InputError(f"--save: {target} is neither .png nor .jpg; give such a name")
+    image = draw_scene(open_picture(picture), scene)
+    _print_pairs(picture, scene)
+    if save is None and _has_display():
+        _show(image, str(picture))
+    else:
+        _save(image, target)
+
+
+def balance(
+    split: str = "valid",
+    per_kind: int = 24,
+    seed: int = 0,
+    data_dir: str | None = None,
+    output: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a course-like question set: the five kinds in equal shares, drawn by a seed.
+
+    Args:
+        split: the split whose frames to draw from.
+        per_kind: pairs of each kind.
+        seed: another seed is another draw.
+        data_dir: the folder of the splits; data beside the package unless given.
+        output: <data_dir>/<split>_grader/balanced_qa_pairs.json unless given.
+        overwrite: replace a different set that is there already.
+    """
+    from .balance import balanced_pairs
+    from .qa_file import answer_table
+
+    folder = _path("--data_dir", data_dir) or DATA_DIR
+    file = _path("--output", output) or folder / f"{split}_grader" / "balanced_qa_pairs.json"
+    number = _whole("--per_kind", per_kind, 1)
+    seed = _whole("--seed", seed, 0)
+    drawn, skipped = balanced_pairs(list_split(folder / str(split)), number, seed)
+    replaced = _check_file(file)
+    # The dataset has a set of its own under this very name: that one must not be lost.
+    if replaced and not overwrite and read_json(file) != drawn:
+        raise InputError(f"{file}: there is another set already; give --output or --overwrite")
+    try:
+        write_json(file, drawn)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written ({error.strerror}); try --output") from None
+    print(answer_table(Counter((pair["question"], pair["answer"]) for pair in drawn)))
+    print("\nskipped: " + ("\n         ".join(skipped.lines()) or "nothing"))
+    _print_written(file, replaced)
+
+
+def inspect(
+    data_dir: str | None = None, against: str | None = None, num_workers: int | None = None
+) -> None:
+    """Report what is in a split's folder: frames, pictures, line-ups, answers, and traps.
+
+    Args:
+        data_dir: the split's folder; data/train beside the package unless given.
+        against: another split; how much of it shows karts on tracks that data_dir does not.
+        num_workers: processes; as many as there are cores unless given.
+    """
+    from .inspect_data import compare, report, survey
+
+    split = list_split(_path("--data_dir", data_dir) or DATA_DIR / "train")
+    other = list_split(_path("--against", against)) if against is not None else None
+    workers = num_cores() if num_workers is None else _whole("--num_workers", num_workers, 1)
+    found = survey(split, workers)
+    for line in report(split, found):
+        print(line)
+    if other is not None:
+        print()
+        for line in compare(split, found, other, survey(other, workers, decode=False)):
+            print(line)
+
+
+def _path(flag: str, value: Any) -> Path | None:
+    """The path a flag was given; None if it was not."""
+    if value is None:
+        return None
+    # Fire turns a name of digits into a number, and a flag without a value into True.
+    if isinstance(value, bool) or not isinstance(value, str | int | float | os.PathLike):
+        raise InputError(f"{flag}: {value!r} is no path; give one")
+    return Path(str(value)).expanduser()
+
+
+def _whole(flag: str, value: Any, least: int, most: int | None = None) -> int:
+    """A flag's value, a whole number from `least` to `most`."""
+    wrong = isinstance(value, bool) or not isinstance(value, int)
+    if wrong or value < least or (most is not None and value > most):
+        bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
+        raise InputError(f"{flag}: give a whole number {bounds}, not {value!r}")
+    return value
+
+
+def _check_file(file: Path) -> bool:
+    """Whether there is such a file already; a folder of that name is an error."""
+    if file.is_dir():
+        raise InputError(f"--output: {file} is a folder; give a file's name")
+    return file.exists()
+
+
+def _print_written(file: Path, replaced: bool) -> None:
+    before = ", in place of the file that was there" if replaced else ""
+    print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB){before}")
+
+
+def _print_pairs(picture: Path, scene: Scene) -> None:
+    ego = scene.ego.name if scene.ego else "none"
+    print(f"{picture}: track {scene.track}, {len(scene.karts)} karts, ego {ego}\n")
+    for question, answer in pairs(scene):
+        print(f"  {question:56} {answer}")
+    print()
+
+
+def _has_display() -> bool:
+    if sys.platform != "linux":
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _show(image: Image, title: str) -> None:
+    import matplotlib.pyplot as plt
+
+    plt.figure(title, figsize=(9, 6))
+    plt.imshow(image)
+    plt.axis("off")
+    plt.tight_layout()
+    plt.show()
+
+
+def _save(image: Image, file: Path) -> None:
+    try:
+        with atomic_write(file) as opened:
+            image.save(opened, "PNG" if file.suffix.lower() == ".png" else "JPEG")
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written ({error.strerror}); try --save") from None
+    print(f"wrote {file}")
+
+
+if __name__ == "__main__":
+    cli.run({"generate": generate, "check": check, "balance": balance, "inspect": inspect})

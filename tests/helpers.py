@@ -1,0 +1,63 @@
+"""Small data folders for the tests, drawn in a moment; not for learning anything from."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from homework.names import KARTS, TRACKS
+from homework.scene import view_scene
+
+VIEWS = 10
+NUM_TRACKS = 3
+
+
+def make_split(folder: Path, frames: int, seed: int) -> Path:
+    """Write `frames` info files of ten views each, and the views' pictures, to `folder`.
+
+    The frames go round three tracks; each track has one line-up of ten karts, which depends on
+    `seed`. A view shows up to five karts, each in a colour of its own. The first view of the
+    first frame shows none.
+    """
+    folder.mkdir(parents=True)
+    generator = random.Random(seed)
+    line_ups = {track: generator.sample(KARTS, VIEWS) for track in TRACKS[:NUM_TRACKS]}
+    for number in range(frames):
+        track = TRACKS[number % NUM_TRACKS]
+        info = {
+            "track": track,
+            "karts": line_ups[track],
+            "detections": [make_view(generator, number + view) for view in range(VIEWS)],
+        }
+        (folder / f"{number:05x}_info.json").write_text(json.dumps(info))
+        for view in range(VIEWS):
+            draw_picture(folder / f"{number:05x}_{view:02d}_im.jpg", info, view)
+    return folder
+
+
+def make_view(generator: random.Random, number: int) -> list[list[int]]:
+    """The detections of a view: `number` 0 has no kart, others one to five, and the road."""
+    rows = [[2, 0, 0, 183, 599, 399], [3, 0, 0, 0, 599, 252]]
+    for track_id in generator.sample(range(VIEWS), min(number, generator.randint(1, 5))):
+        x, y = generator.randrange(480), generator.randrange(280)
+        width, height = generator.randint(24, 119), generator.randint(24, 119)
+        rows.append([1, track_id, x, y, x + width, y + height])
+    return rows
+
+
+def draw_picture(file: Path, info: dict[str, Any], view_index: int) -> None:
+    """Draw the karts of a view as plain rectangles; a colour for each kart and each track."""
+    from PIL import Image, ImageDraw
+
+    scene = view_scene(info, view_index)
+    picture = Image.new("RGB", (150, 100), color(TRACKS.index(scene.track)))
+    for kart in scene.karts:
+        ImageDraw.Draw(picture).rectangle(kart.box, fill=color(40 + KARTS.index(kart.name)))
+    picture.save(file)
+
+
+def color(number: int) -> tuple[int, int, int]:
+    """One of many different colours."""
+    return (number * 67 % 256, number * 151 % 256, number * 199 % 256)

@@ -1,0 +1,385 @@
+"""`generate_qa`: generate, check, balance and inspect, on small folders with every fault."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from helpers import make_split
+from PIL import Image
+
+from homework import generate_qa
+from homework.files import InputError
+from homework.frames import list_split
+from homework.questions import kind_of, pairs
+from homework.scene import view_scene
+from homework.workers import ordered_map
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def no_display(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+
+
+def expected_pairs(folder: Path) -> list[dict[str, str]]:
+    """The pairs of a folder, made in the plainest way."""
+    rows = []
+    for file in sorted(folder.glob("*_info.json")):
+        info = json.loads(file.read_text())
+        for view in range(len(info["detections"])):
+            picture = f"{file.name[:5]}_{view:02d}_im.jpg"
+            if (folder / picture).exists():
+                for question, answer in pairs(view_scene(info, view)):
+                    image_file = f"{folder.name}/{picture}"
+                    row = {"question": question, "answer": answer, "image_file": image_file}
+                    rows.append(row)
+    return rows
+
+
+def files_in(folder: Path) -> set[str]:
+    return {file.name for file in folder.rglob("*")}
+
+
+# generate
+
+
+def test_the_same_bytes_whatever_the_number_of_workers(data_dir, tmp_path, capsys):
+    made = set()
+    for workers in (1, 2, 3):
+        output = tmp_path / f"{workers}.json"
+        generate_qa.generate(str(data_dir / "train"), str(output), num_workers=workers)
+        made.add(output.read_bytes())
+    assert len(made) == 1
+    assert json.loads(made.pop()) == expected_pairs(data_dir / "train")
+    assert "6 info files, 60 views" in capsys.readouterr().out
+
+
+def test_the_default_file_is_replaced_and_that_is_said(data_dir, capsys):
+    generate_qa.generate(str(data_dir / "valid"))
+    file = data_dir / "valid" / "valid_qa_pairs.json"
+    assert "in place of" not in capsys.readouterr().out
+    file.write_text("old")
+    generate_qa.generate(str(data_dir / "valid"))
+    assert "in place of the file that was there" in capsys.readouterr().out
+    assert json.loads(file.read_bytes()) == expected_pairs(data_dir / "valid")
+
+
+def test_what_cannot_be_used_is_skipped_and_named(data_dir, capsys):
+    train = data_dir / "train"
+    (train / "00000_03_im.jpg").unlink()
+    (train / "00001_info.json").write_text('{"track": "abyss", ')
+    (train / "00002_info.json").write_text("[]")
+    info = json.loads((train / "00003_info.json").read_text())
+    (train / "00003_info.json").write_text(json.dumps(info | {"karts": ["tux"]}))
+    (train / "._00004_info.json").write_bytes(b"\0")  # what unpacking on a Mac leaves
+    generate_qa.generate(str(train))
+    out = capsys.readouterr().out
+    assert "views without a picture: 1 (00000_03_im.jpg)" in out
+    assert "unusable info files: 3 (00001_info.json: not valid JSON" in out
+    assert "00003_info.json: field 'karts' has no name" in out
+    for file in ("00001", "00002", "00003"):
+        (train / f"{file}_info.json").unlink()
+    (train / "._00004_info.json").unlink()
+    assert json.loads((train / "train_qa_pairs.json").read_bytes()) == expected_pairs(train)
+
+
+def test_nothing_to_label_leaves_everything_as_it_was(data_dir):
+    train = data_dir / "train"
+    (train / "train_qa_pairs.json").write_text("old")
+    for info in train.glob("*_info.json"):
+        info.write_text("{}")
+    before = files_in(data_dir)
+    with pytest.raises(
+        InputError, match=r"nothing to label; unusable info files: 6 .*'detections'"
+    ):
+        generate_qa.generate(str(train), num_workers=2)
+    assert files_in(data_dir) == before
+    assert (train / "train_qa_pairs.json").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"data_dir": "nowhere"}, "nowhere: no such folder"),
+        ({"data_dir": "data"}, "did you mean data/train?"),
+        ({"data_dir": "data/empty"}, r"data/empty: no \*_info.json file"),
+        ({"data_dir": "data/train/00000_info.json"}, "cannot be listed"),
+        ({"data_dir": True}, "--data_dir: True is no path"),
+        ({"data_dir": "data/train", "output": "data"}, "--output: data is a folder"),
+        ({"data_dir": "data/train", "output": "data/train/00000_info.json/x"}, "cannot be written"),
+        ({"data_dir": "data/train", "num_workers": 0}, "--num_workers: give a whole number"),
+    ],
+)
+def test_wrong_input_is_one_line(data_dir, monkeypatch, flags, message):
+    (data_dir / "empty").mkdir()
+    monkeypatch.chdir(data_dir.parent)
+    with pytest.raises(InputError, match=message) as raised:
+        generate_qa.generate(**flags)
+    assert "\n" not in str(raised.value)
+
+
+def test_ctrl_c_ends_in_one_line_and_leaves_nothing(data_dir):
+    train = data_dir / "train"
+    before = files_in(train)
+    os.mkfifo(train / "fffff_info.json")  # a worker waits here for ever
+    command = [sys.executable, "-m", "homework.generate_qa", "generate", "--num_workers=2"]
+    process = subprocess.Popen(
+        [*command, f"--data_dir={train}"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(train.glob("*.partial")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1].startswith("stopped by Ctrl-C")
+    assert "Traceback" not in stderr
+    assert files_in(train) - before == {"fffff_info.json"}
+
+
+# check
+
+
+def test_check_prints_the_pairs_and_saves_the_picture(data_dir, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    info_file = data_dir / "train" / "00002_info.json"
+    generate_qa.check(str(info_file), 5)
+    out = capsys.readouterr().out
+    scene = view_scene(json.loads(info_file.read_text()), 5)
+    for question, answer in pairs(scene):
+        assert any(question in line and line.endswith(answer) for line in out.splitlines())
+    assert "wrote 00002_05_check.png" in out
+    with Image.open("00002_05_check.png") as drawn:
+        assert drawn.size == (900, 600)
+        right, bottom = scene.ego.box[2] * 6, scene.ego.box[3] * 6
+        assert drawn.getpixel((right - 2, bottom - 2)) == (255, 212, 0)  # the ego's frame
+
+
+def test_check_shows_where_there_is_a_display_unless_told_to_save(data_dir, monkeypatch, tmp_path):
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.chdir(tmp_path)
+    shown = []
+    monkeypatch.setattr(generate_qa, "_show", lambda image, title: shown.append(title))
+    info_file = str(data_dir / "train" / "00000_info.json")
+    generate_qa.check(info_file, 0)
+    assert len(shown) == 1
+    assert not list(tmp_path.glob("*.png"))
+    generate_qa.check(info_file, 0, save="out/here.jpg")
+    generate_qa.check(info_file, 0, save=True)  # a bare --save
+    assert len(shown) == 1
+    assert Path("out/here.jpg").is_file()
+    assert Path("00000_00_check.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("info_file", "view_index", "flags", "message"),
+    [
+        ("00000_info.json", 10, {}, "--view_index: give a whole number from 0 to 9, not 10"),
+        ("00000_info.json", -1, {}, "--view_index: .* not -1"),
+        ("00000_info.json", "two", {}, "--view_index: .* not 'two'"),
+        ("00000_info.json", True, {}, "--view_index: .* not True"),
+        ("00000_info.json", 0, {"save": "out.bmp"}, "--save: out.bmp is neither"),
+        ("00000_info.json", 1, {}, "00000_01_im.jpg: no such picture"),
+        ("00000_info.json", 2, {}, "00000_02_im.jpg: cut short"),
+        ("00009_info.json", 0, {}, "00009_info.json: no such file"),
+        ("00001_info.json", 0, {}, "00001_info.json: not valid JSON"),
+        ("00002_info.json", 0, {}, "00002_info.json: field 'track' is missing"),
+        ("00000_00_im.jpg", 0, {}, "is no info file"),
+    ],
+)
+def test_wrong_input_to_check_is_one_line(
+    data_dir, monkeypatch, info_file, view_index, flags, message
+):
+    train = data_dir / "train"
+    monkeypatch.chdir(train)
+    (train / "00000_01_im.jpg").unlink()
+    damaged = train / "00000_02_im.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    (train / "00001_info.json").write_text("not JSON")
+    (train / "00002_info.json").write_text('{"karts": [], "detections": [[]]}')
+    before = files_in(train)
+    with pytest.raises(InputError, match=message) as raised:
+        generate_qa.check(info_file, view_index, **flags)
+    assert "\n" not in str(raised.value)
+    assert files_in(train) == before
+
+
+# balance
+
+
+def test_balance_has_equal_shares_and_only_pairs_of_the_split(data_dir, capsys):
+    generate_qa.balance("valid", per_kind=4, data_dir=str(data_dir))
+    file = data_dir / "valid_grader" / "balanced_qa_pairs.json"
+    drawn = json.loads(file.read_bytes())
+    shares = Counter(kind_of(pair["question"]) for pair in drawn)
+    assert len(shares) == 5
+    assert set(shares.values()) == {4}
+    possible = {tuple(pair.values()) for pair in expected_pairs(data_dir / "valid")}
+    assert {tuple(pair.values()) for pair in drawn} <= possible
+    assert len({(pair["question"], pair["image_file"]) for pair in drawn}) == 20
+    assert "skipped: nothing" in capsys.readouterr().out
+
+
+def test_balance_is_drawn_by_its_seed_and_overwrites_no_other_set(data_dir):
+    file = data_dir / "valid_grader" / "balanced_qa_pairs.json"
+    generate_qa.balance(per_kind=4, data_dir=str(data_dir))
+    first = file.read_bytes()
+    generate_qa.balance(per_kind=4, data_dir=str(data_dir))
+    assert file.read_bytes() == first
+    with pytest.raises(InputError, match="there is another set already"):
+        generate_qa.balance(per_kind=4, seed=1, data_dir=str(data_dir))
+    assert file.read_bytes() == first
+    generate_qa.balance(per_kind=4, seed=1, data_dir=str(data_dir), overwrite=True)
+    assert file.read_bytes() != first
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"per_kind": 20}, "has 19 pairs of kind 'ego', not 20; give a smaller --per_kind"),
+        ({"per_kind": 0}, "--per_kind: give a whole number of 1 or more, not 0"),
+        ({"seed": "x"}, "--seed"),
+        ({"split": "test"}, "test: no such folder"),
+    ],
+)
+def test_wrong_input_to_balance_is_one_line(data_dir, flags, message):
+    with pytest.raises(InputError, match=message):
+        generate_qa.balance(data_dir=str(data_dir), **flags)
+    assert not (data_dir / "valid_grader").exists()
+
+
+# inspect
+
+
+def test_inspect_finds_what_is_wrong_in_a_folder(data_dir, capsys):
+    train = data_dir / "train"
+    (train / "00000_03_im.jpg").unlink()
+    (train / "00001_04_im.jpg").write_bytes(b"not a picture")
+    shutil.copy(train / "00000_00_im.jpg", train / "00077_00_im.jpg")
+    Image.new("RGB", (600, 400)).save(train / "00002_00_im.jpg")
+    (train / "00005_info.json").write_text("{")
+    generate_qa.inspect(str(train), num_workers=2)
+    out = capsys.readouterr().out
+    assert "60 pictures: 1 missing, 1 unreadable, 1 without an info file" in out
+    assert "00001_04_im.jpg: not a picture" in out
+    assert "without an info file: 00077_00_im.jpg" in out
+    assert "pictures of 600x400, not 150x100: 1" in out
+    assert "unusable info files: 1 (00005_info.json" in out
+
+
+def test_inspect_warns_of_one_line_up_per_track(data_dir, capsys):
+    generate_qa.inspect(str(data_dir / "train"), against=str(data_dir / "valid"), num_workers=1)
+    out = capsys.readouterr().out
+    assert "WARNING: 3 of 3 tracks were raced by one line-up of karts only (10 of the " in out
+
+    def seen(split: str) -> set[tuple[str, str]]:
+        found = set()
+        for file in (data_dir / split).glob("*_info.json"):
+            info = json.loads(file.read_text())
+            for view in range(10):
+                found |= {(info["track"], kart.name) for kart in view_scene(info, view).karts}
+        return found
+
+    new = len(seen("valid") - seen("train"))
+    assert f"{new} of the {len(seen('valid'))} (track, kart) pairs seen in" in out
+    assert "0 of the 2 tracks of both have a line-up in common" in out
+
+
+def test_inspect_does_not_warn_where_line_ups_vary(tmp_path, capsys):
+    folder = make_split(tmp_path / "train", frames=12, seed=0)
+    for number, file in enumerate(sorted(folder.glob("*_info.json"))):
+        info = json.loads(file.read_text())
+        info["karts"] = [f"kart{(number * 3 + k) % 12}" for k in range(10)]
+        # Every kart is seen in full in every view.
+        info["detections"] = [[[1, k, 60 * k, 99, 60 * k + 50, 199] for k in range(10)]] * 10
+        file.write_text(json.dumps(info))
+    generate_qa.inspect(str(folder), num_workers=1)
+    assert "WARNING" not in capsys.readouterr().out
+
+
+# the command itself
+
+
+def test_it_runs_as_a_file_from_any_folder(data_dir, tmp_path):
+    command = [sys.executable, str(ROOT / "homework" / "generate_qa.py"), "check"]
+    flags = ["--info_file=data/train/00000_info.json", "--view_index"]
+    done = subprocess.run(
+        [*command, *flags, "1", "--save=out.png"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out.png").is_file()
+    wrong = subprocess.run([*command, *flags, "10"], cwd=tmp_path, capture_output=True, text=True)
+    assert wrong.returncode == 1
+    assert wrong.stderr == "error: --view_index: give a whole number from 0 to 9, not 10\n"
+
+
+def test_help_and_import_need_nothing_heavy():
+    code = """if True:
+        import runpy, sys
+        import homework.generate_qa
+        loaded = {name.partition(".")[0] for name in sys.modules}
+        assert not loaded & {"fire", "tqdm", "orjson"}, "on import"
+        sys.argv = ["generate_qa", "generate", "--help"]
+        del sys.modules["homework.generate_qa"]
+        try:
+            runpy.run_module("homework.generate_qa", run_name="__main__")
+        except SystemExit as end:
+            assert not end.code
+        loaded = {name.partition(".")[0] for name in sys.modules}
+        assert not loaded & {"torch", "PIL", "matplotlib", "transformers", "numpy", "tqdm"}
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--num_workers" in done.stdout + done.stderr
+
+
+# workers
+
+
+def test_results_come_in_order():
+    def slow_first(number: int) -> int:
+        time.sleep(0.02 if number % 3 == 0 else 0)
+        return number * number
+
+    with ordered_map(slow_first, range(20), 3) as results:
+        assert list(results) == [number * number for number in range(20)]
+
+
+def test_a_workers_error_arrives_with_its_traceback():
+    def fail(number: int) -> int:
+        return 1 // number
+
+    with pytest.raises(ZeroDivisionError) as raised, ordered_map(fail, [1, 0], 2) as results:
+        list(results)
+    assert "return 1 // number" in raised.value.__notes__[0]
+
+
+def test_a_killed_worker_is_one_line():
+    with (
+        pytest.raises(InputError, match="a worker process was killed"),
+        ordered_map(lambda _: os._exit(1), [1, 2], 2) as results,
+    ):
+        list(results)
+
+
+def test_a_split_is_named_after_its_folder(data_dir, monkeypatch):
+    monkeypatch.chdir(data_dir / "train")
+    assert list_split(".").name == "train"
+    (data_dir / "link").symlink_to(data_dir / "train")
+    assert list_split(data_dir / "link").image_file("x.jpg") == "link/x.jpg"
