@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from .base_vlm import BaseVLM
 from .files import PACKAGE_DIR, InputError, read_json, write_json
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = "base.json"  # ours, written last: name and fingerprint of the base, how it was trained
@@ -25,10 +26,8 @@ def add_lora(vlm: BaseVLM, rank: int, alpha: int, dropout: float) -> PeftModel:
     The vision tower is included on purpose: no base has seen karts named. The vocabulary
     projection is left alone, as it shares its weights with the embeddings.
     """
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
-    # What PEFT records as the adapter's base.
-    vlm.model.name_or_path = vlm.base
     text = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
     config = LoraConfig(
         r=rank,
@@ -40,7 +39,7 @@ def add_lora(vlm: BaseVLM, rank: int, alpha: int, dropout: float) -> PeftModel:
         ),
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(vlm.model, config)
+    return _with_adapter(vlm, config)
 
 
 def save(model: PeftModel, vlm: BaseVLM, folder: Path, training: dict) -> None:
@@ -81,7 +80,7 @@ def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
             f"{folder}: trained on another {base} than the one in {vlm.folder}; "
             "train it again, or bring back the base that it was trained on"
         )
-    vlm.model = _attach(vlm.model, folder).to(vlm.device).eval()
+    vlm.model = _attach(vlm, folder).to(vlm.device).eval()
     return vlm
 
 
@@ -106,9 +105,9 @@ def _find(checkpoint: str | Path) -> Path:
     return folder
 
 
-def _attach(model, folder: Path) -> PeftModel:
+def _attach(vlm: BaseVLM, folder: Path) -> PeftModel:
     """The model with the adapter, after a check that its weights are exactly those expected."""
-    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+    from peft import LoraConfig, get_peft_model_state_dict
     from peft.utils import set_peft_model_state_dict
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -120,7 +119,7 @@ def _attach(model, folder: Path) -> PeftModel:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{folder}: the adapter is damaged ({reason}); train it again") from None
     config.inference_mode = True
-    model = get_peft_model(model, config)
+    model = _with_adapter(vlm, config)
     expected = {
         name: value.shape
         for name, value in get_peft_model_state_dict(model, save_embedding_layers=False).items()
@@ -134,3 +133,13 @@ def _attach(model, folder: Path) -> PeftModel:
         )
     set_peft_model_state_dict(model, weights)
     return model
+
+
+def _with_adapter(vlm: BaseVLM, config: LoraConfig) -> PeftModel:
+    from peft import get_peft_model
+
+    vlm.model.name_or_path = vlm.base  # what PEFT records as the adapter's base
+    with warnings.catch_warnings():
+        # PEFT asks transformers by a name that transformers has renamed.
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(vlm.model, config)

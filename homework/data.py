@@ -201,9 +201,11 @@ def _qa_files(data_dir: Path, split: str) -> list[Path]:
         raise InputError(f"split {split!r}: not the name of a folder in {data_dir}; try train")
     folder = data_dir / split
     if not folder.is_dir():
+        others = [path.name for path in data_dir.iterdir()] if data_dir.is_dir() else []
+        there = ", ".join(sorted(name for name in others if (data_dir / name).is_dir())) or "none"
         raise InputError(
-            f"{folder}: no such split; run python -m homework.download, "
-            "or give --data_dir the folder that holds it"
+            f"{folder}: no such split (there: {there}); run python -m homework.download for the "
+            "dataset, or give the name of a split and the --data_dir that holds it"
         )
     names = sorted(name for name in os.listdir(folder) if name.endswith(QA_SUFFIX))
     # macOS leaves "._" files beside those that it copies.

@@ -16,7 +16,11 @@ from .files import PACKAGE_DIR
 from .names import KARTS, TRACKS
 
 if TYPE_CHECKING:
-    from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
+    from transformers import (
+        Idefics3Config,
+        Idefics3ForConditionalGeneration,
+        PreTrainedTokenizerFast,
+    )
 
 EMBEDDED_BASE = PACKAGE_DIR / "embedded_base"
 
@@ -44,12 +48,12 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_model(seed: int) -> Idefics3ForConditionalGeneration:
-    """The embedded base with fresh weights: about 5M parameters, float32."""
-    import torch
-    from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+def base_config() -> Idefics3Config:
+    """The embedded base's shape: about 5M parameters."""
+    from transformers import Idefics3Config
     from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 
+    pad_id = SPECIAL_TOKENS.index("<|im_end|>")
     text = {
         "model_type": "llama",
         "vocab_size": VOCABULARY,
@@ -63,28 +67,38 @@ def build_model(seed: int) -> Idefics3ForConditionalGeneration:
         "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
         "bos_token_id": SPECIAL_TOKENS.index("<|im_start|>"),
         "eos_token_id": SPECIAL_TOKENS.index("<end_of_utterance>"),
-        "pad_token_id": SPECIAL_TOKENS.index("<|im_end|>"),
+        "pad_token_id": pad_id,
         "tie_word_embeddings": True,
     }
-    config = Idefics3Config(
+    vision = Idefics3VisionConfig(
+        hidden_size=192,
+        intermediate_size=768,
+        num_hidden_layers=6,
+        num_attention_heads=3,
+        image_size=IMAGE_SIDE,
+        patch_size=PATCH_SIDE,
+    )
+    return Idefics3Config(
         image_token_id=SPECIAL_TOKENS.index("<image>"),
         scale_factor=SCALE_FACTOR,
         tie_word_embeddings=True,
-        pad_token_id=text["pad_token_id"],
+        pad_token_id=pad_id,
         text_config=text,
-        vision_config=Idefics3VisionConfig(
-            hidden_size=192,
-            intermediate_size=768,
-            num_hidden_layers=6,
-            num_attention_heads=3,
-            image_size=IMAGE_SIDE,
-            patch_size=PATCH_SIDE,
-        ),
+        vision_config=vision,
     )
+
+
+def build_model(
+    seed: int, config: Idefics3Config | None = None
+) -> Idefics3ForConditionalGeneration:
+    """A model with fresh float32 weights, of the embedded base's shape unless given another."""
+    import torch
+    from transformers import Idefics3ForConditionalGeneration
+
     torch.manual_seed(seed)
-    model = Idefics3ForConditionalGeneration(config)
-    model.generation_config.eos_token_id = text["eos_token_id"]
-    model.generation_config.pad_token_id = text["pad_token_id"]
+    model = Idefics3ForConditionalGeneration(config or base_config())
+    model.generation_config.eos_token_id = model.config.text_config.eos_token_id
+    model.generation_config.pad_token_id = model.config.text_config.pad_token_id
     return model
 
 

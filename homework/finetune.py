@@ -203,6 +203,7 @@ def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers:
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     seconds = time.perf_counter() - start
 
+    trainer.save_state()
     save_curves(trainer.state.log_history, output / "curves.png")
     checkpoint.save(model, vlm, output, recipe)
     _close(trainer, output, seconds)
@@ -259,8 +260,10 @@ def _close(trainer, output: Path, seconds: float) -> None:
     print(f"wrote {output}: adapter {(output / WEIGHTS).stat().st_size / 1e6:.2f} MB, curves.png")
     padding = trainer.padding / max(trainer.tokens, 1)
     print(
-        f"{seconds:.0f} s, {trainer.tokens:,} tokens ({padding:.1%} padding), "
-        f"peak memory {peak_memory_bytes() / 1e9:.2f} GB, {trainable:,} of {total:,} parameters trained"
+        f"{seconds:.0f} s, {trainer.trained_pairs / seconds:.1f} pairs/s, "
+        f"{trainer.tokens:,} tokens ({padding:.1%} padding)\n"
+        f"{trainable:,} of {total:,} parameters trained, "
+        f"peak memory {peak_memory_bytes() / 1e9:.2f} GB"
     )
 
 

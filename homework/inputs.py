@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 IGNORED = -100  # the label that the loss skips
 _HEAD, _PADDING = 0, -1  # branch numbers; pairs count from 1
+MAX_ENCODED = 10_000  # texts whose token ids are kept
 _QUESTION = "{QUESTION}"  # stands for the question while the chat template is taken apart
 
 
@@ -48,6 +49,7 @@ class InputBuilder:
         self.std = processor.image_processor.image_std
         self.end_id = self.tokenizer.eos_token_id
         self.pad_id = self.tokenizer.pad_token_id
+        self._encoded: dict[str, list[int]] = {}
 
         content = [{"type": "image"}, {"type": "text", "text": _QUESTION}]
         message = {"role": "user", "content": content}
@@ -117,7 +119,12 @@ class InputBuilder:
         }
 
     def _encode(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        """Token ids; kept, as the same few hundred questions and answers come again and again."""
+        if text not in self._encoded:
+            if len(self._encoded) > MAX_ENCODED:
+                self._encoded.clear()
+            self._encoded[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self._encoded[text]
 
 
 def shared_prefix_mask(branches: torch.Tensor) -> torch.Tensor:

@@ -7,12 +7,14 @@ however many questions are asked about it.
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback
 
 from .data import VQADataset, open_picture
@@ -76,6 +78,36 @@ def split_frames(dataset: VQADataset, held_out: float, most: int) -> tuple[list,
     return train, held
 
 
+class LikeLengths(Sampler[int]):
+    """Frames in random order, except that batches hold frames with about as many pairs.
+
+    Most of a batch's padding comes from one frame with many karts among frames with few.
+    """
+
+    def __init__(self, dataset: FrameDataset, batch_size: int, seed: int) -> None:
+        self.lengths = [len(pairs) for _, pairs in dataset.frames]
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        # Depends on seed and epoch alone, so that a resumed run finds the same order.
+        rng = random.Random(f"{self.seed}/{self.epoch}")
+        order = rng.sample(range(len(self)), len(self))
+        pool = 32 * self.batch_size
+        batches = []
+        for start in range(0, len(order), pool):
+            near = sorted(order[start : start + pool], key=self.lengths.__getitem__)
+            batches += [near[i : i + self.batch_size] for i in range(0, len(near), self.batch_size)]
+        rng.shuffle(batches)
+        return iter([index for batch in batches for index in batch])
+
+    def set_epoch(self, epoch: int) -> None:
+        """The trainer says which epoch comes."""
+        self.epoch = epoch
+
+
 class FrameTrainer(Trainer):
     """The Trainer, with accuracy beside the loss and checkpoints that say when they are whole.
 
@@ -86,7 +118,7 @@ class FrameTrainer(Trainer):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self._right, self._asked = defaultdict(int), defaultdict(int)
-        self.tokens = self.padding = 0
+        self.trained_pairs = self.tokens = self.padding = 0
         self._end_id = self.train_dataset.inputs.end_id
         self._pad_id = self.train_dataset.inputs.pad_id
 
@@ -102,6 +134,7 @@ class FrameTrainer(Trainer):
         self._right[phase] += int(right.sum())
         self._asked[phase] += len(right)
         if model.training:
+            self.trained_pairs += len(right)
             self.tokens += inputs["input_ids"].numel()
             self.padding += int((inputs["input_ids"] == self._pad_id).sum())
         return (loss, outputs) if return_outputs else loss
@@ -117,6 +150,13 @@ class FrameTrainer(Trainer):
             logs[f"{phase}accuracy"] = self._right[phase] / self._asked[phase]
             self._right[phase] = self._asked[phase] = 0
         super().log(logs, *args, **kwargs)
+
+    def _get_train_sampler(self, train_dataset=None) -> LikeLengths:
+        return LikeLengths(self.train_dataset, self.args.train_batch_size, self.args.seed)
+
+    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+        """The adapter alone: without a base to look up, and without pickled arguments."""
+        self.model.save_pretrained(output_dir, save_embedding_layers=False)
 
     def _save_checkpoint(self, *args, **kwargs) -> None:
         super()._save_checkpoint(*args, **kwargs)

@@ -1,0 +1,233 @@
+"""Pre-training's loop: the embedded base, its throw-away heads, and what a resume needs."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn.functional import cross_entropy
+from transformers import AutoProcessor
+
+from . import dense, embedded, questions
+from .augment import View
+from .devices import choose_device
+from .files import InputError, atomic_write
+from .inputs import IGNORED, InputBuilder
+from .views import AugmentedBatches, load_views
+
+HELD_OUT = 0.02  # share of the views kept for measuring
+MAX_PAIRS = 10  # of one frame in one step
+PICTURES_PER_STEP = 32
+STEPS_PER_LINE, STEPS_PER_STATE = 50, 500
+
+
+class Pretraining:
+    """Model, heads, optimizer and data of one pre-training run."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        work_dir: Path,
+        steps: int,
+        dense_steps: int,
+        learning_rate: float,
+        seed: int,
+    ) -> None:
+        self.recipe = {
+            "data": data_dir.name,
+            "steps": steps,
+            "dense_steps": dense_steps,
+            "learning_rate": learning_rate,
+            "seed": seed,
+        }
+        self.work_dir, self.steps, self.dense_steps = work_dir, steps, dense_steps
+        self.seed, self.peak_rate = seed, learning_rate
+        self.device, self.dtype, reason = choose_device()
+        print(reason)
+        work_dir.mkdir(parents=True, exist_ok=True)
+        embedded.save_processor(work_dir / "processor")
+        self.inputs = InputBuilder(AutoProcessor.from_pretrained(work_dir / "processor"))
+        self.model = embedded.build_model(seed).to(self.device)
+        # At these lengths plain matrix products beat the fused attention on a CPU.
+        self.model.set_attn_implementation("eager")
+        vision = self.model.config.vision_config
+        self.heads = dense.build_heads(vision.hidden_size).to(self.device)
+        self.patches = vision.image_size // vision.patch_size
+        self.weights = [*self.model.parameters(), *self.heads.parameters()]
+        self.optimizer = torch.optim.AdamW(self.weights, betas=(0.9, 0.98), weight_decay=0.05)
+        self.step = 0
+        views = load_views(data_dir)
+        held_out = int(len(views) * HELD_OUT)
+        self.held_out = views[:held_out]
+        self.batches = AugmentedBatches(views[held_out:], PICTURES_PER_STEP, seed)
+        print(f"{len(views) - held_out} views to learn from, {held_out} held out")
+
+    def tensors(self, views: list[View], rng: random.Random | None):
+        """Model inputs, dense targets of `views`; all pairs of a frame, or a draw if rng."""
+        pixels = self.inputs.pixel_values(
+            [self.inputs.resize(Image.fromarray(view.picture)) for view in views]
+        )
+        targets = [dense.labels(view.scene, self.patches) for view in views]
+        targets = {
+            head: torch.from_numpy(np.stack([target[head] for target in targets]))
+            for head in targets[0]
+        }
+        sequences = []
+        for view in views:
+            pairs = list(questions.pairs(view.scene))
+            if rng and len(pairs) > MAX_PAIRS:
+                pairs = rng.sample(pairs, MAX_PAIRS)
+            sequences.append(self.inputs.frame_sequence(pairs))
+        batch = self.inputs.collate(sequences)
+        # Eager attention adds its mask to the scores.
+        lowest = torch.finfo(torch.float32).min
+        batch["attention_mask"] = torch.where(batch["attention_mask"], 0.0, lowest)
+        to = {"device": self.device}
+        return (
+            pixels.to(**to),
+            {key: value.to(**to) for key, value in batch.items()},
+            {key: value.to(**to) for key, value in targets.items()},
+        )
+
+    # --- one step ---
+
+    def loss(self, pixels, batch, targets, with_questions: bool):
+        """Weighted sum of all losses, and each of them by name."""
+        with torch.autocast(self.device, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            seen = self.model.model.get_image_features(pixels, return_dict=True)
+            parts = dense.losses(self.heads, seen.last_hidden_state, targets)
+            total = sum(parts.values()) + 2 * parts["kart"]
+            if with_questions:
+                scores, answers = self.answer_scores(seen, batch)
+                parts["questions"] = cross_entropy(scores.float(), answers)
+                total = total + 4 * parts["questions"]
+        return total, parts
+
+    def answer_scores(self, seen, batch):
+        """Scores over the vocabulary where an answer's token is due, and those tokens."""
+        inputs = {key: value for key, value in batch.items() if key != "labels"}
+        hidden = self.model.model(
+            mm_encoder_outputs={"image": seen}, use_cache=False, **inputs
+        ).last_hidden_state
+        labels = batch["labels"][:, 1:]
+        due = labels != IGNORED
+        return self.model.lm_head(hidden[:, :-1][due]), labels[due]
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up over 100 steps, then cosine to a twentieth of the peak."""
+        if step < 100:
+            return self.peak_rate * (step + 1) / 100
+        done = (step - 100) / max(self.steps - 100, 1)
+        return self.peak_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2)
+
+    def train_step(self) -> dict[str, float]:
+        """One optimizer step; the losses by name."""
+        rng = random.Random(f"{self.seed}/{self.step}/pairs")
+        tensors = self.tensors(self.batches[self.step], rng)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(self.step)
+        total, parts = self.loss(*tensors, with_questions=self.step >= self.dense_steps)
+        if not torch.isfinite(total):
+            raise InputError(f"step {self.step}: the loss is not finite; lower --learning_rate")
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        return {name: part.item() for name, part in parts.items()}
+
+    # --- the loop ---
+
+    def train(self) -> None:
+        """All steps that are left, with a line, a measurement and a state now and then."""
+        self.resume()
+        sums, start, first = defaultdict(float), time.perf_counter(), self.step
+        self.model.train()
+        while self.step < self.steps:
+            for name, loss in self.train_step().items():
+                sums[name] += loss
+            if self.step % STEPS_PER_LINE == 0:
+                rate = (self.step - first) * PICTURES_PER_STEP / (time.perf_counter() - start)
+                left = (self.steps - self.step) * PICTURES_PER_STEP / rate / 60
+                line = " ".join(f"{name} {sums[name] / STEPS_PER_LINE:.3f}" for name in sums)
+                print(
+                    f"{self.step}/{self.steps} {rate:.1f} pictures/s {left:.0f} min left | {line}",
+                    flush=True,
+                )
+                sums.clear()
+            if self.step % STEPS_PER_STATE == 0 or self.step == self.steps:
+                if self.step > self.dense_steps:
+                    print(f"held-out accuracy at step {self.step}: {self.measure()}", flush=True)
+                self.save_state()
+
+    def measure(self) -> dict[str, float]:
+        """Share of the held-out questions answered right (every token foretold), per kind."""
+        right, asked = defaultdict(int), defaultdict(int)
+        self.model.eval()
+        for start in range(0, len(self.held_out), PICTURES_PER_STEP):
+            views = self.held_out[start : start + PICTURES_PER_STEP]
+            pixels, batch, _ = self.tensors(views, None)
+            kinds = [questions.kind_of(q) for view in views for q, _ in questions.pairs(view.scene)]
+            with (
+                torch.no_grad(),
+                torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32),
+            ):
+                seen = self.model.model.get_image_features(pixels, return_dict=True)
+                scores, answers = self.answer_scores(seen, batch)
+            hits, outcome = (scores.argmax(-1) == answers).tolist(), True
+            pending = iter(kinds)
+            for hit, token in zip(hits, answers.tolist(), strict=True):
+                outcome &= hit
+                if token == self.inputs.end_id:
+                    kind = next(pending)
+                    asked[kind] += 1
+                    right[kind] += outcome
+                    outcome = True
+        self.model.train()
+        return {kind: round(right[kind] / asked[kind], 3) for kind in questions.KINDS}
+
+    # --- what is kept ---
+
+    @property
+    def _state_file(self) -> Path:
+        return self.work_dir / "state.pt"
+
+    def save_state(self) -> None:
+        """All that a resume needs."""
+        state = {
+            "recipe": self.recipe,
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with atomic_write(self._state_file) as file:
+            torch.save(state, file)
+
+    def resume(self) -> None:
+        """Go on from the state in the work folder, if there is one of the same recipe."""
+        if not self._state_file.exists():
+            return
+        state = torch.load(self._state_file, weights_only=True, map_location=self.device)
+        if state["recipe"] != self.recipe:
+            raise InputError(
+                f"{self._state_file}: made with {state['recipe']}; give the same, another "
+                "--work_dir, or delete it"
+            )
+        self.model.load_state_dict(state["model"])
+        self.heads.load_state_dict(state["heads"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        print(f"resumed at step {self.step}")
+
+    def save(self, output: Path) -> None:
+        """Write the checkpoint folder: float16 weights, configuration, processor."""
+        self.model.to(torch.float16).save_pretrained(output)
+        embedded.save_processor(output)
+        print(f"wrote {output}")

@@ -1,0 +1,107 @@
+"""Augmented pictures keep their size, and their labels keep the rule."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from homework import augment, dense
+from homework.names import KARTS, TRACKS
+from homework.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, make_scene
+
+
+@st.composite
+def views(draw):
+    names = draw(st.lists(st.sampled_from(KARTS), unique=True, max_size=6))
+    karts = []
+    for name in names:
+        x1 = draw(st.integers(0, PICTURE_SIZE[0] - MIN_BOX_SIDE))
+        y1 = draw(st.integers(0, PICTURE_SIZE[1] - MIN_BOX_SIDE))
+        x2 = draw(st.integers(x1 + MIN_BOX_SIDE, PICTURE_SIZE[0]))
+        y2 = draw(st.integers(y1 + MIN_BOX_SIDE, PICTURE_SIZE[1]))
+        karts.append(Kart(name, (x1, y1, x2, y2)))
+    scene = make_scene(draw(st.sampled_from(TRACKS)), tuple(karts))
+    picture = np.random.default_rng(draw(st.integers(0, 9))).integers(
+        0, 255, (PICTURE_SIZE[1], PICTURE_SIZE[0], 3), dtype=np.uint8
+    )
+    return augment.View(picture, scene)
+
+
+@settings(max_examples=60, deadline=None)
+@given(views(), st.integers(0, 100))
+def test_every_augmentation_gives_a_picture_with_a_lawful_scene(view, seed):
+    rng = random.Random(seed)
+    for changed in (augment.mirror(view), augment.crop(view, rng), augment.jitter(view, rng)):
+        assert changed.picture.shape == view.picture.shape
+        assert changed.picture.dtype == np.uint8
+        assert {kart.name for kart in changed.scene.karts} <= {k.name for k in view.scene.karts}
+        for x1, y1, x2, y2 in (kart.box for kart in changed.scene.karts):
+            assert 0 <= x1 <= x2 - MIN_BOX_SIDE and x2 <= PICTURE_SIZE[0]
+            assert 0 <= y1 <= y2 - MIN_BOX_SIDE and y2 <= PICTURE_SIZE[1]
+        assert (changed.scene.ego is None) == (not changed.scene.karts)
+
+
+@settings(max_examples=30, deadline=None)
+@given(views())
+def test_mirroring_twice_is_the_view_itself(view):
+    twice = augment.mirror(augment.mirror(view))
+    assert (twice.picture == view.picture).all()
+    assert twice.scene.karts == view.scene.karts
+
+
+def test_crop_moves_boxes_with_the_picture():
+    """A white kart on black stays under its box, wherever the window falls."""
+    picture = np.zeros((100, 150, 3), np.uint8)
+    picture[40:70, 60:100] = 255
+    view = augment.View(picture, make_scene("abyss", (Kart("tux", (60, 40, 100, 70)),)))
+    for seed in range(20):
+        changed = augment.crop(view, random.Random(seed), smallest=0.6)
+        (kart,) = changed.scene.karts
+        rows, columns = np.nonzero(changed.picture[..., 0] > 127)
+        seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert np.abs(np.array(seen) - np.array(kart.box)).max() <= 1
+
+
+def test_paste_shows_the_kart_at_its_box_and_nowhere_else():
+    black = augment.View(np.zeros((100, 150, 3), np.uint8), make_scene("abyss", ()))
+    white = np.full((100, 150, 3), 255, np.uint8)
+    kart = Kart("tux", (10, 10, 40, 40))
+    donor = augment.View(white, make_scene("volcano_island", (kart,)))
+    pasted = augment.paste(black, donor, kart, (70, 50, 100, 80))
+    assert pasted.scene.track == "abyss"
+    assert pasted.scene.karts == (Kart("tux", (70, 50, 100, 80)),)
+    inside = pasted.picture[50:80, 70:100]
+    assert inside[15, 15].min() == 255
+    assert pasted.picture.sum() == inside.sum()
+
+
+@pytest.mark.parametrize("name", ["tux", "gnu"])
+def test_paste_leaves_a_view_alone_where_it_would_lie(name):
+    """The same kart twice, or one kart hidden behind another, would make the labels wrong."""
+    there = Kart("tux", (70, 50, 100, 80))
+    view = augment.View(np.zeros((100, 150, 3), np.uint8), make_scene("abyss", (there,)))
+    new = Kart(name, (10, 10, 40, 40))
+    donor = augment.View(view.picture, make_scene("abyss", (new,)))
+    box = (71, 51, 99, 79) if name == "gnu" else (0, 0, 20, 20)
+    assert augment.paste(view, donor, new, box) is view
+
+
+@settings(max_examples=60, deadline=None)
+@given(views(), st.sampled_from([9, 12, 16]))
+def test_dense_labels_say_what_the_scene_says(view, patches):
+    labels = dense.labels(view.scene, patches)
+    names = {kart.name for kart in view.scene.karts}
+    covered = {KARTS[index - 1] for index in np.unique(labels["kart"]) if index}
+    assert covered <= names
+    assert bool(covered) == bool(names)
+    assert labels["count"] == len(names)
+    assert labels["left"] + labels["right"] == max(len(names) - 1, 0)
+    assert labels["front"] + labels["behind"] == max(len(names) - 1, 0)
+    assert labels["center"].sum() <= len(names)
+    assert TRACKS[labels["track"]] == view.scene.track
+    # A patch is either no kart, the ego, or a kart with a side and a depth.
+    other = (labels["kart"] > 0) & (labels["ego"] == 0)
+    assert ((labels["side"] > 0) == other).all()
+    assert ((labels["depth"] > 0) == other).all()

@@ -1,0 +1,112 @@
+"""Answering: order, one look at each picture, and checkpoints of the real model's form."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+from tiny import write_tiny_base
+
+from benchmarks.smolvlm_shape import write_smolvlm_shape
+from homework import base_vlm, questions
+from homework.base_vlm import BaseVLM, find_checkpoint
+from homework.files import InputError
+
+ASKED = [questions.EGO, questions.TRACK, questions.LEFT_OR_RIGHT.format("tux"), questions.COUNT]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = []
+    for number, colour in enumerate(["red", "green", "blue"]):
+        paths.append(str(folder / f"{number}.png"))
+        Image.new("RGB", (150, 100), colour).save(paths[-1])
+    return paths
+
+
+@pytest.fixture(scope="module")
+def vlm(tmp_path_factory):
+    return BaseVLM(write_tiny_base(tmp_path_factory.mktemp("tiny")), verbose=False)
+
+
+def test_answers_come_in_the_order_asked_and_as_if_asked_alone(vlm, pictures):
+    asked = [(path, question) for path in pictures for question in ASKED]
+    asked = asked[::2] + asked[1::2]
+    together = vlm.answer([path for path, _ in asked], [question for _, question in asked])
+    assert together == [vlm.generate(path, question) for path, question in asked]
+    assert len(set(together)) > 1
+
+
+def test_each_picture_is_opened_and_encoded_once(vlm, pictures, monkeypatch):
+    opened, encoded = [], []
+    monkeypatch.setattr(
+        base_vlm, "open_picture", lambda path: opened.append(path) or Image.open(path)
+    )
+    encode = vlm.model.get_image_features
+    monkeypatch.setattr(
+        vlm.model,
+        "get_image_features",
+        lambda pixels, **kw: encoded.append(len(pixels)) or encode(pixels, **kw),
+    )
+    vlm.answer(pictures * 4, ASKED * 3)
+    assert sorted(opened) == sorted(pictures)
+    assert sum(encoded) == len(pictures)
+
+
+def test_several_answers_are_drawn_at_random(vlm, pictures):
+    torch.manual_seed(0)
+    drawn = vlm.batched_generate(pictures[:2], ASKED[:2], num_return_sequences=3, temperature=1.5)
+    assert [len(texts) for texts in drawn] == [3, 3]
+    assert len(set(drawn[0])) > 1
+    with pytest.raises(InputError, match="temperature"):
+        vlm.batched_generate(pictures[:1], ASKED[:1], num_return_sequences=2)
+
+
+def test_nothing_asked_nothing_answered(vlm, pictures):
+    assert vlm.answer([], []) == []
+    with pytest.raises(InputError, match="1 pictures but 2 questions"):
+        vlm.answer(pictures[:1], ASKED[:2])
+
+
+def test_a_broken_picture_is_named(vlm, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(InputError, match=r"broken\.jpg"):
+        vlm.generate(broken, questions.EGO)
+
+
+def test_checkpoints_that_are_not_there_are_refused_in_one_line(tmp_path):
+    for wrong in (tmp_path, tmp_path / "nothing", "somebody/something"):
+        with pytest.raises(InputError) as caught:
+            find_checkpoint(wrong)
+        assert "\n" not in str(caught.value)
+
+
+def test_another_model_class_is_refused(tmp_path):
+    write_tiny_base(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"idefics3"', '"llama"'))
+    with pytest.raises(InputError, match="SmolVLM is idefics3"):
+        BaseVLM(tmp_path, verbose=False)
+
+
+def test_the_256m_shape_answers_through_the_same_code(tmp_path, pictures):
+    """SmolVLM-256M's published configuration and file layout, two layers a side."""
+    vlm = BaseVLM(write_smolvlm_shape(tmp_path, 2, 2), verbose=False)
+    assert len(vlm.inputs.head_ids) == 64 + 6
+    assert vlm.inputs.side == 512
+    assert len(vlm.answer(pictures[:1] * 2, ASKED[:2])) == 2
+
+
+def test_the_tokenizer_encodes_any_text(vlm):
+    tokenizer = vlm.processor.tokenizer
+    for text in ("Ünïcödé 🐧 — 漢字", "tabs\tand\nlines", "sara_the_racer", "\u0000\u007f"):
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    heavy = "{'torch', 'transformers', 'PIL', 'matplotlib', 'fire'}"
+    code = f"import sys, homework; assert not {heavy} & set(sys.modules), sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,210 @@
+"""Training: what is learned, what is written, what is refused, and going on after a kill."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import write_tiny_base
+
+from homework import checkpoint, finetune
+from homework.base_vlm import BaseVLM
+from homework.data import VQADataset
+from homework.files import InputError
+from homework.training import FrameDataset, LikeLengths, answered_right, collate, split_frames
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "data" / "sample"
+SMALL = {"per_device_train_batch_size": 4, "lora_r": 4, "lora_alpha": 8}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return write_tiny_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """A data folder whose `train` holds four of the sample's frames, with pairs."""
+    from homework.generate_qa import generate
+
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "train").mkdir()
+    for info in sorted(SAMPLE.glob("*_info.json"))[:4]:
+        for file in SAMPLE.glob(f"{info.name.split('_')[0]}_*"):
+            shutil.copy(file, folder / "train")
+    generate(str(folder / "train"), num_workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, base, data_dir):
+    output = tmp_path_factory.mktemp("trained")
+    finetune.train(str(data_dir), output_dir=str(output), base=str(base), max_steps=4, **SMALL)
+    return output
+
+
+def test_training_writes_a_checkpoint_curves_and_events(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "base.json"} <= names
+    assert not [name for name in names if name.startswith("checkpoint-")]
+    assert (trained / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((trained / "runs").glob("events.out.tfevents*"))
+
+
+def test_plain_peft_loads_the_same_adapter(trained, base):
+    from peft import PeftModel
+    from transformers import Idefics3ForConditionalGeneration
+
+    ours = checkpoint.load(trained, verbose=False)
+    plain = PeftModel.from_pretrained(
+        Idefics3ForConditionalGeneration.from_pretrained(base, dtype=torch.float32), trained
+    )
+    sequence = ours.inputs.collate([ours.inputs.frame_sequence([("What track is this?", "abyss")])])
+    pixels = torch.rand(1, 1, 3, 144, 144)
+    before = BaseVLM(base, verbose=False).model(pixel_values=pixels, **sequence).logits
+    after = ours.model(pixel_values=pixels, **sequence).logits
+    torch.testing.assert_close(plain.eval()(pixel_values=pixels, **sequence).logits, after)
+    assert (before - after).abs().max() > 1e-4
+
+
+def test_every_lora_module_gets_a_gradient(base, data_dir):
+    """Vision tower, connector and text model alike: both matrices, after one step."""
+    vlm = BaseVLM(base, verbose=False)
+    model = checkpoint.add_lora(vlm, 4, 8, 0.0).train()
+    frames, _ = split_frames(VQADataset("train", data_dir), 0, 0)
+    dataset = FrameDataset(frames[:4], vlm.inputs)
+    batch = collate([dataset[index] for index in range(4)], vlm.inputs)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    # B starts at zero, so that A has a gradient only from the second step on.
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(**batch).loss.backward()
+        optimizer.step()
+    trained = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    for part in ("vision_model", "connector", "text_model"):
+        assert any(part in name for name in trained)
+    assert not [name for name, gradient in trained.items() if not gradient.abs().sum() > 0]
+
+
+def test_a_damaged_or_foreign_checkpoint_is_refused(trained, base, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    def broken(change) -> Path:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        shutil.copytree(trained, folder)
+        change(folder)
+        return folder
+
+    def rewrite(folder, change):
+        weights = load_file(folder / checkpoint.WEIGHTS)
+        change(weights)
+        save_file(weights, folder / checkpoint.WEIGHTS)
+
+    def record(folder, **fields):
+        path = folder / checkpoint.BASE
+        path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+    other = write_tiny_base(tmp_path / "other", seed=1)
+    wrong = {
+        "missing": lambda f: rewrite(f, lambda w: w.pop(next(iter(w)))),
+        "unexpected": lambda f: rewrite(f, lambda w: w.update(extra=torch.zeros(2))),
+        "misshapen": lambda f: rewrite(f, lambda w: w.update({next(iter(w)): torch.zeros(2)})),
+        "damaged": lambda f: (f / checkpoint.WEIGHTS).write_bytes(b"nothing"),
+        "another": lambda f: record(f, base=str(other)),
+        "not a whole": lambda f: (f / checkpoint.CONFIG).unlink(),
+    }
+    for words, change in wrong.items():
+        with pytest.raises(InputError, match=words) as caught:
+            checkpoint.load(broken(change), verbose=False)
+        assert "\n" not in str(caught.value)
+
+
+def test_validation_frames_are_refused_by_name_by_prefix_and_by_content(data_dir, base, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(data_dir, folder)
+    output = str(tmp_path / "out")
+    with pytest.raises(InputError, match="validation frames are never trained on"):
+        finetune.train(str(folder), "valid_grader", output, str(base))
+
+    shutil.copytree(folder / "train", folder / "valid")
+    with pytest.raises(InputError, match="the same picture as"):
+        finetune.train(str(folder), "train", output, str(base))
+
+    pairs = json.loads((folder / "train" / "train_qa_pairs.json").read_text())
+    renamed = [{**p, "image_file": p["image_file"].replace("train/", "valid/")} for p in pairs]
+    (folder / "train" / "train_qa_pairs.json").write_text(json.dumps(renamed))
+    with pytest.raises(InputError, match="lies in a validation split"):
+        finetune.train(str(folder), "train", output, str(base))
+    assert not Path(output).exists()
+
+
+@pytest.mark.parametrize(
+    "option", [{"learning_rate": 0}, {"lora_dropout": 1}, {"num_train_epochs": "many"}]
+)
+def test_options_are_checked_before_anything_is_loaded(option, data_dir):
+    with pytest.raises(InputError, match=next(iter(option))):
+        finetune.train(str(data_dir), base="nowhere", **option)
+
+
+def test_batches_hold_frames_of_like_length_and_every_frame_once():
+    frames = [("p", [("q", "a")] * (1 + index % 9)) for index in range(203)]
+    dataset = FrameDataset(frames, None)
+    sampler = LikeLengths(dataset, 8, seed=0)
+    order = list(sampler)
+    assert sorted(order) == list(range(203))
+    assert list(sampler) == order
+    sampler.set_epoch(1)
+    assert list(sampler) != order
+    longest = sum(max(1 + i % 9 for i in order[s : s + 8]) * 8 for s in range(0, 200, 8))
+    assert longest < 1.15 * sum(1 + i % 9 for i in range(203))
+
+
+def test_views_of_one_moment_are_held_out_together(data_dir):
+    train, held = split_frames(VQADataset("train", data_dir), 0.5, 100)
+    moments = [{Path(path).name.split("_")[0] for path, _ in part} for part in (train, held)]
+    assert len(held) and not moments[0] & moments[1]
+
+
+def test_a_pair_is_right_only_if_every_token_is():
+    end, skip = 5, -100
+    labels = torch.tensor([[skip, 7, 8, end, skip, 9, end], [skip, skip, skip, 7, end, skip, skip]])
+    logits = torch.zeros(2, 7, 10)
+    for row, column, token in [(0, 0, 7), (0, 1, 8), (0, 2, end), (0, 4, 9), (0, 5, 1)]:
+        logits[row, column, token] = 1
+    logits[1, 2, 7] = logits[1, 3, end] = 1
+    assert answered_right(logits, labels, end).tolist() == [True, False, True]
+
+
+def test_resume_after_a_kill_continues_the_same_curve(base, data_dir, tmp_path):
+    """SIGKILL in mid-run; the same command again ends with the undisturbed run's losses."""
+    options = {"max_steps": 60, "save_steps": 20, "num_train_epochs": 99, **SMALL}
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    command = [sys.executable, "-m", "homework.finetune", "train", f"--base={base}", *flags]
+    command.append(f"--data_dir={data_dir}")
+
+    def losses(output):
+        history = json.loads((output / "trainer_state.json").read_text())["log_history"]
+        return {record["step"]: record["loss"] for record in history if "loss" in record}
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, f"--output_dir={whole}"], cwd=ROOT, check=True, capture_output=True)
+
+    command.append(f"--output_dir={killed}")
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not list(killed.glob("checkpoint-*/complete.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / checkpoint.WEIGHTS).exists()
+    again = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert "goes on from" in again.stdout
+    assert losses(killed) == pytest.approx(losses(whole), rel=1e-5)
+    assert len(losses(whole)) == 6
