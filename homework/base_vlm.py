@@ -227,11 +227,16 @@ def _load_model(folder: Path):
         config = AutoConfig.from_pretrained(folder)
         if config.model_type != "idefics3":
             raise InputError(f"{folder}: a {config.model_type} model; SmolVLM is idefics3")
-        return Idefics3ForConditionalGeneration.from_pretrained(
-            folder, config=config, dtype=torch.float32
+        model, loading = Idefics3ForConditionalGeneration.from_pretrained(
+            folder, config=config, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: the model cannot be loaded ({_one_line(error)})") from None
+    # transformers would fill what is missing with random weights, and go on.
+    odd = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
+    if odd:
+        raise InputError(f"{folder}: missing or misshapen weights, first {odd[0]}; fetch it again")
+    return model
 
 
 def _one_line(error: Exception) -> str:

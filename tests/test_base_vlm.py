@@ -110,3 +110,15 @@ def test_importing_the_package_imports_nothing_heavy():
     heavy = "{'torch', 'transformers', 'PIL', 'matplotlib', 'fire'}"
     code = f"import sys, homework; assert not {heavy} & set(sys.modules), sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_base_with_missing_weights_is_refused(tmp_path):
+    """transformers alone would fill them with random ones and go on."""
+    from safetensors.torch import load_file, save_file
+
+    write_tiny_base(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights.pop(next(name for name in weights if "vision" in name))
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match="missing or misshapen weights"):
+        BaseVLM(tmp_path, verbose=False)
