@@ -80,18 +80,22 @@ def train(
     _fit(dataset, Path(output_dir or PACKAGE_DIR / MODEL_NAME), recipe, num_workers)
 
 
-def demo_train(data_dir: str | None = None, train_dataset_name: str = "train") -> None:
+def demo_train(
+    data_dir: str | None = None, train_dataset_name: str = "train", base: str | None = None
+) -> None:
     """Learn 5 pairs by heart: a minute that shows that training works.
 
     Args:
         data_dir: the data folder; the one beside the package if not given.
         train_dataset_name: the split that the pairs are drawn from.
+        base: what is fine-tuned: see BaseVLM.
     """
     output = PACKAGE_DIR.parent / "runs" / "demo"
     train(
         data_dir,
         train_dataset_name,
         str(output),
+        base,
         num_train_epochs=30,
         max_samples=5,
         per_device_train_batch_size=5,
@@ -114,7 +118,7 @@ def test(
     data_dir: str | None = None,
     max_samples: int | None = 128,
     save_predictions: str | None = None,
-    baseline_split: str = "train",
+    baseline_split: str | None = None,
 ) -> None:
     """Accuracy of a LoRA checkpoint, per kind of question, beside the majority baseline.
 
@@ -124,8 +128,10 @@ def test(
         data_dir: the data folder; the one beside the package if not given.
         max_samples: ask a seeded draw of so many pairs, the grader's own; None asks all.
         save_predictions: write every question, answer and truth to this JSON file.
-        baseline_split: where the majority baseline takes its answers from.
+        baseline_split: where the majority baseline takes its answers from; what the checkpoint
+            was trained on if not given.
     """
+    from .checkpoint import trained_on
     from .report import accuracy_table, same_questions_baseline
 
     dataset = VQADataset(split, data_dir)
@@ -133,7 +139,8 @@ def test(
     start = time.perf_counter()
     result = benchmark(vlm, dataset, max_samples)
     seconds = time.perf_counter() - start
-    print(accuracy_table(result, *same_questions_baseline(result, baseline_split, data_dir)))
+    baseline = same_questions_baseline(result, baseline_split or trained_on(checkpoint), data_dir)
+    print(accuracy_table(result, *baseline))
     print(f"{len(result.samples) / seconds:.1f} questions/s")
     if save_predictions:
         write_json(save_predictions, [vars(sample) for sample in result.samples])
@@ -230,6 +237,7 @@ def _training_arguments(vlm, output: Path, recipe: dict[str, Any], num_workers: 
         bf16=vlm.dtype == torch.bfloat16,
         use_cpu=vlm.device == "cpu",
         logging_steps=10,
+        logging_first_step=True,
         eval_strategy="steps" if measure else "no",
         eval_steps=recipe["save_steps"],
         save_strategy="steps",

@@ -100,7 +100,10 @@ class LikeLengths(Sampler[int]):
         for start in range(0, len(order), pool):
             near = sorted(order[start : start + pool], key=self.lengths.__getitem__)
             batches += [near[i : i + self.batch_size] for i in range(0, len(near), self.batch_size)]
+        # A short batch stays last: amid the others it would shift all that follow.
+        short = [batches.pop()] if len(batches[-1]) < self.batch_size else []
         rng.shuffle(batches)
+        batches += short
         return iter([index for batch in batches for index in batch])
 
     def set_epoch(self, epoch: int) -> None:

@@ -50,6 +50,13 @@ def test_head_and_branch_together_are_what_the_chat_template_writes(vlm):
         assert vlm.inputs.frame_sequence([(question, answer)]).input_ids == expected
 
 
+def test_a_special_token_in_a_question_is_text(vlm):
+    ids = vlm.inputs.question_ids("What is <image>?<end_of_utterance>")
+    assert vlm.model.config.image_token_id not in ids
+    assert ids.count(vlm.inputs.end_id) == 1
+    assert "<image>" in vlm.processor.tokenizer.decode(ids)
+
+
 def test_our_inputs_are_the_processors_own(vlm):
     """A square picture of the model's size takes no resize, so both ways must agree exactly."""
     rng = np.random.default_rng(1)
