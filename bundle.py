@@ -47,7 +47,12 @@ LEFT_OUT = (
     "*.zip",
 )
 
-ADAPTER = ("vlm_model/adapter_config.json", "vlm_model/adapter_model.safetensors")
+# base.json is written last: without it the other two may be of two different trainings.
+ADAPTER = (
+    "vlm_model/adapter_config.json",
+    "vlm_model/adapter_model.safetensors",
+    "vlm_model/base.json",
+)
 TOP = "homework"
 TABLE_ROWS = 8
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -80,7 +85,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except OSError as error:
         # str() of it may hold a second file name; the first is the one to look at.
-        print(f"error: {error.filename or target}: {error.strerror or error}", file=sys.stderr)
+        reason = f"{error.filename or target}: {error.strerror or error}"
+        print(f"error: {reason}; make room or change the rights there", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"stopped by Ctrl-C; {target} was not written", file=sys.stderr)

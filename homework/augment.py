@@ -22,11 +22,12 @@ class View(NamedTuple):
 
     picture: np.ndarray
     scene: Scene
+    source: str = ""  # the file that the picture comes from
 
 
 def mirror(view: View) -> View:
     """Swap left and right."""
-    return View(view.picture[:, ::-1], mirrored(view.scene))
+    return view._replace(picture=view.picture[:, ::-1], scene=mirrored(view.scene))
 
 
 def crop(view: View, rng: random.Random, smallest: float = 0.75) -> View:
@@ -50,7 +51,8 @@ def crop(view: View, rng: random.Random, smallest: float = 0.75) -> View:
         )
         if min(box[2] - box[0], box[3] - box[1]) >= MIN_BOX_SIDE:
             karts.append(Kart(name, box))
-    return View(np.asarray(picture), make_scene(view.scene.track, tuple(karts)))
+    scene = make_scene(view.scene.track, tuple(karts))
+    return view._replace(picture=np.asarray(picture), scene=scene)
 
 
 def jitter(view: View, rng: random.Random, strength: float = 0.2) -> View:
@@ -61,7 +63,7 @@ def jitter(view: View, rng: random.Random, strength: float = 0.2) -> View:
     contrast = rng.uniform(1 - strength, 1 + strength)
     shift = rng.uniform(-strength, strength) * 64
     picture = ((picture - mean) * contrast + mean + shift) * gains
-    return View(picture.clip(0, 255).astype(np.uint8), view.scene)
+    return view._replace(picture=picture.clip(0, 255).astype(np.uint8))
 
 
 def paste(view: View, donor: View, kart: Kart, box: tuple[int, int, int, int]) -> View:
@@ -84,7 +86,8 @@ def paste(view: View, donor: View, kart: Kart, box: tuple[int, int, int, int]) -
     picture = view.picture.copy()
     place = picture[y1:y2, x1:x2]
     place[:] = (np.asarray(cut) * opacity + place * (1 - opacity)).astype(np.uint8)
-    return View(picture, make_scene(view.scene.track, (*view.scene.karts, Kart(kart.name, box))))
+    scene = make_scene(view.scene.track, (*view.scene.karts, Kart(kart.name, box)))
+    return View(picture, scene, f"{view.source} + {donor.source}")
 
 
 def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:

@@ -15,9 +15,8 @@ from pathlib import Path
 
 from .data import VQADataset, benchmark, open_picture
 from .files import InputError
+from .loading import SMOLVLM, find_checkpoint, load_model, load_processor, one_line
 
-SMOLVLM = "HuggingFaceTB/SmolVLM-256M-Instruct"
-EMBEDDED = "embedded_base"  # how checkpoints name the base that ships in this package
 MAX_NEW_TOKENS = 16  # a kart's or track's name takes up to 6 with the embedded base's tokenizer
 BATCH_SIZE = 32  # pictures, then questions, in one pass
 
@@ -43,15 +42,13 @@ class BaseVLM:
             InputError: the checkpoint is not on disk or is not a SmolVLM.
         """
         from .devices import choose_device
-        from .inputs import InputBuilder
 
         self.base, self.folder = find_checkpoint(checkpoint)
         self.device, self.dtype, reason = choose_device()
         if verbose:
             print(f"{self.base} on {reason}")
-        self.processor = _load_processor(self.folder)
-        self.inputs = InputBuilder(self.processor)
-        self.model = _load_model(self.folder).to(self.device).eval()
+        self.processor, self.inputs = load_processor(self.folder)
+        self.model = load_model(self.folder).to(self.device).eval()
 
     def format_prompt(self, question: str) -> str:
         """The prompt as the chat template writes it, `<image>` standing for the picture."""
@@ -159,90 +156,6 @@ class BaseVLM:
         return [text.strip() for text in texts]
 
 
-def find_checkpoint(checkpoint: str | Path | None = None) -> tuple[str, Path]:
-    """Name and folder of a checkpoint that is on disk; see BaseVLM for what can be asked for.
-
-    Raises:
-        InputError: it is not on disk.
-    """
-    from .embedded import EMBEDDED_BASE
-
-    if checkpoint is None:
-        folder = _in_hub_cache(SMOLVLM)
-        checkpoint = SMOLVLM if folder else EMBEDDED
-    name = str(checkpoint)
-    if name == EMBEDDED:
-        folder = EMBEDDED_BASE
-    elif Path(name).is_dir():
-        folder = Path(name).resolve()
-        name = EMBEDDED if folder == EMBEDDED_BASE else str(folder)
-    elif name.count("/") == 1:
-        folder = _in_hub_cache(name)
-    else:
-        raise InputError(f"{name}: no such checkpoint folder; give one that holds config.json")
-    if folder is None:
-        raise InputError(
-            f"{name}: not in the hub cache; run python -m homework.base_vlm download, "
-            f"or use the base that ships with the package: {EMBEDDED}"
-        )
-    for file in ("config.json", "model.safetensors"):
-        if not (folder / file).is_file():
-            raise InputError(f"{folder}: not a model checkpoint, it has no {file}")
-    return name, folder
-
-
-def _in_hub_cache(name: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(name, "model.safetensors")
-    return Path(found).parent if isinstance(found, str) else None
-
-
-def _load_processor(folder: Path):
-    from transformers import AutoTokenizer, Idefics3ImageProcessorPil, Idefics3Processor
-
-    try:
-        # The default image processor needs torchvision; the PIL one is named on purpose.
-        image_processor = Idefics3ImageProcessorPil.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        side = image_processor.max_image_size["longest_edge"]
-        # Both settings are needed: without splitting the first resize, to 2048, would still run.
-        image_processor.do_image_splitting = False
-        image_processor.size = {"longest_edge": side}
-        return Idefics3Processor.from_pretrained(
-            folder, image_processor=image_processor, tokenizer=tokenizer
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: no SmolVLM processor in it ({_one_line(error)})") from None
-
-
-def _load_model(folder: Path):
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoConfig, Idefics3ForConditionalGeneration
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # a bar for every load, even of 10 MB
-    try:
-        config = AutoConfig.from_pretrained(folder)
-        if config.model_type != "idefics3":
-            raise InputError(f"{folder}: a {config.model_type} model; SmolVLM is idefics3")
-        model, loading = Idefics3ForConditionalGeneration.from_pretrained(
-            folder, config=config, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder}: the model cannot be loaded ({_one_line(error)})") from None
-    # transformers would fill what is missing with random weights, and go on.
-    odd = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
-    if odd:
-        raise InputError(f"{folder}: missing or misshapen weights, first {odd[0]}; fetch it again")
-    return model
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
-
-
 # --- command line ---
 
 
@@ -309,7 +222,7 @@ def download(name: str = SMOLVLM) -> None:
             name, allow_patterns=["*.json", "*.jinja", "*.txt", "model.safetensors"]
         )
     except Exception as error:
-        raise InputError(f"{name}: cannot be fetched from the hub ({_one_line(error)})") from None
+        raise InputError(f"{name}: cannot be fetched from the hub ({one_line(error)})") from None
     print(f"{name} is in {folder}")
 
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base_vlm import BaseVLM
-from .files import PACKAGE_DIR, InputError, read_json, write_json
+from .files import PACKAGE_DIR, PARTIAL, InputError, install, read_json, read_plain, write_json
+from .loading import WEIGHTS as BASE_WEIGHTS
+from .loading import one_line
 
 if TYPE_CHECKING:
+    import torch
     from peft import LoraConfig, PeftModel
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+MAX_WEIGHTS_BYTES = 500_000_000  # ten times what may be handed in
+MAX_RANK = 1024
 BASE = "base.json"  # ours, written last: name and fingerprint of the base, how it was trained
 
 
-def add_lora(vlm: BaseVLM, rank: int, alpha: int, dropout: float) -> PeftModel:
-    """Put fresh LoRA modules on every linear layer of the vision tower, connector and text model.
+def lora_config(rank: int, alpha: float, dropout: float) -> LoraConfig:
+    """LoRA on every linear layer of the vision tower, connector and text model.
 
     The vision tower is included on purpose: no base has seen karts named. The vocabulary
     projection is left alone, as it shares its weights with the embeddings.
@@ -29,7 +33,7 @@ def add_lora(vlm: BaseVLM, rank: int, alpha: int, dropout: float) -> PeftModel:
     from peft import LoraConfig
 
     text = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
-    config = LoraConfig(
+    return LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
@@ -39,7 +43,11 @@ def add_lora(vlm: BaseVLM, rank: int, alpha: int, dropout: float) -> PeftModel:
         ),
         task_type="CAUSAL_LM",
     )
-    return _with_adapter(vlm, config)
+
+
+def add_lora(vlm: BaseVLM, rank: int, alpha: float, dropout: float) -> PeftModel:
+    """Put fresh LoRA modules on the layers that `lora_config` names."""
+    return _with_adapter(vlm, lora_config(rank, alpha, dropout))
 
 
 def save(model: PeftModel, vlm: BaseVLM, folder: Path, training: dict) -> None:
@@ -48,16 +56,15 @@ def save(model: PeftModel, vlm: BaseVLM, folder: Path, training: dict) -> None:
     Args:
         training: how it was trained, for the record.
     """
-    fresh = folder / "adapter.partial"
+    fresh = folder / f"adapter{PARTIAL}"
     shutil.rmtree(fresh, ignore_errors=True)
     model.save_pretrained(fresh, save_embedding_layers=False)
-    # base.json vouches for the other two: it goes first and comes back last.
-    (folder / BASE).unlink(missing_ok=True)
-    for name in (WEIGHTS, CONFIG):
-        os.replace(fresh / name, folder / name)
-    shutil.rmtree(fresh)
     fingerprint = base_fingerprint(vlm.folder)
-    write_json(folder / BASE, {"base": vlm.base, "sha256": fingerprint, "training": training})
+    write_json(fresh / BASE, {"base": vlm.base, "sha256": fingerprint, "training": training})
+    for path in fresh.iterdir():
+        if path.name not in (CONFIG, WEIGHTS, BASE):
+            path.unlink()  # PEFT's model card
+    install(fresh, folder, BASE)
 
 
 def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
@@ -72,21 +79,22 @@ def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
     folder = _find(checkpoint)
     record = read_json(folder / BASE)
     base = record.get("base") if isinstance(record, dict) else None
-    if not isinstance(base, str) or read_json(folder / CONFIG).get("peft_type") != "LORA":
-        raise InputError(f"{folder}: {BASE} or {CONFIG} is malformed; train it again")
+    if not isinstance(base, str):
+        raise InputError(f"{folder / BASE}: names no base; train it again")
+    config, weights = _read_adapter(folder)
     vlm = BaseVLM(base, verbose)
     if base_fingerprint(vlm.folder) != record.get("sha256"):
         raise InputError(
             f"{folder}: trained on another {base} than the one in {vlm.folder}; "
             "train it again, or bring back the base that it was trained on"
         )
-    vlm.model = _attach(vlm, folder).to(vlm.device).eval()
+    vlm.model = _attach(vlm, config, weights, folder / WEIGHTS).to(vlm.device).eval()
     return vlm
 
 
 def base_fingerprint(folder: Path) -> str:
     """SHA-256 of a base's weights file."""
-    with open(folder / "model.safetensors", "rb") as file:
+    with open(folder / BASE_WEIGHTS, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -117,19 +125,54 @@ def _find(checkpoint: str | Path) -> Path:
     return folder
 
 
-def _attach(vlm: BaseVLM, folder: Path) -> PeftModel:
-    """The model with the adapter, after a check that its weights are exactly those expected."""
-    from peft import LoraConfig, get_peft_model_state_dict
-    from peft.utils import set_peft_model_state_dict
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
+    """The adapter's configuration and weights, before anything is built from them.
 
+    PEFT's configuration can name modules to import, expressions that take for ever to match
+    and ranks of a billion. So it is never handed on: it must say what `lora_config` says.
+    """
+    import torch
+    from safetensors.torch import load
+
+    written = read_json(folder / CONFIG)
     try:
-        config = LoraConfig.from_pretrained(folder)
-        weights = load_file(folder / WEIGHTS)
-    except (SafetensorError, OSError, ValueError, TypeError, json.JSONDecodeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{folder}: the adapter is damaged ({reason}); train it again") from None
+        config = lora_config(written["r"], written["lora_alpha"], written["lora_dropout"])
+        odd = [name for name, value in _settings(config).items() if written.get(name) != value]
+        if odd or not (0 < written["r"] <= MAX_RANK and 0 < written["lora_alpha"] < 1e6):
+            raise ValueError(f"field {(odd or ['r or lora_alpha'])[0]!r} is not as train writes it")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"field {error} is missing" if isinstance(error, KeyError) else one_line(error)
+        raise InputError(f"{folder / CONFIG}: malformed ({reason}); train it again") from None
+    try:
+        weights = load(read_plain(folder / WEIGHTS, MAX_WEIGHTS_BYTES))
+    except Exception as error:  # the library's own, and Python's
+        raise InputError(
+            f"{folder}: the adapter is damaged ({one_line(error)}); train it again"
+        ) from None
+    for name, value in weights.items():
+        if not value.is_floating_point() or not torch.isfinite(value).all():
+            raise InputError(
+                f"{folder / WEIGHTS}: {name!r:.100} holds values that are not finite numbers; "
+                "train it again"
+            )
+    ranks = {value.shape[0] for name, value in weights.items() if name.endswith("lora_A.weight")}
+    if not ranks <= {config.r}:
+        raise InputError(f"{folder / WEIGHTS}: misshapen weights, not of rank {config.r}")
+    return config, weights
+
+
+def _settings(config: LoraConfig) -> dict:
+    """What a configuration says, as JSON gives it back, but for what differs at no harm."""
+    free = {"base_model_name_or_path", "inference_mode", "peft_version"}
+    settings = json.loads(json.dumps(config.to_dict(), default=sorted))
+    return {name: value for name, value in settings.items() if name not in free}
+
+
+def _attach(vlm: BaseVLM, config: LoraConfig, weights: dict, file: Path) -> PeftModel:
+    """The model with the adapter, after a check that its weights are exactly those expected."""
+    from peft import get_peft_model_state_dict
+    from peft.utils import set_peft_model_state_dict
+
     config.inference_mode = True
     model = _with_adapter(vlm, config)
     expected = {
@@ -140,7 +183,7 @@ def _attach(vlm: BaseVLM, folder: Path) -> PeftModel:
     if expected != found:
         odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
         raise InputError(
-            f"{folder / WEIGHTS}: missing, unexpected or misshapen weights, first {odd}; "
+            f"{file}: missing, unexpected or misshapen weights, first {odd!r:.200}; "
             "an adapter fits only the base and the version that made it: train it again"
         )
     set_peft_model_state_dict(model, weights)

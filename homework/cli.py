@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import Callable
 
-from .files import InputError
+from .files import InputError, disk_line
 
 
 def run(commands: Callable[..., None] | dict[str, Callable[..., None]]) -> None:
     """Hand `commands` to Fire: one function that returns None, or subcommand -> function.
 
-    Exits with 1 after an InputError, with 2 for a wrong command line (Fire's own) and with
-    130 after Ctrl-C, each after one line on stderr and without a traceback.
+    Exits with 1 after an InputError or an error of the file system, with 2 for a wrong command
+    line (Fire's own) and with 130 after Ctrl-C, each after one line on stderr and no traceback.
     """
     import fire
 
@@ -45,6 +45,9 @@ def run(commands: Callable[..., None] | dict[str, Callable[..., None]]) -> None:
     except BrokenPipeError:
         # The reader (head, less) has gone; closing stdout again at exit would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # Reading is dealt with where it is done, so this one is of writing.
+        sys.exit(_fail(f"error: {disk_line(error)}", 1))
 
 
 def _fail(message: str, code: int) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import stat
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 
 QA_SUFFIX = "_qa_pairs.json"
 FIELDS = frozenset({"question", "answer", "image_file"})  # of one pair in a QA file
+MAX_QA_BYTES = 500_000_000  # one file of the whole train split has some 30 MB
 MAX_PICTURE_PIXELS = 50_000_000  # a frame has 15,000; decoding needs 3 bytes a pixel
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Item = Mapping[str, str]  # has "question" and "answer", and "image_path" where it is answered
 
@@ -91,7 +96,11 @@ def open_picture(path: str | Path) -> Image.Image:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        # Opening a named pipe would wait for ever for someone to write into it.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise InputError(f"{path}: not a file; give a JPEG or PNG file")
+        # These two only: Pillow would hand other formats to programs outside (Ghostscript).
+        with Image.open(path, formats=("JPEG", "PNG")) as picture:
             width, height = picture.size
             if width * height <= MAX_PICTURE_PIXELS:
                 return picture.convert("RGB")
@@ -99,6 +108,8 @@ def open_picture(path: str | Path) -> Image.Image:
         raise InputError(f"{path}: no such picture; give the path of an existing one") from None
     except Image.UnidentifiedImageError:
         raise InputError(f"{path}: not a picture; give a JPEG or PNG file") from None
+    except InputError:
+        raise
     except Image.DecompressionBombError:
         raise InputError(_too_large(path)) from None
     # Decoders report broken files by almost any exception: OSError, SyntaxError, struct.error ...
@@ -223,7 +234,7 @@ def _read_pairs(files: list[Path], data_dir: Path) -> tuple[list[tuple[str, str,
     sources: list[Path] = []  # of each pair
     duplicates = 0
     for file in files:
-        rows = read_json(file)
+        rows = read_json(file, MAX_QA_BYTES)
         if not isinstance(rows, list):
             raise InputError(f"{file}: expected a list of pairs; {_generate(file.parent)}")
         named: set[str] = set()
@@ -252,8 +263,13 @@ def _is_pair(row: object) -> bool:
     return (
         isinstance(row, dict)
         and row.keys() == FIELDS
-        and all(isinstance(value, str) for value in row.values())
+        and all(_is_text(value) for value in row.values())
     )
+
+
+def _is_text(value: object) -> bool:
+    # JSON can hold half a character ("\\ud800"), which can be neither printed nor tokenized.
+    return isinstance(value, str) and (value.isascii() or _SURROGATE.search(value) is None)
 
 
 def _fault(row: object) -> str:
@@ -264,7 +280,7 @@ def _fault(row: object) -> str:
         return f": field {field!r} is missing"
     for field in sorted(row.keys() - FIELDS):
         return f": unknown field {field[:60]!r} beside question, answer and image_file"
-    field = next(field for field, value in row.items() if not isinstance(value, str))
+    field = next(field for field, value in row.items() if not _is_text(value))
     return f": field {field!r} is not text"
 
 

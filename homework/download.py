@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import cli
-from .files import DATA_DIR, InputError, read_json, write_json
+from .files import DATA_DIR, InputError, disk_line, read_json, write_json
 from .unpack import DamagedArchive, check_space, unpack
 
 # The address from the course handout; not reachable from CI, so tests run on a local server.
@@ -60,6 +60,7 @@ def download(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if _is_complete(folder, url, sha256):
+            _remove_archive(folder, url, keep_archive)
             print(f"{folder / MANIFEST}: the dataset is complete, nothing to do")
             return
         manifest = _fetch_and_unpack(url, folder, sha256, keep_archive)
@@ -73,9 +74,7 @@ def download(
 def _fetch_and_unpack(
     url: str, folder: Path, sha256: str | None, keep_archive: bool
 ) -> dict[str, Any]:
-    # Named after the address: what was fetched from another one is never continued.
-    stem = f"dataset-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
-    archive, state = folder / f"{stem}.zip", folder / f"{stem}.state.partial"
+    archive, state = _work_files(folder, url)
     if not archive.exists():
         fetch(url, archive, state)
     print(f"{archive}: {archive.stat().st_size / 1e6:,.1f} MB, checking", flush=True)
@@ -101,10 +100,25 @@ def _fetch_and_unpack(
     if hasattr(os, "sync"):
         os.sync()  # every file on the disk before the manifest that vouches for it
     write_json(folder / MANIFEST, manifest)
+    _remove_archive(folder, url, keep_archive)
+    return manifest
+
+
+def _work_files(folder: Path, url: str) -> tuple[Path, Path]:
+    """The archive and what is known of it while it comes.
+
+    Named after the address: what was fetched from another one is never continued.
+    """
+    stem = f"dataset-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+    return folder / f"{stem}.zip", folder / f"{stem}.state.partial"
+
+
+def _remove_archive(folder: Path, url: str, keep_archive: bool) -> None:
+    """Of a complete dataset: also when the run that completed it was killed just after."""
+    archive, state = _work_files(folder, url)
     state.unlink(missing_ok=True)
     if not keep_archive:
-        archive.unlink()
-    return manifest
+        archive.unlink(missing_ok=True)
 
 
 def _is_complete(folder: Path, url: str, sha256: str | None) -> bool:
@@ -239,7 +253,7 @@ def _checked_sha256(sha256: str | None) -> str | None:
 
 
 def _disk_line(folder: Path, error: OSError) -> str:
-    return f"{error.filename or folder}: {error.strerror or error}; mend that and run again"
+    return f"{disk_line(error, folder)}, and run again"
 
 
 if __name__ == "__main__":

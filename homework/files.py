@@ -2,20 +2,81 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 # The grader links the data folder beside the package, so that is where it is looked for.
 DATA_DIR = PACKAGE_DIR.parent / "data"
+MAX_JSON_BYTES = 10_000_000  # of settings and records; those written here have some kilobytes
+PARTIAL = ".partial"  # ends the name of what is still being written
+
+_ROOM, _RIGHTS = "make room there", "give a folder that you may write to"
+_MENDS = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "raise the limit on the size of files",
+    errno.EROFS: _RIGHTS,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.ENOTDIR: "a file stands where a folder is needed: give another path",
+    errno.EEXIST: "a file stands where a folder is needed: give another path",
+    errno.EISDIR: "a folder stands where a file is needed: give another path",
+}
+# How safetensors and torch report that the system refused to write.
+_NATIVE = re.compile(r"\(os error (\d+)\)|PytorchStreamWriter|inline_container|Parent directory")
 
 
 class InputError(Exception):
     """Something the user gave is wrong. The message is one line: what, where, and the mend."""
+
+
+# --- reading ---
+
+
+def read_plain(path: str | Path, most: int) -> bytes:
+    """Read the whole of a plain file.
+
+    Raises:
+        OSError: it cannot be read, is no plain file, or has more than `most` bytes.
+    """
+    # Opening a named pipe would otherwise wait, for ever, for someone to write into it.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    # Unbuffered, as it is read in one go.
+    with open(os.open(path, flags), "rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", str(path))
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"over {most:,} bytes", str(path))
+        return file.read()
+
+
+def read_json(path: str | Path, most: int = MAX_JSON_BYTES) -> Any:
+    """Parse a JSON file of at most `most` bytes.
+
+    Raises:
+        InputError: the file is missing, unreadable, too large or not JSON.
+    """
+    try:
+        return json.loads(read_plain(path, most))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); write it again") from None
+
+
+# --- writing ---
 
 
 @contextmanager
@@ -23,18 +84,28 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Open a binary file beside `path` and rename it to `path` once the block ends well.
 
     If the block raises (Ctrl-C too), the file beside is removed and `path` stays as it was.
+    What a killed process left beside `path` is removed first.
+
+    Raises:
+        OSError: names `path`, whatever the system refused.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path)
         with open(partial, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(partial), partial):
+            error.filename = str(path)
+        raise
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -43,17 +114,61 @@ def write_json(path: str | Path, value: Any) -> None:
         file.write(json.dumps(value, indent=2).encode() + b"\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Parse a JSON file.
+def install(fresh: Path, folder: Path, voucher: str) -> None:
+    """Move the files of `fresh` into `folder` and remove `fresh`.
 
-    Raises:
-        InputError: the file is missing, unreadable or not JSON.
+    `voucher` is the file without which no reader takes the folder for whole: it goes first and
+    comes back last, so that no kill leaves old and new files together under it.
     """
+    (folder / voucher).unlink(missing_ok=True)
+    names = sorted(path.name for path in fresh.iterdir() if path.name != voucher)
+    for name in [*names, voucher]:
+        os.replace(fresh / name, folder / name)
+    shutil.rmtree(fresh)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn a refusal of the system to write, in whatever form, into an InputError's one line."""
     try:
-        return json.loads(Path(path).read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); write it again") from None
+        raise InputError(disk_line(error, path)) from None
+    except Exception as error:
+        if isinstance(error, InputError) or not (found := _NATIVE.search(str(error))):
+            raise
+        code = int(found[1] or errno.ENOSPC)
+        raise InputError(disk_line(OSError(code, os.strerror(code)), path)) from None
+
+
+def disk_line(error: OSError, path: str | Path | None = None) -> str:
+    """One line for a file that the system will not write: which, why, and the mend.
+
+    Args:
+        path: the file or folder meant, where the error does not name one itself.
+    """
+    mend = _MENDS.get(error.errno, "mend that and run again")
+    file = error.filename or path or "a file"
+    return f"{file}: cannot be written ({error.strerror or error}); {mend}"
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove what processes that are no more have left of `path`."""
+    pattern = re.compile(re.escape(path.name) + r"\.(\d+)" + re.escape(PARTIAL))
+    for name in os.listdir(path.parent):
+        found = pattern.fullmatch(name)
+        if found and not _is_running(int(found[1])):
+            with suppress(OSError):
+                path.with_name(name).unlink()
+
+
+def _is_running(process_id: int) -> bool:
+    if os.name == "nt":
+        return False  # kill(id, 0) would end it; and there an open file cannot be removed anyway
+    try:
+        os.kill(process_id, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .data import VQADataset, benchmark
-from .files import PACKAGE_DIR, InputError, write_json
+from .files import PACKAGE_DIR, InputError, write_json, writing
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
@@ -165,19 +165,19 @@ def load_vlm() -> BaseVLM:
 
 def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers: int) -> None:
     """Train on `dataset` and write checkpoint, curves and closing report to `output`."""
+    import pickle
     from functools import partial
 
     from transformers import PrinterCallback, set_seed
 
-    from . import checkpoint
+    from . import checkpoint, resume
     from .base_vlm import BaseVLM
     from .report import save_curves
     from .training import (
         FrameDataset,
         FrameTrainer,
         ProgressLine,
-        collate,
-        last_checkpoint,
+        collate_named,
         split_frames,
     )
 
@@ -193,26 +193,29 @@ def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers:
         args=arguments,
         train_dataset=train_set,
         eval_dataset=FrameDataset(held_out, vlm.inputs) if held_out else None,
-        data_collator=partial(collate, inputs=vlm.inputs),
+        data_collator=partial(collate_named, inputs=vlm.inputs),
         callbacks=[ProgressLine(_pairs_per_step(train_set, recipe))],
     )
     trainer.remove_callback(PrinterCallback)
 
-    resume = last_checkpoint(output, recipe)
-    if resume:
-        print(f"goes on from {resume}")
-    write_json(output / "recipe.json", recipe)
-    print(
-        f"{len(train_set)} pictures with {train_set.pairs} pairs to learn, "
-        f"{len(held_out)} pictures held out"
-    )
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    seconds = time.perf_counter() - start
+    with writing(output):
+        last = resume.start(output, recipe)
+        if last:
+            print(f"goes on from {last}")
+        print(
+            f"{len(train_set)} pictures with {train_set.pairs} pairs to learn, "
+            f"{len(held_out)} pictures held out"
+        )
+        start = time.perf_counter()
+        try:
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+        except pickle.UnpicklingError:  # it is loaded with weights_only, so nothing of it has run
+            raise InputError(f"{last}: holds more than numbers; delete that folder") from None
+        seconds = time.perf_counter() - start
 
-    trainer.save_state()
-    save_curves(trainer.state.log_history, output / "curves.png")
-    checkpoint.save(model, vlm, output, recipe)
+        trainer.save_state()
+        save_curves(trainer.state.log_history, output / "curves.png")
+        checkpoint.save(model, vlm, output, recipe)
     _close(trainer, output, seconds)
 
 
@@ -242,7 +245,6 @@ def _training_arguments(vlm, output: Path, recipe: dict[str, Any], num_workers: 
         eval_steps=recipe["save_steps"],
         save_strategy="steps",
         save_steps=recipe["save_steps"],
-        save_total_limit=2,
         dataloader_num_workers=num_workers,
         remove_unused_columns=False,
         report_to="tensorboard",
@@ -257,13 +259,12 @@ def _pairs_per_step(train_set, recipe: dict[str, Any]) -> float:
 
 def _close(trainer, output: Path, seconds: float) -> None:
     """The closing report; old checkpoints go, as the adapter is written."""
-    import shutil
-
+    from . import resume
     from .checkpoint import WEIGHTS
     from .training import peak_memory_bytes
 
-    for folder in output.glob("checkpoint-*"):
-        shutil.rmtree(folder)
+    for folder in resume.checkpoints(output):
+        resume.discard(folder)
     trainable, total = trainer.model.get_nb_trainable_parameters()
     print(f"wrote {output}: adapter {(output / WEIGHTS).stat().st_size / 1e6:.2f} MB, curves.png")
     padding = trainer.padding / max(trainer.tokens, 1)

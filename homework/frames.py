@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import InputError
+from .files import InputError, read_plain
 from .scene import Scene, view_scene
 
 INFO_SUFFIX = "_info.json"
 PICTURE_SUFFIX = "_im.jpg"
 NAMED = 3  # of the things skipped, how many are named
+MAX_INFO_BYTES = 1_000_000  # the largest of the real ones have 45,000
 
 
 class Split(NamedTuple):
@@ -109,7 +110,7 @@ def read_frames(split: Split, info_files: Iterable[str], skipped: Skipped) -> It
     for name in info_files:
         views, missing = [], []
         try:
-            info = _parse(_read(f"{split.folder}/{name}"))
+            info = _parse(read_plain(f"{split.folder}/{name}", MAX_INFO_BYTES))
             for view_index in range(view_count(info)):
                 picture = picture_name(name, view_index)
                 if picture in split.names:
@@ -132,7 +133,7 @@ def read_info(path: str | Path) -> dict[str, Any]:
         InputError: the file is missing, unreadable or no JSON object with views.
     """
     try:
-        info = _parse(_read(path))
+        info = _parse(read_plain(path, MAX_INFO_BYTES))
         view_count(info)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give a NNNNN{INFO_SUFFIX}") from None
@@ -152,12 +153,6 @@ def view_count(info: dict[str, Any]) -> int:
     if not isinstance(info.get("detections"), list):
         raise ValueError("field 'detections' is missing or is no list")
     return len(info["detections"])
-
-
-def _read(path: str | Path) -> bytes:
-    # Unbuffered: each info file is small and read whole.
-    with open(path, "rb", buffering=0) as file:
-        return file.read()
 
 
 def _parse(data: bytes) -> dict[str, Any]:

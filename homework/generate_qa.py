@@ -24,7 +24,7 @@ if not __package__:
     __package__ = "homework"
 
 from . import cli
-from .files import DATA_DIR, InputError, atomic_write, read_json, write_json
+from .files import DATA_DIR, InputError, atomic_write, disk_line, read_json, write_json
 from .frames import INFO_SUFFIX, PICTURE_SUFFIX, list_split, picture_name, read_info, view_count
 from .questions import pairs
 from .scene import Scene, view_scene
@@ -130,7 +130,7 @@ def balance(
     try:
         write_json(file, drawn)
     except OSError as error:
-        raise InputError(f"{file}: cannot be written ({error.strerror}); try --output") from None
+        raise InputError(f"{disk_line(error, file)}, or try --output") from None
     print(answer_table(Counter((pair["question"], pair["answer"]) for pair in drawn)))
     print("\nskipped: " + ("\n         ".join(skipped.lines()) or "nothing"))
     _print_written(file, replaced)
@@ -220,7 +220,7 @@ def _save(image: Image, file: Path) -> None:
         with atomic_write(file) as opened:
             image.save(opened, "PNG" if file.suffix.lower() == ".png" else "JPEG")
     except OSError as error:
-        raise InputError(f"{file}: cannot be written ({error.strerror}); try --save") from None
+        raise InputError(f"{disk_line(error, file)}, or try --save") from None
     print(f"wrote {file}")
 
 

@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from .files import InputError
+from .files import InputError, read_plain
+
+MAX_BYTES = 100_000_000  # of a picture; a frame's has some 3,000
 
 
 def refuse_split(split: str) -> None:
@@ -42,6 +44,6 @@ def is_validation(split: str) -> bool:
 
 def _digest(path: Path) -> bytes:
     try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+        return hashlib.blake2b(read_plain(path, MAX_BYTES), digest_size=16).digest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); copy it again") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .files import DATA_DIR
+from .files import DATA_DIR, writing
 
 
 def run(
@@ -44,9 +44,12 @@ def run(
     from .embedded import EMBEDDED_BASE
     from .pretraining import Pretraining
 
-    pretraining = Pretraining(folder, Path(work_dir), steps, dense_steps, learning_rate, seed)
-    pretraining.train()
-    pretraining.save(Path(output) if output else EMBEDDED_BASE)
+    with writing(work_dir):
+        pretraining = Pretraining(folder, Path(work_dir), steps, dense_steps, learning_rate, seed)
+        pretraining.train()
+    target = Path(output) if output else EMBEDDED_BASE
+    with writing(target):
+        pretraining.save(target)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+import shutil
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -17,13 +19,16 @@ from transformers import AutoProcessor
 from . import dense, embedded, questions
 from .augment import View
 from .devices import choose_device
-from .files import InputError, atomic_write
+from .files import PARTIAL, InputError, atomic_write, install
 from .inputs import IGNORED, InputBuilder
+from .loading import CONFIG, one_line
+from .resume import not_finite
 from .views import AugmentedBatches, load_views
 
 HELD_OUT = 0.02  # share of the views kept for measuring
 MAX_PAIRS = 10  # of one frame in one step
 PICTURES_PER_STEP = 32
+MODEL, HEADS, OPTIMIZER = "model.", "heads.", "optimizer."  # begin the names in a state
 STEPS_PER_LINE, STEPS_PER_STATE = 50, 500
 
 
@@ -129,14 +134,17 @@ class Pretraining:
     def train_step(self) -> dict[str, float]:
         """One optimizer step; the losses by name."""
         rng = random.Random(f"{self.seed}/{self.step}/pairs")
-        tensors = self.tensors(self.batches[self.step], rng)
+        views = self.batches[self.step]
+        tensors = self.tensors(views, rng)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
         total, parts = self.loss(*tensors, with_questions=self.step >= self.dense_steps)
+        sources = [view.source for view in views]
         if not torch.isfinite(total):
-            raise InputError(f"step {self.step}: the loss is not finite; lower --learning_rate")
+            raise not_finite("loss", self.step, sources)
         total.backward()
-        torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
+        if not torch.isfinite(torch.nn.utils.clip_grad_norm_(self.weights, 1.0)):
+            raise not_finite("gradient", self.step, sources)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -196,38 +204,73 @@ class Pretraining:
 
     @property
     def _state_file(self) -> Path:
-        return self.work_dir / "state.pt"
+        return self.work_dir / "state.safetensors"
 
     def save_state(self) -> None:
-        """All that a resume needs."""
-        state = {
-            "recipe": self.recipe,
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "heads": self.heads.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
+        """All that a resume needs, in one file: numbers, and what they belong to as JSON."""
+        from safetensors.torch import save
+
+        tensors = {f"{MODEL}{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"{HEADS}{name}": value for name, value in self.heads.state_dict().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"{OPTIMIZER}{index}.{name}": value for name, value in moments.items()}
+        # Copies, as the embeddings and the vocabulary projection are one tensor.
+        tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+        described = {"recipe": json.dumps(self.recipe), "step": str(self.step)}
         with atomic_write(self._state_file) as file:
-            torch.save(state, file)
+            file.write(save(tensors, described))
 
     def resume(self) -> None:
-        """Go on from the state in the work folder, if there is one of the same recipe."""
+        """Go on from the state in the work folder, if there is one of the same recipe.
+
+        Raises:
+            InputError: the state is of another recipe or damaged.
+        """
+        from safetensors import safe_open
+
         if not self._state_file.exists():
             return
-        state = torch.load(self._state_file, weights_only=True, map_location=self.device)
-        if state["recipe"] != self.recipe:
-            raise InputError(
-                f"{self._state_file}: made with {state['recipe']}; give the same, another "
-                "--work_dir, or delete it"
-            )
-        self.model.load_state_dict(state["model"])
-        self.heads.load_state_dict(state["heads"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        try:
+            with safe_open(self._state_file, "pt", str(self.device)) as file:
+                described = file.metadata()
+                recipe, step = json.loads(described["recipe"]), int(described["step"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except Exception as error:  # the library's own, and whatever malformed metadata raises
+            raise self._unusable(f"damaged ({one_line(error)})") from None
+        if recipe != self.recipe:
+            raise self._unusable(f"made with {recipe}")
+        optimizer = self.optimizer.state_dict()
+        for name, value in _below(tensors, OPTIMIZER).items():
+            index, key = name.split(".")
+            optimizer["state"].setdefault(int(index), {})[key] = value
+        try:
+            self.model.load_state_dict(_below(tensors, MODEL))
+            self.heads.load_state_dict(_below(tensors, HEADS))
+            self.optimizer.load_state_dict(optimizer)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise self._unusable(f"does not fit ({one_line(error)})") from None
+        self.step = step
         print(f"resumed at step {self.step}")
+
+    def _unusable(self, reason: str) -> InputError:
+        return InputError(
+            f"{self._state_file}: {reason}; give the same options, another --work_dir, or delete it"
+        )
 
     def save(self, output: Path) -> None:
         """Write the checkpoint folder: float16 weights, configuration, processor."""
-        self.model.to(torch.float16).save_pretrained(output)
-        embedded.save_processor(output)
+        fresh = output / f"fresh{PARTIAL}"
+        shutil.rmtree(fresh, ignore_errors=True)
+        self.model.to(torch.float16).save_pretrained(fresh)
+        embedded.save_processor(fresh)
+        install(fresh, output, CONFIG)
         print(f"wrote {output}")
+
+
+def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Those whose name begins with the prefix, named without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

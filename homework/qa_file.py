@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from .files import InputError, atomic_write
+from .files import InputError, atomic_write, disk_line
 from .frames import Skipped, Split, read_frames
 from .questions import KINDS, Pair, kind_of, layout, pairs
 from .scene import Scene
@@ -81,7 +81,7 @@ def write_pairs(split: Split, output: str | Path, num_workers: int) -> Summary:
                 raise InputError(f"{split.folder}: nothing to label; {reasons}")
             file.write(b"\n]\n")
     except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror}); try --output") from None
+        raise InputError(f"{disk_line(error, output)}, or try --output") from None
     return summary
 
 

@@ -9,11 +9,13 @@ The rule reproduces the course's published answers; do not improve on it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from reprlib import repr as short_repr
 from typing import Any, NamedTuple
 
 FRAME_SIZE = (600, 400)  # width, height of the frame that the detection boxes refer to
 PICTURE_SIZE = (150, 100)  # width, height of the picture, and of every box in a Scene
 MIN_BOX_SIDE = 5  # in picture pixels; smaller karts are not counted
+MAX_COORDINATE = 100_000  # of a box, in picture pixels; what is further off is no detection
 KART_CLASS = 1  # class id of karts in `detections`
 
 _SCALE_X = PICTURE_SIZE[0] / FRAME_SIZE[0]
@@ -71,11 +73,10 @@ def view_scene(info: Mapping[str, Any], view_index: int) -> Scene:
             left, top = int(x1 * _SCALE_X), int(y1 * _SCALE_Y)
             right, bottom = int(x2 * _SCALE_X), int(y2 * _SCALE_Y)
         except (TypeError, ValueError, LookupError, OverflowError):
-            raise ValueError(
-                f"field 'detections', view {view_index}: {str(row)[:60]} is not "
-                "[class_id, track_id, x1, y1, x2, y2]"
-            ) from None
+            raise _malformed(view_index, row) from None
         if right - left >= MIN_BOX_SIDE and bottom - top >= MIN_BOX_SIDE:
+            if max(right, bottom, -left, -top) > MAX_COORDINATE:
+                raise _malformed(view_index, row)
             karts.append(Kart(_kart_name(names, track_id), (left, top, right, bottom)))
     return make_scene(track, tuple(karts))
 
@@ -111,9 +112,17 @@ def _distance_to_picture_center(kart: Kart) -> int:
     return (x1 + x2 - PICTURE_SIZE[0]) ** 2 + (y1 + y2 - PICTURE_SIZE[1]) ** 2
 
 
+def _malformed(view_index: int, row: Any) -> ValueError:
+    # Shortened: a row may be nested deeper than a plain repr can follow.
+    return ValueError(
+        f"field 'detections', view {view_index}: {short_repr(row)} is not "
+        "[class_id, track_id, x1, y1, x2, y2] in a frame of 600x400"
+    )
+
+
 def _kart_name(names: list[Any], track_id: Any) -> str:
     if not isinstance(track_id, int) or not 0 <= track_id < len(names):
-        raise ValueError(f"field 'karts' has no name for track id {track_id}")
+        raise ValueError(f"field 'karts' has no name for track id {short_repr(track_id)}")
     if not isinstance(names[track_id], str):
-        raise ValueError(f"field 'karts': {names[track_id]!r} is not a name")
+        raise ValueError(f"field 'karts': {short_repr(names[track_id])} is not a name")
     return names[track_id]

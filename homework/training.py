@@ -6,7 +6,7 @@ however many questions are asked about it.
 
 from __future__ import annotations
 
-import json
+import math
 import random
 import time
 from collections import defaultdict
@@ -17,11 +17,12 @@ import torch
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback
 
+from . import resume
 from .data import VQADataset, open_picture
-from .files import InputError, write_json
+from .files import writing
 from .inputs import IGNORED, FrameSequence, InputBuilder
 
-COMPLETE = "complete.json"  # written last into a checkpoint folder: all before it is whole
+PATHS = "image_paths"  # of a batch; no argument of the model
 
 
 class FrameDataset(Dataset):
@@ -37,10 +38,10 @@ class FrameDataset(Dataset):
     def __len__(self) -> int:
         return len(self.frames)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, FrameSequence]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, FrameSequence, str]:
         path, pairs = self.frames[index]
         square = self.inputs.resize(open_picture(path))
-        return self.inputs.pixel_values([square])[0], self.inputs.frame_sequence(pairs)
+        return self.inputs.pixel_values([square])[0], self.inputs.frame_sequence(pairs), path
 
     @property
     def pairs(self) -> int:
@@ -48,10 +49,17 @@ class FrameDataset(Dataset):
         return sum(len(pairs) for _, pairs in self.frames)
 
 
-def collate(samples: list[tuple[torch.Tensor, FrameSequence]], inputs: InputBuilder) -> dict:
+def collate(
+    samples: list[tuple[torch.Tensor, FrameSequence, str]], inputs: InputBuilder
+) -> dict[str, torch.Tensor]:
     """A batch of samples as the model's keyword arguments."""
-    pixels, sequences = zip(*samples, strict=True)
+    pixels, sequences, _ = zip(*samples, strict=True)
     return {"pixel_values": torch.stack(pixels), **inputs.collate(sequences)}
+
+
+def collate_named(samples: list, inputs: InputBuilder) -> dict:
+    """As `collate`, with the pictures' paths beside: the trainer names them when it must stop."""
+    return {**collate(samples, inputs), PATHS: [path for _, _, path in samples]}
 
 
 def split_frames(dataset: VQADataset, held_out: float, most: int) -> tuple[list, list]:
@@ -121,26 +129,35 @@ class FrameTrainer(Trainer):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self._right, self._asked = defaultdict(int), defaultdict(int)
+        self._seen: list[str] = []  # the pictures since the last optimizer step
         self.trained_pairs = self.tokens = self.padding = 0
         self._end_id = self.train_dataset.inputs.end_id
         self._pad_id = self.train_dataset.inputs.pad_id
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        inputs = dict(inputs)
+        paths = inputs.pop(PATHS)
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if not torch.isfinite(loss):
-            raise InputError(
-                f"step {self.state.global_step}: the loss is not finite; lower --learning_rate "
-                "(the last checkpoint is kept)"
-            )
+            raise resume.not_finite("loss", self.state.global_step, paths)
         right = answered_right(outputs.logits.detach(), inputs["labels"], self._end_id)
         phase = "" if model.training else "eval_"
         self._right[phase] += int(right.sum())
         self._asked[phase] += len(right)
         if model.training:
+            self._seen += paths
             self.trained_pairs += len(right)
             self.tokens += inputs["input_ids"].numel()
             self.padding += int((inputs["input_ids"] == self._pad_id).sum())
         return (loss, outputs) if return_outputs else loss
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        """Called before each optimizer step, which must not take a gradient that is not finite."""
+        grad_norm = super()._get_grad_norm(model, grad_norm)
+        if not math.isfinite(grad_norm):
+            raise resume.not_finite("gradient", self.state.global_step, self._seen)
+        self._seen = []
+        return grad_norm
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """Loss only: the accuracy is counted in compute_loss, no scores need to be gathered."""
@@ -162,9 +179,14 @@ class FrameTrainer(Trainer):
         self.model.save_pretrained(output_dir, save_embedding_layers=False)
 
     def _save_checkpoint(self, *args, **kwargs) -> None:
-        super()._save_checkpoint(*args, **kwargs)
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        write_json(folder / COMPLETE, {"step": self.state.global_step})
+        """The trainer's own rotation is off: older ones go only when this one is whole."""
+        run_dir = Path(self.args.output_dir)
+        folder = run_dir / f"checkpoint-{self.state.global_step}"
+        with writing(folder):
+            resume.discard(folder)
+            super()._save_checkpoint(*args, **kwargs)
+            resume.seal(folder)
+            resume.rotate(run_dir)
 
 
 def answered_right(logits: torch.Tensor, labels: torch.Tensor, end_id: int) -> torch.Tensor:
@@ -214,17 +236,6 @@ class ProgressLine(TrainerCallback):
             parts.append(f"{done * self.pairs_per_step / seconds:.1f} pairs/s")
             parts.append(f"{left / 60:.1f} min left")
         print("  ".join(parts), flush=True)
-
-
-def last_checkpoint(run_dir: Path, recipe: dict) -> Path | None:
-    """The newest whole checkpoint of an unfinished run of the same recipe."""
-    try:
-        if json.loads((run_dir / "recipe.json").read_text()) != recipe:
-            return None
-    except (OSError, ValueError):
-        return None
-    whole = [path.parent for path in run_dir.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
 def peak_memory_bytes() -> int:

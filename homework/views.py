@@ -31,7 +31,7 @@ def load_views(data_dir: str | Path) -> list[View]:
     random.Random(0).shuffle(names)
     skipped = Skipped()
     views = [
-        View(np.asarray(open_picture(split.folder / picture)), scene)
+        View(np.asarray(open_picture(split.folder / picture)), scene, picture)
         for name in tqdm(names, unit="frame", desc="decoding")
         for frame in read_frames(split, [name], skipped)
         for picture, scene in frame.views

@@ -58,6 +58,7 @@ GOOD = {"__init__.py": INIT, "vlm.py": VLM, "data.py": DATA}
 ADAPTER = {
     "vlm_model/adapter_config.json": "{}",
     "vlm_model/adapter_model.safetensors": "weights",
+    "vlm_model/base.json": "{}",
 }
 COUNT = "How many karts are there in the scenario?"
 
