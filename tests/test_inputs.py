@@ -95,10 +95,10 @@ def test_a_shared_head_changes_neither_loss_nor_gradient(vlm, pixels):
     alone, alone_gradients = loss_and_gradients([[pair] for pair in PAIRS])
     vlm.model.float().eval()
     assert shared == pytest.approx(alone, rel=1e-6)
+    # The text model's norms compute in float32, whatever the weights are.
+    scale = max(gradient.abs().max().item() for gradient in alone_gradients.values())
     for name, gradient in alone_gradients.items():
-        # The text model's norms compute in float32, whatever the weights are.
-        scale = gradient.abs().max().item() + 1e-12
-        torch.testing.assert_close(shared_gradients[name], gradient, rtol=1e-4, atol=1e-5 * scale)
+        torch.testing.assert_close(shared_gradients[name], gradient, rtol=1e-4, atol=1e-6 * scale)
 
 
 def test_padding_changes_nothing(vlm, pixels):
