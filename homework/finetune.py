@@ -34,7 +34,7 @@ def train(
     learning_rate: float = 5e-4,
     lora_r: int = 16,
     lora_alpha: int = 32,
-    lora_dropout: float = 0.05,
+    lora_dropout: float = 0.0,
     num_workers: int = 0,
     max_samples: int | None = None,
     max_steps: int = -1,
@@ -97,7 +97,6 @@ def demo_train(
         num_train_epochs=30,
         max_samples=5,
         per_device_train_batch_size=5,
-        lora_dropout=0.0,
         learning_rate=2e-3,
     )
     from .checkpoint import load as load_checkpoint
