@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+DATA = ROOT / "data"
+ADAPTER = ROOT / "homework" / "vlm_model"
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
@@ -30,6 +32,8 @@ def main() -> int:
     arguments, rest = parser.parse_known_args()
     if rest and arguments.job == "run":
         parser.error(f"unknown argument {rest[0]}")
+    if arguments.max_steps < 1:
+        parser.error("--max_steps: 1 is the least")
     if not (3, 11) <= sys.version_info[:2] <= (3, 12):
         print(f"Python 3.11 or 3.12 is needed; this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
@@ -41,7 +45,7 @@ def main() -> int:
         else:
             set_up("requirements.txt")
             main_job(arguments.max_steps)
-        print(f"\ndone in {time.perf_counter() - start:.0f} s")
+            print(f"\ndone in {time.perf_counter() - start:.0f} s")
         return 0
     except subprocess.CalledProcessError as error:
         return error.returncode
@@ -51,34 +55,48 @@ def main() -> int:
 
 def set_up(requirements: str) -> None:
     """A virtual environment with `requirements` in it; made once, then kept."""
-    if not PYTHON.exists():
+    whole = VENV / "complete"  # written last: an environment cut short is made again
+    if not whole.exists():
         print(f"making {VENV}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
+        whole.touch()
     run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements)
 
 
 def main_job(max_steps: int) -> None:
-    """Generate, look, train, test, bundle, grade."""
-    train, valid = "sample", "sample_valid"
-    if (ROOT / "data" / "train").is_dir() and (ROOT / "data" / "valid").is_dir():
-        train, valid = "train", "valid"
-    info = next(iter(sorted((ROOT / "data" / valid).glob("*_info.json")))).relative_to(ROOT)
-    run("-m", "homework.generate_qa", "inspect", "--data_dir", f"data/{train}")
-    check = ("--info_file", str(info), "--view_index", "0", "--save", "runs/check.png")
-    run("-m", "homework.generate_qa", "check", *check)
-    run("-m", "homework.generate_qa", "generate", "--data_dir", f"data/{train}")
-    # A set of questions that is there already, the course's own perhaps, is asked as it is.
-    if not list((ROOT / "data" / "valid_grader").glob("*_qa_pairs.json")):
-        output = "data/valid_grader/balanced_qa_pairs.json"
-        run("-m", "homework.generate_qa", "balance", "--split", valid, "--output", output)
+    """Look, generate, train, test, bundle, grade."""
+    train, valid = "train", "valid"
+    if not all(list((DATA / split).glob("*_info.json")) for split in (train, valid)):
+        train, valid = "sample", "sample_valid"
+    asked = f"{valid}_grader"
+    info = min((DATA / valid).glob("*_info.json")).relative_to(ROOT)
+    keep_adapter()
+
+    generate_qa = ("-m", "homework.generate_qa")
+    run(*generate_qa, "inspect", "--data_dir", f"data/{train}")
+    look = ("--view_index", "0", "--save", "runs/check.png")
+    run(*generate_qa, "check", "--info_file", info.as_posix(), *look)
+    run(*generate_qa, "generate", "--data_dir", f"data/{train}")
+    # The dataset brings a set of questions of its own; that one is asked as it is.
+    if not list((DATA / asked).glob("*_qa_pairs.json")):
+        run(*generate_qa, "balance", "--split", valid)
     run(
         *("-m", "homework.finetune", "train", "--train_dataset_name", train),
-        *("--num_train_epochs", "50", "--max_steps", str(max_steps)),
+        *("--base", "embedded_base", "--num_train_epochs", "100", "--max_steps", str(max_steps)),
     )
-    run("-m", "homework.finetune", "test", "homework/vlm_model", "--baseline_split", train)
+    run("-m", "homework.finetune", "test", "homework/vlm_model", "--split", asked)
     run("bundle.py", "homework", "quickstart")
-    run("-m", "grader", "quickstart.zip", "-v")
+    run("-m", "grader", "quickstart.zip", "-v", "--split", asked)
     print("\nlook at runs/check.png (a labelled frame) and homework/vlm_model/curves.png")
+
+
+def keep_adapter() -> None:
+    """Move an adapter that is there out of the way: an hour's training is not overwritten."""
+    if (ADAPTER / "base.json").exists():
+        kept = ROOT / "runs" / time.strftime("vlm_model-%Y%m%d-%H%M%S")
+        kept.parent.mkdir(exist_ok=True)
+        ADAPTER.rename(kept)
+        print(f"\nthe adapter that was in {ADAPTER} is kept as {kept}")
 
 
 def run(*arguments: str) -> None:

@@ -1,9 +1,8 @@
 """A checkpoint folder of SmolVLM-256M-Instruct's exact shape and file layout, random weights.
 
 The real weights come from a hub; the shape is enough to prove the path and to measure speed.
-The configuration is the published one. The tokenizer has SmolVLM's special tokens and
-vocabulary size; its merges are learned from our own questions, since the real ones come with
-the weights.
+Sizes and token ids are the published ones. The tokenizer has them too, but its words are those
+of our own questions: the real merges come with the weights.
 """
 
 from __future__ import annotations
@@ -13,61 +12,111 @@ from pathlib import Path
 
 from homework import embedded
 
-VISION = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
+VOCABULARY, IMAGE_TOKENS = 49280, 64
+TOKEN_IDS = {
+    "<|im_start|>": 1,
+    "<|im_end|>": 2,
+    "<global-img>": 49152,
+    "<fake_token_around_image>": 49189,
+    "<image>": 49190,
+    "<end_of_utterance>": 49279,
+}
+VISION = {
+    "model_type": "idefics3_vision",
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_attention_heads": 12,
+    "image_size": 512,
+    "patch_size": 16,
+    "hidden_act": "gelu_pytorch_tanh",
+    "layer_norm_eps": 1e-6,
+}
 TEXT = {
+    "model_type": "llama",
     "hidden_size": 576,
     "intermediate_size": 1536,
     "num_attention_heads": 9,
     "num_key_value_heads": 3,
     "head_dim": 64,
-    "vocab_size": 49280,
+    "vocab_size": VOCABULARY,
     "max_position_embeddings": 8192,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 100000,
+    "bos_token_id": 1,
+    "eos_token_id": TOKEN_IDS["<end_of_utterance>"],
+    "pad_token_id": 2,
+    "tie_word_embeddings": False,
 }
-IMAGE_SIZE, PATCH_SIZE, PIXEL_SHUFFLE, IMAGE_TOKENS = 512, 16, 4, 64
+PREPROCESSOR = {
+    "do_convert_rgb": True,
+    "do_image_splitting": True,
+    "do_normalize": True,
+    "do_pad": True,
+    "do_rescale": True,
+    "do_resize": True,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_processor_type": "Idefics3ImageProcessor",
+    "image_std": [0.5, 0.5, 0.5],
+    "max_image_size": {"longest_edge": 512},
+    "processor_class": "Idefics3Processor",
+    "resample": 1,
+    "rescale_factor": 1 / 255,
+    "size": {"longest_edge": 2048},
+}
+
+
+def smolvlm_config(vision_layers: int = 12, text_layers: int = 30) -> dict:
+    """`config.json` as the hub has it, but for the numbers of layers."""
+    return {
+        "architectures": ["Idefics3ForConditionalGeneration"],
+        "model_type": "idefics3",
+        "image_token_id": TOKEN_IDS["<image>"],
+        "scale_factor": 4,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "vocab_size": VOCABULARY,
+        "vision_config": {**VISION, "num_hidden_layers": vision_layers},
+        "text_config": {**TEXT, "num_hidden_layers": text_layers},
+    }
 
 
 def write_smolvlm_shape(
     folder: Path, vision_layers: int = 12, text_layers: int = 30, seed: int = 0
 ) -> Path:
-    """Write the folder as `huggingface_hub` would leave it; fewer layers for quick tests."""
-    config = embedded.base_config()
-    vision, text = config.vision_config, config.text_config
-    for part, shape in ((vision, VISION), (text, TEXT)):
-        for name, value in shape.items():
-            setattr(part, name, value)
-    vision.num_hidden_layers, text.num_hidden_layers = vision_layers, text_layers
-    vision.image_size, vision.patch_size = IMAGE_SIZE, PATCH_SIZE
-    config.scale_factor = PIXEL_SHUFFLE
-    text.rope_parameters = {"rope_type": "default", "rope_theta": 100_000.0}
-    text.pad_token_id = embedded.SPECIAL_TOKENS.index("<|im_end|>")
-    embedded.build_model(seed, config).save_pretrained(folder)
-    embedded.build_tokenizer().save_pretrained(folder)
-    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    """Write the folder as a download leaves it: bfloat16 weights, JSON files, chat template."""
+    import torch
+    from transformers import Idefics3Config
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = smolvlm_config(vision_layers, text_layers)
+    model = embedded.build_model(seed, Idefics3Config.from_dict(config))
+    model.to(torch.bfloat16).save_pretrained(folder)
+    _write(folder / "config.json", config)
+    _write_tokenizer(folder)
     _write(folder / "chat_template.json", {"chat_template": embedded.CHAT_TEMPLATE})
+    _write(folder / "preprocessor_config.json", PREPROCESSOR)
     _write(
         folder / "processor_config.json",
         {"image_seq_len": IMAGE_TOKENS, "processor_class": "Idefics3Processor"},
     )
-    _write(
-        folder / "preprocessor_config.json",
-        {
-            "do_convert_rgb": True,
-            "do_image_splitting": True,
-            "do_normalize": True,
-            "do_pad": True,
-            "do_rescale": True,
-            "do_resize": True,
-            "image_mean": [0.5, 0.5, 0.5],
-            "image_processor_type": "Idefics3ImageProcessor",
-            "image_std": [0.5, 0.5, 0.5],
-            "max_image_size": {"longest_edge": IMAGE_SIZE},
-            "processor_class": "Idefics3Processor",
-            "resample": 1,
-            "rescale_factor": 1 / 255,
-            "size": {"longest_edge": 2048},
-        },
-    )
     return folder
+
+
+def _write_tokenizer(folder: Path) -> None:
+    """The embedded tokenizer with SmolVLM's ids: what lies between is filled up."""
+    embedded.build_tokenizer().save_pretrained(folder)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    words = [word for word in tokenizer["model"]["vocab"] if word not in TOKEN_IDS]
+    taken = set(TOKEN_IDS.values())
+    free = (index for index in range(VOCABULARY) if index not in taken)
+    vocabulary = {word: next(free) for word in words}
+    vocabulary |= {f"<unused_{index}>": index for index in free}
+    tokenizer["model"]["vocab"] = vocabulary | TOKEN_IDS
+    for token in tokenizer["added_tokens"]:
+        token["id"] = TOKEN_IDS[token["content"]]
+    path.write_text(json.dumps(tokenizer))
 
 
 def _write(path: Path, value: dict) -> None:

@@ -98,6 +98,18 @@ def base_fingerprint(folder: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def trained_on(checkpoint: str | Path) -> str:
+    """Name of the split that a checkpoint was trained on; "train" if it does not say.
+
+    Raises:
+        InputError: no whole checkpoint there.
+    """
+    record = read_json(_find(checkpoint) / BASE)
+    training = record.get("training") if isinstance(record, dict) else None
+    split = training.get("train_dataset_name") if isinstance(training, dict) else None
+    return split if isinstance(split, str) else "train"
+
+
 def _find(checkpoint: str | Path) -> Path:
     for folder in (Path(checkpoint), PACKAGE_DIR / checkpoint):
         if folder.is_dir():

@@ -105,7 +105,7 @@ def losses(
     named = zip((*PATCH_HEADS, *PICTURE_HEADS), (*patch, *picture), strict=True)
     found = {}
     for head, scores in named:
-        weight = torch.tensor([1.0, 4.0]) if head == "center" else None
+        weight = torch.tensor([1.0, 4.0], device=scores.device) if head == "center" else None
         found[head] = cross_entropy(scores.flatten(0, -2), targets[head].flatten(), weight=weight)
     return found
 

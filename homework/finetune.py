@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import options
 from .data import VQADataset, benchmark
 from .files import PACKAGE_DIR, InputError, write_json, writing
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
 HELD_OUT = 0.02  # share of the training frames that are measured on instead
-MAX_HELD_OUT = 200  # pictures
 
 
 def train(
@@ -67,31 +67,33 @@ def train(
         InputError: an option or the data is wrong, or validation frames are among them.
     """
     recipe = {name: value for name, value in locals().items() if name != "num_workers"}
-    positive = ("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps")
-    _check_positive(recipe, *positive, "learning_rate", "lora_r", "lora_alpha", "save_steps")
-    if not 0 <= lora_dropout < 1:
-        raise InputError(f"--lora_dropout {lora_dropout}: give a number from 0 to below 1")
+    _check_options(recipe, num_workers)
 
     from .leakage import refuse_pictures, refuse_split
 
-    refuse_split(train_dataset_name)
-    dataset = VQADataset(train_dataset_name, data_dir, max_samples)
+    refuse_split(str(train_dataset_name))
+    dataset = VQADataset(str(train_dataset_name), data_dir, max_samples)
     refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
-    _fit(dataset, Path(output_dir or PACKAGE_DIR / MODEL_NAME), recipe, num_workers)
+    output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
+    _fit(dataset, output, recipe, num_workers)
 
 
-def demo_train(data_dir: str | None = None, train_dataset_name: str = "train") -> None:
+def demo_train(
+    data_dir: str | None = None, train_dataset_name: str = "train", base: str | None = None
+) -> None:
     """Learn 5 pairs by heart: a minute that shows that training works.
 
     Args:
         data_dir: the data folder; the one beside the package if not given.
         train_dataset_name: the split that the pairs are drawn from.
+        base: what is fine-tuned: see BaseVLM.
     """
     output = PACKAGE_DIR.parent / "runs" / "demo"
     train(
         data_dir,
         train_dataset_name,
         str(output),
+        base,
         num_train_epochs=30,
         max_samples=5,
         per_device_train_batch_size=5,
@@ -114,7 +116,7 @@ def test(
     data_dir: str | None = None,
     max_samples: int | None = 128,
     save_predictions: str | None = None,
-    baseline_split: str = "train",
+    baseline_split: str | None = None,
 ) -> None:
     """Accuracy of a LoRA checkpoint, per kind of question, beside the majority baseline.
 
@@ -124,20 +126,24 @@ def test(
         data_dir: the data folder; the one beside the package if not given.
         max_samples: ask a seeded draw of so many pairs, the grader's own; None asks all.
         save_predictions: write every question, answer and truth to this JSON file.
-        baseline_split: where the majority baseline takes its answers from.
+        baseline_split: where the majority baseline takes its answers from; what the checkpoint
+            was trained on if not given.
     """
+    from .checkpoint import trained_on
     from .report import accuracy_table, same_questions_baseline
 
-    dataset = VQADataset(split, data_dir)
+    predictions = options.path("--save_predictions", save_predictions)
+    dataset = VQADataset(str(split), data_dir)
     vlm = load(str(checkpoint))
     start = time.perf_counter()
     result = benchmark(vlm, dataset, max_samples)
     seconds = time.perf_counter() - start
-    print(accuracy_table(result, *same_questions_baseline(result, baseline_split, data_dir)))
+    baseline = same_questions_baseline(result, baseline_split or trained_on(checkpoint), data_dir)
+    print(accuracy_table(result, *baseline))
     print(f"{len(result.samples) / seconds:.1f} questions/s")
-    if save_predictions:
-        write_json(save_predictions, [vars(sample) for sample in result.samples])
-        print(f"every answer is in {save_predictions}")
+    if predictions:
+        write_json(predictions, [vars(sample) for sample in result.samples])
+        print(f"every answer is in {predictions}")
 
 
 def load(model_name: str = MODEL_NAME) -> BaseVLM:
@@ -153,7 +159,7 @@ def load(model_name: str = MODEL_NAME) -> BaseVLM:
 
 def load_vlm() -> BaseVLM:
     """The submission's model, as the grader asks for it."""
-    return load()
+    return load(str(PACKAGE_DIR / MODEL_NAME))
 
 
 def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers: int) -> None:
@@ -179,7 +185,7 @@ def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers:
     set_seed(recipe["seed"])
     vlm = BaseVLM(recipe["base"])
     recipe = recipe | {"base": vlm.base, "base_sha256": checkpoint.base_fingerprint(vlm.folder)}
-    train_frames, held_out = split_frames(dataset, HELD_OUT, MAX_HELD_OUT)
+    train_frames, held_out = split_frames(dataset, HELD_OUT)
     train_set = FrameDataset(train_frames, vlm.inputs)
     model = checkpoint.add_lora(vlm, recipe["lora_r"], recipe["lora_alpha"], recipe["lora_dropout"])
     arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out))
@@ -210,7 +216,7 @@ def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers:
 
         trainer.save_state()
         save_curves(trainer.state.log_history, output / "curves.png")
-        checkpoint.save(model, vlm, output, recipe)
+        checkpoint.save(model, vlm, output, _training_record(recipe))
     _close(trainer, output, seconds)
 
 
@@ -220,7 +226,8 @@ def _training_arguments(vlm, output: Path, recipe: dict[str, Any], num_workers: 
     import torch
     from transformers import TrainingArguments
 
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "runs")
+    # One folder a run, or TensorBoard would draw them as one curve.
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "runs" / time.strftime("%Y%m%d-%H%M%S"))
     return TrainingArguments(
         output_dir=str(output),
         num_train_epochs=recipe["num_train_epochs"],
@@ -235,6 +242,7 @@ def _training_arguments(vlm, output: Path, recipe: dict[str, Any], num_workers: 
         bf16=vlm.dtype == torch.bfloat16,
         use_cpu=vlm.device == "cpu",
         logging_steps=10,
+        logging_first_step=True,
         eval_strategy="steps" if measure else "no",
         eval_steps=recipe["save_steps"],
         save_strategy="steps",
@@ -244,6 +252,16 @@ def _training_arguments(vlm, output: Path, recipe: dict[str, Any], num_workers: 
         report_to="tensorboard",
         disable_tqdm=True,
     )
+
+
+def _training_record(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What the checkpoint says of its training: the recipe and versions, no one's folders."""
+    from importlib.metadata import version
+
+    record = {
+        name: value for name, value in recipe.items() if name not in ("data_dir", "output_dir")
+    }
+    return record | {name: version(name) for name in ("torch", "transformers", "peft")}
 
 
 def _pairs_per_step(train_set, recipe: dict[str, Any]) -> float:
@@ -259,6 +277,7 @@ def _close(trainer, output: Path, seconds: float) -> None:
 
     for folder in resume.checkpoints(output):
         resume.discard(folder)
+    (output / "recipe.json").unlink()  # the run is over: given again, it begins anew
     trainable, total = trainer.model.get_nb_trainable_parameters()
     print(f"wrote {output}: adapter {(output / WEIGHTS).stat().st_size / 1e6:.2f} MB, curves.png")
     padding = trainer.padding / max(trainer.tokens, 1)
@@ -270,11 +289,20 @@ def _close(trainer, output: Path, seconds: float) -> None:
     )
 
 
-def _check_positive(options: Mapping[str, Any], *names: str) -> None:
-    for name in names:
-        value = options[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise InputError(f"--{name} {value}: give a number above 0")
+def _check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
+    """Refuse, in the option's own words, what would fail after minutes of loading."""
+    pictures = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    for name in (*pictures, "lora_r", "save_steps"):
+        options.whole(f"--{name}", recipe[name], 1)
+    for name in ("num_train_epochs", "learning_rate", "lora_alpha"):
+        options.number(f"--{name}", recipe[name], above=0)
+    if recipe["lora_dropout"] != 0:
+        options.number("--lora_dropout", recipe["lora_dropout"], above=0, below=1)
+    if recipe["max_steps"] != -1:
+        options.whole("--max_steps", recipe["max_steps"], 1)
+    options.whole("--seed", recipe["seed"], 0)
+    options.whole("--num_workers", num_workers, 0)
+    options.path("--output_dir", recipe["output_dir"])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ data/train/00000_03_im.jpg     the picture of its view 3
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +99,31 @@ def list_split(folder: str | Path) -> Split:
         raise InputError(f"{folder}: no *{INFO_SUFFIX} file here{hint}")
     name = Path(os.path.abspath(folder)).name  # of a link, not of what it points to
     return Split(folder, name, tuple(info_files), frozenset(names))
+
+
+def shuffled(frames: Iterable[str]) -> list[str]:
+    """Frames in an order that is random, but the same on every machine."""
+    order = sorted(frames)
+    random.Random(0).shuffle(order)
+    return order
+
+
+def held_out(frames: Iterable[str], share: float) -> set[str]:
+    """The frames to measure on and never to train on, whoever trains: pre-training, fine-tuning.
+
+    All views of a frame show one moment, so they are held out together. One frame in ten is
+    the most, and one the least where there are ten.
+
+    Args:
+        frames: names, any part of them that tells frames apart.
+    """
+    order = shuffled(frames)
+    return set(order[: min(max(int(len(order) * share), 1), len(order) // 10)])
+
+
+def frame_of(picture: str) -> str:
+    """The frame that a picture's name belongs to: `00000_03_im.jpg` -> `00000`."""
+    return picture.split("_")[0]
 
 
 def picture_name(info_file: str, view_index: int) -> str:

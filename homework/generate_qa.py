@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if not __package__:
     # Run as a file: let the relative imports below find the package, and let no module of it
@@ -23,7 +23,7 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     __package__ = "homework"
 
-from . import cli
+from . import cli, options
 from .files import DATA_DIR, InputError, atomic_write, disk_line, read_json, write_json
 from .frames import INFO_SUFFIX, PICTURE_SUFFIX, list_split, picture_name, read_info, view_count
 from .questions import pairs
@@ -46,9 +46,9 @@ def generate(
     """
     from .qa_file import answer_table, write_pairs
 
-    split = list_split(_path("--data_dir", data_dir) or DATA_DIR / "train")
-    file = _path("--output", output) or split.folder / f"{split.name}_qa_pairs.json"
-    workers = num_cores() if num_workers is None else _whole("--num_workers", num_workers, 1)
+    split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
+    file = options.path("--output", output) or split.folder / f"{split.name}_qa_pairs.json"
+    workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)
     replaced = _check_file(file)
     start = time.perf_counter()
     summary = write_pairs(split, file, workers)
@@ -74,18 +74,18 @@ def check(info_file: str, view_index: int, save: str | None = None) -> None:
     from .data import open_picture
     from .draw import draw_scene
 
-    file = _path("--info_file", info_file)
+    file = options.path("--info_file", info_file)
     if file is None or not file.name.endswith(INFO_SUFFIX):
         raise InputError(f"--info_file: {info_file} is no info file; give a NNNNN{INFO_SUFFIX}")
     info = read_info(file)
-    view = _whole("--view_index", view_index, 0, view_count(info) - 1)
+    view = options.whole("--view_index", view_index, 0, view_count(info) - 1)
     try:
         scene = view_scene(info, view)
     except ValueError as error:
         raise InputError(f"{file}: {error}; unpack the dataset again") from None
     picture = file.with_name(picture_name(file.name, view))
     # A bare --save arrives as True.
-    given = None if save is True else _path("--save", save)
+    given = None if save is True else options.path("--save", save)
     target = given or Path(picture.name.replace(PICTURE_SUFFIX, "_check.png"))
     if target.suffix.lower() not in (".png", ".jpg"):
         raise InputError(f"--save: {target} is neither .png nor .jpg; give such a name")
@@ -118,10 +118,10 @@ def balance(
     from .balance import balanced_pairs
     from .qa_file import answer_table
 
-    folder = _path("--data_dir", data_dir) or DATA_DIR
-    file = _path("--output", output) or folder / f"{split}_grader" / "balanced_qa_pairs.json"
-    number = _whole("--per_kind", per_kind, 1)
-    seed = _whole("--seed", seed, 0)
+    folder = options.path("--data_dir", data_dir) or DATA_DIR
+    file = options.path("--output", output) or folder / f"{split}_grader" / "balanced_qa_pairs.json"
+    number = options.whole("--per_kind", per_kind, 1)
+    seed = options.whole("--seed", seed, 0)
     drawn, skipped = balanced_pairs(list_split(folder / str(split)), number, seed)
     replaced = _check_file(file)
     # The dataset has a set of its own under this very name: that one must not be lost.
@@ -148,9 +148,9 @@ def inspect(
     """
     from .inspect_data import compare, report, survey
 
-    split = list_split(_path("--data_dir", data_dir) or DATA_DIR / "train")
-    other = list_split(_path("--against", against)) if against is not None else None
-    workers = num_cores() if num_workers is None else _whole("--num_workers", num_workers, 1)
+    split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
+    other = list_split(options.path("--against", against)) if against is not None else None
+    workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)
     found = survey(split, workers)
     for line in report(split, found):
         print(line)
@@ -158,25 +158,6 @@ def inspect(
         print()
         for line in compare(split, found, other, survey(other, workers, decode=False)):
             print(line)
-
-
-def _path(flag: str, value: Any) -> Path | None:
-    """The path a flag was given; None if it was not."""
-    if value is None:
-        return None
-    # Fire turns a name of digits into a number, and a flag without a value into True.
-    if isinstance(value, bool) or not isinstance(value, str | int | float | os.PathLike):
-        raise InputError(f"{flag}: {value!r} is no path; give one")
-    return Path(str(value)).expanduser()
-
-
-def _whole(flag: str, value: Any, least: int, most: int | None = None) -> int:
-    """A flag's value, a whole number from `least` to `most`."""
-    wrong = isinstance(value, bool) or not isinstance(value, int)
-    if wrong or value < least or (most is not None and value > most):
-        bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
-        raise InputError(f"{flag}: give a whole number {bounds}, not {value!r}")
-    return value
 
 
 def _check_file(file: Path) -> bool:
@@ -200,9 +181,12 @@ def _print_pairs(picture: Path, scene: Scene) -> None:
 
 
 def _has_display() -> bool:
-    if sys.platform != "linux":
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    """Whether matplotlib can open a window here: there is a screen, and a toolkit for it."""
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        return False
+    import matplotlib
+
+    return matplotlib.get_backend().lower() != "agg"
 
 
 def _show(image: Image, title: str) -> None:

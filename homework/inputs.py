@@ -56,8 +56,9 @@ class InputBuilder:
         prompt = processor.apply_chat_template([message], add_generation_prompt=True)
         # Without splitting every picture is one tile: rows and columns are 0.
         tile = processor.replace_image_token({"rows": [[0]], "cols": [[0]]}, 0)
-        head, self._tail = prompt.replace("<image>", tile).split(_QUESTION)
-        self.head_ids = self._encode(head)
+        head, tail = prompt.replace("<image>", tile).split(_QUESTION)
+        self.head_ids = self.tokenizer(head, add_special_tokens=False)["input_ids"]
+        self._tail_ids = self.tokenizer(tail, add_special_tokens=False)["input_ids"]
 
     def resize(self, picture: Image) -> np.ndarray:
         """The picture (RGB) squared to the model's input size, straight: uint8 (side, side, 3)."""
@@ -77,7 +78,7 @@ class InputBuilder:
 
     def question_ids(self, question: str) -> list[int]:
         """What follows the head: the question up to and with `Assistant:`."""
-        return self._encode(question + self._tail)
+        return self._encode(question) + self._tail_ids
 
     def answer_ids(self, answer: str) -> list[int]:
         """The supervised tokens: the answer and its end token."""
@@ -119,11 +120,16 @@ class InputBuilder:
         }
 
     def _encode(self, text: str) -> list[int]:
-        """Token ids; kept, as the same few hundred questions and answers come again and again."""
+        """Token ids of what people write; `<image>` in it is text, not a picture's place.
+
+        They are kept: the same few hundred questions and answers come again and again.
+        """
         if text not in self._encoded:
             if len(self._encoded) > MAX_ENCODED:
                 self._encoded.clear()
-            self._encoded[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            self._encoded[text] = self.tokenizer(
+                text, add_special_tokens=False, split_special_tokens=True
+            )["input_ids"]
         return self._encoded[text]
 
 

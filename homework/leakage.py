@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .data import MAX_PICTURE_BYTES
-from .files import InputError, read_plain
+from .files import DATA_DIR, InputError, read_plain
 
 
 def refuse_split(split: str) -> None:
@@ -26,10 +26,18 @@ def refuse_pictures(paths: Iterable[str | Path], data_dir: Path) -> None:
     Raises:
         InputError: names the first such picture.
     """
-    folders = [folder for folder in data_dir.iterdir() if is_validation(folder.name)]
+    # The kit's own data folder too: a copy of its validation frames is no training data either.
+    folders = [
+        folder
+        for parent in {data_dir.resolve(), DATA_DIR}
+        if parent.is_dir()
+        for folder in parent.iterdir()
+        if is_validation(folder.name)
+    ]
     known = {_digest(picture): picture for folder in folders for picture in folder.glob("*_im.jpg")}
     for path in map(Path, paths):
-        if is_validation(path.parent.name):
+        below = path.relative_to(data_dir) if path.is_relative_to(data_dir) else path
+        if any(map(is_validation, (*below.parts[:-1], path.resolve().parent.name))):
             raise InputError(f"{path}: lies in a validation split; train on the train split")
         twin = known.get(_digest(path)) if known else None
         if twin:

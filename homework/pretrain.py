@@ -7,8 +7,10 @@ it validation frames. Resumable: a rerun goes on from the last state in `--work_
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from . import options
 from .files import DATA_DIR, writing
 
 
@@ -35,11 +37,18 @@ def run(
     Raises:
         InputError: the data is wrong, or validation frames are among it.
     """
+    from .frames import list_split
     from .leakage import refuse_pictures, refuse_split
 
-    folder = Path(data_dir) if data_dir else DATA_DIR / "train"
+    options.whole("--steps", steps, 1)
+    options.whole("--dense_steps", dense_steps, 0)
+    options.whole("--seed", seed, 0)
+    options.number("--learning_rate", learning_rate, above=0)
+    folder = options.path("--data_dir", data_dir) or DATA_DIR / "train"
     refuse_split(folder.name)
-    refuse_pictures(folder.glob("*_im.jpg"), folder.resolve().parent)
+    split = list_split(folder)
+    pictures = (folder / picture for picture in split.pictures)
+    refuse_pictures(pictures, Path(os.path.abspath(folder)).parent)
 
     from .embedded import EMBEDDED_BASE
     from .pretraining import Pretraining

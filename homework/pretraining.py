@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
-from transformers import AutoProcessor
 
 from . import dense, embedded, questions
 from .augment import View
 from .devices import choose_device
 from .files import PARTIAL, InputError, atomic_write, install
-from .inputs import IGNORED, InputBuilder
-from .loading import CONFIG, one_line
+from .frames import frame_of, held_out
+from .inputs import IGNORED
+from .loading import CONFIG, load_processor, one_line
 from .resume import not_finite
 from .views import AugmentedBatches, load_views
 
-HELD_OUT = 0.02  # share of the views kept for measuring
+HELD_OUT = 0.02  # share of the frames kept for measuring
 MAX_PAIRS = 10  # of one frame in one step
 PICTURES_PER_STEP = 32
 MODEL, HEADS, OPTIMIZER = "model.", "heads.", "optimizer."  # begin the names in a state
@@ -57,7 +57,7 @@ class Pretraining:
         print(reason)
         work_dir.mkdir(parents=True, exist_ok=True)
         embedded.save_processor(work_dir / "processor")
-        self.inputs = InputBuilder(AutoProcessor.from_pretrained(work_dir / "processor"))
+        _, self.inputs = load_processor(work_dir / "processor")
         self.model = embedded.build_model(seed).to(self.device)
         # At these lengths plain matrix products beat the fused attention on a CPU.
         self.model.set_attn_implementation("eager")
@@ -68,10 +68,11 @@ class Pretraining:
         self.optimizer = torch.optim.AdamW(self.weights, betas=(0.9, 0.98), weight_decay=0.05)
         self.step = 0
         views = load_views(data_dir)
-        held_out = int(len(views) * HELD_OUT)
-        self.held_out = views[:held_out]
-        self.batches = AugmentedBatches(views[held_out:], PICTURES_PER_STEP, seed)
-        print(f"{len(views) - held_out} views to learn from, {held_out} held out")
+        measured = held_out((frame_of(view.source) for view in views), HELD_OUT)
+        self.held_out = [view for view in views if frame_of(view.source) in measured]
+        learned = [view for view in views if frame_of(view.source) not in measured]
+        self.batches = AugmentedBatches(learned, PICTURES_PER_STEP, seed)
+        print(f"{len(learned)} views to learn from, {len(self.held_out)} held out")
 
     def tensors(self, views: list[View], rng: random.Random | None):
         """Model inputs, dense targets of `views`; all pairs of a frame, or a draw if rng."""
@@ -198,7 +199,7 @@ class Pretraining:
                     right[kind] += outcome
                     outcome = True
         self.model.train()
-        return {kind: round(right[kind] / asked[kind], 3) for kind in questions.KINDS}
+        return {kind: round(right[kind] / asked[kind], 3) for kind in asked}
 
     # --- what is kept ---
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from .data import Item, VQABenchmarkResult, VQADataset
-from .files import InputError, atomic_write
+from .data import QA_SUFFIX, Item, VQABenchmarkResult, VQADataset
+from .files import DATA_DIR, atomic_write
 from .majority import majority_baseline
 
 
@@ -46,12 +46,11 @@ def same_questions_baseline(
         }
         for sample in result.samples
     ]
-    try:
-        return majority_baseline(
-            VQADataset(train_split, data_dir), asked
-        ), f"the {train_split} split"
-    except InputError:
+    folder = Path(data_dir or DATA_DIR) / train_split
+    if not list(folder.glob(f"*{QA_SUFFIX}")):
         return majority_baseline(asked, asked), "these questions themselves"
+    train_items = VQADataset(train_split, data_dir)
+    return majority_baseline(train_items, asked), f"the {train_split} split"
 
 
 def wilson_interval(share: float, total: int, z: float = 1.96) -> tuple[float, float]:
@@ -81,6 +80,7 @@ def save_curves(log: list[dict[str, float]], path: Path) -> None:
                 axes.plot(*zip(*points, strict=True), marker=".", label=label)
         axes.set(title=quantity, xlabel="step")
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)

@@ -19,7 +19,8 @@ from transformers import Trainer, TrainerCallback
 
 from . import resume
 from .data import VQADataset, open_picture
-from .files import writing
+from .files import InputError, writing
+from .frames import frame_of, held_out
 from .inputs import IGNORED, FrameSequence, InputBuilder
 
 PATHS = "image_paths"  # of a batch; no argument of the model
@@ -38,9 +39,13 @@ class FrameDataset(Dataset):
     def __len__(self) -> int:
         return len(self.frames)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, FrameSequence, str]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, FrameSequence, str] | InputError:
         path, pairs = self.frames[index]
-        square = self.inputs.resize(open_picture(path))
+        try:
+            square = self.inputs.resize(open_picture(path))
+        except InputError as error:
+            # Raised in a worker process it would reach the user wrapped in two tracebacks.
+            return error
         return self.inputs.pixel_values([square])[0], self.inputs.frame_sequence(pairs), path
 
     @property
@@ -52,7 +57,14 @@ class FrameDataset(Dataset):
 def collate(
     samples: list[tuple[torch.Tensor, FrameSequence, str]], inputs: InputBuilder
 ) -> dict[str, torch.Tensor]:
-    """A batch of samples as the model's keyword arguments."""
+    """A batch of samples as the model's keyword arguments.
+
+    Raises:
+        InputError: a sample is one: its picture could not be read.
+    """
+    for sample in samples:
+        if isinstance(sample, InputError):
+            raise sample
     pixels, sequences, _ = zip(*samples, strict=True)
     return {"pixel_values": torch.stack(pixels), **inputs.collate(sequences)}
 
@@ -62,27 +74,20 @@ def collate_named(samples: list, inputs: InputBuilder) -> dict:
     return {**collate(samples, inputs), PATHS: [path for _, _, path in samples]}
 
 
-def split_frames(dataset: VQADataset, held_out: float, most: int) -> tuple[list, list]:
+def split_frames(dataset: VQADataset, share: float) -> tuple[list, list]:
     """The dataset's pictures with their pairs: those to train on and those to measure on.
 
-    All views of an info file go the same way, since they show the same moment. Every n-th
-    info file is held out, so that each track gives some.
-
     Args:
-        held_out: share of the info files to hold out.
-        most: hold out so many pictures at most.
+        share: of the frames, how many to measure on; see `frames.held_out`.
     """
     by_picture: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for item in dataset:
         by_picture[item["image_path"]].append((item["question"], item["answer"]))
-    moments: dict[str, list] = defaultdict(list)
-    for path, pairs in by_picture.items():
-        moments[Path(path).name.split("_")[0]].append((path, pairs))
-    step = round(1 / held_out) if held_out else 0
+    frames = {path: frame_of(Path(path).name) for path in by_picture}
+    measured = held_out(set(frames.values()), share) if share else set()
     train, held = [], []
-    for index, frames in enumerate(moments.values()):
-        keep = step and index % step == step - 1 and len(held) < most
-        (held if keep else train).extend(frames)
+    for path, pairs in by_picture.items():
+        (held if frames[path] in measured else train).append((path, pairs))
     return train, held
 
 
@@ -108,7 +113,10 @@ class LikeLengths(Sampler[int]):
         for start in range(0, len(order), pool):
             near = sorted(order[start : start + pool], key=self.lengths.__getitem__)
             batches += [near[i : i + self.batch_size] for i in range(0, len(near), self.batch_size)]
+        # A short batch stays last: amid the others it would shift all that follow.
+        short = [batches.pop()] if len(batches[-1]) < self.batch_size else []
         rng.shuffle(batches)
+        batches += short
         return iter([index for batch in batches for index in batch])
 
     def set_epoch(self, epoch: int) -> None:

@@ -12,7 +12,7 @@ from . import augment
 from .augment import View
 from .data import open_picture
 from .files import InputError
-from .frames import Skipped, list_split, read_frames
+from .frames import Skipped, list_split, read_frames, shuffled
 from .scene import MIN_BOX_SIDE, PICTURE_SIZE
 
 MAX_ENLARGEMENT = 1.5  # of a pasted kart; more would give it away by its blur
@@ -27,12 +27,10 @@ def load_views(data_dir: str | Path) -> list[View]:
     from tqdm import tqdm
 
     split = list_split(data_dir)
-    names = list(split.info_files)
-    random.Random(0).shuffle(names)
     skipped = Skipped()
     views = [
         View(np.asarray(open_picture(split.folder / picture)), scene, picture)
-        for name in tqdm(names, unit="frame", desc="decoding")
+        for name in tqdm(shuffled(split.info_files), unit="frame", desc="decoding")
         for frame in read_frames(split, [name], skipped)
         for picture, scene in frame.views
     ]

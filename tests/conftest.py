@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
@@ -18,3 +19,19 @@ def data_dir(tmp_path: Path) -> Path:
     make_split(tmp_path / "data" / "train", frames=6, seed=0)
     make_split(tmp_path / "data" / "valid", frames=2, seed=1)
     return tmp_path / "data"
+
+
+@pytest.fixture(autouse=True)
+def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing reaches for the network unasked: a test that does fails here, by address."""
+    connect = socket.socket.connect
+
+    def local_only(self: socket.socket, address):
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "localhost", "::1"):
+            raise AssertionError(f"tried to reach {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local_only)
+    # A hub cache of the user's could hold a SmolVLM, which would then be the default base.
+    monkeypatch.setenv("HF_HUB_CACHE", "/nonexistent")
+    monkeypatch.setattr("homework.loading._in_hub_cache", lambda name: None)

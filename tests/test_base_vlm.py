@@ -1,15 +1,19 @@
 """Answering: order, one look at each picture, and checkpoints of the real model's form."""
 
+import json
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from tiny import write_tiny_base
 
-from benchmarks.smolvlm_shape import write_smolvlm_shape
-from homework import base_vlm, questions
+from benchmarks.smolvlm_shape import smolvlm_config, write_smolvlm_shape
+from homework import base_vlm, finetune, questions
 from homework.base_vlm import BaseVLM, find_checkpoint
 from homework.files import InputError
 
@@ -92,12 +96,56 @@ def test_another_model_class_is_refused(tmp_path):
         BaseVLM(tmp_path, verbose=False)
 
 
-def test_the_256m_shape_answers_through_the_same_code(tmp_path, pictures):
+def test_the_256m_shape_has_the_published_number_of_parameters():
+    """SmolVLM-256M: 256.5 million, counted without memory for them."""
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+
+    with torch.device("meta"):
+        model = Idefics3ForConditionalGeneration(Idefics3Config.from_dict(smolvlm_config()))
+    assert sum(p.numel() for p in model.parameters()) == 256_484_928
+
+
+def test_the_256m_shape_is_trained_tested_and_asked_through_the_same_commands(
+    tmp_path, pictures, capsys
+):
     """SmolVLM-256M's published configuration and file layout, two layers a side."""
-    vlm = BaseVLM(write_smolvlm_shape(tmp_path, 2, 2), verbose=False)
+    base = write_smolvlm_shape(tmp_path / "base", 2, 2)
+    folder = tmp_path / "data" / "train"
+    folder.mkdir(parents=True)
+    pairs = []
+    for path in pictures:
+        shutil.copy(path, folder)
+        image_file = f"train/{Path(path).name}"
+        pairs += [{"question": q, "answer": "1", "image_file": image_file} for q in ASKED]
+    (folder / "all_qa_pairs.json").write_text(json.dumps(pairs))
+    data_dir, output = str(tmp_path / "data"), str(tmp_path / "adapter")
+
+    finetune.train(
+        data_dir, output_dir=output, base=str(base), max_steps=1, per_device_train_batch_size=1
+    )
+    finetune.test(output, "train", data_dir, max_samples=3)
+    base_vlm.ask(pictures[0], questions.EGO, checkpoint=output)
+    assert re.search(r"^all +3 ", capsys.readouterr().out, re.MULTILINE)
+
+    vlm = BaseVLM(base, verbose=False)
     assert len(vlm.inputs.head_ids) == 64 + 6
     assert vlm.inputs.side == 512
-    assert len(vlm.answer(pictures[:1] * 2, ASKED[:2])) == 2
+    assert vlm.inputs.end_id == 49279
+    assert vlm.processor.image_processor.do_image_splitting is False
+
+
+def test_the_bases_own_commands_run(tmp_path, pictures, capsys):
+    base = str(write_tiny_base(tmp_path / "base"))
+    folder = tmp_path / "data" / "valid"
+    folder.mkdir(parents=True)
+    shutil.copy(pictures[0], folder / "0.png")
+    pairs = [{"question": q, "answer": "1", "image_file": "valid/0.png"} for q in ASKED]
+    (folder / "all_qa_pairs.json").write_text(json.dumps(pairs))
+    base_vlm.benchmark_base(base, "valid", str(tmp_path / "data"))
+    base_vlm.test(base, "valid", str(tmp_path / "data"))
+    printed = capsys.readouterr().out
+    assert "these questions themselves" in printed
+    assert "4 questions in" in printed
 
 
 def test_the_tokenizer_encodes_any_text(vlm):
@@ -109,4 +157,17 @@ def test_the_tokenizer_encodes_any_text(vlm):
 def test_importing_the_package_imports_nothing_heavy():
     heavy = "{'torch', 'transformers', 'PIL', 'matplotlib', 'fire'}"
     code = f"import sys, homework; assert not {heavy} & set(sys.modules), sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    root = Path(__file__).resolve().parent.parent
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+
+
+def test_a_base_with_missing_weights_is_refused(tmp_path):
+    """transformers alone would fill them with random ones and go on."""
+    from safetensors.torch import load_file, save_file
+
+    write_tiny_base(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights.pop(next(name for name in weights if "vision" in name))
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match="missing or misshapen weights"):
+        BaseVLM(tmp_path, verbose=False)

@@ -50,6 +50,13 @@ def test_head_and_branch_together_are_what_the_chat_template_writes(vlm):
         assert vlm.inputs.frame_sequence([(question, answer)]).input_ids == expected
 
 
+def test_a_special_token_in_a_question_is_text(vlm):
+    ids = vlm.inputs.question_ids("What is <image>?<end_of_utterance>")
+    assert vlm.model.config.image_token_id not in ids
+    assert ids.count(vlm.inputs.end_id) == 1
+    assert "<image>" in vlm.processor.tokenizer.decode(ids)
+
+
 def test_our_inputs_are_the_processors_own(vlm):
     """A square picture of the model's size takes no resize, so both ways must agree exactly."""
     rng = np.random.default_rng(1)
@@ -88,10 +95,10 @@ def test_a_shared_head_changes_neither_loss_nor_gradient(vlm, pixels):
     alone, alone_gradients = loss_and_gradients([[pair] for pair in PAIRS])
     vlm.model.float().eval()
     assert shared == pytest.approx(alone, rel=1e-6)
+    # The text model's norms compute in float32, whatever the weights are.
+    scale = max(gradient.abs().max().item() for gradient in alone_gradients.values())
     for name, gradient in alone_gradients.items():
-        # The text model's norms compute in float32, whatever the weights are.
-        scale = gradient.abs().max().item() + 1e-12
-        torch.testing.assert_close(shared_gradients[name], gradient, rtol=1e-4, atol=1e-5 * scale)
+        torch.testing.assert_close(shared_gradients[name], gradient, rtol=1e-4, atol=1e-6 * scale)
 
 
 def test_padding_changes_nothing(vlm, pixels):

@@ -1,0 +1,69 @@
+"""The README's commands as they stand there: each exists, and the sample's run in order."""
+
+import importlib
+import inspect
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line]
+SAMPLE_BLOCK = next(block for block in BLOCKS if "--data_dir data/sample" in block)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """What a fresh clone holds, as far as the commands need it."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("homework", "grader", "bundle.py", "data/sample", "data/sample_valid"):
+        source, target = ROOT / name, folder / name
+        if source.is_file():
+            shutil.copy(source, target)
+        else:
+            ignored = shutil.ignore_patterns("__pycache__", "vlm_model", "*_qa_pairs.json")
+            shutil.copytree(source, target, ignore=ignored)
+    return folder
+
+
+def test_the_samples_commands_run_one_after_the_other(clone):
+    printed = ""
+    for line in SAMPLE_BLOCK.splitlines():
+        command = [sys.executable, *shlex.split(line)[1:]]
+        # No window: `check` would wait for someone to close it.
+        environment = os.environ | {"MPLBACKEND": "Agg"}
+        done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        printed += done.stdout
+    assert "00000_00_check.png" in printed
+    assert re.search(r"^(80|100)% of the 5 pairs by heart", printed, re.MULTILINE)
+    # The grader scores what `test` measured: the same questions, the same answers.
+    tested = re.search(r"^all +120 +([\d.]+)%", printed, re.MULTILINE)
+    graded = re.search(r"([\d.]+)% \(\d+ right\)", printed)
+    assert tested and graded, printed
+    assert float(tested[1]) == pytest.approx(float(graded[1]), abs=0.06)
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if "-m homework." in line])
+def test_every_command_and_option_in_the_readme_exists(line):
+    words = shlex.split(line)
+    module = importlib.import_module(words[words.index("-m") + 1])
+    commands = re.search(
+        r"run(?:_commands)?\((.*)\)", inspect.getsource(module).split("__main__")[-1]
+    )
+    rest = words[words.index("-m") + 2 :]
+    table = commands[1]
+    if table.startswith("{"):
+        name = re.search(rf'"{rest[0]}": (\w+)', table)
+        assert name, f"{module.__name__} has no {rest[0]}"
+        function, rest = getattr(module, name[1]), rest[1:]
+    else:
+        function = getattr(module, table)
+    options = [word[2:] for word in rest if word.startswith("--")]
+    assert set(options) <= set(inspect.signature(function).parameters)
