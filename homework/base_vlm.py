@@ -15,7 +15,15 @@ from pathlib import Path
 
 from .data import VQADataset, benchmark, open_picture
 from .files import InputError
-from .loading import SMOLVLM, find_checkpoint, load_model, load_processor, one_line
+from .loading import (
+    SMOLVLM,
+    check_config,
+    check_match,
+    find_checkpoint,
+    load_model,
+    load_processor,
+    one_line,
+)
 
 MAX_NEW_TOKENS = 16  # a kart's or track's name takes up to 6 with the embedded base's tokenizer
 BATCH_SIZE = 32  # pictures, then questions, in one pass
@@ -47,8 +55,10 @@ class BaseVLM:
         self.device, self.dtype, reason = choose_device()
         if verbose:
             print(f"{self.base} on {reason}")
+        check_config(self.folder)
         self.processor, self.inputs = load_processor(self.folder)
         self.model = load_model(self.folder).to(self.device).eval()
+        check_match(self.model, self.inputs, self.folder)
 
     def format_prompt(self, question: str) -> str:
         """The prompt as the chat template writes it, `<image>` standing for the picture."""

@@ -79,7 +79,7 @@ def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
     folder = _find(checkpoint)
     record = read_json(folder / BASE)
     base = record.get("base") if isinstance(record, dict) else None
-    if not isinstance(base, str):
+    if not isinstance(base, str) or not base.isprintable():
         raise InputError(f"{folder / BASE}: names no base; train it again")
     config, weights = _read_adapter(folder)
     vlm = BaseVLM(base, verbose)
@@ -136,10 +136,14 @@ def _read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
 
     written = read_json(folder / CONFIG)
     try:
-        config = lora_config(written["r"], written["lora_alpha"], written["lora_dropout"])
-        odd = [name for name, value in _settings(config).items() if written.get(name) != value]
-        if odd or not (0 < written["r"] <= MAX_RANK and 0 < written["lora_alpha"] < 1e6):
-            raise ValueError(f"field {(odd or ['r or lora_alpha'])[0]!r} is not as train writes it")
+        rank, alpha, dropout = (written[name] for name in ("r", "lora_alpha", "lora_dropout"))
+        numbers = type(rank) is int and {type(alpha), type(dropout)} <= {int, float}
+        if not (numbers and 0 < rank <= MAX_RANK and 0 < alpha < 1e6 and 0 <= dropout < 1):
+            raise ValueError("r, lora_alpha or lora_dropout is out of range")
+        config = lora_config(rank, alpha, dropout)
+        for name, value in _settings(config).items():
+            if written.get(name) != value:
+                raise ValueError(f"field {name!r} is not as train writes it")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"field {error} is missing" if isinstance(error, KeyError) else one_line(error)
         raise InputError(f"{folder / CONFIG}: malformed ({reason}); train it again") from None
@@ -155,8 +159,8 @@ def _read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
                 f"{folder / WEIGHTS}: {name!r:.100} holds values that are not finite numbers; "
                 "train it again"
             )
-    ranks = {value.shape[0] for name, value in weights.items() if name.endswith("lora_A.weight")}
-    if not ranks <= {config.r}:
+    ranks = {value.shape[:1] for name, value in weights.items() if name.endswith("lora_A.weight")}
+    if not ranks <= {(config.r,)}:
         raise InputError(f"{folder / WEIGHTS}: misshapen weights, not of rank {config.r}")
     return config, weights
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 QA_SUFFIX = "_qa_pairs.json"
 FIELDS = frozenset({"question", "answer", "image_file"})  # of one pair in a QA file
 MAX_QA_BYTES = 500_000_000  # one file of the whole train split has some 30 MB
+MAX_PICTURE_BYTES = 100_000_000  # a frame's file has some 3,000
 MAX_PICTURE_PIXELS = 50_000_000  # a frame has 15,000; decoding needs 3 bytes a pixel
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -97,8 +98,9 @@ def open_picture(path: str | Path) -> Image.Image:
 
     try:
         # Opening a named pipe would wait for ever for someone to write into it.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise InputError(f"{path}: not a file; give a JPEG or PNG file")
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_PICTURE_BYTES:
+            raise InputError(f"{path}: not a file of a picture's size; give a JPEG or PNG file")
         # These two only: Pillow would hand other formats to programs outside (Ghostscript).
         with Image.open(path, formats=("JPEG", "PNG")) as picture:
             width, height = picture.size
@@ -307,7 +309,7 @@ def _check_pictures(file: Path, image_paths: set[str]) -> None:
     if missing:
         raise InputError(
             f"{file}: {len(missing)} of its {len(image_paths)} pictures missing, first "
-            f"{min(missing)!r}; put them there, or {_generate(file.parent)}"
+            f"{min(missing)[:300]!r}; put them there, or {_generate(file.parent)}"
         )
 
 

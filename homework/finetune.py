@@ -179,6 +179,8 @@ def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers:
         split_frames,
     )
 
+    with writing(output):  # hours before anything else is written
+        output.mkdir(parents=True, exist_ok=True)
     set_seed(recipe["seed"])
     vlm = BaseVLM(recipe["base"])
     recipe = recipe | {"base": vlm.base, "base_sha256": checkpoint.base_fingerprint(vlm.folder)}

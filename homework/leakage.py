@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from .data import MAX_PICTURE_BYTES
 from .files import DATA_DIR, InputError, read_plain
-
-MAX_BYTES = 100_000_000  # of a picture; a frame's has some 3,000
 
 
 def refuse_split(split: str) -> None:
@@ -52,6 +51,6 @@ def is_validation(split: str) -> bool:
 
 def _digest(path: Path) -> bytes:
     try:
-        return hashlib.blake2b(read_plain(path, MAX_BYTES), digest_size=16).digest()
+        return hashlib.blake2b(read_plain(path, MAX_PICTURE_BYTES), digest_size=16).digest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); copy it again") from None

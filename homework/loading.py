@@ -6,12 +6,19 @@ weights must be exactly those that the model has.
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .files import InputError, read_json
+from .files import MAX_JSON_BYTES, InputError, read_json
+
+if TYPE_CHECKING:
+    from transformers import Idefics3Config
+
+    from .inputs import InputBuilder
 
 SMOLVLM = "HuggingFaceTB/SmolVLM-256M-Instruct"
 EMBEDDED = "embedded_base"  # how checkpoints name the base that ships in this package
@@ -102,7 +109,8 @@ def load_processor(folder: Path):
         if not 0 < side <= MAX_SIDE:
             raise ValueError(f"longest_edge {side} is not from 1 to {MAX_SIDE}")
         inputs = InputBuilder(processor)
-        inputs.pixel_values([inputs.resize(Image.new("RGB", (8, 8)))])
+        if not inputs.pixel_values([inputs.resize(Image.new("RGB", (8, 8)))]).isfinite().all():
+            raise ValueError("image_mean or image_std makes pixels that are not finite")
         return processor, inputs
     except Exception as error:  # the libraries report broken files by almost any exception
         raise InputError(f"{folder}: no SmolVLM processor in it ({one_line(error)})") from None
@@ -119,9 +127,9 @@ def load_model(folder: Path):
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # a bar for every load, even of 10 MB
-    check_config(folder)
     try:
         config = Idefics3Config.from_pretrained(folder)
+        _check_size(config, folder / WEIGHTS)
         with _quiet():
             model, found = Idefics3ForConditionalGeneration.from_pretrained(
                 folder,
@@ -150,11 +158,15 @@ def load_model(folder: Path):
 
 
 def check_config(folder: Path) -> None:
-    """Refuse a config.json that is not a SmolVLM's, or asks for more than any SmolVLM has.
+    """Refuse settings of absurd size, or that are not a SmolVLM's or ask for more than any has.
 
     Raises:
         InputError: it is, or it is missing or malformed.
     """
+    for path in sorted(folder.iterdir()):
+        # The libraries read these whole, some before any of the checks below.
+        if path.suffix in (".json", ".jinja", ".txt") and path.stat().st_size > MAX_JSON_BYTES:
+            raise InputError(f"{path}: over {MAX_JSON_BYTES:,} bytes; copy the checkpoint again")
     file = folder / CONFIG
     config = read_json(file)
     if not isinstance(config, dict) or config.get("model_type") != "idefics3":
@@ -171,6 +183,47 @@ def check_config(folder: Path) -> None:
 def _check_limit(file: Path, field: str, value: Any, most: int) -> None:
     if value is not None and not (type(value) is int and 0 < value <= most):
         raise InputError(f"{file}: {field} is not from 1 to {most}; copy the checkpoint again")
+
+
+def check_match(model, inputs: InputBuilder, folder: Path) -> None:
+    """Refuse a processor that writes other tokens or makes other pictures than the model takes.
+
+    Raises:
+        InputError: it does.
+    """
+    config = model.config
+    features = (inputs.side // config.vision_config.patch_size // config.scale_factor) ** 2
+    if (
+        inputs.head_ids.count(config.image_token_id) != features
+        or inputs.side > config.vision_config.image_size
+        or len(inputs.tokenizer) > model.get_input_embeddings().num_embeddings
+    ):
+        raise InputError(f"{folder}: its processor and its model do not fit; copy it again")
+
+
+def _check_size(config: Idefics3Config, weights: Path) -> None:
+    """Refuse to build a model of more numbers than its file holds; the rest would be drawn.
+
+    A config.json with an empty text_config asks for six billion.
+
+    Raises:
+        ValueError: it has more.
+    """
+    import torch
+    from safetensors import safe_open
+    from transformers import Idefics3ForConditionalGeneration
+
+    with torch.device("meta"):  # shapes alone
+        model = Idefics3ForConditionalGeneration(copy.deepcopy(config))
+    needed = sum(value.numel() for value in model.parameters())
+    with safe_open(weights, "pt") as file:
+        parts = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118
+    kinds = {part.get_dtype() for part in parts}
+    if not kinds <= {"F16", "BF16", "F32", "F64"}:
+        raise ValueError(f"weights of types {', '.join(sorted(kinds))}, not floating point")
+    held = sum(math.prod(part.get_shape()) for part in parts)
+    if held < needed:
+        raise ValueError(f"missing weights: {held:,} numbers of the {needed:,} of its config.json")
 
 
 def _first(names) -> str:

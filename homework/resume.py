@@ -19,7 +19,8 @@ KEPT = 2  # checkpoints; the second is there should the first turn out damaged
 
 def seal(folder: Path) -> None:
     """Say that a checkpoint folder is whole; nothing in it may change from now on."""
-    digests = {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.name != COMPLETE)
+    digests = {path.name: _digest(path) for path in files}
     write_json(folder / COMPLETE, digests)
 
 

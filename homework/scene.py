@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 FRAME_SIZE = (600, 400)  # width, height of the frame that the detection boxes refer to
 PICTURE_SIZE = (150, 100)  # width, height of the picture, and of every box in a Scene
 MIN_BOX_SIDE = 5  # in picture pixels; smaller karts are not counted
+MAX_NAME_LENGTH = 100
 MAX_COORDINATE = 100_000  # of a box, in picture pixels; what is further off is no detection
 KART_CLASS = 1  # class id of karts in `detections`
 
@@ -61,8 +62,8 @@ def view_scene(info: Mapping[str, Any], view_index: int) -> Scene:
         raise ValueError(f"field {error} is missing") from None
     except (IndexError, TypeError):
         raise ValueError(f"field 'detections' has no view {view_index}") from None
-    if not isinstance(track, str) or not isinstance(names, list) or not isinstance(rows, list):
-        raise ValueError("expected 'track' as text, 'karts' and each of 'detections' as lists")
+    if not _is_name(track) or not isinstance(names, list) or not isinstance(rows, list):
+        raise ValueError("expected 'track' as a name, 'karts' and each of 'detections' as lists")
 
     karts = []
     for row in rows:
@@ -123,6 +124,10 @@ def _malformed(view_index: int, row: Any) -> ValueError:
 def _kart_name(names: list[Any], track_id: Any) -> str:
     if not isinstance(track_id, int) or not 0 <= track_id < len(names):
         raise ValueError(f"field 'karts' has no name for track id {short_repr(track_id)}")
-    if not isinstance(names[track_id], str):
+    if not _is_name(names[track_id]):
         raise ValueError(f"field 'karts': {short_repr(names[track_id])} is not a name")
     return names[track_id]
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME_LENGTH and value.isprintable()

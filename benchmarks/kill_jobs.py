@@ -1,0 +1,228 @@
+"""The jobs that `kills` kills: tiny, and each the whole of what its command does."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import random
+import re
+import time
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+@dataclass
+class Job:
+    """What is killed, how its result is recognised, and who reads it.
+
+    `run(folder)` does the whole job in `folder`. `result(folder)` is what must be the same after
+    a rerun: digests by file name. `read(folder)` is what a reader takes for whole, in the same
+    form; None when it refuses.
+    """
+
+    name: str
+    run: Callable[[Path], None]
+    result: Callable[[Path], dict]
+    read: Callable[[Path], dict | None]
+
+
+def tree(folder: Path, *left_out: str) -> dict[str, str]:
+    """Name -> digest of every file below a folder, but for those that match `left_out`."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(path.match(pattern) for pattern in left_out)
+    }
+
+
+def generate_job(work: Path) -> Job:
+    """Labels of some frames, by two processes."""
+    from helpers import make_split
+
+    from homework.generate_qa import generate
+
+    split = make_split(work / "labels" / "train", frames=40, seed=0)
+
+    def read(folder: Path) -> dict | None:
+        return tree(folder, "*.partial") or None
+
+    def run(folder: Path) -> None:
+        generate(str(split), str(folder / "train_qa_pairs.json"), num_workers=2)
+
+    return Job("generate", run, tree, read)
+
+
+def bundle_job(work: Path) -> Job:
+    """A zip of a folder of a megabyte."""
+    import bundle
+
+    package = work / "submission" / "homework"
+    (package / "vlm_model").mkdir(parents=True)
+    rng = random.Random(0)
+    for name in ("__init__.py", *bundle.ADAPTER):
+        (package / name).write_bytes(rng.randbytes(300_000))
+
+    def run(folder: Path) -> None:
+        os.chdir(folder)
+        if bundle.main([os.path.relpath(package), "ID"]):
+            raise RuntimeError("bundle.py failed")
+
+    def read(folder: Path) -> dict | None:
+        return tree(folder, "*.partial") or None
+
+    return Job("bundle", run, tree, read)
+
+
+def download_job(work: Path) -> Job:
+    """An archive from a slow server, which is unpacked."""
+    from homework.download import MANIFEST, download
+
+    url = serve(_dataset_zip())
+
+    def run(folder: Path) -> None:
+        os.sync = lambda: None  # of the whole machine; a kill loses nothing that was written
+        download(url, str(folder))
+
+    def read(folder: Path) -> dict | None:
+        # A kill just after the manifest leaves the archive, which the rerun removes.
+        return tree(folder, "dataset-*") if (folder / MANIFEST).exists() else None
+
+    return Job("download", run, tree, read)
+
+
+def train_job(work: Path) -> Job:
+    """Fine-tuning of a tiny base, with a checkpoint every second step."""
+    import torch
+    from helpers import make_split
+    from tiny import write_tiny_base
+
+    from homework import checkpoint, finetune, report
+    from homework.files import InputError
+    from homework.generate_qa import generate
+
+    torch.set_num_threads(1)
+    generate(str(make_split(work / "data" / "train", frames=3, seed=0)), num_workers=1)
+    base = write_tiny_base(work / "base")
+    # Two plots take longer than the training; their file is written like any other.
+    report.save_curves = lambda log, path: path.write_text(json.dumps(log))
+    options = {"max_steps": 8, "save_steps": 2, "lora_r": 4, "per_device_train_batch_size": 2}
+
+    def run(folder: Path) -> None:
+        finetune.train(str(work / "data"), "train", str(folder), str(base), **options)
+
+    def read(folder: Path) -> dict | None:
+        try:
+            checkpoint.load(folder, verbose=False)
+        except InputError:
+            return None
+        names = (checkpoint.WEIGHTS, checkpoint.CONFIG)
+        return {name: digest for name, digest in tree(folder).items() if name in names}
+
+    return Job("train", run, lambda folder: read(folder) or {}, read)
+
+
+def pretrain_job(work: Path) -> Job:
+    """Pre-training of a small base, with a state after every second step."""
+    import torch
+    from helpers import make_split
+
+    from homework import embedded, pretrain, pretraining
+    from homework.base_vlm import BaseVLM
+    from homework.files import InputError
+
+    torch.set_num_threads(1)
+    frames = make_split(work / "frames" / "train", frames=2, seed=0)
+    config = embedded.base_config()
+    for part in (config.vision_config, config.text_config):
+        part.hidden_size, part.intermediate_size, part.num_hidden_layers = 32, 64, 1
+        part.num_attention_heads = 2
+    config.text_config.num_key_value_heads, config.text_config.head_dim = 2, 16
+    embedded.base_config = lambda: config
+    pretraining.PICTURES_PER_STEP, pretraining.HELD_OUT = 4, 0.2
+    pretraining.STEPS_PER_STATE = 2
+
+    def run(folder: Path) -> None:
+        pretrain.run(str(frames), str(folder / "base"), str(folder / "work"), 6, 2)
+
+    def read(folder: Path) -> dict | None:
+        try:
+            BaseVLM(folder / "base", verbose=False)
+        except InputError:
+            return None
+        return result(folder)
+
+    def result(folder: Path) -> dict:
+        return tree(folder / "base", "*.partial", "fresh.partial/*")
+
+    return Job("pretrain", run, result, read)
+
+
+JOBS = {
+    "generate": generate_job,
+    "train": train_job,
+    "download": download_job,
+    "pretrain": pretrain_job,
+    "bundle": bundle_job,
+}
+
+
+# --- the server that is downloaded from ---
+
+SERVERS: list[int] = []  # process ids, for who ends them
+
+
+class SlowHandler(BaseHTTPRequestHandler):
+    """Sends `server.body` in pieces, from where it is asked to."""
+
+    def do_GET(self) -> None:
+        body, asked = self.server.body, re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
+        start = int(asked[1]) if asked else 0
+        self.send_response(206 if asked else 200)
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        self.send_header("ETag", '"one"')
+        self.send_header("Content-Type", "application/zip")
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        for place in range(start, len(body), 1 << 16):
+            self.wfile.write(body[place : place + (1 << 16)])
+            time.sleep(0.005)
+
+    def log_message(self, *args) -> None:
+        pass
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # the client was killed
+            super().handle()
+
+
+def serve(body: bytes) -> str:
+    """Start a process that serves `body` on this machine; returns its address."""
+    os.environ["no_proxy"] = "127.0.0.1"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SlowHandler)
+    server.body = body
+    process = os.fork()
+    if not process:
+        try:
+            server.serve_forever()
+        finally:
+            os._exit(0)
+    server.socket.close()
+    SERVERS.append(process)
+    return f"http://127.0.0.1:{server.server_port}/data.zip"
+
+
+def _dataset_zip() -> bytes:
+
+    rng, buffer = random.Random(0), io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for split in ("train", "valid"):
+            for number in range(30):
+                archive.writestr(f"{split}/{number:05d}_00_im.jpg", rng.randbytes(40_000))
+    return buffer.getvalue()
