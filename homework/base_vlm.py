@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .data import VQADataset, benchmark, open_picture
+from .data import VQADataset, benchmark
 from .files import InputError
 from .loading import (
     SMOLVLM,
@@ -24,6 +24,7 @@ from .loading import (
     load_processor,
     one_line,
 )
+from .pictures import open_picture
 
 MAX_NEW_TOKENS = 16  # a kart's or track's name takes up to 6 with the embedded base's tokenizer
 BATCH_SIZE = 32  # pictures, then questions, in one pass
@@ -107,7 +108,7 @@ class BaseVLM:
 
         paths = [str(path) for path in image_paths]
         row = {path: index for index, path in enumerate(dict.fromkeys(paths))}
-        prompts = [self.inputs.head_ids + self.inputs.question_ids(text) for text in questions]
+        prompts = [self.inputs.prefix_ids + self.inputs.question_ids(text) for text in questions]
         # Prompts of like length together: little padding. The order is restored below.
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         answers: list[list[str]] = [[]] * len(prompts)

@@ -1,6 +1,6 @@
 """Question/answer pairs with their pictures, and the benchmark that scores a model on them.
 
-No torch here, and Pillow only where a picture is opened.
+No torch here, and no picture is opened.
 
     data/<split>/*_qa_pairs.json --VQADataset--> items --benchmark(model)--> VQABenchmarkResult
 """
@@ -10,24 +10,18 @@ from __future__ import annotations
 import os
 import random
 import re
-import stat
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from .files import DATA_DIR, InputError, read_json
 from .questions import KINDS, kind_of
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 QA_SUFFIX = "_qa_pairs.json"
 FIELDS = frozenset({"question", "answer", "image_file"})  # of one pair in a QA file
 MAX_QA_BYTES = 500_000_000  # one file of the whole train split has some 30 MB
-MAX_PICTURE_BYTES = 100_000_000  # a frame's file has some 3,000
-MAX_PICTURE_PIXELS = 50_000_000  # a frame has 15,000; decoding needs 3 bytes a pixel
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -86,39 +80,6 @@ def draw(total: int, n: int | None, seed: int = 0) -> list[int]:
     if n >= total:
         return list(range(total))
     return sorted(random.Random(seed).sample(range(total), n))
-
-
-def open_picture(path: str | Path) -> Image.Image:
-    """Decode a whole picture as RGB; every picture that a model sees is opened here.
-
-    Raises:
-        InputError: it is missing, cut short, not a picture or absurdly large.
-    """
-    from PIL import Image
-
-    try:
-        # Opening a named pipe would wait for ever for someone to write into it.
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_PICTURE_BYTES:
-            raise InputError(f"{path}: not a file of a picture's size; give a JPEG or PNG file")
-        # These two only: Pillow would hand other formats to programs outside (Ghostscript).
-        with Image.open(path, formats=("JPEG", "PNG")) as picture:
-            width, height = picture.size
-            if width * height <= MAX_PICTURE_PIXELS:
-                return picture.convert("RGB")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such picture; give the path of an existing one") from None
-    except Image.UnidentifiedImageError:
-        raise InputError(f"{path}: not a picture; give a JPEG or PNG file") from None
-    except InputError:
-        raise
-    except Image.DecompressionBombError:
-        raise InputError(_too_large(path)) from None
-    # Decoders report broken files by almost any exception: OSError, SyntaxError, struct.error ...
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cut short or damaged ({reason}); copy it again") from None
-    raise InputError(_too_large(path))
 
 
 # --- the benchmark ---
@@ -325,10 +286,6 @@ def _contradiction(
 
 def _generate(folder: Path) -> str:
     return f"run python -m homework.generate_qa generate --data_dir {folder}"
-
-
-def _too_large(path: str | Path) -> str:
-    return f"{path}: over {MAX_PICTURE_PIXELS:,} pixels; give a smaller picture"
 
 
 def _normal(text: str) -> str:

@@ -172,11 +172,11 @@ def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers:
     from .base_vlm import BaseVLM
     from .report import save_curves
     from .training import (
-        FrameDataset,
-        FrameTrainer,
         ProgressLine,
+        ViewDataset,
+        ViewTrainer,
         collate_named,
-        split_frames,
+        split_views,
     )
 
     with writing(output):  # hours before anything else is written
@@ -184,15 +184,15 @@ def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers:
     set_seed(recipe["seed"])
     vlm = BaseVLM(recipe["base"])
     recipe = recipe | {"base": vlm.base, "base_sha256": checkpoint.base_fingerprint(vlm.folder)}
-    train_frames, held_out = split_frames(dataset, HELD_OUT)
-    train_set = FrameDataset(train_frames, vlm.inputs)
+    train_views, held_out = split_views(dataset, HELD_OUT)
+    train_set = ViewDataset(train_views, vlm.inputs)
     model = checkpoint.add_lora(vlm, recipe["lora_r"], recipe["lora_alpha"], recipe["lora_dropout"])
     arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out))
-    trainer = FrameTrainer(
+    trainer = ViewTrainer(
         model=model,
         args=arguments,
         train_dataset=train_set,
-        eval_dataset=FrameDataset(held_out, vlm.inputs) if held_out else None,
+        eval_dataset=ViewDataset(held_out, vlm.inputs) if held_out else None,
         data_collator=partial(collate_named, inputs=vlm.inputs),
         callbacks=[ProgressLine(_pairs_per_step(train_set, recipe))],
     )

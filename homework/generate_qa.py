@@ -71,8 +71,8 @@ def check(info_file: str, view_index: int, save: str | None = None) -> None:
         view_index: which of its views, from 0.
         save: write the picture here, even where there is a display to show it on.
     """
-    from .data import open_picture
     from .draw import draw_scene
+    from .pictures import open_picture
 
     file = options.path("--info_file", info_file)
     if file is None or not file.name.endswith(INFO_SUFFIX):

@@ -1,14 +1,14 @@
 """From pictures and question/answer pairs to model inputs; the same in training and answering.
 
-A frame's pairs share one sequence. The head (image tokens and the prompt's opening) comes
-once, then each pair is a branch that sees the head and itself only, with positions that
-restart after the head:
+A view's pairs share one sequence. The prefix (image tokens and the prompt's opening) comes
+once, then each pair is a branch that sees the prefix and itself only, with positions that
+restart after the prefix:
 
-    head: <|im_start|>User:<fake_token_around_image><global-img><image>*N<fake_token_around_image>
+    prefix: <|im_start|>User:<fake_token_around_image><global-img><image>*N<fake_token_around_image>
     branch 1: QUESTION<end_of_utterance>\\nAssistant: ANSWER<end_of_utterance>
     branch 2: ...
 
-To a branch this is the same as a sequence of its own, so a frame with one pair is the usual
+To a branch this is the same as a sequence of its own, so a view with one pair is the usual
 one-question sample. Token ids and labels come out of the same pass: the answer and its end
 token are supervised, nothing else.
 """
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 IGNORED = -100  # the label that the loss skips
-_HEAD, _PADDING = 0, -1  # branch numbers; pairs count from 1
+_PREFIX, _PADDING = 0, -1  # branch numbers; pairs count from 1
 MAX_ENCODED = 10_000  # texts whose token ids are kept
 _QUESTION = "{QUESTION}"  # stands for the question while the chat template is taken apart
 
 
-class FrameSequence(NamedTuple):
-    """One frame's tokens; four lists of the same length."""
+class ViewSequence(NamedTuple):
+    """One view's tokens; four lists of the same length."""
 
     input_ids: list[int]
     labels: list[int]  # IGNORED except on answers and their end tokens
     position_ids: list[int]
-    branches: list[int]  # 0 is the head, k the k-th pair
+    branches: list[int]  # 0 is the prefix, k the k-th pair
 
 
 class InputBuilder:
@@ -56,8 +56,8 @@ class InputBuilder:
         prompt = processor.apply_chat_template([message], add_generation_prompt=True)
         # Without splitting every picture is one tile: rows and columns are 0.
         tile = processor.replace_image_token({"rows": [[0]], "cols": [[0]]}, 0)
-        head, tail = prompt.replace("<image>", tile).split(_QUESTION)
-        self.head_ids = self.tokenizer(head, add_special_tokens=False)["input_ids"]
+        prefix, tail = prompt.replace("<image>", tile).split(_QUESTION)
+        self.prefix_ids = self.tokenizer(prefix, add_special_tokens=False)["input_ids"]
         self._tail_ids = self.tokenizer(tail, add_special_tokens=False)["input_ids"]
 
     def resize(self, picture: Image) -> np.ndarray:
@@ -77,17 +77,19 @@ class InputBuilder:
         return ((batch - mean) / std).unsqueeze(1)
 
     def question_ids(self, question: str) -> list[int]:
-        """What follows the head: the question up to and with `Assistant:`."""
+        """What follows the prefix: the question up to and with `Assistant:`."""
         return self._encode(question) + self._tail_ids
 
     def answer_ids(self, answer: str) -> list[int]:
         """The supervised tokens: the answer and its end token."""
         return [*self._encode(f" {answer}"), self.end_id]
 
-    def frame_sequence(self, pairs: Iterable[tuple[str, str]]) -> FrameSequence:
-        """Tokens of one frame's (question, answer) pairs behind their common head."""
-        size = len(self.head_ids)
-        sequence = FrameSequence([*self.head_ids], [IGNORED] * size, [*range(size)], [_HEAD] * size)
+    def view_sequence(self, pairs: Iterable[tuple[str, str]]) -> ViewSequence:
+        """Tokens of one view's (question, answer) pairs behind their common prefix."""
+        size = len(self.prefix_ids)
+        sequence = ViewSequence(
+            [*self.prefix_ids], [IGNORED] * size, [*range(size)], [_PREFIX] * size
+        )
         for branch, (question, answer) in enumerate(pairs, start=1):
             asked, answered = self.question_ids(question), self.answer_ids(answer)
             length = len(asked) + len(answered)
@@ -97,7 +99,7 @@ class InputBuilder:
             sequence.branches.extend([branch] * length)
         return sequence
 
-    def collate(self, sequences: Sequence[FrameSequence]) -> dict[str, torch.Tensor]:
+    def collate(self, sequences: Sequence[ViewSequence]) -> dict[str, torch.Tensor]:
         """Pad B sequences to the longest, L tokens.
 
         Returns:
@@ -134,10 +136,10 @@ class InputBuilder:
 
 
 def shared_prefix_mask(branches: torch.Tensor) -> torch.Tensor:
-    """Who may look at whom: the head and one's own branch, never ahead.
+    """Who may look at whom: the prefix and one's own branch, never ahead.
 
     Args:
-        branches: int64 (B, L), 0 for the head, k for the k-th pair, -1 for padding.
+        branches: int64 (B, L), 0 for the prefix, k for the k-th pair, -1 for padding.
 
     Returns:
         bool (B, L, L). A padded token looks at padding alone, so that no row is empty.
@@ -147,4 +149,4 @@ def shared_prefix_mask(branches: torch.Tensor) -> torch.Tensor:
     length = branches.shape[1]
     rows, columns = branches.unsqueeze(2), branches.unsqueeze(1)
     causal = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
-    return causal & ((rows == columns) | ((columns == _HEAD) & (rows != _PADDING)))
+    return causal & ((rows == columns) | ((columns == _PREFIX) & (rows != _PADDING)))

@@ -70,7 +70,7 @@ def _survey_run(split: Split, info_files: Sequence[str], decode: bool) -> Survey
 
 
 def _survey_views(split: Split, frame: Frame, found: Survey, decode: bool) -> None:
-    from .data import open_picture
+    from .pictures import open_picture
 
     for picture, scene in frame.views:
         found.karts_in_view[len(scene.karts)] += 1

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from .data import MAX_PICTURE_BYTES
 from .files import DATA_DIR, InputError, read_plain
+from .pictures import MAX_PICTURE_BYTES
 
 
 def refuse_split(split: str) -> None:

@@ -194,7 +194,7 @@ def check_match(model, inputs: InputBuilder, folder: Path) -> None:
     config = model.config
     features = (inputs.side // config.vision_config.patch_size // config.scale_factor) ** 2
     if (
-        inputs.head_ids.count(config.image_token_id) != features
+        inputs.prefix_ids.count(config.image_token_id) != features
         or inputs.side > config.vision_config.image_size
         or len(inputs.tokenizer) > model.get_input_embeddings().num_embeddings
     ):

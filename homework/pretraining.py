@@ -89,7 +89,7 @@ class Pretraining:
             pairs = list(questions.pairs(view.scene))
             if rng and len(pairs) > MAX_PAIRS:
                 pairs = rng.sample(pairs, MAX_PAIRS)
-            sequences.append(self.inputs.frame_sequence(pairs))
+            sequences.append(self.inputs.view_sequence(pairs))
         batch = self.inputs.collate(sequences)
         # Eager attention adds its mask to the scores.
         lowest = torch.finfo(torch.float32).min

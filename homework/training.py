@@ -1,4 +1,4 @@
-"""Fine-tuning's parts: frames as samples, the trainer, its curves and its closing report.
+"""Fine-tuning's parts: views as samples, the trainer, its curves and its closing report.
 
 A sample is a picture with all its pairs (see `inputs`): the picture is seen once a step,
 however many questions are asked about it.
@@ -18,44 +18,45 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback
 
 from . import resume
-from .data import VQADataset, open_picture
+from .data import VQADataset
 from .files import InputError, writing
 from .frames import frame_of, held_out
-from .inputs import IGNORED, FrameSequence, InputBuilder
+from .inputs import IGNORED, InputBuilder, ViewSequence
+from .pictures import open_picture
 
 PATHS = "image_paths"  # of a batch; no argument of the model
 
 
-class FrameDataset(Dataset):
+class ViewDataset(Dataset):
     """Pictures with their question/answer pairs, as model inputs.
 
     Args:
-        frames: (image_path, [(question, answer), ...]) of each picture.
+        views: (image_path, [(question, answer), ...]) of each picture.
     """
 
-    def __init__(self, frames: list[tuple[str, list[tuple[str, str]]]], inputs: InputBuilder):
-        self.frames, self.inputs = frames, inputs
+    def __init__(self, views: list[tuple[str, list[tuple[str, str]]]], inputs: InputBuilder):
+        self.views, self.inputs = views, inputs
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(self.views)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, FrameSequence, str] | InputError:
-        path, pairs = self.frames[index]
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ViewSequence, str] | InputError:
+        path, pairs = self.views[index]
         try:
             square = self.inputs.resize(open_picture(path))
         except InputError as error:
             # Raised in a worker process it would reach the user wrapped in two tracebacks.
             return error
-        return self.inputs.pixel_values([square])[0], self.inputs.frame_sequence(pairs), path
+        return self.inputs.pixel_values([square])[0], self.inputs.view_sequence(pairs), path
 
     @property
     def pairs(self) -> int:
-        """Number of question/answer pairs in all frames."""
-        return sum(len(pairs) for _, pairs in self.frames)
+        """Number of question/answer pairs of all views."""
+        return sum(len(pairs) for _, pairs in self.views)
 
 
 def collate(
-    samples: list[tuple[torch.Tensor, FrameSequence, str]], inputs: InputBuilder
+    samples: list[tuple[torch.Tensor, ViewSequence, str]], inputs: InputBuilder
 ) -> dict[str, torch.Tensor]:
     """A batch of samples as the model's keyword arguments.
 
@@ -74,7 +75,7 @@ def collate_named(samples: list, inputs: InputBuilder) -> dict:
     return {**collate(samples, inputs), PATHS: [path for _, _, path in samples]}
 
 
-def split_frames(dataset: VQADataset, share: float) -> tuple[list, list]:
+def split_views(dataset: VQADataset, share: float) -> tuple[list, list]:
     """The dataset's pictures with their pairs: those to train on and those to measure on.
 
     Args:
@@ -91,14 +92,14 @@ def split_frames(dataset: VQADataset, share: float) -> tuple[list, list]:
     return train, held
 
 
-class LikeLengths(Sampler[int]):
-    """Frames in random order, except that batches hold frames with about as many pairs.
+class GroupedByLength(Sampler[int]):
+    """Views in random order, except that batches hold views with about as many pairs.
 
-    Most of a batch's padding comes from one frame with many karts among frames with few.
+    Most of a batch's padding comes from one view with many karts among views with few.
     """
 
-    def __init__(self, dataset: FrameDataset, batch_size: int, seed: int) -> None:
-        self.lengths = [len(pairs) for _, pairs in dataset.frames]
+    def __init__(self, dataset: ViewDataset, batch_size: int, seed: int) -> None:
+        self.lengths = [len(pairs) for _, pairs in dataset.views]
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0
 
     def __len__(self) -> int:
@@ -124,7 +125,7 @@ class LikeLengths(Sampler[int]):
         self.epoch = epoch
 
 
-class FrameTrainer(Trainer):
+class ViewTrainer(Trainer):
     """The Trainer, with accuracy beside the loss and checkpoints that say when they are whole.
 
     A pair counts as answered right when every token of the answer and its end token are the
@@ -176,8 +177,8 @@ class FrameTrainer(Trainer):
             self._right[phase] = self._asked[phase] = 0
         super().log(logs, *args, **kwargs)
 
-    def _get_train_sampler(self, train_dataset=None) -> LikeLengths:
-        return LikeLengths(self.train_dataset, self.args.train_batch_size, self.args.seed)
+    def _get_train_sampler(self, train_dataset=None) -> GroupedByLength:
+        return GroupedByLength(self.train_dataset, self.args.train_batch_size, self.args.seed)
 
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
         """The adapter alone: without a base to look up, and without pickled arguments."""

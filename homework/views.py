@@ -10,9 +10,9 @@ import numpy as np
 
 from . import augment
 from .augment import View
-from .data import open_picture
 from .files import InputError
 from .frames import Skipped, list_split, read_frames, shuffled
+from .pictures import open_picture
 from .scene import MIN_BOX_SIDE, PICTURE_SIZE
 
 MAX_ENLARGEMENT = 1.5  # of a pasted kart; more would give it away by its blur

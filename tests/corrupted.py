@@ -225,7 +225,7 @@ def read_qa(folder: Path, case: Case) -> str:
 
 def read_picture(folder: Path, case: Case) -> str:
     """`open_picture` on the corrupted one."""
-    from homework.data import open_picture
+    from homework.pictures import open_picture
 
     folder.mkdir()
     case.write(folder / "00000_00_im.jpg")

@@ -225,7 +225,7 @@ def _load(folder: Path, case: Case, load: Callable[[], BaseVLM]) -> str:
     case.content(folder)
     try:
         vlm = load()
-        vlm.inputs.frame_sequence([("What track is this?", "abyss")])
+        vlm.inputs.view_sequence([("What track is this?", "abyss")])
     finally:
         assert not Path("unpickled").exists()
     return READ

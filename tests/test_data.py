@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from homework.data import VQADataset, benchmark, draw, is_correct, open_picture
+from homework.data import VQADataset, benchmark, draw, is_correct
 from homework.files import InputError
 from homework.majority import majority_answers, majority_baseline, template
+from homework.pictures import open_picture
 
 EGO = "What kart is the ego car?"
 COUNT = "How many karts are there in the scenario?"
@@ -161,7 +162,7 @@ def test_broken_pictures_get_one_line(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=words) as caught:
             open_picture(tmp_path / name)
         assert name in str(caught.value) and "\n" not in str(caught.value)
-    monkeypatch.setattr("homework.data.MAX_PICTURE_PIXELS", 1000)
+    monkeypatch.setattr("homework.pictures.MAX_PICTURE_PIXELS", 1000)
     with pytest.raises(InputError, match=r"large.png: over 1,000 pixels"):
         open_picture(tmp_path / "large.png")
 

@@ -17,7 +17,7 @@ from homework.base_vlm import BaseVLM
 from homework.data import VQADataset
 from homework.files import InputError
 from homework.frames import held_out
-from homework.training import FrameDataset, LikeLengths, answered_right, collate, split_frames
+from homework.training import GroupedByLength, ViewDataset, answered_right, collate, split_views
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "data" / "sample"
@@ -66,7 +66,7 @@ def test_plain_peft_loads_the_same_adapter(trained, base):
     plain = PeftModel.from_pretrained(
         Idefics3ForConditionalGeneration.from_pretrained(base, dtype=torch.float32), trained
     )
-    sequence = ours.inputs.collate([ours.inputs.frame_sequence([("What track is this?", "abyss")])])
+    sequence = ours.inputs.collate([ours.inputs.view_sequence([("What track is this?", "abyss")])])
     pixels = torch.rand(1, 1, 3, 144, 144)
     before = BaseVLM(base, verbose=False).model(pixel_values=pixels, **sequence).logits
     after = ours.model(pixel_values=pixels, **sequence).logits
@@ -78,8 +78,8 @@ def test_every_lora_module_gets_a_gradient(base, data_dir):
     """Vision tower, connector and text model alike: both matrices, after one step."""
     vlm = BaseVLM(base, verbose=False)
     model = checkpoint.add_lora(vlm, 4, 8, 0.0).train()
-    frames, _ = split_frames(VQADataset("train", data_dir), 0)
-    dataset = FrameDataset(frames[:4], vlm.inputs)
+    views, _ = split_views(VQADataset("train", data_dir), 0)
+    dataset = ViewDataset(views[:4], vlm.inputs)
     batch = collate([dataset[index] for index in range(4)], vlm.inputs)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     # B starts at zero, so that A has a gradient only from the second step on.
@@ -163,11 +163,11 @@ def test_options_are_checked_before_anything_is_loaded(option, data_dir):
         finetune.train(str(data_dir), base="nowhere", **option)
 
 
-def test_batches_hold_frames_of_like_length_and_every_frame_once():
-    frames = [("p", [("q", "a")] * (1 + index % 9)) for index in range(203)]
-    dataset = FrameDataset(frames, None)
+def test_batches_hold_views_of_like_length_and_every_view_once():
+    views = [("p", [("q", "a")] * (1 + index % 9)) for index in range(203)]
+    dataset = ViewDataset(views, None)
     for seed in range(10):
-        sampler = LikeLengths(dataset, 8, seed)
+        sampler = GroupedByLength(dataset, 8, seed)
         order = list(sampler)
         assert sorted(order) == list(range(203))
         assert list(sampler) == order
@@ -183,7 +183,7 @@ def test_views_of_one_frame_are_held_out_together():
         for frame in range(40)
         for view in range(10)
     ]
-    train, held = split_frames(items, 0.05)
+    train, held = split_views(items, 0.05)
     assert len(held) == 20 and len(train) == 380
     frames = [{Path(path).name.split("_")[0] for path, _ in part} for part in (train, held)]
     assert not frames[0] & frames[1]

@@ -32,7 +32,7 @@ def pixels(vlm):
 
 
 def test_only_answers_and_their_end_tokens_are_supervised(vlm):
-    sequence = vlm.inputs.frame_sequence(PAIRS)
+    sequence = vlm.inputs.view_sequence(PAIRS)
     supervised = [label for label in sequence.labels if label != IGNORED]
     text = vlm.processor.tokenizer.decode(supervised)
     end = "<end_of_utterance>"
@@ -41,13 +41,13 @@ def test_only_answers_and_their_end_tokens_are_supervised(vlm):
         assert label in (IGNORED, token)
 
 
-def test_head_and_branch_together_are_what_the_chat_template_writes(vlm):
+def test_prefix_and_branch_together_are_what_the_chat_template_writes(vlm):
     for question, answer in PAIRS:
         prompt = vlm.format_prompt(question)
         image = vlm.processor.replace_image_token({"rows": [[0]], "cols": [[0]]}, 0)
         whole = f"{prompt.replace('<image>', image)} {answer}<end_of_utterance>"
         expected = vlm.processor.tokenizer(whole, add_special_tokens=False)["input_ids"]
-        assert vlm.inputs.frame_sequence([(question, answer)]).input_ids == expected
+        assert vlm.inputs.view_sequence([(question, answer)]).input_ids == expected
 
 
 def test_a_special_token_in_a_question_is_text(vlm):
@@ -64,22 +64,22 @@ def test_our_inputs_are_the_processors_own(vlm):
     made = vlm.processor(
         text=vlm.format_prompt(questions.EGO), images=[picture], return_tensors="pt"
     )
-    ids = vlm.inputs.head_ids + vlm.inputs.question_ids(questions.EGO)
+    ids = vlm.inputs.prefix_ids + vlm.inputs.question_ids(questions.EGO)
     assert made["input_ids"][0].tolist() == ids
     ours = vlm.inputs.pixel_values([vlm.inputs.resize(picture)])
     assert ours.shape == made["pixel_values"].shape
     torch.testing.assert_close(ours, made["pixel_values"], rtol=0, atol=1e-6)
 
 
-def test_a_shared_head_changes_neither_loss_nor_gradient(vlm, pixels):
-    """Three pairs behind one head weigh as three one-question samples, in float64."""
+def test_a_shared_prefix_changes_neither_loss_nor_gradient(vlm, pixels):
+    """Three pairs behind one prefix weigh as three one-question samples, in float64."""
     model = vlm.model.double().train()
 
     def loss_and_gradients(batches):
         model.zero_grad()
         total = supervised = 0
         for pairs in batches:
-            batch = vlm.inputs.collate([vlm.inputs.frame_sequence(pairs)])
+            batch = vlm.inputs.collate([vlm.inputs.view_sequence(pairs)])
             tokens = int((batch["labels"] != IGNORED).sum())
             total = total + model(pixel_values=pixels.double(), **batch).loss * tokens
             supervised += tokens
@@ -102,7 +102,7 @@ def test_a_shared_head_changes_neither_loss_nor_gradient(vlm, pixels):
 
 
 def test_padding_changes_nothing(vlm, pixels):
-    frames = [vlm.inputs.frame_sequence(PAIRS), vlm.inputs.frame_sequence(PAIRS[:1])]
+    frames = [vlm.inputs.view_sequence(PAIRS), vlm.inputs.view_sequence(PAIRS[:1])]
     together = vlm.inputs.collate(frames)
     scores = vlm.model(pixel_values=pixels.repeat(2, 1, 1, 1, 1), **together).logits
     for row, frame in enumerate(frames):
@@ -112,8 +112,8 @@ def test_padding_changes_nothing(vlm, pixels):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=5), st.integers(1, 5), st.integers(0, 3))
-def test_mask_shows_the_head_and_ones_own_branch(lengths, head, padding):
-    branches = [0] * head
+def test_mask_shows_the_prefix_and_ones_own_branch(lengths, prefix, padding):
+    branches = [0] * prefix
     for number, length in enumerate(lengths, start=1):
         branches += [number] * length
     branches += [-1] * padding

@@ -19,7 +19,7 @@ from tiny import write_tiny_base
 import bundle
 from homework import checkpoint, download, finetune, generate_qa, pretrain, resume, training
 from homework.files import InputError, atomic_write, install, read_plain
-from homework.training import FrameTrainer
+from homework.training import ViewTrainer
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and limits of a process")
@@ -64,14 +64,14 @@ def unfinished(options, monkeypatch) -> Path:
 
 def stop_at(monkeypatch, step: int, error: type[BaseException]) -> None:
     """Raise `error` in this step of a training."""
-    compute_loss = FrameTrainer.compute_loss
+    compute_loss = ViewTrainer.compute_loss
 
     def stopping(self, *args, **kwargs):
         if self.state.global_step == step:
             raise error
         return compute_loss(self, *args, **kwargs)
 
-    monkeypatch.setattr(FrameTrainer, "compute_loss", stopping)
+    monkeypatch.setattr(ViewTrainer, "compute_loss", stopping)
 
 
 # --- kills ---
@@ -189,14 +189,14 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_pictures(unfinished, opti
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_step(unfinished, options, monkeypatch):
-    training_step = FrameTrainer.training_step
+    training_step = ViewTrainer.training_step
 
     def spoilt(self, model, *args, **kwargs):
         loss = training_step(self, model, *args, **kwargs)
         next(p for p in model.parameters() if p.requires_grad).grad.fill_(float("inf"))
         return loss
 
-    monkeypatch.setattr(FrameTrainer, "training_step", spoilt)
+    monkeypatch.setattr(ViewTrainer, "training_step", spoilt)
     with pytest.raises(InputError, match=r"step 3: the gradient .*train/0000\d_0\d_im.jpg"):
         finetune.train(**options)
     assert resume.is_whole(unfinished / "checkpoint-3")
