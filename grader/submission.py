@@ -2,8 +2,9 @@
 
     private folder/
         homework/   the submission
-        data        a link to the data folder: the submission looks for it beside itself
-        tmp/        the submission's temporary files
+        data/       the pictures that are asked about, and the questions without their answers;
+                    the submission looks for them beside itself
+        tmp/        named as the place for temporary files; the lock lets nobody write there
 
 A zip is a stranger's: every name in it is checked before anything is written, and nothing is
 written but inside `homework/`.
@@ -12,22 +13,25 @@ written but inside `homework/`.
 from __future__ import annotations
 
 import errno
+import json
 import re
 import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import bundle
 
 from .errors import GraderError, SubmissionError
+from .labels import Question
 
 MAX_FILES = 5_000
 # Unpacked; a zip of 50 MB can claim to hold a thousand times that.
 MAX_UNPACKED_BYTES = 1_000_000_000
+HIDDEN = "hidden"  # in place of every expected answer
 _CHUNK = 1 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -162,18 +166,22 @@ def _unpack_member(
     return written
 
 
-def link_data(data_dir: Path, folder: Path, split: str, images: Iterable[str]) -> None:
-    """Put the data folder beside the submission: a link, or where links fail a small copy.
+def write_data(data_dir: Path, folder: Path, split: str, questions: Sequence[Question]) -> None:
+    """Write the data folder that the submission sees: what it is asked, but no answers.
 
-    Args:
-        images: the files to copy besides the split's own, relative to `data_dir`.
+    The pictures are copied: a link would lead to the expected answers, and to originals that
+    an unlocked submission could overwrite.
+
+    Raises:
+        GraderError: a picture cannot be copied.
     """
     target = folder / "data"
+    records = [{"image_file": q.image, "question": q.question, "answer": HIDDEN} for q in questions]
     try:
-        target.symlink_to(data_dir.resolve(), target_is_directory=True)
-    except OSError:
-        shutil.copytree(data_dir / split, target / split)
-        for image in sorted(set(images)):
-            if (data_dir / image).is_file():
-                (target / image).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(data_dir / image, target / image)
+        for image in sorted({question.image for question in questions}):
+            (target / image).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(data_dir / image, target / image)
+        (target / split).mkdir(parents=True, exist_ok=True)
+        (target / split / "questions_qa_pairs.json").write_text(json.dumps(records))
+    except OSError as error:
+        raise GraderError(f"{data_dir}: its pictures cannot be copied: {error}") from None
