@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import shutil
 import stat
 import tempfile
+import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,9 +31,14 @@ from .errors import GraderError, SubmissionError
 from .labels import Question
 
 MAX_FILES = 5_000
+# Of the list of files at a zip's end, which zipfile reads whole: far more than MAX_FILES need.
+MAX_DIRECTORY_BYTES = 4_000_000
 # Unpacked; a zip of 50 MB can claim to hold a thousand times that.
 MAX_UNPACKED_BYTES = 1_000_000_000
+# Text rarely shrinks below a tenth, deflate ends at 1/1032; a small file may be all blanks.
+MAX_RATIO, RATIO_FROM_BYTES = 200, 10_000_000
 HIDDEN = "hidden"  # in place of every expected answer
+_END_RECORD = 22  # bytes of a zip's end record
 _CHUNK = 1 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -91,12 +98,31 @@ def _unpack_zip(path: Path, folder: Path) -> str:
     size = path.stat().st_size
     if size > bundle.LIMIT_BYTES:
         raise SubmissionError(f"{size} bytes; at most {bundle.LIMIT_BYTES} (50 MB) are allowed")
+    _check_directory(path)
     with zipfile.ZipFile(path) as archive:
         infos = _checked(archive.infolist())
         budget = MAX_UNPACKED_BYTES
         for info in infos:
             budget -= _unpack_member(archive, info, folder, budget)
     return f"{bundle.size_text(size)}, {len(infos)} files"
+
+
+def _check_directory(path: Path) -> None:
+    """Refuse a list of files that would take minutes and gigabytes to read."""
+    with open(path, "rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - _END_RECORD - 65_535))
+        tail = file.read()
+    # Where zipfile looks: at the very end, or else the last one before a comment.
+    start = len(tail) - _END_RECORD
+    if tail[max(start, 0) :][:4] != b"PK\5\6":
+        start = tail.rfind(b"PK\5\6")
+    if start < 0 or len(tail) < start + _END_RECORD:
+        return  # zipfile's own message is the better one
+    if tail[max(start - 20, 0) :][:4] == b"PK\6\7":
+        raise SubmissionError("is a zip64, for over 4 GB; make it with bundle.py")
+    if int.from_bytes(tail[start + 12 : start + 16], "little") > MAX_DIRECTORY_BYTES:
+        raise SubmissionError(f"more than {MAX_FILES} entries in the zip")
 
 
 def _checked(infos: Iterable[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
@@ -113,6 +139,8 @@ def _checked(infos: Iterable[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
         if name in files:
             raise SubmissionError(f"{name!r} is in the zip twice; make the zip with bundle.py")
         files[name] = info
+    _check_sizes(files.values())
+    _check_clashes(files)
     for name in files:
         parts = name.split("/")
         for depth in range(1, len(parts)):
@@ -124,6 +152,36 @@ def _checked(infos: Iterable[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
             f"no homework/__init__.py in the zip (at its top: {tops}); make it with bundle.py"
         )
     return [info for name, info in files.items() if name.startswith(f"{bundle.TOP}/")]
+
+
+def _check_sizes(infos: Collection[zipfile.ZipInfo]) -> None:
+    """Refuse a bomb by what it claims; what it really holds is counted while unpacking."""
+    for info in infos:
+        size = info.file_size
+        if size > RATIO_FROM_BYTES and size > MAX_RATIO * max(info.compress_size, 1):
+            raise SubmissionError(
+                f"{info.orig_filename!r} in the zip grows over {MAX_RATIO} times when unpacked"
+            )
+    if sum(info.file_size for info in infos) > MAX_UNPACKED_BYTES:
+        raise SubmissionError(_too_much())
+
+
+def _check_clashes(names: Iterable[str]) -> None:
+    """Refuse names that are one file on some systems, and files or folders alike."""
+    seen: dict[str, str] = {}
+    for name in names:
+        parts = name.split("/")
+        for depth in range(1, len(parts) + 1):
+            part = "/".join(parts[:depth])
+            other = seen.setdefault(unicodedata.normalize("NFC", part).casefold(), part)
+            if other != part:
+                raise SubmissionError(
+                    f"{other!r} and {part!r} in the zip are one file on some systems; rename one"
+                )
+
+
+def _too_much() -> str:
+    return f"more than {MAX_UNPACKED_BYTES / 1e9:g} GB when unpacked"
 
 
 def _fault(info: zipfile.ZipInfo) -> str | None:
@@ -161,7 +219,7 @@ def _unpack_member(
         while chunk := source.read(_CHUNK):
             written += len(chunk)
             if written > budget:
-                raise SubmissionError(f"more than {MAX_UNPACKED_BYTES / 1e9:.0f} GB when unpacked")
+                raise SubmissionError(_too_much())
             sink.write(chunk)
     return written
 

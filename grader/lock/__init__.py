@@ -74,19 +74,17 @@ def _apply_kernel_layers(policy: Policy, active: list[str], missing: list[str]) 
     from .linux import Unavailable
 
     limits.give_up_privileges()
-    landlocked = False
-    for name, install in (
-        ("Landlock", lambda: landlock.install(policy)),
+    try:
+        landlock.install(policy)
+        active.append("Landlock")
+    except Unavailable as error:
+        missing.append(f"Landlock: {error}")
+    try:
         # Without Landlock it is left to seccomp to stop native code from writing.
-        ("seccomp", lambda: seccomp.install(policy, deny_writing=not landlocked)),
-    ):
-        try:
-            install()
-        except Unavailable as error:
-            missing.append(f"{name}: {error}")
-            continue
-        active.append(name)
-        landlocked = landlocked or name == "Landlock"
+        seccomp.install(policy, deny_writing=bool(missing))
+        active.append("seccomp")
+    except Unavailable as error:
+        missing.append(f"seccomp: {error}")
     if policy.listener_fd is not None:
         import os
 

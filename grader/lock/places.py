@@ -31,6 +31,8 @@ _SYSTEM = (
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _GPUS = ("/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/kfd", "/dev/dri/*", "/dev/dxg")
 
+# Where libraries look for a home, or make a folder for their caches as soon as they are imported.
+_HOMES = ("HOME", "USERPROFILE", "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 _KEPT = re.compile(
     "PATH|LANG|LANGUAGE|LC_.*|TZ|TERM|COLUMNS|NO_COLOR|VIRTUAL_ENV|CONDA_PREFIX|MPLBACKEND"
     "|LD_LIBRARY_PATH|DYLD_.*|PYTHON.*|(OMP|KMP|GOMP|MKL|OPENBLAS|VECLIB|NUMEXPR)_.*"
@@ -91,7 +93,7 @@ def environment(folder: Path) -> Mapping[str, str]:
     if site.ENABLE_USER_SITE:
         kept["PYTHONUSERBASE"] = site.getuserbase()
     return kept | {
-        **dict.fromkeys(("HOME", "USERPROFILE", "MPLCONFIGDIR"), temporary),
+        **dict.fromkeys(_HOMES, temporary),
         **dict.fromkeys(("USER", "LOGNAME", "USERNAME"), "submission"),
         "HF_HUB_CACHE": hub_cache(),
         "HF_HUB_OFFLINE": "1",
