@@ -170,6 +170,8 @@ def _lock(policy: dict[str, Any], channel: Channel) -> dict[str, list[str]]:
 
 def _describe(error: BaseException, folder: str) -> dict[str, str]:
     """Type, message and place of an exception in one line, and the submission's frames."""
+    # What the failed call still holds: after a MemoryError that may be all there is.
+    traceback.clear_frames(error.__traceback__)
     try:
         text = str(error)
     except BaseException:

@@ -103,8 +103,9 @@ class Child:
                 "data_dir": os.path.realpath(data_dir),
                 "readable": places.readable(folder, data_dir),
                 "devices": places.devices(),
-                # A GPU's driver maps far more memory than it uses; then it is only watched.
-                "memory_bytes": None if places.gpus() else memory,
+                # More than the watched limit, as each thread's stack counts whole. A GPU's
+                # driver maps far more than it uses: there the memory is only watched.
+                "memory_bytes": None if places.gpus() else memory + memory // 4,
                 "cpu_s": CPU_LIMIT_S * (os.cpu_count() or 1),
                 "listener_fd": listener_fd,
             }

@@ -104,20 +104,18 @@ ATTEMPTS = [
     Attempt("named pipe", "os.mkfifo('x')", "make a folder, link or device", "seccomp"),
     Attempt("native write", "check(libc.open(b'{outside}/x', 0o101, 0o644))", None, "Landlock"),
     Attempt("native append", "check(libc.open(b'{secret}', 0o2001))", None, "Landlock"),
-    Attempt(
-        "native delete", "check(libc.unlink(b'{secret}'))", "delete a file" + NATIVE, "seccomp"
-    ),
+    Attempt("native delete", "check(libc.unlink(b'{secret}'))", "delete a file", "seccomp"),
     Attempt(
         "native rename",
         "check(libc.rename(b'{secret}', b'x'))",
-        "rename a file" + NATIVE,
+        "rename a file",
         "seccomp",
     ),
     # reading
     Attempt("passwords", "open('/etc/passwd')", "read /etc/passwd, which is none of its files"),
-    Attempt("a way up", "open('homework/../../../../etc/passwd')", "read /etc/passwd"),
+    Attempt("a way up", "open('../' * 40 + 'etc/passwd')", "read /etc/passwd"),
     Attempt("a way around", "open('/proc/self/root/etc/passwd')", "read /proc/self/root/etc/pa"),
-    Attempt("home", "os.listdir(os.path.expanduser('~root'))", "read /"),
+    Attempt("every file", "os.listdir('/')", "read /"),
     Attempt("a stranger's file", "open('{secret}')", "read /"),
     Attempt("scan", "list(os.scandir('{outside}'))", "read /"),
     Attempt("answers", "open('{data}/valid_grader/a_qa_pairs.json')", "look at the expected answ"),
@@ -277,7 +275,7 @@ FORGERIES = [
     Forgery(
         "patched comparison",
         "vlm.py",
-        "import sys, types; m = types.ModuleType('grader.scoring'); m.is_correct = lambda *_: True\n"
+        "import sys, types; m = types.ModuleType('m'); m.is_correct = lambda *_: True\n"
         "sys.modules['grader'] = sys.modules['scoring'] = sys.modules['grader.scoring'] = m",
         WRONG,
     ),
@@ -372,20 +370,20 @@ OVER_A_LIMIT = {
         "took over 2 s and was stopped",
     ),
     "memory at once": ("return [bytearray(2 ** 40)]", "MemoryError"),
-    "memory bit by bit": ("a = []\nwhile True: a.append(bytearray(2 ** 24))", "MemoryError"),
+    "memory bit by bit": ("a = []\nwhile True: a.append(bytearray(2 ** 20))", "MemoryError"),
     "shared memory": (
         "import mmap, time; m = mmap.mmap(-1, 2 ** 30)\nfor i in range(0, 2 ** 30, 4096):\n"
         "    m[i] = 1\ntime.sleep(60)",
-        "used over 0.5 GB of memory and was stopped|took over 2 s",
+        "used over 0.5 GB of memory and was stopped",
     ),
     "threads without end": (
         "import threading, time\nwhile True:\n    time.sleep(0.001)\n"
         "    threading.Thread(target=time.sleep, args=(60,)).start()",
-        "started over 50 threads and was stopped|took over 2 s",
+        "started over 50 threads and was stopped|can't start new thread",
     ),
     "endless recursion": (
         "import sys; sys.setrecursionlimit(10 ** 9)\nf = lambda: f()\nf()",
-        "SIGSEGV|RecursionError|MemoryError",
+        "SIGSEGV|RecursionError|MemoryError|used over",
     ),
     "open files": (
         "import os\nwhile True: os.dup(0)",
@@ -412,9 +410,11 @@ HONEST = {
     "assert 'load_vlm' in (here / '__init__.py').read_text() and len(os.listdir(here)) == 3\n"
     "assert [p for p in here.rglob('*.py')] and (here / '../homework/data.py').exists()",
     "existing folder": "import os; os.makedirs(os.path.dirname(__file__), exist_ok=True)",
+    "the user": "import getpass, os, pathlib; getpass.getuser(); pathlib.Path.home()\n"
+    "os.path.expanduser('~nobody')",
     "optional file": "import os\ntry: open(os.path.expanduser('~/.settings'))\n"
     "except FileNotFoundError: pass",
-    "null device": "import os; open(os.devnull, 'w').write('x'); open('/dev/urandom', 'rb').read(9)",
+    "null device": "import os; open(os.devnull, 'w').write('x'); os.urandom(9)",
     "numpy and pillow": "import numpy, PIL.Image; numpy.random.rand(99, 99) @ numpy.ones((99, 99))",
     "seeds and time": "import random, time; random.seed(0); time.sleep(0.01); time.localtime()",
     "random identifiers": "import uuid, secrets, hashlib; uuid.uuid4(); hashlib.md5(b'x')",

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from fake_submission import make_zip
 from grading import failure, model
 from hostile_submissions import (
     ATTEMPTS,
@@ -19,11 +20,12 @@ from hostile_submissions import (
     submission,
 )
 
-from grader.errors import GraderError
+from grader.__main__ import main
 from grader.lock import places, syscalls
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's layers need Linux")
 
+KEPT = ("mode", "size", "mtime_ns", "uid", "nlink")
 ACTIVE = {"hook": "Python audit hook", "limits": "resource limits"}
 
 
@@ -58,8 +60,8 @@ def test_an_attempt_is_stopped_named_and_scored(place, graded, attempt):
         assert "    denied: tried to " in out and "Denied: " in out
     for path, stat in before.items():
         if path.is_file():
-            assert path.stat()[:8] == stat[:8], path
-    assert {path for path in place.rglob("*")} - {*before} <= {place / "ID.zip", place / "log.txt"}
+            assert all(getattr(path.stat(), f"st_{f}") == getattr(stat, f"st_{f}") for f in KEPT)
+    assert set(place.rglob("*")) - {*before} <= {place / "ID.zip", place / "log.txt"}
 
 
 @pytest.mark.parametrize("case", FORGERIES, ids=lambda case: case.name)
@@ -126,7 +128,7 @@ def test_the_child_sees_no_labels_and_no_secrets(place, graded, monkeypatch):
     out, _ = graded(model(body), "-vv")
     assert "HF_TOKEN" not in out and "MY_PASSWORD" not in out
     assert "['data/valid_grader/questions_qa_pairs.json']" in out
-    assert out.count('"answer": "hidden"') == 10 and '"answer": "1"' not in out
+    assert out.count('"answer": "hidden"') == 20 and '"answer": "1"' not in out
 
 
 def test_data_inside_what_may_be_read_is_refused(tmp_path, monkeypatch):
@@ -137,13 +139,10 @@ def test_data_inside_what_may_be_read_is_refused(tmp_path, monkeypatch):
     places.readable(tmp_path / "private", tmp_path / "data")  # beside it is fine
 
 
-def test_a_failing_lock_grades_nothing(place, graded, monkeypatch):
+def test_a_failing_lock_grades_nothing(place, capsys, monkeypatch):
     monkeypatch.setattr(places, "devices", lambda: [7])  # not a path
-    from fake_submission import GOOD, make_zip
-
-    from grader.__main__ import main
-
-    path = make_zip(place / "ID.zip", GOOD)
+    path = make_zip(place / "ID.zip")
     assert main([str(path), "--data_dir", str(place / "data")]) == 1
-    assert not list((place / "tmp").iterdir())
-    assert GraderError
+    err = capsys.readouterr().err
+    assert err.startswith("error: the child process could not be locked: ")
+    assert err.count("\n") == 1 and not list((place / "tmp").iterdir())

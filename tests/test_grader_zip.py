@@ -45,6 +45,11 @@ def entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
         (entry("homework/x\0y"), "has a second name"),
         (entry("homework/vlm.py"), "twice"),
         (entry("homework/vlm.py/x"), "both a file and a folder"),
+        (entry("homework/VLM.py"), "'homework/vlm.py' and 'homework/VLM.py' in the zip are one"),
+        (entry("Homework/x"), "'homework' and 'Homework' in the zip are one file on some"),
+        (entry("homework/device", stat.S_IFCHR | 0o644), "not a plain file"),
+        (entry("homework/disk", stat.S_IFBLK | 0o644), "not a plain file"),
+        (entry("homework/socket", stat.S_IFSOCK | 0o644), "not a plain file"),
         (entry("homework/" + "n" * 300), "cannot be unpacked"),
     ],
 )
@@ -123,6 +128,46 @@ def test_too_large(place, graded, monkeypatch):
     assert "when unpacked" in failure(graded()[1], "Total: ")[1]
     monkeypatch.setattr(submission, "MAX_FILES", 2)
     assert "more than 2 entries" in failure(graded()[1], "Total: ")[1]
+
+
+def test_names_that_differ_by_their_accents_encoding(graded):
+    files = GOOD | {"caf\u00e9.py": "", "cafe\u0301.py": ""}
+    assert "are one file on some systems" in failure(graded(files)[1], "Total: ")[1]
+
+
+def test_a_bomb_is_refused_before_anything_is_written(place, graded, monkeypatch):
+    path = place / "ID.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("homework/__init__.py", "")
+        archive.writestr("homework/weights", bytes(11_000_000))
+    monkeypatch.setattr(submission, "_unpack_member", None)
+    assert "grows over 200 times when unpacked" in failure(graded(path)[1], "Total: ")[1]
+    monkeypatch.setattr(submission, "MAX_RATIO", 10**6)
+    monkeypatch.setattr(submission, "MAX_UNPACKED_BYTES", 10_000_000)
+    assert "more than 0.01 GB when unpacked" in failure(graded(path)[1], "Total: ")[1]
+
+
+def test_a_size_that_is_a_lie_does_not_help(place, graded):
+    path = place / "ID.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("homework/__init__.py", "")
+        archive.writestr("homework/weights", bytes(11_000_000))
+    data = path.read_bytes().replace(struct.pack("<I", 11_000_000), struct.pack("<I", 1000))
+    path.write_bytes(data)
+    assert "not a readable zip: BadZipFile" in failure(graded(path)[1], "Total: ")[1]
+
+
+def test_a_list_of_files_without_end_is_not_read(place, graded, monkeypatch):
+    monkeypatch.setattr(submission, "MAX_DIRECTORY_BYTES", 100)
+    assert "more than 5000 entries" in failure(graded()[1], "Total: ")[1]
+
+
+def test_a_zip64_is_refused(place, graded):
+    data = make_zip(place / "ID.zip").read_bytes()
+    end = data.rindex(b"PK\5\6")
+    locator = b"PK\6\7" + bytes(16)
+    (place / "ID.zip").write_bytes(data[:end] + locator + data[end:])
+    assert "is a zip64" in failure(graded(place / "ID.zip")[1], "Total: ")[1]
 
 
 def test_a_folder_that_cannot_be_packed(place, graded):
