@@ -19,7 +19,8 @@ _PREFIX_PARTS = (
 _SYSTEM = (
     "/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/libexec",
     "/usr/share", "/usr/local/lib", "/usr/local/lib64", "/usr/local/share", "/usr/local/cuda",
-    "/opt/intel", "/opt/rocm", "/nix/store", "/System/Library", "/Library/Fonts",
+    "/usr/local/nvidia", "/opt/intel", "/opt/rocm", "/nix/store",
+    "/System/Library", "/Library/Fonts",
     "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/timezone",
     "/etc/os-release", "/etc/mime.types", "/etc/fonts", "/etc/ssl/openssl.cnf", "/etc/ssl/certs",
     "/etc/pki/tls/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted",
