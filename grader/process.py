@@ -15,15 +15,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from . import usage
 from .errors import GraderError, SubmissionError, one_line
 from .lock import places
+from .output import Output
 
 MAX_REPLY_BYTES = 16_000_000
-MAX_OUTPUT_BYTES = 64_000  # of the submission's prints: the last ones are kept
 MAX_DENIALS = 100  # kept, each once
-MEMORY_LIMIT_BYTES = 8_000_000_000
-THREAD_LIMIT = max(512, 8 * (os.cpu_count() or 1))
-CPU_LIMIT_S = 1800  # a core; ends a child whose parent can no longer do it
 START_LIMIT_S = 60.0  # for Python itself and the lock
 CHILD = Path(__file__).with_name("child.py")
 _DENIED = b'{"denied": '
@@ -41,47 +39,23 @@ class Child:
     """
 
     def __init__(self, folder: Path, data_dir: Path | None) -> None:
-        environment = (places.environment(folder) if data_dir else os.environ) | {
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONIOENCODING": "utf-8:backslashreplace",
-            **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp")),
-        }
-        # A group of its own: Ctrl-C reaches the parent alone, and the child is ended together
-        # with whatever it started.
-        new_group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         # What the lock's seccomp filter reports through.
-        ours, theirs = socket.socketpair() if sys.platform == "linux" else (None, None)
+        locks_calls = data_dir is not None and sys.platform == "linux"
+        ours, theirs = socket.socketpair() if locks_calls else (None, None)
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, str(CHILD)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=folder,
-                env=environment,
-                start_new_session=True,
-                creationflags=new_group,
-                pass_fds=[theirs.fileno()] if theirs and data_dir else [],
-            )
-        except OSError as error:
-            raise GraderError(f"no process could be started: {error.strerror}") from None
+            self._process = _start(folder, data_dir is not None, theirs)
         finally:
             listener_fd = theirs.fileno() if theirs else None
             if theirs:
                 theirs.close()
         self._id = 0
         self._replies: queue.Queue[bytes] = queue.Queue(maxsize=4)
-        self._output = b""
         self._denials: dict[str, None] = {}
         self._new_denials: list[str] = []
         self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=target, daemon=True)
-            for target in (self._read_replies, self._read_output)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._reader = threading.Thread(target=self._read_replies, daemon=True)
+        self._reader.start()
+        self._output = Output(self._process.stderr)
         self.layers: dict[str, list[str]] = {}
         try:
             if data_dir:
@@ -96,17 +70,15 @@ class Child:
     def _apply_lock(
         self, folder: Path, data_dir: Path, listener_fd: int | None, channel: socket.socket | None
     ) -> dict[str, list[str]]:
-        memory = _memory_limit()
         try:
             policy = {
                 "folder": str(folder),
                 "data_dir": os.path.realpath(data_dir),
                 "readable": places.readable(folder, data_dir),
                 "devices": places.devices(),
-                # More than the watched limit, as each thread's stack counts whole. A GPU's
-                # driver maps far more than it uses: there the memory is only watched.
-                "memory_bytes": None if places.gpus() else memory + memory // 4,
-                "cpu_s": CPU_LIMIT_S * (os.cpu_count() or 1),
+                # A GPU's driver maps far more than it uses: there the memory is only watched.
+                "memory_bytes": None if places.gpus() else usage.data_limit(),
+                "cpu_s": usage.cpu_limit(),
                 "listener_fd": listener_fd,
             }
         except ValueError as error:
@@ -131,13 +103,14 @@ class Child:
     def __exit__(self, *_: object) -> None:
         self._kill()
         self._process.wait()
-        for thread in self._threads:
+        threads = (self._reader, self._output.thread)
+        for thread in threads:
             thread.join(timeout=1)
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         # A process that escaped the group may still hold the pipes; closing one that a thread
         # is reading would wait for it.
-        if not any(thread.is_alive() for thread in self._threads):
+        if not any(thread.is_alive() for thread in threads):
             self._process.stdout.close()
             self._process.stderr.close()
 
@@ -174,9 +147,7 @@ class Child:
 
     def output(self) -> str:
         """What the submission printed since the last call of this (its last 64 KB)."""
-        with self._lock:
-            output, self._output = self._output, b""
-        return output.decode(errors="backslashreplace")
+        return self._output.take()
 
     def denials(self) -> list[str]:
         """What the lock has denied since the last call of this, each sentence once."""
@@ -199,26 +170,17 @@ class Child:
                 # Short waits: a process started by the child may hold the pipe open after it.
                 line = self._replies.get(timeout=min(left, 0.2))
             except queue.Empty:
-                if self.layers and (excess := self._excess()):
+                if self.layers and (excess := usage.excess(self._process.pid)):
                     self._kill()
-                    raise SubmissionError(excess, self._last_words()) from None
+                    raise SubmissionError(excess, self._output.last_words()) from None
                 if self._process.poll() is None or not self._replies.empty():
                     continue
                 line = b""
             if line:
                 return line
-            raise SubmissionError(self._how_it_ended(), self._last_words())
+            raise SubmissionError(self._how_it_ended(), self._output.last_words())
         self._kill()
-        raise SubmissionError(over, self._last_words())
-
-    def _excess(self) -> str | None:
-        """Which limit the child is over; known on Linux only."""
-        threads, memory = _usage(self._process.pid)
-        if memory > (limit := _memory_limit()):
-            return f"used over {limit / 1e9:.1f} GB of memory and was stopped"
-        if threads > THREAD_LIMIT:
-            return f"started over {THREAD_LIMIT} threads and was stopped"
-        return None
+        raise SubmissionError(over, self._output.last_words())
 
     def _how_it_ended(self) -> str:
         try:
@@ -231,11 +193,6 @@ class Child:
         name = signal.Signals(-code).name if -code in list(signal.Signals) else f"signal {-code}"
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"the process was ended by {name}{hint}"
-
-    def _last_words(self) -> str:
-        self._threads[1].join(timeout=0.5)
-        with self._lock:
-            return self._output[-4_000:].decode(errors="backslashreplace")
 
     def _kill(self) -> None:
         if os.name == "posix":
@@ -253,11 +210,35 @@ class Child:
                     self._replies.put(line)
         self._replies.put(b"")
 
-    def _read_output(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while chunk := self._process.stderr.read1(65_536):
-                with self._lock:
-                    self._output = (self._output + chunk)[-MAX_OUTPUT_BYTES:]
+
+def _start(folder: Path, locked: bool, channel: socket.socket | None) -> subprocess.Popen:
+    """Start the child.
+
+    Raises:
+        GraderError: no process can be started.
+    """
+    environment = (places.environment(folder) if locked else os.environ) | {
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp")),
+    }
+    try:
+        return subprocess.Popen(
+            [sys.executable, str(CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=environment,
+            # A group of its own: Ctrl-C reaches the parent alone, and the child is ended
+            # together with whatever it started.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            pass_fds=[channel.fileno()] if channel else [],
+        )
+    except OSError as error:
+        raise GraderError(f"no process could be started: {error.strerror}") from None
 
 
 def _denial(line: bytes) -> str:
@@ -266,19 +247,3 @@ def _denial(line: bytes) -> str:
         if isinstance(sentence := json.loads(line)["denied"], str):
             return one_line(sentence)
     return "tried to write into the grader's channel"
-
-
-def _usage(pid: int) -> tuple[int, int]:
-    """Threads and resident bytes of a process; zeros where that cannot be told."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        pages = int(Path(f"/proc/{pid}/statm").read_bytes().split()[1])
-        return len(os.listdir(f"/proc/{pid}/task")), pages * os.sysconf("SC_PAGE_SIZE")
-    return 0, 0
-
-
-def _memory_limit() -> int:
-    """MEMORY_LIMIT_BYTES, or less where the machine has hardly more."""
-    with contextlib.suppress(AttributeError, OSError, ValueError):
-        installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return min(MEMORY_LIMIT_BYTES, installed * 9 // 10)
-    return MEMORY_LIMIT_BYTES

@@ -75,8 +75,8 @@ def test_a_forgery_earns_nothing(graded, case):
 @pytest.mark.parametrize("name", OVER_A_LIMIT)
 def test_a_limit_ends_it(graded, monkeypatch, name):
     body, reported = OVER_A_LIMIT[name]
-    monkeypatch.setattr("grader.process.MEMORY_LIMIT_BYTES", 500_000_000)
-    monkeypatch.setattr("grader.process.THREAD_LIMIT", 50)
+    monkeypatch.setattr("grader.usage.MEMORY_LIMIT_BYTES", 500_000_000)
+    monkeypatch.setattr("grader.usage.THREAD_LIMIT", 50)
     start = time.monotonic()
     out, result = graded(model(body), "--time_limit", "2")
     assert time.monotonic() - start < 20
