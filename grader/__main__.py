@@ -11,7 +11,10 @@ be faster or slower than this one, so stay well below.
 
 The exit code tells whether grading worked, not how well the submission did: 0 whatever the
 score, 1 if the grader cannot work (no data, no such file), 2 for a wrong command line.
-The submission's code runs with your own rights: grade only what you would run yourself.
+The submission runs in a locked process: no network, no other processes, no file written, none
+read but its own, the pictures and Python's. What it tried is listed; the points count its
+answers alone. The first lines say which locks this system has; on macOS and Windows it is
+Python's own alone, which stops mistakes but no attack: grade only what you would run yourself.
 """
 
 from __future__ import annotations
@@ -58,6 +61,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--data_dir", type=Path, default=DATA_DIR, help="data folder (data beside the grader)"
     )
+    parser.add_argument("--open", action="store_true", help="no lock, for debugging")
     parser.add_argument("--split", default="valid_grader", help="split (%(default)s)")
     parser.add_argument(
         "--time_limit",
@@ -98,7 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check_paths(options)
         result = grade(
-            options.submission, options.data_dir, options.split, options.time_limit, report
+            options.submission,
+            options.data_dir,
+            options.split,
+            options.time_limit,
+            report,
+            locked=not options.open,
         )
         if options.log_path:
             report.write_log(options.log_path, result)

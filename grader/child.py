@@ -8,8 +8,12 @@ object on one line, one reply per request:
     {"id": 3, "value": ["...", ...]}
     {"id": 3, "error": {"message": "KeyError: 'x' (homework/data.py, line 7)", "traceback": "..."}}
 
+Before a reply there can be lines that say what the lock has denied:
+
+    {"denied": "tried to open a socket: not allowed in grading (homework/vlm.py, line 3)"}
+
 Whatever the submission raises becomes an `error` reply; the process ends when the requests do.
-Expected answers never come here, but `interface` lets the submission read the split itself.
+Expected answers never come here.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ import json
 import math
 import os
 import sys
+import tempfile
+import threading
 import traceback
 from collections.abc import Callable
 from typing import IO, Any
@@ -101,10 +107,35 @@ class Submission:
         return len(samples)
 
 
-def serve(folder: str, requests: IO[bytes], replies: IO[bytes]) -> None:
+class Channel:
+    """Writes whole lines, also from several threads.
+
+    Args:
+        replies: an unbuffered binary file.
+    """
+
+    def __init__(self, replies: IO[bytes]) -> None:
+        self._replies = replies
+        self._lock = threading.RLock()
+
+    def send(self, line: dict[str, Any]) -> None:
+        """Write one line."""
+        data = json.dumps(line).encode() + b"\n"
+        with self._lock:
+            while data:
+                data = data[self._replies.write(data) :]
+
+    def tell(self, sentence: str) -> None:
+        """Report a denial; one that nobody reads is denied all the same."""
+        with contextlib.suppress(OSError):
+            self.send({"denied": sentence[:MAX_TEXT]})
+
+
+def serve(folder: str, requests: IO[bytes], channel: Channel) -> None:
     """Answer requests until there are no more."""
     submission = Submission(folder)
     methods = {
+        "lock": lambda policy: _lock(policy, channel),
         "start": submission.start,
         "load": submission.load,
         "parameters": submission.parameters,
@@ -119,12 +150,28 @@ def serve(folder: str, requests: IO[bytes], replies: IO[bytes]) -> None:
             reply["value"] = method(**request)
         except BaseException as error:  # SystemExit and KeyboardInterrupt are results too
             reply["error"] = _describe(error, folder)
-        replies.write(json.dumps(reply).encode() + b"\n")
-        replies.flush()
+        channel.send(reply)
+
+
+def _lock(policy: dict[str, Any], channel: Channel) -> dict[str, list[str]]:
+    """Lock this process, before anything of the submission is imported."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path.insert(0, here)
+    import lock
+
+    sys.path.remove(here)
+    # Looking for it otherwise tries to write into each candidate.
+    tempfile.tempdir = os.environ.get("TMPDIR")
+    layers = lock.apply(policy, channel.tell)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lock"]:
+        del sys.modules[name]  # the name is free for the submission
+    return layers
 
 
 def _describe(error: BaseException, folder: str) -> dict[str, str]:
     """Type, message and place of an exception in one line, and the submission's frames."""
+    # What the failed call still holds: after a MemoryError that may be all there is.
+    traceback.clear_frames(error.__traceback__)
     try:
         text = str(error)
     except BaseException:
@@ -147,7 +194,7 @@ def _type(value: object) -> str:
 
 def main() -> None:
     """Move the channel out of the submission's reach, then serve."""
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
@@ -156,7 +203,7 @@ def main() -> None:
     sys.path = [folder] + [path for path in sys.path if path != os.path.dirname(__file__)]
     sys.argv = [os.path.join(folder, "homework")]
     with contextlib.suppress(BrokenPipeError):  # the parent has gone
-        serve(folder, requests, replies)
+        serve(folder, requests, Channel(replies))
     # Not sys.exit: the submission's exit handlers and threads could hang.
     os._exit(0)
 

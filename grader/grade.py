@@ -19,11 +19,18 @@ TIME_LIMIT_S = 60.0  # for load_vlm() and all answers
 IMPORT_LIMIT_S = 180.0
 PARAMETER_LIMIT = 300_000_000
 INTERFACE_QUESTIONS = 4
+SHOWN_DENIALS = 10  # the others need -v
+OPEN = "Not locked (--open): the submission's code runs with all your rights"
 MAX_TOTAL = scoring.FULL_POINTS + scoring.EXTRA_POINTS
 
 
 def grade(
-    path: Path, data_dir: Path, split: str, time_limit: float, report: Report
+    path: Path,
+    data_dir: Path,
+    split: str,
+    time_limit: float,
+    report: Report,
+    locked: bool = True,
 ) -> dict[str, Any]:
     """Grade a submission and report every case.
 
@@ -31,9 +38,11 @@ def grade(
         path: an existing zip, or the homework folder, or a folder that contains it.
         data_dir: the data folder; `data_dir/split` holds the questions.
         time_limit: seconds for `load_vlm()` and all answers together.
+        locked: whether the submission's process is locked; see `grader.lock`.
 
     Returns:
-        The result, ready for JSON: total, accuracy, cases, kinds and samples.
+        The result, ready for JSON: total, accuracy, cases, kinds, samples, the lock's layers
+        and what they denied. A denial costs no points by itself.
 
     Raises:
         GraderError: the grader itself cannot work. A submission's fault is a result instead.
@@ -50,19 +59,21 @@ def grade(
     course = Case("Course interface: VQADataset and benchmark")
     cases = [opens, loads, fits, accuracy, extra, course]
     samples: list[dict[str, Any]] = []
+    record = _Record(report)
 
     report.say(f"Grading {one_line(str(path))}")
     # A case that fails ends the run: none of the later ones could mean anything.
     with contextlib.suppress(SubmissionError), submission.private_folder() as folder:
         with _running(opens, report):
             opens.detail = submission.unpack(path, folder)
-        submission.link_data(data_dir, folder, split, (question.image for question in every))
-        with Child(folder) as child:
-            with _running(loads, report, child):
+        submission.write_data(data_dir, folder, split, questions)
+        with Child(folder, data_dir if locked else None) as child:
+            record.say_layers(child)
+            with _running(loads, report, child, record):
                 start = _load(loads, child, time_limit)
-            with _running(fits, report, child):
+            with _running(fits, report, child, record):
                 _check_parameters(fits, child)
-            with _running(accuracy, report, child):
+            with _running(accuracy, report, child, record):
                 deadline = start + time_limit
                 samples = _answer(questions, folder / "data", child, deadline, time_limit)
                 correct = sum(sample["is_correct"] for sample in samples)
@@ -75,19 +86,57 @@ def grade(
             with _running(extra, report):
                 extra.points = scoring.extra_points(share)
             _say_answers(samples, report)
-            with _running(course, report, child):
-                _check_interface(course, child, split, len(every), time_limit)
+            with _running(course, report, child, record):
+                _check_interface(course, child, split, len(questions), time_limit)
     for case in cases:
         if case.status == "not run":
             report.begin(case)
             report.end(case)
+    record.close()
     total = sum(case.points for case in cases)
     report.say(f"Total: {total:.1f} / {scoring.FULL_POINTS:g} ({MAX_TOTAL:g} at most)")
-    return _result(path, total, cases, samples)
+    return _result(path, total, cases, samples) | {"lock": record.layers, "denied": record.denied}
+
+
+class _Record:
+    """What the lock is made of and what it denied, printed as it comes."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.layers: dict[str, list[str]] = {}
+        self.denied: list[str] = []
+
+    def say_layers(self, child: Child) -> None:
+        """One line: the layers that are active, and why others are not."""
+        self.layers = child.layers
+        if not child.layers:
+            self._report.say(OPEN)
+            return
+        text = f"Locked by: {', '.join(child.layers['active'])}"
+        if missing := child.layers["missing"]:
+            text += f" (without {'; '.join(missing)})"
+        self._report.say(one_line(text))
+
+    def say_denials(self, child: Child) -> None:
+        """A line for each new denial."""
+        for denial in child.denials():
+            self.denied.append(denial)
+            level = 0 if len(self.denied) <= SHOWN_DENIALS else 1
+            self._report.say(f"    denied: {denial}", level)
+
+    def close(self) -> None:
+        """The closing line, if anything was denied."""
+        if self.denied:
+            self._report.say(
+                f"Denied: {len(self.denied)}; the points count the answers alone, "
+                "but the online grader may refuse the whole submission"
+            )
 
 
 @contextlib.contextmanager
-def _running(case: Case, report: Report, child: Child | None = None) -> Iterator[None]:
+def _running(
+    case: Case, report: Report, child: Child | None = None, record: _Record | None = None
+) -> Iterator[None]:
     """Report a case when its block ends; a SubmissionError fails it and goes on outwards."""
     report.begin(case)
     details = ""
@@ -101,6 +150,8 @@ def _running(case: Case, report: Report, child: Child | None = None) -> Iterator
         # Not after Ctrl-C or a GraderError: then there is no verdict.
         if case.status != "not run":
             report.end(case, details)
+            if child and record:
+                record.say_denials(child)
             output = child.output() if child else ""
             report.say_block("printed by the submission", safe_lines(output), level=2)
 
@@ -154,7 +205,7 @@ def _answer(
 
 
 def _check_interface(case: Case, child: Child, split: str, total: int, time_limit: float) -> None:
-    """Make the course's own calls; after the answers, as these can see the expected ones."""
+    """Make the course's own calls; the answers that these compare with are hidden."""
     count = min(INTERFACE_QUESTIONS, total)
     over = _over(time_limit, f"benchmark() on {count} questions")
     child.call("interface", time.monotonic() + time_limit, over, split=split, count=count)

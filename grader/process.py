@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,11 +15,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .errors import GraderError, SubmissionError
+from . import usage
+from .errors import GraderError, SubmissionError, one_line
+from .lock import places
+from .output import Output
 
 MAX_REPLY_BYTES = 16_000_000
-MAX_OUTPUT_BYTES = 64_000  # of the submission's prints: the last ones are kept
+MAX_DENIALS = 100  # kept, each once
+START_LIMIT_S = 60.0  # for Python itself and the lock
 CHILD = Path(__file__).with_name("child.py")
+_DENIED = b'{"denied": '
 
 
 class Child:
@@ -26,41 +32,70 @@ class Child:
 
     Args:
         folder: the private folder with `homework`, `data` and `tmp`.
+        data_dir: where the expected answers are; None leaves the child without a lock.
+
+    Attributes:
+        layers: the `active` and the `missing` layers of the lock; empty without one.
     """
 
-    def __init__(self, folder: Path) -> None:
-        environment = os.environ | {
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONIOENCODING": "utf-8:backslashreplace",
-            **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp")),
-        }
-        # A group of its own: Ctrl-C reaches the parent alone, and the child is ended together
-        # with whatever it started.
-        new_group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    def __init__(self, folder: Path, data_dir: Path | None) -> None:
+        # What the lock's seccomp filter reports through.
+        locks_calls = data_dir is not None and sys.platform == "linux"
+        ours, theirs = socket.socketpair() if locks_calls else (None, None)
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, str(CHILD)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=folder,
-                env=environment,
-                start_new_session=True,
-                creationflags=new_group,
-            )
-        except OSError as error:
-            raise GraderError(f"no process could be started: {error.strerror}") from None
+            self._process = _start(folder, data_dir is not None, theirs)
+        finally:
+            listener_fd = theirs.fileno() if theirs else None
+            if theirs:
+                theirs.close()
         self._id = 0
         self._replies: queue.Queue[bytes] = queue.Queue(maxsize=4)
-        self._output = b""
+        self._denials: dict[str, None] = {}
+        self._new_denials: list[str] = []
         self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=target, daemon=True)
-            for target in (self._read_replies, self._read_output)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._reader = threading.Thread(target=self._read_replies, daemon=True)
+        self._reader.start()
+        self._output = Output(self._process.stderr)
+        self.layers: dict[str, list[str]] = {}
+        try:
+            if data_dir:
+                self.layers = self._apply_lock(folder, data_dir, listener_fd, ours)
+        except BaseException:
+            self.__exit__()
+            raise
+        finally:
+            if ours:
+                ours.close()
+
+    def _apply_lock(
+        self, folder: Path, data_dir: Path, listener_fd: int | None, channel: socket.socket | None
+    ) -> dict[str, list[str]]:
+        try:
+            policy = {
+                "folder": str(folder),
+                "data_dir": os.path.realpath(data_dir),
+                "readable": places.readable(folder, data_dir),
+                "devices": places.devices(),
+                # A GPU's driver maps far more than it uses: there the memory is only watched.
+                "memory_bytes": None if places.gpus() else usage.data_limit(),
+                "cpu_s": usage.cpu_limit(),
+                "listener_fd": listener_fd,
+            }
+        except ValueError as error:
+            raise GraderError(
+                f"{data_dir}: lies inside {error}, which a submission may read; move it elsewhere"
+            ) from None
+        try:
+            over = f"not done after {START_LIMIT_S:g} s"
+            layers = self.call("lock", time.monotonic() + START_LIMIT_S, over, policy=policy)
+        except SubmissionError as error:
+            # Nothing of the submission has run yet.
+            raise GraderError(f"the child process could not be locked: {error}") from None
+        if channel:
+            from .lock import listener
+
+            listener.listen(channel, self._note_denied_call)
+        return layers
 
     def __enter__(self) -> Child:
         return self
@@ -68,13 +103,14 @@ class Child:
     def __exit__(self, *_: object) -> None:
         self._kill()
         self._process.wait()
-        for thread in self._threads:
+        threads = (self._reader, self._output.thread)
+        for thread in threads:
             thread.join(timeout=1)
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         # A process that escaped the group may still hold the pipes; closing one that a thread
         # is reading would wait for it.
-        if not any(thread.is_alive() for thread in self._threads):
+        if not any(thread.is_alive() for thread in threads):
             self._process.stdout.close()
             self._process.stderr.close()
 
@@ -111,24 +147,40 @@ class Child:
 
     def output(self) -> str:
         """What the submission printed since the last call of this (its last 64 KB)."""
+        return self._output.take()
+
+    def denials(self) -> list[str]:
+        """What the lock has denied since the last call of this, each sentence once."""
         with self._lock:
-            output, self._output = self._output, b""
-        return output.decode(errors="backslashreplace")
+            denials, self._new_denials = self._new_denials, []
+        return denials
+
+    def _note_denied_call(self, action: str) -> None:
+        self._note_denial(f"tried to {action}: not allowed in grading (from native code)")
+
+    def _note_denial(self, sentence: str) -> None:
+        with self._lock:
+            if sentence not in self._denials and len(self._denials) < MAX_DENIALS:
+                self._denials[sentence] = None
+                self._new_denials.append(sentence)
 
     def _next_line(self, deadline: float, over: str) -> bytes:
         while (left := deadline - time.monotonic()) > 0:
             try:
                 # Short waits: a process started by the child may hold the pipe open after it.
-                line = self._replies.get(timeout=min(left, 0.5))
+                line = self._replies.get(timeout=min(left, 0.2))
             except queue.Empty:
+                if self.layers and (excess := usage.excess(self._process.pid)):
+                    self._kill()
+                    raise SubmissionError(excess, self._output.last_words()) from None
                 if self._process.poll() is None or not self._replies.empty():
                     continue
                 line = b""
             if line:
                 return line
-            raise SubmissionError(self._how_it_ended(), self._last_words())
+            raise SubmissionError(self._how_it_ended(), self._output.last_words())
         self._kill()
-        raise SubmissionError(over, self._last_words())
+        raise SubmissionError(over, self._output.last_words())
 
     def _how_it_ended(self) -> str:
         try:
@@ -142,27 +194,56 @@ class Child:
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"the process was ended by {name}{hint}"
 
-    def _last_words(self) -> str:
-        self._threads[1].join(timeout=0.5)
-        with self._lock:
-            return self._output[-4_000:].decode(errors="backslashreplace")
-
     def _kill(self) -> None:
         if os.name == "posix":
             # The group may outlive its leader, so this is done even when the child has gone.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        else:
-            self._process.kill()
+        self._process.kill()
 
     def _read_replies(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             while line := self._process.stdout.readline(MAX_REPLY_BYTES):
-                self._replies.put(line)
+                if line.startswith(_DENIED):
+                    self._note_denial(_denial(line))
+                else:
+                    self._replies.put(line)
         self._replies.put(b"")
 
-    def _read_output(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while chunk := self._process.stderr.read1(65_536):
-                with self._lock:
-                    self._output = (self._output + chunk)[-MAX_OUTPUT_BYTES:]
+
+def _start(folder: Path, locked: bool, channel: socket.socket | None) -> subprocess.Popen:
+    """Start the child.
+
+    Raises:
+        GraderError: no process can be started.
+    """
+    environment = (places.environment(folder) if locked else os.environ) | {
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp")),
+    }
+    try:
+        return subprocess.Popen(
+            [sys.executable, str(CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=environment,
+            # A group of its own: Ctrl-C reaches the parent alone, and the child is ended
+            # together with whatever it started.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            pass_fds=[channel.fileno()] if channel else [],
+        )
+    except OSError as error:
+        raise GraderError(f"no process could be started: {error.strerror}") from None
+
+
+def _denial(line: bytes) -> str:
+    """The sentence of a `denied` line; the submission may have written it."""
+    with contextlib.suppress(ValueError, RecursionError):
+        if isinstance(sentence := json.loads(line)["denied"], str):
+            return one_line(sentence)
+    return "tried to write into the grader's channel"

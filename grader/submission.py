@@ -2,8 +2,9 @@
 
     private folder/
         homework/   the submission
-        data        a link to the data folder: the submission looks for it beside itself
-        tmp/        the submission's temporary files
+        data/       the pictures that are asked about, and the questions without their answers;
+                    the submission looks for them beside itself
+        tmp/        named as the place for temporary files; the lock lets nobody write there
 
 A zip is a stranger's: every name in it is checked before anything is written, and nothing is
 written but inside `homework/`.
@@ -12,22 +13,32 @@ written but inside `homework/`.
 from __future__ import annotations
 
 import errno
+import json
+import os
 import re
 import shutil
 import stat
 import tempfile
+import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import bundle
 
 from .errors import GraderError, SubmissionError
+from .labels import Question
 
 MAX_FILES = 5_000
+# Of the list of files at a zip's end, which zipfile reads whole: far more than MAX_FILES need.
+MAX_DIRECTORY_BYTES = 4_000_000
 # Unpacked; a zip of 50 MB can claim to hold a thousand times that.
 MAX_UNPACKED_BYTES = 1_000_000_000
+# Text rarely shrinks below a tenth, deflate ends at 1/1032; a small file may be all blanks.
+MAX_RATIO, RATIO_FROM_BYTES = 200, 10_000_000
+HIDDEN = "hidden"  # in place of every expected answer
+_END_RECORD = 22  # bytes of a zip's end record
 _CHUNK = 1 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -87,12 +98,31 @@ def _unpack_zip(path: Path, folder: Path) -> str:
     size = path.stat().st_size
     if size > bundle.LIMIT_BYTES:
         raise SubmissionError(f"{size} bytes; at most {bundle.LIMIT_BYTES} (50 MB) are allowed")
+    _check_directory(path)
     with zipfile.ZipFile(path) as archive:
         infos = _checked(archive.infolist())
         budget = MAX_UNPACKED_BYTES
         for info in infos:
             budget -= _unpack_member(archive, info, folder, budget)
     return f"{bundle.size_text(size)}, {len(infos)} files"
+
+
+def _check_directory(path: Path) -> None:
+    """Refuse a list of files that would take minutes and gigabytes to read."""
+    with open(path, "rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - _END_RECORD - 65_535))
+        tail = file.read()
+    # Where zipfile looks: at the very end, or else the last one before a comment.
+    start = len(tail) - _END_RECORD
+    if tail[max(start, 0) :][:4] != b"PK\5\6":
+        start = tail.rfind(b"PK\5\6")
+    if start < 0 or len(tail) < start + _END_RECORD:
+        return  # zipfile's own message is the better one
+    if tail[max(start - 20, 0) :][:4] == b"PK\6\7":
+        raise SubmissionError("is a zip64, for over 4 GB; make it with bundle.py")
+    if int.from_bytes(tail[start + 12 : start + 16], "little") > MAX_DIRECTORY_BYTES:
+        raise SubmissionError(f"more than {MAX_FILES} entries in the zip")
 
 
 def _checked(infos: Iterable[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
@@ -109,6 +139,8 @@ def _checked(infos: Iterable[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
         if name in files:
             raise SubmissionError(f"{name!r} is in the zip twice; make the zip with bundle.py")
         files[name] = info
+    _check_sizes(files.values())
+    _check_clashes(files)
     for name in files:
         parts = name.split("/")
         for depth in range(1, len(parts)):
@@ -120,6 +152,36 @@ def _checked(infos: Iterable[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
             f"no homework/__init__.py in the zip (at its top: {tops}); make it with bundle.py"
         )
     return [info for name, info in files.items() if name.startswith(f"{bundle.TOP}/")]
+
+
+def _check_sizes(infos: Collection[zipfile.ZipInfo]) -> None:
+    """Refuse a bomb by what it claims; what it really holds is counted while unpacking."""
+    for info in infos:
+        size = info.file_size
+        if size > RATIO_FROM_BYTES and size > MAX_RATIO * max(info.compress_size, 1):
+            raise SubmissionError(
+                f"{info.orig_filename!r} in the zip grows over {MAX_RATIO} times when unpacked"
+            )
+    if sum(info.file_size for info in infos) > MAX_UNPACKED_BYTES:
+        raise SubmissionError(_too_much())
+
+
+def _check_clashes(names: Iterable[str]) -> None:
+    """Refuse names that are one file on some systems, and files or folders alike."""
+    seen: dict[str, str] = {}
+    for name in names:
+        parts = name.split("/")
+        for depth in range(1, len(parts) + 1):
+            part = "/".join(parts[:depth])
+            other = seen.setdefault(unicodedata.normalize("NFC", part).casefold(), part)
+            if other != part:
+                raise SubmissionError(
+                    f"{other!r} and {part!r} in the zip are one file on some systems; rename one"
+                )
+
+
+def _too_much() -> str:
+    return f"more than {MAX_UNPACKED_BYTES / 1e9:g} GB when unpacked"
 
 
 def _fault(info: zipfile.ZipInfo) -> str | None:
@@ -157,23 +219,27 @@ def _unpack_member(
         while chunk := source.read(_CHUNK):
             written += len(chunk)
             if written > budget:
-                raise SubmissionError(f"more than {MAX_UNPACKED_BYTES / 1e9:.0f} GB when unpacked")
+                raise SubmissionError(_too_much())
             sink.write(chunk)
     return written
 
 
-def link_data(data_dir: Path, folder: Path, split: str, images: Iterable[str]) -> None:
-    """Put the data folder beside the submission: a link, or where links fail a small copy.
+def write_data(data_dir: Path, folder: Path, split: str, questions: Sequence[Question]) -> None:
+    """Write the data folder that the submission sees: what it is asked, but no answers.
 
-    Args:
-        images: the files to copy besides the split's own, relative to `data_dir`.
+    The pictures are copied: a link would lead to the expected answers, and to originals that
+    an unlocked submission could overwrite.
+
+    Raises:
+        GraderError: a picture cannot be copied.
     """
     target = folder / "data"
+    records = [{"image_file": q.image, "question": q.question, "answer": HIDDEN} for q in questions]
     try:
-        target.symlink_to(data_dir.resolve(), target_is_directory=True)
-    except OSError:
-        shutil.copytree(data_dir / split, target / split)
-        for image in sorted(set(images)):
-            if (data_dir / image).is_file():
-                (target / image).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(data_dir / image, target / image)
+        for image in sorted({question.image for question in questions}):
+            (target / image).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(data_dir / image, target / image)
+        (target / split).mkdir(parents=True, exist_ok=True)
+        (target / split / "questions_qa_pairs.json").write_text(json.dumps(records))
+    except OSError as error:
+        raise GraderError(f"{data_dir}: its pictures cannot be copied: {error}") from None

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from grading import graded, place  # noqa: F401 (fixtures)
 from helpers import make_split
 
 

@@ -1,68 +1,23 @@
-"""The grader: the points rule, safe unpacking, and a scored line for whatever a zip does."""
+"""The grader: the points rule, and a scored line for whatever a submission does."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import re
-import signal
-import stat
-import struct
-import subprocess
-import sys
 import time
-import zipfile
-import zlib
 from pathlib import Path
 
 import pytest
-from fake_submission import ADAPTER, COUNT, GOOD, ROOT, VLM, make_zip, write_data, write_files
-from hypothesis import given, settings
+from fake_submission import ADAPTER, COUNT, GOOD, VLM, write_data, write_files
+from grading import failure, model
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bundle
-from grader import labels, scoring, submission
-from grader.__main__ import main
-from grader.errors import SubmissionError, one_line
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with `data/` of 10 questions; temporary folders go to its `tmp/`."""
-    write_data(tmp_path / "data")
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    return tmp_path
-
-
-@pytest.fixture
-def graded(place: Path, capsys: pytest.CaptureFixture[str]):
-    """Grade files or a path as the command does: (output, the JSON result)."""
-
-    def run(what=GOOD, *options: str) -> tuple[str, dict]:
-        path = what if isinstance(what, Path) else make_zip(place / "ID.zip", what)
-        log = place / "log.txt"
-        code = main(
-            [str(path), "--data_dir", str(place / "data"), "--log_path", str(log), *options]
-        )
-        out, err = capsys.readouterr()
-        assert (code, err) == (0, "")
-        assert not list((place / "tmp").iterdir()), "the private folder must go"
-        return out, json.loads(log.read_text().splitlines()[-1])
-
-    return run
-
-
-def model(body: str) -> dict[str, str]:
-    """A submission whose model's `answer` has this body."""
-    lines = "\n        ".join(body.splitlines())
-    return GOOD | {
-        "vlm.py": "class Model:\n    def answer(self, image_paths, questions):\n        "
-        f"{lines}\ndef load_vlm():\n    return Model()\n"
-    }
-
+from grader import labels, scoring
+from grader.errors import one_line
 
 # The rules
 
@@ -177,7 +132,7 @@ def test_the_score(graded, wrong, total):
     assert result["accuracy"] == pytest.approx(1 - wrong / 10)
     assert [case["status"] for case in result["cases"]] == ["ok"] * 6
     assert f"Total: {total:.1f} / 100 (105 at most)\n" in out
-    assert len(out.splitlines()) == 8 and "\x1b" not in out
+    assert len(out.splitlines()) == 9 and "\x1b" not in out
 
 
 def test_at_most_128_questions_and_the_same_ones_as_benchmark(place, graded):
@@ -230,14 +185,6 @@ def test_the_log_holds_everything_and_the_samples(place, graded):
     assert result["kinds"] == {"count": {"right": 1, "asked": 10}}
 
 
-def test_where_links_fail_the_data_is_copied(graded, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError("no links here")
-
-    monkeypatch.setattr(Path, "symlink_to", refuse)
-    assert graded()[1]["total"] == 105
-
-
 def test_the_child_sees_no_expected_answers_and_a_private_folder(place, graded):
     files = model("import os, sys, json\nprint(os.getcwd(), sys.argv, sys.path[0])\nreturn input()")
     out, result = graded(files, "-vv")
@@ -246,16 +193,6 @@ def test_the_child_sees_no_expected_answers_and_a_private_folder(place, graded):
 
 
 # Whatever a submission does is a scored line
-
-
-def failure(result: dict, out: str) -> tuple[str, str]:
-    """The name and the detail of the one failed case; checks that the rest fits."""
-    failed = [case for case in result["cases"] if case["status"] == "failed"]
-    assert len(failed) == 1 and failed[0]["points"] == 0
-    after = result["cases"][result["cases"].index(failed[0]) + 1 :]
-    assert all(case["status"] == "not run" for case in after)
-    assert "Total: " in out and "Traceback" not in out.split("from the submission")[0]
-    return failed[0]["name"].split(":")[0], failed[0]["detail"]
 
 
 @pytest.mark.parametrize(
@@ -325,7 +262,7 @@ def test_a_hang_is_ended_at_its_time_limit(graded, monkeypatch, where):
         "answer": model("import subprocess\nsubprocess.run(['sleep', '60'])"),
     }[where]
     start = time.monotonic()
-    out, result = graded(files, "--time_limit", "1")
+    out, result = graded(files, "--time_limit", "1", "--open")
     assert time.monotonic() - start < 8
     assert "took over 1 s and was stopped" in failure(result, out)[1]
 
@@ -390,224 +327,3 @@ def test_writing_into_the_channel_is_a_scored_failure(graded, line):
 def test_endless_prints_do_no_harm(graded):
     out, result = graded(model("for _ in range(300): print('y' * 9999)\nreturn ['0'] * 10"))
     assert result["accuracy"] == 0.1 and "yyy" not in out
-
-
-# Unpacking
-
-
-def entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo("placeholder")
-    info.filename = info.orig_filename = name  # past zipfile's own clean-up
-    info.external_attr, info.create_system = mode << 16, 3
-    return info
-
-
-@pytest.mark.parametrize(
-    ("info", "detail"),
-    [
-        (entry("../evil.py"), "leads out"),
-        (entry("homework/../../evil.py"), "leads out"),
-        (entry("homework\\..\\..\\evil.py"), "leads out"),
-        (entry("/evil.py"), "absolute"),
-        (entry("//evil.py"), "absolute"),
-        (entry("C:/evil.py"), "absolute"),
-        (entry("\\evil.py"), "absolute"),
-        (entry("homework/link", stat.S_IFLNK | 0o777), "is a link"),
-        (entry("outside", stat.S_IFLNK | 0o777), "is a link"),
-        (entry("homework/pipe", stat.S_IFIFO | 0o644), "not a plain file"),
-        (entry("homework//x"), "not a proper file name"),
-        (entry("homework/./x"), "not a proper file name"),
-        (entry("homework\\x"), "not a proper file name"),
-        (entry("homework/x\ny"), "not a proper file name"),
-        (entry("homework/x\0y"), "has a second name"),
-        (entry("homework/vlm.py"), "twice"),
-        (entry("homework/vlm.py/x"), "both a file and a folder"),
-        (entry("homework/" + "n" * 300), "cannot be unpacked"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_an_unsafe_entry(place, graded, info, detail):
-    path = make_zip(place / "ID.zip")
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(info, "/etc/passwd")
-    before = sorted(place.rglob("*"))
-    out, result = graded(path)
-    name, text = failure(result, out)
-    assert name.startswith("Submission opens") and detail in text
-    assert sorted(set(place.rglob("*")) - {place / "log.txt"}) == before
-
-
-@pytest.mark.parametrize(
-    ("damage", "detail"),
-    [
-        (lambda data: data[: len(data) // 2], "not a readable zip"),
-        (lambda data: b"", "not a readable zip"),
-        (lambda data: b"hello", "not a readable zip"),
-        # A flipped bit in the first file's content: the checksum tells.
-        (lambda data: data[:60] + bytes([data[60] ^ 1]) + data[61:], "not a readable zip"),
-        # Bit 0 of the flags in the first entry of the directory.
-        (lambda data: _set(data, data.index(b"PK\1\2") + 8, 1), "is encrypted"),
-    ],
-)
-def test_a_damaged_zip(place, graded, damage, detail):
-    path = make_zip(place / "ID.zip")
-    path.write_bytes(damage(path.read_bytes()))
-    assert detail in failure(graded(path)[1], "Total: ")[1]
-
-
-def _set(data: bytes, index: int, value: int) -> bytes:
-    return data[:index] + bytes([value]) + data[index + 1 :]
-
-
-@settings(max_examples=40, deadline=None)
-@given(position=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
-def test_any_changed_byte_is_a_submission_error_or_none(tmp_path_factory, position, value):
-    place = tmp_path_factory.mktemp("zip")
-    path = make_zip(place / "ID.zip")
-    data = path.read_bytes()
-    path.write_bytes(_set(data, int(position * len(data)), value))
-    (place / "private").mkdir()
-    try:
-        submission.unpack(path, place / "private")
-    except SubmissionError as error:
-        assert "\n" not in str(error)
-    assert {entry.name for entry in place.iterdir()} == {"ID.zip", "private"}
-    assert {entry.name for entry in (place / "private").iterdir()} <= {"homework"}
-
-
-@pytest.mark.parametrize(
-    ("top", "detail"), [("", "vlm.py"), ("abc/homework/", "at its top: abc"), ("Homework/", "Home")]
-)
-def test_a_zip_without_homework(place, graded, top, detail):
-    path = make_zip(place / "ID.zip", top=top)
-    text = failure(graded(path)[1], "Total: ")[1]
-    assert "no homework/__init__.py in the zip" in text and detail in text
-
-
-def test_entries_beside_homework_are_not_unpacked(place, graded):
-    path = make_zip(place / "ID.zip")
-    with zipfile.ZipFile(path, "a") as archive:
-        for name in ("__MACOSX/x", "data/valid_grader/x_qa_pairs.json", "torch.py", "homework/d/"):
-            archive.writestr(name, "")
-    assert graded(path)[1]["total"] == 105
-
-
-def test_too_large(place, graded, monkeypatch):
-    monkeypatch.setattr("bundle.LIMIT_BYTES", 500)
-    assert "at most 500" in failure(graded()[1], "Total: ")[1]
-    monkeypatch.setattr("bundle.LIMIT_BYTES", 50_000_000)
-    monkeypatch.setattr(submission, "MAX_UNPACKED_BYTES", 500)
-    assert "when unpacked" in failure(graded()[1], "Total: ")[1]
-    monkeypatch.setattr(submission, "MAX_FILES", 2)
-    assert "more than 2 entries" in failure(graded()[1], "Total: ")[1]
-
-
-def test_a_folder_that_cannot_be_packed(place, graded):
-    (write_files(place / "homework", GOOD) / "link").symlink_to(place)
-    assert "is a link" in failure(graded(place / "homework")[1], "Total: ")[1]
-    assert "no __init__.py" in failure(graded(place / "data")[1], "Total: ")[1]
-
-
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="older zipfile ignores the second name")
-def test_a_second_name_in_an_extra_field(place, graded):
-    info, name, other = zipfile.ZipInfo("homework/x"), b"homework/x", b"../../evil"
-    info.extra = struct.pack("<HHBL", 0x7075, 5 + len(other), 1, zlib.crc32(name)) + other
-    path = make_zip(place / "ID.zip")
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(info, "")
-    assert "has a second name" in failure(graded(path)[1], "Total: ")[1]
-
-
-# The command line
-
-
-@pytest.mark.parametrize(
-    ("arguments", "detail"),
-    [
-        (["nowhere.zip"], "nowhere.zip: no such file or folder (make it with"),
-        (["ID.zip", "--data_dir", "nowhere"], "no questions (*_qa_pairs.json)"),
-        (["ID.zip", "--split", "nowhere"], "no questions (*_qa_pairs.json)"),
-        (["ID.zip", "--log_path", "nowhere/log"], "cannot be written"),
-        (["ID.zip", "--log_path", "data"], "cannot be written"),
-    ],
-)
-def test_what_the_grader_cannot_work_with(place, monkeypatch, capsys, arguments, detail):
-    monkeypatch.chdir(place)
-    make_zip(place / "ID.zip")
-    assert main(["--data_dir", "data", *arguments]) == 1
-    out, err = capsys.readouterr()
-    assert err.startswith("error: ") and err.count("\n") == 1 and detail in err and not out
-
-
-@pytest.mark.parametrize(
-    ("text", "detail"),
-    [
-        ("[", "not valid JSON"),
-        ("{}", "expected a list"),
-        ('[{"question": "?"}]', "record 0: expected"),
-        ('[{"question": "?", "answer": "1", "image_file": "../x"}]', "leads out"),
-        (
-            '[{"question": "?", "answer": "1", "image_file": "x"},'
-            ' {"question": "?", "answer": "2", "image_file": "./x"}]',
-            "two answers",
-        ),
-        ('[{"question": "?", "answer": "1", "image_file": "valid/x.jpg"}]', "no such image"),
-    ],
-)
-def test_malformed_data(place, capsys, text, detail):
-    (place / "data/valid_grader/a_qa_pairs.json").write_text(text)
-    path = make_zip(place / "ID.zip")
-    assert main([str(path), "--data_dir", str(place / "data")]) == 1
-    err = capsys.readouterr().err
-    assert detail in err and err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [[], ["a", "b"], ["a", "--log"], ["a", "--time_limit", "0"], ["a", "--time_limit", "nan"]],
-)
-def test_usage(capsys, arguments):
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    err = capsys.readouterr().err
-    assert stopped.value.code == 2 and err.startswith("error: ") and err.count("\n") == 1
-
-
-def command(place: Path, *arguments: str, **options) -> subprocess.Popen:
-    """Start the command in another folder, with its own temporary folder."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "grader", *arguments, "--data_dir", "data"],
-        cwd=place,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
-def test_the_command_from_another_folder(place):
-    make_zip(place / "ID.zip")
-    out, err = (process := command(place, "ID.zip", "--disable_color")).communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
-    assert out.startswith("Grading ID.zip\n") and out.endswith("Total: 105.0 / 100 (105 at most)\n")
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stop_leaves_nothing(place, number, code):
-    note = place / "pid"
-    init = f"import os, time\nopen({str(note)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)"
-    make_zip(place / "ID.zip", GOOD | {"__init__.py": init})
-    process = command(place, "ID.zip")
-    deadline = time.monotonic() + 30
-    while not (note.exists() and note.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(number)
-    err = process.communicate(timeout=30)[1]
-    assert process.returncode == code
-    assert err == ("stopped by Ctrl-C; nothing was graded\n" if code == 130 else "")
-    assert not list((place / "tmp").iterdir())
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(note.read_text()), 0)

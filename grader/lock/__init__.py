@@ -1,0 +1,92 @@
+"""The lock: what a submission may do, put on its process before it is imported.
+
+    layer            where               stops
+    resource limits  POSIX               memory, file sizes, core files, CPU time
+    Landlock         Linux from 5.13     reading outside a list of folders, any writing
+    seccomp          Linux, x86-64/arm64 sockets, processes, signals to others, deletion, ptrace ...
+    audit hook       everywhere          the same, from Python code, with a sentence that says so
+
+`apply` runs in the child, in this order; `places` and `listener` belong to the parent. Nothing
+here imports the rest of the grader, and only the standard library is used: the kernel's own
+interfaces are small and fixed, while the bindings on PyPI are pre-releases or need a C library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a locked process may do.
+
+    Attributes:
+        folder: the private folder; paths below it are named relative to it.
+        data_dir: the folder with the expected answers, never readable.
+        readable: files and folders that may be read, resolved.
+        devices: device files that may be read and written.
+        memory_bytes: of data, whatever part of it is in use; None for no limit.
+        cpu_s: seconds of CPU time, summed over all threads.
+        listener_fd: a socket that takes seccomp's notifications to the parent, or None.
+    """
+
+    folder: str
+    data_dir: str
+    readable: list[str]
+    devices: list[str] = field(default_factory=list)
+    memory_bytes: int | None = None
+    cpu_s: int = 3600
+    listener_fd: int | None = None
+
+
+def apply(policy: dict[str, Any], tell: Callable[[str], None]) -> dict[str, list[str]]:
+    """Lock this process, for good. It must have one thread only.
+
+    Args:
+        policy: the fields of a `Policy`.
+        tell: called with one sentence per kind of denial, as it happens.
+
+    Returns:
+        The layers that are `active`, and those that are `missing` with the reason.
+    """
+    from . import audit, limits
+
+    rules = Policy(**policy)
+    active: list[str] = []
+    missing: list[str] = []
+    if limits.apply(rules):
+        active.append("resource limits")
+    if sys.platform == "linux":
+        _apply_kernel_layers(rules, active, missing)
+    else:
+        missing.append("Landlock and seccomp: they need Linux")
+    audit.install(rules, tell)
+    active.append("Python audit hook")
+    return {"active": active, "missing": missing}
+
+
+def _apply_kernel_layers(policy: Policy, active: list[str], missing: list[str]) -> None:
+    from . import landlock, limits, seccomp
+    from .linux import Unavailable
+
+    limits.give_up_privileges()
+    try:
+        landlock.install(policy)
+        active.append("Landlock")
+    except Unavailable as error:
+        missing.append(f"Landlock: {error}")
+    try:
+        # Without Landlock it is left to seccomp to stop native code from writing.
+        seccomp.install(policy, deny_writing=bool(missing))
+        active.append("seccomp")
+    except Unavailable as error:
+        missing.append(f"seccomp: {error}")
+    if policy.listener_fd is not None:
+        import os
+
+        with contextlib.suppress(OSError):  # closed already where it was used
+            os.close(policy.listener_fd)

@@ -1,0 +1,114 @@
+"""What a submission may read, and what it finds in its environment. Runs in the parent."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import site
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+# Below an installation's prefix: not all of it, since a project may lie there (/usr/src/app).
+_PREFIX_PARTS = (
+    "lib", "lib64", "libexec", "bin", "include", "share", "pyvenv.cfg",
+    "Lib", "DLLs", "Library", "Scripts", "Python", "Frameworks", "Resources", "python3.dll",
+)  # fmt: skip
+_SYSTEM = (
+    "/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/libexec",
+    "/usr/share", "/usr/local/lib", "/usr/local/lib64", "/usr/local/share", "/usr/local/cuda",
+    "/usr/local/nvidia", "/opt/intel", "/opt/rocm", "/nix/store",
+    "/System/Library", "/Library/Fonts",
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/timezone",
+    "/etc/os-release", "/etc/mime.types", "/etc/fonts", "/etc/ssl/openssl.cnf", "/etc/ssl/certs",
+    "/etc/pki/tls/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted",
+    "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version",
+    "/proc/filesystems", "/proc/loadavg", "/proc/devices", "/proc/modules", "/proc/driver",
+    "/proc/sys/kernel", "/proc/sys/vm",
+    "/sys/devices", "/sys/bus", "/sys/class", "/sys/module", "/sys/fs/cgroup", "/sys/kernel/mm",
+)  # fmt: skip
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_GPUS = ("/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/kfd", "/dev/dri/*", "/dev/dxg")
+
+# Where libraries look for a home, or make a folder for their caches as soon as they are imported.
+_HOMES = ("HOME", "USERPROFILE", "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+_KEPT = re.compile(
+    "PATH|LANG|LANGUAGE|LC_.*|TZ|TERM|COLUMNS|NO_COLOR|VIRTUAL_ENV|CONDA_PREFIX|MPLBACKEND"
+    "|LD_LIBRARY_PATH|DYLD_.*|PYTHON.*|(OMP|KMP|GOMP|MKL|OPENBLAS|VECLIB|NUMEXPR)_.*"
+    "|(CUDA|NVIDIA|HIP|ROCR|PYTORCH|ATEN|TOKENIZERS)_.*"
+    "|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|OS|NUMBER_OF_PROCESSORS|PROCESSOR_.*",
+    re.IGNORECASE,
+)
+
+
+def readable(folder: Path, data_dir: Path) -> list[str]:
+    """The files and folders that the submission may read, links resolved, duplicates dropped.
+
+    Raises:
+        ValueError: the data folder lies inside one of them; its message is that one's path.
+    """
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+    wanted = [os.path.join(prefix, part) for prefix in prefixes for part in _PREFIX_PARTS]
+    wanted += [path for name, path in sysconfig.get_paths().items() if name != "data"]
+    wanted += site.getsitepackages()
+    if site.ENABLE_USER_SITE:
+        wanted.append(site.getusersitepackages())
+    own = [str(folder), str(Path(__file__).resolve().parent.parent)]
+    data = os.path.realpath(data_dir)
+    wanted += [path for path in _python_path() if not _inside(data, path)]
+    wanted += [hub_cache(), *_SYSTEM, *own]
+    # /proc/self is a link to another process here than in the child.
+    found = {p if p == "/proc/self" else os.path.realpath(p) for p in wanted if os.path.exists(p)}
+    for path in found:
+        if _inside(data, path) and path not in own:
+            raise ValueError(path)
+    return sorted(found)
+
+
+def devices() -> list[str]:
+    """The device files that may be read and written: the harmless ones and the GPUs."""
+    return [*filter(os.path.exists, _DEVICES), *gpus()]
+
+
+def gpus() -> list[str]:
+    """Device files of GPUs."""
+    return sorted(path for pattern in _GPUS for path in glob.glob(pattern))
+
+
+def hub_cache() -> str:
+    """Where the Hugging Face hub keeps checkpoints; its token lies outside of it."""
+    home = os.environ.get("HF_HOME") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "huggingface"
+    )
+    return os.path.realpath(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub"))
+
+
+def environment(folder: Path) -> Mapping[str, str]:
+    """The child's variables: no secrets, and every default place for files is `folder`/tmp."""
+    temporary = str(folder / "tmp")
+    kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
+    if "PYTHONPATH" in kept:
+        kept["PYTHONPATH"] = os.pathsep.join(_python_path())
+    if site.ENABLE_USER_SITE:
+        kept["PYTHONUSERBASE"] = site.getuserbase()
+    return kept | {
+        **dict.fromkeys(_HOMES, temporary),
+        **dict.fromkeys(("USER", "LOGNAME", "USERNAME"), "submission"),
+        "HF_HUB_CACHE": hub_cache(),
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": os.environ.get("TOKENIZERS_PARALLELISM", "true"),
+    }
+
+
+def _python_path() -> list[str]:
+    """PYTHONPATH without the folders that hold this grader: its data lies there too."""
+    grader = os.path.realpath(__file__)
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [path for path in paths if path and not _inside(grader, os.path.realpath(path))]
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

@@ -1,0 +1,149 @@
+"""The lock: hostile submissions are stopped, named and scored; honest ones notice nothing."""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+import time
+
+import pytest
+from fake_submission import make_zip
+from grading import failure, model
+from hostile_submissions import (
+    ATTEMPTS,
+    FORGERIES,
+    HONEST,
+    OVER_A_LIMIT,
+    forgery,
+    honest,
+    submission,
+)
+
+from grader.__main__ import main
+from grader.lock import places, syscalls
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's layers need Linux")
+
+KEPT = ("mode", "size", "mtime_ns", "uid", "nlink")
+ACTIVE = {"hook": "Python audit hook", "limits": "resource limits"}
+
+
+def numbers() -> dict[str, int]:
+    """The system calls that attempts make by name, for this machine."""
+    column = {"x86_64": 0, "aarch64": 1}[platform.machine()]
+    found = {name: n[column] for calls in syscalls.DENIED.values() for name, n in calls.items()}
+    found["prlimit64"] = syscalls.PRLIMIT64[column]
+    return {name: number for name, number in found.items() if number is not None}
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.name)
+def test_an_attempt_is_stopped_named_and_scored(place, graded, attempt):
+    outside = place / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("kept")
+    (place / "data" / "valid" / "x.py").write_text("")
+    before = {path: path.stat() for path in place.rglob("*")}
+
+    paths = {"data": place / "data", "outside": outside, "secret": outside / "secret"}
+    out, result = graded(submission(attempt, numbers(), **paths), "-vv")
+
+    layer = ACTIVE.get(attempt.layer, attempt.layer)
+    if layer not in result["lock"]["active"]:
+        pytest.skip(f"this kernel has no {layer}")
+    assert "| STOPPED" in out and "SUCCEEDED" not in out
+    assert result["total"] == 105, "an attempt costs no points by itself"
+    if attempt.denied is None:
+        assert not result["denied"]
+    else:
+        assert any(re.search(attempt.denied, denial) for denial in result["denied"]), out
+        assert "    denied: tried to " in out and "Denied: " in out
+    for path, stat in before.items():
+        if path.is_file():
+            assert all(getattr(path.stat(), f"st_{f}") == getattr(stat, f"st_{f}") for f in KEPT)
+    assert set(place.rglob("*")) - {*before} <= {place / "ID.zip", place / "log.txt"}
+
+
+@pytest.mark.parametrize("case", FORGERIES, ids=lambda case: case.name)
+def test_a_forgery_earns_nothing(graded, case):
+    out, result = graded(forgery(case))
+    assert result["total"] == 0 and "Total: 0.0 / 100 (105 at most)" in out.splitlines()
+    assert re.search(case.reported, out), out
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("name", OVER_A_LIMIT)
+def test_a_limit_ends_it(graded, monkeypatch, name):
+    body, reported = OVER_A_LIMIT[name]
+    monkeypatch.setattr("grader.usage.MEMORY_LIMIT_BYTES", 500_000_000)
+    monkeypatch.setattr("grader.usage.THREAD_LIMIT", 50)
+    # A slow machine may need long to reach a limit; only a hang has to be waited for.
+    start, seconds = time.monotonic(), 2 if "took over 2 s" in reported else 60
+    out, result = graded(model(body), "--time_limit", str(seconds))
+    assert time.monotonic() - start < seconds + 20
+    assert re.search(reported, failure(result, out)[1]), out
+    assert len(out) < 20_000
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_habit_costs_nothing(graded, name):
+    out, result = graded(honest(HONEST[name]), "-v")
+    assert result["total"] == 105, out
+    assert result["denied"] == [], out
+
+
+def test_an_attempt_that_is_not_caught_is_a_failed_case(graded):
+    out, result = graded(model("import socket; socket.socket()"))
+    assert failure(result, out)[1] == (
+        "PermissionError: tried to open a socket: not allowed in grading (homework/vlm.py, line 3)"
+    )
+    assert result["denied"] == [
+        "tried to open a socket: not allowed in grading (homework/vlm.py, line 3)"
+    ]
+
+
+def test_open_grades_without_the_lock_and_says_so(place, graded):
+    target = place / "written"
+    body = f"open({str(target)!r}, 'w').close()\nreturn ['0'] * 10"
+    out, result = graded(model(body), "--open")
+    assert "Not locked (--open): the submission's code runs with all your rights\n" in out
+    assert target.exists() and result["lock"] == {} and result["accuracy"] == 0.1
+
+
+def test_the_lock_is_named_in_one_line(graded):
+    out, result = graded()
+    assert sum(line.startswith("Locked by: ") for line in out.splitlines()) == 1
+    assert "Python audit hook" in result["lock"]["active"]
+
+
+def test_the_child_sees_no_labels_and_no_secrets(place, graded, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    monkeypatch.setenv("MY_PASSWORD", "secret")
+    (place / "data" / "valid" / "00000_info.json").write_text("labels")
+    body = (
+        "import os, pathlib\nprint(sorted(os.environ))\n"
+        "print(sorted(str(p) for p in pathlib.Path('data').rglob('*.json')))\n"
+        "print(pathlib.Path('data/valid_grader/questions_qa_pairs.json').read_text())\n"
+        "return ['0'] * 10"
+    )
+    out, _ = graded(model(body), "-vv")
+    assert "HF_TOKEN" not in out and "MY_PASSWORD" not in out
+    assert "['data/valid_grader/questions_qa_pairs.json']" in out
+    assert out.count('"answer": "hidden"') == 20 and '"answer": "1"' not in out
+
+
+def test_data_inside_what_may_be_read_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    (tmp_path / "lib" / "data").mkdir(parents=True)
+    with pytest.raises(ValueError, match="lib"):
+        places.readable(tmp_path / "private", tmp_path / "lib" / "data")
+    places.readable(tmp_path / "private", tmp_path / "data")  # beside it is fine
+
+
+def test_a_failing_lock_grades_nothing(place, capsys, monkeypatch):
+    monkeypatch.setattr(places, "devices", lambda: [7])  # not a path
+    path = make_zip(place / "ID.zip")
+    assert main([str(path), "--data_dir", str(place / "data")]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: the child process could not be locked: ")
+    assert err.count("\n") == 1 and not list((place / "tmp").iterdir())

@@ -1,0 +1,186 @@
+"""Unpacking: whatever a zip holds, one line, and nothing outside the private folder."""
+
+from __future__ import annotations
+
+import stat
+import struct
+import sys
+import zipfile
+import zlib
+
+import pytest
+from fake_submission import GOOD, make_zip, write_files
+from grading import failure
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grader import submission
+from grader.errors import SubmissionError
+
+
+def entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo("placeholder")
+    info.filename = info.orig_filename = name  # past zipfile's own clean-up
+    info.external_attr, info.create_system = mode << 16, 3
+    return info
+
+
+@pytest.mark.parametrize(
+    ("info", "detail"),
+    [
+        (entry("../evil.py"), "leads out"),
+        (entry("homework/../../evil.py"), "leads out"),
+        (entry("homework\\..\\..\\evil.py"), "leads out"),
+        (entry("/evil.py"), "absolute"),
+        (entry("//evil.py"), "absolute"),
+        (entry("C:/evil.py"), "absolute"),
+        (entry("\\evil.py"), "absolute"),
+        (entry("homework/link", stat.S_IFLNK | 0o777), "is a link"),
+        (entry("outside", stat.S_IFLNK | 0o777), "is a link"),
+        (entry("homework/pipe", stat.S_IFIFO | 0o644), "not a plain file"),
+        (entry("homework//x"), "not a proper file name"),
+        (entry("homework/./x"), "not a proper file name"),
+        (entry("homework\\x"), "not a proper file name"),
+        (entry("homework/x\ny"), "not a proper file name"),
+        (entry("homework/x\0y"), "has a second name"),
+        (entry("homework/vlm.py"), "twice"),
+        (entry("homework/vlm.py/x"), "both a file and a folder"),
+        (entry("homework/VLM.py"), "'homework/vlm.py' and 'homework/VLM.py' in the zip are one"),
+        (entry("Homework/x"), "'homework' and 'Homework' in the zip are one file on some"),
+        (entry("homework/device", stat.S_IFCHR | 0o644), "not a plain file"),
+        (entry("homework/disk", stat.S_IFBLK | 0o644), "not a plain file"),
+        (entry("homework/socket", stat.S_IFSOCK | 0o644), "not a plain file"),
+        (entry("homework/" + "n" * 300), "cannot be unpacked"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_unsafe_entry(place, graded, info, detail):
+    path = make_zip(place / "ID.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(info, "/etc/passwd")
+    before = sorted(place.rglob("*"))
+    out, result = graded(path)
+    name, text = failure(result, out)
+    assert name.startswith("Submission opens") and detail in text
+    assert sorted(set(place.rglob("*")) - {place / "log.txt"}) == before
+
+
+@pytest.mark.parametrize(
+    ("damage", "detail"),
+    [
+        (lambda data: data[: len(data) // 2], "not a readable zip"),
+        (lambda data: b"", "not a readable zip"),
+        (lambda data: b"hello", "not a readable zip"),
+        # A flipped bit in the first file's content: the checksum tells.
+        (lambda data: data[:60] + bytes([data[60] ^ 1]) + data[61:], "not a readable zip"),
+        # Bit 0 of the flags in the first entry of the directory.
+        (lambda data: _set(data, data.index(b"PK\1\2") + 8, 1), "is encrypted"),
+    ],
+)
+def test_a_damaged_zip(place, graded, damage, detail):
+    path = make_zip(place / "ID.zip")
+    path.write_bytes(damage(path.read_bytes()))
+    assert detail in failure(graded(path)[1], "Total: ")[1]
+
+
+def _set(data: bytes, index: int, value: int) -> bytes:
+    return data[:index] + bytes([value]) + data[index + 1 :]
+
+
+@settings(max_examples=40, deadline=None)
+@given(position=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
+def test_any_changed_byte_is_a_submission_error_or_none(tmp_path_factory, position, value):
+    place = tmp_path_factory.mktemp("zip")
+    path = make_zip(place / "ID.zip")
+    data = path.read_bytes()
+    path.write_bytes(_set(data, int(position * len(data)), value))
+    (place / "private").mkdir()
+    try:
+        submission.unpack(path, place / "private")
+    except SubmissionError as error:
+        assert "\n" not in str(error)
+    assert {entry.name for entry in place.iterdir()} == {"ID.zip", "private"}
+    assert {entry.name for entry in (place / "private").iterdir()} <= {"homework"}
+
+
+@pytest.mark.parametrize(
+    ("top", "detail"), [("", "vlm.py"), ("abc/homework/", "at its top: abc"), ("Homework/", "Home")]
+)
+def test_a_zip_without_homework(place, graded, top, detail):
+    path = make_zip(place / "ID.zip", top=top)
+    text = failure(graded(path)[1], "Total: ")[1]
+    assert "no homework/__init__.py in the zip" in text and detail in text
+
+
+def test_entries_beside_homework_are_not_unpacked(place, graded):
+    path = make_zip(place / "ID.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in ("__MACOSX/x", "data/valid_grader/x_qa_pairs.json", "torch.py", "homework/d/"):
+            archive.writestr(name, "")
+    assert graded(path)[1]["total"] == 105
+
+
+def test_too_large(place, graded, monkeypatch):
+    monkeypatch.setattr("bundle.LIMIT_BYTES", 500)
+    assert "at most 500" in failure(graded()[1], "Total: ")[1]
+    monkeypatch.setattr("bundle.LIMIT_BYTES", 50_000_000)
+    monkeypatch.setattr(submission, "MAX_UNPACKED_BYTES", 500)
+    assert "when unpacked" in failure(graded()[1], "Total: ")[1]
+    monkeypatch.setattr(submission, "MAX_FILES", 2)
+    assert "more than 2 entries" in failure(graded()[1], "Total: ")[1]
+
+
+def test_names_that_differ_by_their_accents_encoding(graded):
+    files = GOOD | {"caf\u00e9.py": "", "cafe\u0301.py": ""}
+    assert "are one file on some systems" in failure(graded(files)[1], "Total: ")[1]
+
+
+def test_a_bomb_is_refused_before_anything_is_written(place, graded, monkeypatch):
+    path = place / "ID.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("homework/__init__.py", "")
+        archive.writestr("homework/weights", bytes(11_000_000))
+    monkeypatch.setattr(submission, "_unpack_member", None)
+    assert "grows over 200 times when unpacked" in failure(graded(path)[1], "Total: ")[1]
+    monkeypatch.setattr(submission, "MAX_RATIO", 10**6)
+    monkeypatch.setattr(submission, "MAX_UNPACKED_BYTES", 10_000_000)
+    assert "more than 0.01 GB when unpacked" in failure(graded(path)[1], "Total: ")[1]
+
+
+def test_a_size_that_is_a_lie_does_not_help(place, graded):
+    path = place / "ID.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("homework/__init__.py", "")
+        archive.writestr("homework/weights", bytes(11_000_000))
+    data = path.read_bytes().replace(struct.pack("<I", 11_000_000), struct.pack("<I", 1000))
+    path.write_bytes(data)
+    assert "not a readable zip: BadZipFile" in failure(graded(path)[1], "Total: ")[1]
+
+
+def test_a_list_of_files_without_end_is_not_read(place, graded, monkeypatch):
+    monkeypatch.setattr(submission, "MAX_DIRECTORY_BYTES", 100)
+    assert "more than 5000 entries" in failure(graded()[1], "Total: ")[1]
+
+
+def test_a_zip64_is_refused(place, graded):
+    data = make_zip(place / "ID.zip").read_bytes()
+    end = data.rindex(b"PK\5\6")
+    locator = b"PK\6\7" + bytes(16)
+    (place / "ID.zip").write_bytes(data[:end] + locator + data[end:])
+    assert "is a zip64" in failure(graded(place / "ID.zip")[1], "Total: ")[1]
+
+
+def test_a_folder_that_cannot_be_packed(place, graded):
+    (write_files(place / "homework", GOOD) / "link").symlink_to(place)
+    assert "is a link" in failure(graded(place / "homework")[1], "Total: ")[1]
+    assert "no __init__.py" in failure(graded(place / "data")[1], "Total: ")[1]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="older zipfile ignores the second name")
+def test_a_second_name_in_an_extra_field(place, graded):
+    info, name, other = zipfile.ZipInfo("homework/x"), b"homework/x", b"../../evil"
+    info.extra = struct.pack("<HHBL", 0x7075, 5 + len(other), 1, zlib.crc32(name)) + other
+    path = make_zip(place / "ID.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(info, "")
+    assert "has a second name" in failure(graded(path)[1], "Total: ")[1]
