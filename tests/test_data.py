@@ -113,7 +113,7 @@ def test_bad_json_names_the_file(data_dir):
 def test_missing_split_and_missing_pairs_say_what_to_run(data_dir):
     assert "no *_qa_pairs.json" in error_of(data_dir)
     assert f"generate_qa generate --data_dir {data_dir / 'train'}" in error_of(data_dir)
-    with pytest.raises(InputError, match="no such split .*run python -m homework"):
+    with pytest.raises(InputError, match=r"no such split .*run python -m homework"):
         VQADataset("valid", data_dir)
     with pytest.raises(InputError, match="not the name of a folder"):
         VQADataset("../train", data_dir)
