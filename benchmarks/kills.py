@@ -2,8 +2,8 @@
 
     python benchmarks/kills.py [--moments 30] [--seed 0] [--jobs generate,bundle,...]
 
-Each moment is a run from nothing in a folder of its own, killed, looked at, and run again to
-its end. Half of the moments are random times; the other half are random file operations
+Each try is a run from nothing in a folder of its own, killed, looked at, and run again to its
+end; tries go on until so many kills came before the job had ended. Half of the moments are random times; the other half are random file operations
 (opening for writing, renaming, removing), just before which a kill does the most harm. After
 the kill a reader must find the whole result or refuse; after the rerun the result must be that
 of a run that was left alone, and nothing half-written may lie about. The jobs run on drawn
@@ -44,10 +44,11 @@ FILE_EVENTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"
 class Outcome:
     """The counts of one job's row."""
 
-    kills: int = 0  # that hit the job before it had ended
-    refused: int = 0  # of these: a reader found nothing, and said so
-    whole: int = 0  # of these: a reader found the whole result
-    same: int = 0  # reruns that ended with the undisturbed result
+    tries: int = 0
+    kills: int = 0  # of these: that hit the job before it had ended
+    refused: int = 0  # of the kills: a reader found nothing, and said so
+    whole: int = 0  # of the kills: a reader found the whole result
+    same: int = 0  # of the tries: reruns that ended with the undisturbed result
     faults: list[str] = field(default_factory=list)
 
 
@@ -83,19 +84,20 @@ def main() -> int:
 
 
 def kill_at_moments(job: Job, work: Path, moments: int, rng: random.Random) -> Outcome:
-    """Run the job undisturbed once, then kill it at so many moments."""
+    """Run the job undisturbed, then kill it at random moments until so many kills hit it."""
     undisturbed = work / "undisturbed"
     run_child(job, undisturbed)  # warms the disk's cache, so that the next one's time is right
     shutil.rmtree(undisturbed)
     events, seconds = run_child(job, undisturbed)
     expected = job.result(undisturbed)
     outcome = Outcome()
-    for moment in range(moments):
-        folder = work / str(moment)
-        by_event = moment % 2 == 1
+    while outcome.kills < moments and outcome.tries < 5 * moments:
+        folder = work / str(outcome.tries)
+        by_event = outcome.tries % 2 == 1
         when = rng.randint(1, events) if by_event else rng.uniform(0, seconds)
         label = f"file operation {when} of {events}" if by_event else f"{when:.2f} s"
         killed = run_child(job, folder, **{"event" if by_event else "seconds": when}) is None
+        outcome.tries += 1
         outcome.kills += killed
         found = job.read(folder)
         if found is None:
@@ -116,7 +118,7 @@ def kill_at_moments(job: Job, work: Path, moments: int, rng: random.Random) -> O
         except (OSError, RuntimeError) as error:
             outcome.faults.append(f"at {label}: the rerun failed: {error}")
         shutil.rmtree(folder)
-        print(f"{job.name} {moment + 1}/{moments}: {label}", file=sys.stderr, flush=True)
+        print(f"{job.name} {outcome.kills}/{moments}: {label}", file=sys.stderr, flush=True)
     return outcome
 
 
@@ -202,11 +204,11 @@ def _count_file_operations(folder: str, kill_at: int | None) -> Callable[[], int
 
 def print_table(outcomes: dict[str, Outcome]) -> None:
     """A row for each job."""
-    print(f"{'job':10}{'kills':>7}{'refused':>9}{'whole':>7}{'same after rerun':>18}{'faults':>8}")
+    print(f"{'job':10}{'tries':>7}{'kills':>7}{'refused':>9}{'whole':>7}{'same':>7}{'faults':>8}")
     for name, outcome in outcomes.items():
         print(
-            f"{name:10}{outcome.kills:7}{outcome.refused:9}{outcome.whole:7}"
-            f"{outcome.same:18}{len(outcome.faults):8}"
+            f"{name:10}{outcome.tries:7}{outcome.kills:7}{outcome.refused:9}{outcome.whole:7}"
+            f"{outcome.same:7}{len(outcome.faults):8}"
         )
 
 

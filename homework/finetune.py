@@ -209,6 +209,10 @@ def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers:
         start = time.perf_counter()
         try:
             trainer.train(resume_from_checkpoint=str(last) if last else None)
+        except InputError as error:
+            # From a worker process it comes wrapped in two tracebacks; the last line is its own.
+            line = str(error).strip().splitlines()[-1]
+            raise InputError(line.removeprefix(f"{InputError.__module__}.InputError: ")) from None
         except pickle.UnpicklingError:  # it is loaded with weights_only, so nothing of it has run
             raise InputError(f"{last}: holds more than numbers; delete that folder") from None
         except InputError as error:
