@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import options
 from .data import VQADataset, benchmark
-from .files import PACKAGE_DIR, InputError, write_json, writing
+from .files import PACKAGE_DIR, write_json
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
 
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
-HELD_OUT = 0.02  # share of the training frames that are measured on instead
 
 
 def train(
@@ -75,7 +73,9 @@ def train(
     dataset = VQADataset(str(train_dataset_name), data_dir, max_samples)
     refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
     output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
-    _fit(dataset, output, recipe, num_workers)
+    from .fit import fit
+
+    fit(dataset, output, recipe, num_workers)
 
 
 def demo_train(
@@ -159,140 +159,6 @@ def load(model_name: str = MODEL_NAME) -> BaseVLM:
 def load_vlm() -> BaseVLM:
     """The submission's model, as the grader asks for it."""
     return load(str(PACKAGE_DIR / MODEL_NAME))
-
-
-def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers: int) -> None:
-    """Train on `dataset` and write checkpoint, curves and closing report to `output`."""
-    import pickle
-    from functools import partial
-
-    from transformers import PrinterCallback, set_seed
-
-    from . import checkpoint, resume
-    from .base_vlm import BaseVLM
-    from .report import save_curves
-    from .training import (
-        ProgressLine,
-        ViewDataset,
-        ViewTrainer,
-        collate_named,
-        split_views,
-    )
-
-    with writing(output):  # hours before anything else is written
-        output.mkdir(parents=True, exist_ok=True)
-    set_seed(recipe["seed"])
-    vlm = BaseVLM(recipe["base"])
-    recipe = recipe | {"base": vlm.base, "base_sha256": checkpoint.base_fingerprint(vlm.folder)}
-    train_views, held_out = split_views(dataset, HELD_OUT)
-    train_set = ViewDataset(train_views, vlm.inputs)
-    model = checkpoint.add_lora(vlm, recipe["lora_r"], recipe["lora_alpha"], recipe["lora_dropout"])
-    arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out))
-    trainer = ViewTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=train_set,
-        eval_dataset=ViewDataset(held_out, vlm.inputs) if held_out else None,
-        data_collator=partial(collate_named, inputs=vlm.inputs),
-        callbacks=[ProgressLine(_pairs_per_step(train_set, recipe))],
-    )
-    trainer.remove_callback(PrinterCallback)
-
-    with writing(output):
-        last = resume.start(output, recipe)
-        if last:
-            print(f"goes on from {last}")
-        print(
-            f"{len(train_set)} pictures with {train_set.pairs} pairs to learn, "
-            f"{len(held_out)} pictures held out"
-        )
-        start = time.perf_counter()
-        try:
-            trainer.train(resume_from_checkpoint=str(last) if last else None)
-        except InputError as error:
-            # From a worker process it comes wrapped in two tracebacks; the last line is its own.
-            line = str(error).strip().splitlines()[-1]
-            raise InputError(line.removeprefix(f"{InputError.__module__}.InputError: ")) from None
-        except pickle.UnpicklingError:  # it is loaded with weights_only, so nothing of it has run
-            raise InputError(f"{last}: holds more than numbers; delete that folder") from None
-        except InputError as error:
-            # From a loader's worker process torch brings it wrapped in that process's traceback.
-            raise InputError(str(error).rstrip().rpartition("InputError: ")[2]) from None
-        seconds = time.perf_counter() - start
-
-        trainer.save_state()
-        save_curves(trainer.state.log_history, output / "curves.png")
-        checkpoint.save(model, vlm, output, _training_record(recipe))
-    _close(trainer, output, seconds)
-
-
-def _training_arguments(vlm, output: Path, recipe: dict[str, Any], num_workers: int, measure: bool):
-    import os
-
-    import torch
-    from transformers import TrainingArguments
-
-    # One folder a run, or TensorBoard would draw them as one curve.
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "runs" / time.strftime("%Y%m%d-%H%M%S"))
-    return TrainingArguments(
-        output_dir=str(output),
-        num_train_epochs=recipe["num_train_epochs"],
-        max_steps=recipe["max_steps"],
-        per_device_train_batch_size=recipe["per_device_train_batch_size"],
-        per_device_eval_batch_size=recipe["per_device_train_batch_size"],
-        gradient_accumulation_steps=recipe["gradient_accumulation_steps"],
-        learning_rate=recipe["learning_rate"],
-        lr_scheduler_type="cosine",
-        warmup_steps=0.03,
-        seed=recipe["seed"],
-        bf16=vlm.dtype == torch.bfloat16,
-        use_cpu=vlm.device == "cpu",
-        logging_steps=10,
-        logging_first_step=True,
-        eval_strategy="steps" if measure else "no",
-        eval_steps=recipe["save_steps"],
-        save_strategy="steps",
-        save_steps=recipe["save_steps"],
-        dataloader_num_workers=num_workers,
-        remove_unused_columns=False,
-        report_to="tensorboard",
-        disable_tqdm=True,
-    )
-
-
-def _training_record(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What the checkpoint says of its training: the recipe and versions, no one's folders."""
-    from importlib.metadata import version
-
-    record = {
-        name: value for name, value in recipe.items() if name not in ("data_dir", "output_dir")
-    }
-    return record | {name: version(name) for name in ("torch", "transformers", "peft")}
-
-
-def _pairs_per_step(train_set, recipe: dict[str, Any]) -> float:
-    pictures = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
-    return train_set.pairs / max(len(train_set), 1) * min(pictures, len(train_set))
-
-
-def _close(trainer, output: Path, seconds: float) -> None:
-    """The closing report; old checkpoints go, as the adapter is written."""
-    from . import resume
-    from .checkpoint import WEIGHTS
-    from .training import peak_memory_bytes
-
-    for folder in resume.checkpoints(output):
-        resume.discard(folder)
-    (output / "recipe.json").unlink()  # the run is over: given again, it begins anew
-    trainable, total = trainer.model.get_nb_trainable_parameters()
-    print(f"wrote {output}: adapter {(output / WEIGHTS).stat().st_size / 1e6:.2f} MB, curves.png")
-    padding = trainer.padding / max(trainer.tokens, 1)
-    print(
-        f"{seconds:.0f} s, {trainer.trained_pairs / seconds:.1f} pairs/s, "
-        f"{trainer.tokens:,} tokens ({padding:.1%} padding)\n"
-        f"{trainable:,} of {total:,} parameters trained, "
-        f"peak memory {peak_memory_bytes() / 1e9:.2f} GB"
-    )
 
 
 def _check_options(recipe: Mapping[str, Any], num_workers: int) -> None:

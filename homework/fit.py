@@ -1,0 +1,144 @@
+"""One run of fine-tuning, from the dataset to the checkpoint and its closing report."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, TrainingArguments, set_seed
+
+from . import checkpoint, resume
+from .base_vlm import BaseVLM
+from .data import VQADataset
+from .files import InputError, writing
+from .report import save_curves
+from .training import (
+    ProgressLine,
+    ViewDataset,
+    ViewTrainer,
+    collate_named,
+    peak_memory_bytes,
+    split_views,
+)
+
+HELD_OUT = 0.02  # share of the training frames that are measured on instead
+
+
+def fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers: int) -> None:
+    """Train on `dataset` and write checkpoint, curves and closing report to `output`.
+
+    Args:
+        recipe: the options of `finetune.train` by name; whatever changes the result.
+        num_workers: processes that decode pictures.
+
+    Raises:
+        InputError: a file is damaged, the disk refuses, or the loss is not finite.
+    """
+    with writing(output):  # hours before anything else is written
+        output.mkdir(parents=True, exist_ok=True)
+    set_seed(recipe["seed"])
+    vlm = BaseVLM(recipe["base"])
+    recipe = recipe | {"base": vlm.base, "base_sha256": checkpoint.base_fingerprint(vlm.folder)}
+    train_views, held_out = split_views(dataset, HELD_OUT)
+    train_set = ViewDataset(train_views, vlm.inputs)
+    model = checkpoint.add_lora(vlm, recipe["lora_r"], recipe["lora_alpha"], recipe["lora_dropout"])
+    arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out))
+    trainer = ViewTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=train_set,
+        eval_dataset=ViewDataset(held_out, vlm.inputs) if held_out else None,
+        data_collator=partial(collate_named, inputs=vlm.inputs),
+        callbacks=[ProgressLine(_pairs_per_step(train_set, recipe))],
+    )
+    trainer.remove_callback(PrinterCallback)
+
+    with writing(output):
+        last = resume.start(output, recipe)
+        if last:
+            print(f"goes on from {last}")
+        print(
+            f"{len(train_set)} pictures with {train_set.pairs} pairs to learn, "
+            f"{len(held_out)} pictures held out"
+        )
+        start = time.perf_counter()
+        try:
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+        except InputError as error:
+            # From a worker process it comes wrapped in two tracebacks; the last line is its own.
+            line = str(error).strip().splitlines()[-1]
+            raise InputError(line.removeprefix(f"{InputError.__module__}.InputError: ")) from None
+        except pickle.UnpicklingError:  # it is loaded with weights_only, so nothing of it has run
+            raise InputError(f"{last}: holds more than numbers; delete that folder") from None
+        seconds = time.perf_counter() - start
+
+        trainer.save_state()
+        save_curves(trainer.state.log_history, output / "curves.png")
+        checkpoint.save(model, vlm, output, _training_record(recipe))
+    _close(trainer, output, seconds)
+
+
+def _training_arguments(vlm, output: Path, recipe: dict[str, Any], num_workers: int, measure: bool):
+    # One folder a run, or TensorBoard would draw them as one curve.
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "runs" / time.strftime("%Y%m%d-%H%M%S"))
+    return TrainingArguments(
+        output_dir=str(output),
+        num_train_epochs=recipe["num_train_epochs"],
+        max_steps=recipe["max_steps"],
+        per_device_train_batch_size=recipe["per_device_train_batch_size"],
+        per_device_eval_batch_size=recipe["per_device_train_batch_size"],
+        gradient_accumulation_steps=recipe["gradient_accumulation_steps"],
+        learning_rate=recipe["learning_rate"],
+        lr_scheduler_type="cosine",
+        warmup_steps=0.03,
+        seed=recipe["seed"],
+        bf16=vlm.dtype == torch.bfloat16,
+        use_cpu=vlm.device == "cpu",
+        logging_steps=10,
+        logging_first_step=True,
+        eval_strategy="steps" if measure else "no",
+        eval_steps=recipe["save_steps"],
+        save_strategy="steps",
+        save_steps=recipe["save_steps"],
+        dataloader_num_workers=num_workers,
+        remove_unused_columns=False,
+        report_to="tensorboard",
+        disable_tqdm=True,
+    )
+
+
+def _training_record(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What the checkpoint says of its training: the recipe and versions, no one's folders."""
+    record = {
+        name: value for name, value in recipe.items() if name not in ("data_dir", "output_dir")
+    }
+    return record | {name: version(name) for name in ("torch", "transformers", "peft")}
+
+
+def _pairs_per_step(train_set, recipe: dict[str, Any]) -> float:
+    pictures = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
+    return train_set.pairs / max(len(train_set), 1) * min(pictures, len(train_set))
+
+
+def _close(trainer, output: Path, seconds: float) -> None:
+    """The closing report; old checkpoints go, as the adapter is written."""
+    for folder in resume.checkpoints(output):
+        resume.discard(folder)
+    (output / "recipe.json").unlink()  # the run is over: given again, it begins anew
+    trainable, total = trainer.model.get_nb_trainable_parameters()
+    megabytes = (output / checkpoint.WEIGHTS).stat().st_size / 1e6
+    print(f"wrote {output}: adapter {megabytes:.2f} MB, curves.png")
+    padding = trainer.padding / max(trainer.tokens, 1)
+    print(
+        f"{seconds:.0f} s, {trainer.trained_pairs / seconds:.1f} pairs/s, "
+        f"{trainer.tokens:,} tokens ({padding:.1%} padding)\n"
+        f"{trainable:,} of {total:,} parameters trained, "
+        f"peak memory {peak_memory_bytes() / 1e9:.2f} GB"
+    )
