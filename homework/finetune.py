@@ -215,6 +215,9 @@ def _fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers:
             raise InputError(line.removeprefix(f"{InputError.__module__}.InputError: ")) from None
         except pickle.UnpicklingError:  # it is loaded with weights_only, so nothing of it has run
             raise InputError(f"{last}: holds more than numbers; delete that folder") from None
+        except InputError as error:
+            # From a loader's worker process torch brings it wrapped in that process's traceback.
+            raise InputError(str(error).rstrip().rpartition("InputError: ")[2]) from None
         seconds = time.perf_counter() - start
 
         trainer.save_state()

@@ -19,7 +19,7 @@ from transformers import Trainer, TrainerCallback
 
 from . import resume
 from .data import VQADataset
-from .files import InputError, writing
+from .files import writing
 from .frames import frame_of, held_out
 from .inputs import IGNORED, InputBuilder, ViewSequence
 from .pictures import open_picture
@@ -40,13 +40,9 @@ class ViewDataset(Dataset):
     def __len__(self) -> int:
         return len(self.views)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, ViewSequence, str] | InputError:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ViewSequence, str]:
         path, pairs = self.views[index]
-        try:
-            square = self.inputs.resize(open_picture(path))
-        except InputError as error:
-            # Raised in a worker process it would reach the user wrapped in two tracebacks.
-            return error
+        square = self.inputs.resize(open_picture(path))
         return self.inputs.pixel_values([square])[0], self.inputs.view_sequence(pairs), path
 
     @property
@@ -58,14 +54,7 @@ class ViewDataset(Dataset):
 def collate(
     samples: list[tuple[torch.Tensor, ViewSequence, str]], inputs: InputBuilder
 ) -> dict[str, torch.Tensor]:
-    """A batch of samples as the model's keyword arguments.
-
-    Raises:
-        InputError: a sample is one: its picture could not be read.
-    """
-    for sample in samples:
-        if isinstance(sample, InputError):
-            raise sample
+    """A batch of samples as the model's keyword arguments."""
     pixels, sequences, _ = zip(*samples, strict=True)
     return {"pixel_values": torch.stack(pixels), **inputs.collate(sequences)}
 

@@ -173,6 +173,7 @@ def test_check_prints_the_pairs_and_saves_the_picture(data_dir, monkeypatch, tmp
 def test_check_shows_where_there_is_a_display_unless_told_to_save(data_dir, monkeypatch, tmp_path):
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr("matplotlib.get_backend", lambda: "tkagg")
     monkeypatch.chdir(tmp_path)
     shown = []
     monkeypatch.setattr(generate_qa, "_show", lambda image, title: shown.append(title))
