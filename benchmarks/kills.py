@@ -6,10 +6,10 @@ Each try is a run from nothing in a folder of its own, killed, looked at, and ru
 end; tries go on until so many kills came before the job had ended. Half of the moments are
 random times; the other half are random file operations (opening for writing, renaming,
 removing), just before which a kill does the most harm. After the kill a reader must find the
-whole result or refuse; after the rerun the result must be that
-of a run that was left alone, and nothing half-written may lie about. The jobs run on drawn
-frames and models of a few thousand weights, as children of one process that has everything
-imported, so that kills hit the work and not the imports. Needs fork: Linux or macOS.
+whole result or refuse; after the rerun the result must be that of a run that was left alone,
+and nothing half-written may lie about. The jobs run on drawn frames and models of some 80,000
+weights, as children of one process that has everything imported, so that kills hit the work and
+not the imports. Needs fork: Linux or macOS.
 
 Ends with a table and one line of JSON; exit code 1 if anything was lost.
 """
