@@ -170,17 +170,18 @@ class BaseVLM:
 # --- command line ---
 
 
-def ask(image: str, question: str, checkpoint: str | None = None) -> None:
+def ask(image: str, question: str, checkpoint: str | None = None, base: str | None = None) -> None:
     """Ask one question about one picture.
 
     Args:
         image: picture file.
         question: any text.
-        checkpoint: base or LoRA checkpoint; see `load` in homework.finetune.
+        checkpoint: a LoRA checkpoint, such as homework/vlm_model; it knows its base.
+        base: what is asked without one; see BaseVLM.
     """
-    from .finetune import load
+    from .checkpoint import load
 
-    vlm = load(checkpoint) if checkpoint else BaseVLM()
+    vlm = load(checkpoint) if checkpoint else BaseVLM(base)
     print(vlm.generate(image, str(question)))
 
 
