@@ -222,7 +222,7 @@ def benchmark_base(
 
 
 def download(name: str = SMOLVLM) -> None:
-    """Fetch a checkpoint into the hub cache, resuming what was begun: the only use of the network.
+    """Fetch a checkpoint into the hub cache, resuming what was begun.
 
     Raises:
         InputError: the hub cannot be reached or has no such checkpoint.

@@ -28,7 +28,7 @@ def lora_config(rank: int, alpha: float, dropout: float) -> LoraConfig:
     """LoRA on every linear layer of the vision tower, connector and text model.
 
     The vision tower is included on purpose: no base has seen karts named. The vocabulary
-    projection is left alone, as it shares its weights with the embeddings.
+    projection is left alone: in the embedded base it shares its weights with the embeddings.
     """
     from peft import LoraConfig
 

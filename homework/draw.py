@@ -19,22 +19,22 @@ OTHER_COLORS = ("#00e5ff", "#ff7bd5", "#7dff6b", "#ff9d4d", "#b9a2ff", "#ff5f5f"
 PLAIN = "#ffffff"
 
 
-def draw_scene(picture: Image, scene: Scene, scale: int = SCALE) -> Image:
-    """The picture (RGB) enlarged `scale` times, with what the labels say drawn over it.
+def draw_scene(picture: Image, scene: Scene) -> Image:
+    """The picture (RGB) enlarged SCALE times, with what the labels say drawn over it.
 
     The ego kart's box is thick and yellow; each other kart's name is followed by where it is.
     The cross is the picture's centre, to which the ego is the nearest.
     """
     from PIL import Image, ImageDraw
 
-    width, height = picture.width * scale, picture.height * scale
+    width, height = picture.width * SCALE, picture.height * SCALE
     image = picture.resize((width, height), Image.Resampling.BICUBIC).convert("RGB")
     draw = ImageDraw.Draw(image)
     draw.line((width / 2 - 9, height / 2, width / 2 + 9, height / 2), fill=PLAIN, width=2)
     draw.line((width / 2, height / 2 - 9, width / 2, height / 2 + 9), fill=PLAIN, width=2)
     # The ego last, so that no other box covers its own.
     karts = sorted(scene.karts, key=lambda kart: kart is scene.ego)
-    boxes = [tuple(side * scale for side in kart.box) for kart in karts]
+    boxes = [tuple(side * SCALE for side in kart.box) for kart in karts]
     colors = [
         EGO_COLOR if kart is scene.ego else OTHER_COLORS[number % len(OTHER_COLORS)]
         for number, kart in enumerate(karts)

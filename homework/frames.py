@@ -115,9 +115,9 @@ def held_out(frames: Iterable[str], share: float) -> set[str]:
     the most, and one the least where there are ten.
 
     Args:
-        frames: names, any part of them that tells frames apart.
+        frames: names, any part of them that tells frames apart; repeats count once.
     """
-    order = shuffled(frames)
+    order = shuffled(set(frames))
     return set(order[: min(max(int(len(order) * share), 1), len(order) // 10)])
 
 

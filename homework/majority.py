@@ -41,12 +41,10 @@ class MajorityModel:
 
 
 def majority_baseline(
-    train_items: Iterable[Item],
-    test_items: VQADataset | Sequence[Item],
-    max_samples: int | None = None,
+    train_items: Iterable[Item], test_items: VQADataset | Sequence[Item]
 ) -> VQABenchmarkResult:
     """The benchmark of always giving the commonest answer of `train_items`.
 
     Where there are no training pairs, give the test items twice and say so beside the number.
     """
-    return benchmark(MajorityModel(train_items), test_items, max_samples)
+    return benchmark(MajorityModel(train_items), test_items)

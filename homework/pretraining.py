@@ -23,6 +23,7 @@ from .frames import frame_of, held_out
 from .inputs import IGNORED
 from .loading import CONFIG, load_processor, one_line
 from .resume import not_finite
+from .training import pairs_right
 from .views import AugmentedBatches, load_views
 
 HELD_OUT = 0.02  # share of the frames kept for measuring
@@ -189,15 +190,10 @@ class Pretraining:
             ):
                 seen = self.model.model.get_image_features(pixels, return_dict=True)
                 scores, answers = self.answer_scores(seen, batch)
-            hits, outcome = (scores.argmax(-1) == answers).tolist(), True
-            pending = iter(kinds)
-            for hit, token in zip(hits, answers.tolist(), strict=True):
-                outcome &= hit
-                if token == self.inputs.end_id:
-                    kind = next(pending)
-                    asked[kind] += 1
-                    right[kind] += outcome
-                    outcome = True
+            outcomes = pairs_right(scores.argmax(-1), answers, self.inputs.end_id).tolist()
+            for kind, outcome in zip(kinds, outcomes, strict=True):
+                asked[kind] += 1
+                right[kind] += outcome
         self.model.train()
         return {kind: round(right[kind] / asked[kind], 3) for kind in asked}
 

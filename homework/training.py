@@ -1,4 +1,4 @@
-"""Fine-tuning's parts: views as samples, the trainer, its curves and its closing report.
+"""Fine-tuning's parts: views as samples, their order, the trainer and what it prints.
 
 A sample is a picture with all its pairs (see `inputs`): the picture is seen once a step,
 however many questions are asked about it.
@@ -74,7 +74,7 @@ def split_views(dataset: VQADataset, share: float) -> tuple[list, list]:
     for item in dataset:
         by_picture[item["image_path"]].append((item["question"], item["answer"]))
     frames = {path: frame_of(Path(path).name) for path in by_picture}
-    measured = held_out(set(frames.values()), share) if share else set()
+    measured = held_out(frames.values(), share) if share else set()
     train, held = [], []
     for path, pairs in by_picture.items():
         (held if frames[path] in measured else train).append((path, pairs))
@@ -196,12 +196,21 @@ def answered_right(logits: torch.Tensor, labels: torch.Tensor, end_id: int) -> t
     """
     labels = labels[:, 1:]
     due = labels != IGNORED
-    expected = labels[due]
-    wrong = logits[:, :-1][due].argmax(-1) != expected
+    return pairs_right(logits[:, :-1][due].argmax(-1), labels[due], end_id)
+
+
+def pairs_right(chosen: torch.Tensor, expected: torch.Tensor, end_id: int) -> torch.Tensor:
+    """Which pairs have every token right: bool, one per pair.
+
+    Args:
+        chosen, expected: token ids of all answers, one after the other: (tokens,).
+        end_id: closes each answer in `expected`.
+    """
+    wrong = chosen != expected
     # Pair of each token: how many answers have ended before it.
     ends = (expected == end_id).long()
     pair = ends.cumsum(0) - ends
-    errors = torch.zeros(int(ends.sum()), dtype=torch.long, device=labels.device)
+    errors = torch.zeros(int(ends.sum()), dtype=torch.long, device=expected.device)
     return errors.index_add_(0, pair, wrong.long()) == 0
 
 

@@ -1,5 +1,6 @@
 """Pre-training: a few steps, a resume that changes nothing, and a checkpoint that loads."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,17 +10,18 @@ import torch
 from homework import embedded, pretrain, pretraining
 from homework.base_vlm import BaseVLM
 from homework.files import InputError
+from homework.frames import frame_of
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 
 
 @pytest.fixture
 def tiny_data(tmp_path, monkeypatch):
-    """Two frames of the sample as `train`, a small model, and four pictures a step."""
+    """Ten frames of the sample as `train`, one of them held out, and a small model."""
     folder = tmp_path / "data" / "train"
     folder.mkdir(parents=True)
-    for number in ("00000", "00001"):
-        for file in SAMPLE.glob(f"{number}_*"):
+    for info in sorted(SAMPLE.glob("*_info.json"))[:10]:
+        for file in SAMPLE.glob(f"{frame_of(info.name)}_*"):
             shutil.copy(file, folder)
     config = embedded.base_config()
     config.vision_config.num_hidden_layers = config.text_config.num_hidden_layers = 1
@@ -30,9 +32,12 @@ def tiny_data(tmp_path, monkeypatch):
     return folder
 
 
-def test_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch):
+def test_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch, capsys):
     options = {"data_dir": str(tiny_data), "steps": 4, "dense_steps": 1}
     pretrain.run(output=str(tmp_path / "whole"), work_dir=str(tmp_path / "a"), **options)
+    printed = capsys.readouterr().out
+    assert "90 views to learn from, 10 held out" in printed
+    assert re.search(r"held-out accuracy at step 4: \{'ego': [\d.]+, 'count': ", printed)
 
     train_step = pretraining.Pretraining.train_step
 
