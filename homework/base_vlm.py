@@ -1,4 +1,4 @@
-"""python -m homework.base_vlm ask --image FILE --question "What track is this?"
+"""python -m homework.base_vlm ask --image FILE --question "What track is this?" [--explain out.png]
 python -m homework.base_vlm test
 python -m homework.base_vlm benchmark [--split valid_grader]
 python -m homework.base_vlm download
@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import options
 from .data import VQADataset, benchmark
 from .files import InputError
 from .loading import (
@@ -170,7 +171,13 @@ class BaseVLM:
 # --- command line ---
 
 
-def ask(image: str, question: str, checkpoint: str | None = None, base: str | None = None) -> None:
+def ask(
+    image: str,
+    question: str,
+    checkpoint: str | None = None,
+    base: str | None = None,
+    explain: str | None = None,
+) -> None:
     """Ask one question about one picture.
 
     Args:
@@ -178,11 +185,19 @@ def ask(image: str, question: str, checkpoint: str | None = None, base: str | No
         question: any text.
         checkpoint: a LoRA checkpoint, such as homework/vlm_model; it knows its base.
         base: what is asked without one; see BaseVLM.
+        explain: write a picture of where the model looks for its answer to this PNG file.
     """
     from .checkpoint import load
+    from .explain import save_heat_map
 
+    target = options.path("--explain", explain)
+    if target and target.suffix.lower() != ".png":
+        raise InputError(f"--explain: {target} is no .png; give such a name")
     vlm = load(checkpoint) if checkpoint else BaseVLM(base)
-    print(vlm.generate(image, str(question)))
+    answer = vlm.generate(image, str(question))
+    print(answer)
+    if target:
+        save_heat_map(vlm, image, str(question), answer, target)
 
 
 def test(base: str | None = None, split: str = "valid_grader", data_dir: str | None = None) -> None:

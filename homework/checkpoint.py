@@ -76,7 +76,7 @@ def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
     Raises:
         InputError: no whole checkpoint there, another base, missing or unexpected weights.
     """
-    folder = _find(checkpoint)
+    folder = find(checkpoint)
     record = read_json(folder / BASE)
     base = record.get("base") if isinstance(record, dict) else None
     if not isinstance(base, str) or not base.isprintable():
@@ -94,7 +94,12 @@ def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
 
 def base_fingerprint(folder: Path) -> str:
     """SHA-256 of a base's weights file."""
-    with open(folder / BASE_WEIGHTS, "rb") as file:
+    return digest(folder / BASE_WEIGHTS)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -104,13 +109,18 @@ def trained_on(checkpoint: str | Path) -> str:
     Raises:
         InputError: no whole checkpoint there.
     """
-    record = read_json(_find(checkpoint) / BASE)
+    record = read_json(find(checkpoint) / BASE)
     training = record.get("training") if isinstance(record, dict) else None
     split = training.get("train_dataset_name") if isinstance(training, dict) else None
     return split if isinstance(split, str) else "train"
 
 
-def _find(checkpoint: str | Path) -> Path:
+def find(checkpoint: str | Path) -> Path:
+    """The folder of a whole checkpoint, itself or inside the package.
+
+    Raises:
+        InputError: there is none.
+    """
     for folder in (Path(checkpoint), PACKAGE_DIR / checkpoint):
         if folder.is_dir():
             break

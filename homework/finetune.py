@@ -1,19 +1,18 @@
 """python -m homework.finetune demo_train
 python -m homework.finetune train [--data_dir data] [--train_dataset_name train]
-python -m homework.finetune test homework/vlm_model [--split valid_grader]
+python -m homework.finetune test homework/vlm_model [--split valid_grader] [--report out]
 
 Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import options
 from .data import VQADataset, benchmark
-from .files import PACKAGE_DIR, write_json
+from .files import PACKAGE_DIR, InputError, write_json
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
@@ -116,6 +115,9 @@ def test(
     max_samples: int | None = 128,
     save_predictions: str | None = None,
     baseline_split: str | None = None,
+    report: str | None = None,
+    against: str | None = None,
+    heat_maps: int = 300,
 ) -> None:
     """Accuracy of a LoRA checkpoint, per kind of question, beside the majority baseline.
 
@@ -127,22 +129,35 @@ def test(
         save_predictions: write every question, answer and truth to this JSON file.
         baseline_split: where the majority baseline takes its answers from; what the checkpoint
             was trained on if not given.
+        report: write a page to look at, index.html, and report.json to this folder.
+        against: another report, or its folder: what changed, question by question.
+        heat_maps: in the report, show where the model looks for so many of the answers.
+
+    Raises:
+        InputError: the checkpoint, the data or the other report is wrong or missing.
     """
     from .checkpoint import trained_on
-    from .report import accuracy_table, same_questions_baseline
+    from .measuring import measure, write_page
+    from .report_page import read_report
 
     predictions = options.path("--save_predictions", save_predictions)
+    folder, other = options.path("--report", report), options.path("--against", against)
+    options.whole("--heat_maps", heat_maps, 0)
+    if other:  # before minutes of answering
+        if not folder:
+            raise InputError("--against: needs --report; give the folder to write the page to")
+        read_report(other)
     dataset = VQADataset(str(split), data_dir)
     vlm = load(str(checkpoint))
-    start = time.perf_counter()
-    result = benchmark(vlm, dataset, max_samples)
-    seconds = time.perf_counter() - start
-    baseline = same_questions_baseline(result, baseline_split or trained_on(checkpoint), data_dir)
-    print(accuracy_table(result, *baseline))
-    print(f"{len(result.samples) / seconds:.1f} questions/s")
+    trained = trained_on(checkpoint)
+    measured = measure(vlm, dataset, max_samples, trained, str(baseline_split or trained))
+    print(measured.table())
+    print(f"{len(measured.outcomes) / measured.seconds:.1f} questions/s")
     if predictions:
-        write_json(predictions, [vars(sample) for sample in result.samples])
+        write_json(predictions, [vars(sample) for sample in measured.result.samples])
         print(f"every answer is in {predictions}")
+    if folder:
+        print(write_page(folder, measured, vlm, checkpoint, other, heat_maps))
 
 
 def load(model_name: str = MODEL_NAME) -> BaseVLM:

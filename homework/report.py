@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from .data import QA_SUFFIX, Item, VQABenchmarkResult, VQADataset
+from .evaluation import ALL, Outcome, Share, breakdowns
 from .files import DATA_DIR, atomic_write
 from .majority import majority_baseline
 
 
-def accuracy_table(result: VQABenchmarkResult, baseline: VQABenchmarkResult, source: str) -> str:
-    """Accuracy overall and per kind beside the majority baseline's.
+def accuracy_table(
+    result: VQABenchmarkResult,
+    baseline: VQABenchmarkResult,
+    source: str,
+    outcomes: Sequence[Outcome] = (),
+) -> str:
+    """Accuracy overall and per kind with 95% intervals, beside the majority baseline's.
 
     Args:
         baseline: of the same samples; see `same_questions_baseline`.
         source: where its answers come from.
+        outcomes: of the same samples; where they know it, accuracy is given apart for karts
+            that training showed on the same track and for those that it did not.
     """
-    commonest = baseline.accuracy_per_kind
-    lines = [f"{'kind':<18} {'questions':>9} {'accuracy':>9} {'majority':>9}"]
-    for kind, (accuracy, number) in result.accuracy_per_kind.items():
-        lines.append(f"{kind:<18} {number:>9} {accuracy:>9.1%} {commonest[kind][0]:>9.1%}")
-    total = len(result.samples)
-    lines.append(f"{'all':<18} {total:>9} {result.accuracy:>9.1%} {baseline.accuracy:>9.1%}")
-    low, high = wilson_interval(result.accuracy, total)
-    lines.append(
-        f"95% interval {low:.1%} to {high:.1%}; majority: the commonest answer of {source}"
-    )
+    commonest = majority_accuracy(baseline)
+    rows = [Share(k, round(a * n), n) for k, (a, n) in result.accuracy_per_kind.items()]
+    rows.append(Share(ALL, sum(row.right for row in rows), len(result.samples)))
+    lines = [f"{'kind':<22}questions  accuracy     95% interval  majority"]
+    lines += [f"{_row(share)} {commonest[share.label]:>9.1%}" for share in rows]
+    seen = breakdowns(outcomes)["seen"]
+    if seen:
+        lines += ["", "kart and track together in the training split, for kinds about one kart:"]
+        for kind, shares in seen.items():
+            if kind != ALL:
+                lines += [_row(share._replace(label=f"{kind}, {share.label}")) for share in shares]
+    lines += ["", f"intervals: Wilson; majority: the commonest answer of {source}"]
     return "\n".join(lines)
+
+
+def _row(share: Share) -> str:
+    row = share.row()
+    interval = f"{row['low']:.1%} to {row['high']:.1%}"
+    return f"{share.label:<25} {share.total:>5} {row['accuracy']:>9.1%}  {interval:>15}"
+
+
+def majority_accuracy(baseline: VQABenchmarkResult) -> dict[str, float]:
+    """Kind and "all" -> accuracy of the majority baseline."""
+    kinds = {kind: accuracy for kind, (accuracy, _) in baseline.accuracy_per_kind.items()}
+    return {**kinds, ALL: baseline.accuracy}
 
 
 def same_questions_baseline(
@@ -51,16 +73,6 @@ def same_questions_baseline(
         return majority_baseline(asked, asked), "these questions themselves"
     train_items = VQADataset(train_split, data_dir)
     return majority_baseline(train_items, asked), f"the {train_split} split"
-
-
-def wilson_interval(share: float, total: int, z: float = 1.96) -> tuple[float, float]:
-    """Confidence interval of a share of `total` trials (Wilson 1927); z = 1.96 for 95%."""
-    if not total:
-        return 0.0, 1.0
-    middle = share + z * z / (2 * total)
-    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 def save_curves(log: list[dict[str, float]], path: Path) -> None:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from homework import questions
 from homework.data import BenchmarkSample, VQABenchmarkResult
-from homework.report import accuracy_table, same_questions_baseline, save_curves, wilson_interval
+from homework.evaluation import wilson_interval
+from homework.report import accuracy_table, same_questions_baseline, save_curves
 
 
 def sample(question, answer, truth):
@@ -27,9 +28,9 @@ def test_table_has_each_kind_beside_the_majority(tmp_path):
     baseline, source = same_questions_baseline(RESULT, "train", tmp_path)
     assert source == "these questions themselves"
     lines = accuracy_table(RESULT, baseline, source).splitlines()
-    assert lines[1].split() == ["count", "3", "33.3%", "66.7%"]
-    assert lines[2].split() == ["track", "1", "100.0%", "100.0%"]
-    assert lines[3].split() == ["all", "4", "50.0%", "75.0%"]
+    assert lines[1].split() == ["count", "3", "33.3%", "6.1%", "to", "79.2%", "66.7%"]
+    assert lines[2].split() == ["track", "1", "100.0%", "20.7%", "to", "100.0%", "100.0%"]
+    assert lines[3].split() == ["all", "4", "50.0%", "15.0%", "to", "85.0%", "75.0%"]
 
 
 def test_interval_is_wilsons():

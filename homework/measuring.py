@@ -1,0 +1,125 @@
+"""Measure a checkpoint on a split, and write the report of it.
+
+python -m homework.finetune test homework/vlm_model --report out
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import checkpoint, evidence, explain
+from .data import VQABenchmarkResult, VQADataset, benchmark
+from .evaluation import Outcome
+from .report import accuracy_table, majority_accuracy, same_questions_baseline
+from .report_page import PAGE, add_comparison, read_report, report_data, write_report
+
+if TYPE_CHECKING:
+    from .base_vlm import BaseVLM
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A benchmark with all that is reported of it."""
+
+    dataset: VQADataset
+    result: VQABenchmarkResult
+    outcomes: list[Outcome]  # of the result's samples
+    baseline: VQABenchmarkResult  # the majority's, on the same samples
+    source: str  # where the majority's answers come from
+    train_split: str
+    seen_known: bool  # are the training split's info files here?
+    seconds: float  # that answering took
+
+    def table(self) -> str:
+        """For people: see `report.accuracy_table`."""
+        return accuracy_table(self.result, self.baseline, self.source, self.outcomes)
+
+
+def measure(
+    vlm: BaseVLM,
+    dataset: VQADataset,
+    max_samples: int | None,
+    train_split: str,
+    baseline_split: str,
+) -> Measured:
+    """Ask the dataset's questions, or a seeded draw of them, and look up what is known of each.
+
+    Args:
+        train_split: what the model was trained on; says which karts it has seen on which track.
+        baseline_split: where the majority baseline takes its answers from.
+    """
+    start = time.perf_counter()
+    result = benchmark(vlm, dataset, max_samples)
+    seconds = time.perf_counter() - start
+    training = evidence.training_pairs(dataset.data_dir / train_split)
+    outcomes = evidence.outcomes(result, dataset.data_dir, training)
+    baseline, source = same_questions_baseline(result, baseline_split, dataset.data_dir)
+    known = training is not None
+    return Measured(dataset, result, outcomes, baseline, source, train_split, known, seconds)
+
+
+def write_page(
+    folder: Path,
+    measured: Measured,
+    vlm: BaseVLM,
+    name: str | Path,
+    against: Path | None,
+    num_heat_maps: int,
+) -> str:
+    """Write the report as a page and as JSON to `folder`; what was written, as one line.
+
+    Args:
+        name: the checkpoint's folder.
+        against: another report, to compare question by question.
+        num_heat_maps: of so many samples, half of them mistakes, if there are so many.
+
+    Raises:
+        InputError: `against` is no report.
+    """
+    other = read_report(against) if against else None
+    samples = measured.result.samples
+    scores = evidence.probabilities(vlm, samples)
+    found = [o._replace(scores=s) for o, s in zip(measured.outcomes, scores, strict=True)]
+    data = report_data(found, _about(measured, vlm, name), majority_accuracy(measured.baseline))
+    if other:
+        add_comparison(data, found, other)
+    chosen = _chosen(found, num_heat_maps)
+    shown = [samples[index] for index in chosen]
+    maps = explain.heat_maps(
+        vlm,
+        [sample.image_path for sample in shown],
+        [sample.question for sample in shown],
+        [sample.model_answer for sample in shown],
+    )
+    files = {o.image_file: s.image_path for o, s in zip(found, samples, strict=True)}
+    size = write_report(folder, data, files, dict(zip(chosen, maps, strict=True)), explain.METHOD)
+    return f"wrote {folder / PAGE} and report.json ({size / 1e6:.1f} MB); open it in a browser"
+
+
+def _about(measured: Measured, vlm: BaseVLM, name: str | Path) -> dict[str, Any]:
+    adapter = checkpoint.find(name)
+    return {
+        "checkpoint": adapter.resolve().name,  # no one's folders
+        "adapter_sha256": checkpoint.digest(adapter / checkpoint.WEIGHTS),
+        "base": Path(vlm.base).name,
+        "split": measured.dataset.split,
+        "train_split": measured.train_split,
+        "seen_known": measured.seen_known,
+        "majority_source": measured.source,
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+    }
+
+
+def _chosen(outcomes: Sequence[Outcome], most: int) -> list[int]:
+    """A seeded draw of samples, half of them wrong where there are enough."""
+    order = random.Random(0).sample(range(len(outcomes)), len(outcomes))
+    wrong = [index for index in order if not outcomes[index].right]
+    hits = [index for index in order if outcomes[index].right]
+    kept = wrong[: max(most // 2, most - len(hits))]
+    return sorted(kept + hits[: most - len(kept)])
