@@ -25,17 +25,15 @@ from .loading import (
     load_processor,
     one_line,
 )
-from .pictures import open_picture
-
-MAX_NEW_TOKENS = 16  # a kart's or track's name takes up to 6 with the embedded base's tokenizer
-BATCH_SIZE = 32  # pictures, then questions, in one pass
 
 
 class BaseVLM:
     """A vision-language model with its processor.
 
     Attributes:
-        model: Idefics3ForConditionalGeneration, float32 weights, in evaluation mode.
+        model: Idefics3ForConditionalGeneration, float32 weights, in evaluation mode; with an
+            adapter, the PEFT model around it.
+        network: the Idefics3ForConditionalGeneration itself, adapter or not.
         processor: Idefics3Processor, set up to square pictures without splitting them.
         device: "cuda", "mps" or "cpu".
         base: name of the checkpoint, as an adapter records it.
@@ -51,6 +49,7 @@ class BaseVLM:
         Raises:
             InputError: the checkpoint is not on disk or is not a SmolVLM.
         """
+        from . import attention
         from .devices import choose_device
 
         self.base, self.folder = find_checkpoint(checkpoint)
@@ -59,7 +58,8 @@ class BaseVLM:
             print(f"{self.base} on {reason}")
         check_config(self.folder)
         self.processor, self.inputs = load_processor(self.folder)
-        self.model = load_model(self.folder).to(self.device).eval()
+        self.model = self.network = load_model(self.folder).to(self.device).eval()
+        attention.use(self.network)
         check_match(self.model, self.inputs, self.folder)
 
     def format_prompt(self, question: str) -> str:
@@ -95,77 +95,47 @@ class BaseVLM:
             InputError: the numbers of pictures and questions differ, several different answers
                 are asked for at temperature 0, or a picture cannot be read.
         """
-        import torch
-        from tqdm import tqdm
+        from .answering import generate
 
         if len(image_paths) != len(questions):
             raise InputError(f"{len(image_paths)} pictures but {len(questions)} questions")
-        if num_return_sequences and num_return_sequences > 1 and temperature <= 0:
+        copies = num_return_sequences or 1
+        if copies > 1 and temperature <= 0:
             raise InputError("num_return_sequences: more than 1 needs a temperature above 0")
-        sampling = {"do_sample": False}
-        if temperature > 0:
-            sampling = {"do_sample": True, "temperature": temperature}
-        sampling["num_return_sequences"] = copies = num_return_sequences or 1
-
         paths = [str(path) for path in image_paths]
-        row = {path: index for index, path in enumerate(dict.fromkeys(paths))}
-        prompts = [self.inputs.prefix_ids + self.inputs.question_ids(text) for text in questions]
-        # Prompts of like length together: little padding. The order is restored below.
-        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        answers: list[list[str]] = [[]] * len(prompts)
-        autocast = torch.autocast(self.device, self.dtype, self.dtype != torch.float32)
-        with torch.inference_mode(), autocast:
-            features = self._encode_pictures(list(row))
-            # A bar only where there is something to wait for.
-            bar = tqdm(total=len(order), unit="question", disable=len(order) <= BATCH_SIZE)
-            for start in range(0, len(order), BATCH_SIZE):
-                batch = order[start : start + BATCH_SIZE]
-                pictures = features[[row[paths[index]] for index in batch]]
-                texts = self._generate([prompts[index] for index in batch], pictures, sampling)
-                for place, index in enumerate(batch):
-                    answers[index] = texts[place * copies : (place + 1) * copies]
-                bar.update(len(batch))
-            bar.close()
+        answers = generate(self, paths, questions, copies, temperature)
         return answers if num_return_sequences else [texts[0] for texts in answers]
 
-    def _encode_pictures(self, paths: list[str]):
-        """Image tokens of each picture: (pictures, image tokens, text hidden size)."""
-        import torch
+    def score(
+        self,
+        image_paths: Sequence[str | Path],
+        questions: Sequence[str],
+        candidates: Sequence[Sequence[str]],
+    ) -> list[list[float]]:
+        """How likely the model holds each of some answers to a question.
 
-        features = []
-        for start in range(0, len(paths), BATCH_SIZE):
-            squares = [
-                self.inputs.resize(open_picture(path)) for path in paths[start : start + BATCH_SIZE]
-            ]
-            pixels = self.inputs.pixel_values(squares).to(self.device)
-            seen = self.model.get_image_features(pixels, return_dict=True)
-            features.append(torch.stack(seen.pooler_output))
-        return torch.cat(features) if features else torch.empty(0)
+        Each distinct picture is encoded once, each question read once for all its candidates.
 
-    def _generate(self, prompts: list[list[int]], pictures, sampling: dict) -> list[str]:
-        """Continue prompts (left-padded) whose image tokens are `pictures`; answers as text."""
-        import torch
+        Args:
+            candidates: possible answers, a list per question.
 
-        length = max(map(len, prompts))
-        pad = self.inputs.pad_id
-        ids = torch.tensor([[pad] * (length - len(p)) + p for p in prompts], device=self.device)
-        real = torch.tensor(
-            [[0] * (length - len(p)) + [1] * len(p) for p in prompts], device=self.device
-        )
-        embeddings = self.model.get_input_embeddings()(ids)
-        embeddings[ids == self.model.config.image_token_id] = pictures.flatten(0, 1).to(
-            embeddings.dtype
-        )
-        generated = self.model.generate(
-            inputs_embeds=embeddings,
-            attention_mask=real,
-            max_new_tokens=MAX_NEW_TOKENS,
-            eos_token_id=self.inputs.end_id,
-            pad_token_id=pad,
-            **sampling,
-        )
-        texts = self.processor.tokenizer.batch_decode(generated, skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        Returns:
+            log-probabilities beside the candidates: natural logarithm, summed over the answer's
+            tokens and its end token.
+
+        Raises:
+            InputError: the numbers of pictures, questions and lists of candidates differ, or a
+                picture cannot be read.
+        """
+        from .answering import score
+
+        counts = {len(image_paths), len(questions), len(candidates)}
+        if len(counts) > 1:
+            raise InputError(
+                f"{len(image_paths)} pictures, {len(questions)} questions and "
+                f"{len(candidates)} lists of candidates"
+            )
+        return score(self, [str(path) for path in image_paths], questions, candidates)
 
 
 # --- command line ---

@@ -89,6 +89,7 @@ def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
             "train it again, or bring back the base that it was trained on"
         )
     vlm.model = _attach(vlm, config, weights, folder / WEIGHTS).to(vlm.device).eval()
+    vlm.model.merge_adapter()  # into the base's weights in memory: a third fewer seconds
     return vlm
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from tiny import write_tiny_base
 
 from benchmarks.smolvlm_shape import smolvlm_config, write_smolvlm_shape
-from homework import base_vlm, finetune, questions
+from homework import answering, base_vlm, finetune, questions
 from homework.base_vlm import BaseVLM, find_checkpoint
 from homework.files import InputError
 
@@ -46,7 +46,7 @@ def test_answers_come_in_the_order_asked_and_as_if_asked_alone(vlm, pictures):
 def test_each_picture_is_opened_and_encoded_once(vlm, pictures, monkeypatch):
     opened, encoded = [], []
     monkeypatch.setattr(
-        base_vlm, "open_picture", lambda path: opened.append(path) or Image.open(path)
+        answering, "open_picture", lambda path: opened.append(path) or Image.open(path)
     )
     encode = vlm.model.get_image_features
     monkeypatch.setattr(
