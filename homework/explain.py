@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .files import InputError, atomic_write, writing
-from .inputs import IGNORED
 from .pictures import open_picture
 
 if TYPE_CHECKING:
@@ -130,28 +129,33 @@ def _patch_features(vlm: BaseVLM, paths: list[str]):
     """What the vision tower says of each patch: (pictures, patches, channels)."""
     squares = [vlm.inputs.resize(open_picture(path)) for path in paths]
     pixels = vlm.inputs.pixel_values(squares)[:, 0].to(vlm.device)
-    return _core(vlm).model.vision_model(pixel_values=pixels, return_dict=True).last_hidden_state
+    tower = vlm.network.model.vision_model
+    return tower(pixel_values=pixels, return_dict=True).last_hidden_state
 
 
 def _log_likelihood(vlm: BaseVLM, patches, pairs: list[tuple[str, str]]):
-    """Log-probability of each answer with its end token, given the patches: (N,)."""
-    core = _core(vlm)
-    batch = vlm.inputs.collate([vlm.inputs.view_sequence([pair]) for pair in pairs])
-    batch = {name: value.to(vlm.device) for name, value in batch.items()}
-    labels, ids = batch.pop("labels")[:, 1:], batch.pop("input_ids")
-    embeddings = core.get_input_embeddings()(ids)
-    tokens = core.model.connector(patches).flatten(0, 1).to(embeddings.dtype)
-    embeddings = embeddings.masked_scatter(
-        (ids == core.config.image_token_id).unsqueeze(-1), tokens
-    )
-    scores = core(inputs_embeds=embeddings, **batch).logits[:, :-1].float()
-    due = labels != IGNORED
-    chosen = scores.log_softmax(-1).gather(-1, labels.masked_fill(~due, 0).unsqueeze(-1))
-    return (chosen.squeeze(-1) * due).sum(1)
+    """Log-probability of each answer with its end token, given the patches: (N,).
 
+    Args:
+        patches: (N, patches, channels); a picture's for each (question, answer) of `pairs`.
+    """
+    import torch
 
-def _core(vlm: BaseVLM):
-    """The model without PEFT's wrapper; the adapter's layers stay in it."""
-    from peft import PeftModel
-
-    return vlm.model.get_base_model() if isinstance(vlm.model, PeftModel) else vlm.model
+    asked = [vlm.inputs.prefix_ids + vlm.inputs.question_ids(question) for question, _ in pairs]
+    answers = [vlm.inputs.answer_ids(answer) for _, answer in pairs]
+    longest = max(len(q) + len(a) for q, a in zip(asked, answers, strict=True))
+    ids = torch.full((len(pairs), longest), vlm.inputs.pad_id)
+    real, due = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
+    for row, (question, answer) in enumerate(zip(asked, answers, strict=True)):
+        end = len(question) + len(answer)
+        ids[row, :end] = torch.tensor(question + answer)
+        real[row, :end] = 1
+        due[row, len(question) : end] = True
+    ids, real, due = (part.to(vlm.device) for part in (ids, real, due))
+    embeddings = vlm.network.get_input_embeddings()(ids)
+    tokens = vlm.network.model.connector(patches).flatten(0, 1).to(embeddings.dtype)
+    places = (ids == vlm.network.config.image_token_id) & (real > 0)
+    embeddings = embeddings.masked_scatter(places.unsqueeze(-1), tokens)
+    scores = vlm.network(inputs_embeds=embeddings, attention_mask=real).logits[:, :-1].float()
+    each = scores.log_softmax(-1).gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1)
+    return (each * due[:, 1:]).sum(1)

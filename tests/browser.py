@@ -1,0 +1,45 @@
+"""A headless browser for the tests: the system's Chromium or Chrome, driven by Playwright."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+@contextmanager
+def open_browser() -> Iterator:
+    """Playwright's Browser; the test is skipped where there is none."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    if executable is None:
+        pytest.skip("no browser here: apt-get install chromium")
+    with api.sync_playwright() as driver:
+        # Without a sandbox of its own: it has none to give to root, and the pages are ours.
+        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page, with all that it complains of and all that it asks of the network."""
+
+    def __init__(self, browser, allowed: str, **context) -> None:
+        self.page = browser.new_context(**context).new_page()
+        self.complaints: list[str] = []
+        self.foreign: list[str] = []
+        self.page.on("console", lambda message: self._note(message.type, message.text))
+        self.page.on("pageerror", lambda error: self._note("error", str(error)))
+        self.page.on("request", lambda request: self._request(request.url, allowed))
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(text)
+
+    def _request(self, url: str, allowed: str) -> None:
+        if not url.startswith((allowed, "data:", "blob:")):
+            self.foreign.append(url)
