@@ -77,14 +77,9 @@ def generate(
     """`copies` answers to each question; see BaseVLM.batched_generate."""
     answers: list[list[str]] = [[]] * len(questions)
     with _inference(vlm):
-        for batch, cache, scores, lengths in _asked(vlm, image_paths, questions):
-            rows = torch.arange(len(batch), device=vlm.device).repeat_interleave(copies)
-            cache = cache.rows(rows, MAX_NEW_TOKENS)
-            found = _continue(vlm, cache, scores[rows], lengths[rows], temperature)
-            texts = vlm.processor.tokenizer.batch_decode(found, skip_special_tokens=True)
-            texts = [text.strip() for text in texts]
-            for place, index in enumerate(batch):
-                answers[index] = texts[place * copies : (place + 1) * copies]
+        for batch, *asked in _asked(vlm, image_paths, questions):
+            for index, texts in zip(batch, _answers(vlm, *asked, copies, temperature), strict=True):
+                answers[index] = texts
     return answers
 
 
@@ -97,26 +92,29 @@ def score(
     """Log-probability of each candidate answer; see BaseVLM.score."""
     found: list[list[float]] = [[]] * len(questions)
     with _inference(vlm):
-        for batch, cache, first, lengths in _asked(vlm, image_paths, questions):
-            ids = [
-                (row, vlm.inputs.answer_ids(candidate))
-                for row, index in enumerate(batch)
-                for candidate in candidates[index]
-            ]
-            # Of like length together, as a short candidate is filled up to the longest.
-            order = sorted(range(len(ids)), key=lambda index: len(ids[index][1]))
-            scores = [0.0] * len(ids)
-            for part in _even(order, ROWS):
-                rows = torch.tensor([ids[index][0] for index in part], device=vlm.device)
-                sums = _likelihood(
-                    vlm, cache, rows, first[rows], lengths[rows], [ids[i][1] for i in part]
-                )
-                for index, value in zip(part, sums.tolist(), strict=True):
-                    scores[index] = value
-            given = iter(scores)
-            for index in batch:
-                found[index] = [next(given) for _ in candidates[index]]
+        for batch, *asked in _asked(vlm, image_paths, questions):
+            values = _scores(vlm, *asked, [candidates[index] for index in batch])
+            for index, row in zip(batch, values, strict=True):
+                found[index] = row
     return found
+
+
+def answer_and_score(
+    vlm: BaseVLM,
+    image_paths: Sequence[str],
+    questions: Sequence[str],
+    candidates: Sequence[Sequence[str]],
+) -> tuple[list[str], list[list[float]]]:
+    """What `generate` and `score` say, pictures and questions read once for both."""
+    answers = [""] * len(questions)
+    found: list[list[float]] = [[]] * len(questions)
+    with _inference(vlm):
+        for batch, *asked in _asked(vlm, image_paths, questions):
+            values = _scores(vlm, *asked, [candidates[index] for index in batch])
+            texts = _answers(vlm, *asked, 1, 0)
+            for index, (text,), row in zip(batch, texts, values, strict=True):
+                answers[index], found[index] = text, row
+    return answers, found
 
 
 def encode_pictures(vlm: BaseVLM, paths: Sequence[str]) -> torch.Tensor:
@@ -131,6 +129,35 @@ def encode_pictures(vlm: BaseVLM, paths: Sequence[str]) -> torch.Tensor:
 
 
 # --- the steps ---
+
+
+def _answers(vlm: BaseVLM, cache: RowCache, scores, lengths, copies, temperature):
+    """`copies` answers to each question of a batch; see `_asked`."""
+    rows = torch.arange(len(lengths), device=vlm.device).repeat_interleave(copies)
+    cache = cache.rows(rows, MAX_NEW_TOKENS)
+    found = _continue(vlm, cache, scores[rows], lengths[rows], temperature)
+    texts = vlm.processor.tokenizer.batch_decode(found, skip_special_tokens=True)
+    texts = [text.strip() for text in texts]
+    return [texts[start : start + copies] for start in range(0, len(texts), copies)]
+
+
+def _scores(vlm: BaseVLM, cache: RowCache, first, lengths, candidates) -> list[list[float]]:
+    """Log-probability of each candidate of each question of a batch; see `_asked`."""
+    ids = [
+        (row, vlm.inputs.answer_ids(candidate))
+        for row, answers in enumerate(candidates)
+        for candidate in answers
+    ]
+    # Of like length together, as a short candidate is filled up to the longest.
+    order = sorted(range(len(ids)), key=lambda index: len(ids[index][1]))
+    scores = [0.0] * len(ids)
+    for part in _even(order, ROWS):
+        rows = torch.tensor([ids[index][0] for index in part], device=vlm.device)
+        sums = _likelihood(vlm, cache, rows, first[rows], lengths[rows], [ids[i][1] for i in part])
+        for index, value in zip(part, sums.tolist(), strict=True):
+            scores[index] = value
+    given = iter(scores)
+    return [[next(given) for _ in answers] for answers in candidates]
 
 
 def _asked(vlm: BaseVLM, image_paths: Sequence[str], questions: Sequence[str]) -> Iterator[tuple]:

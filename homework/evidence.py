@@ -9,9 +9,9 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from .data import BenchmarkSample, VQABenchmarkResult
+from .data import VQABenchmarkResult
 from .evaluation import Outcome, asked_kart, seen_in_training
 from .files import InputError
 from .frames import INFO_SUFFIX, Skipped, frame_of, list_split, read_frames, read_info
@@ -19,16 +19,31 @@ from .questions import kind_of
 from .scene import Scene, view_scene
 from .vocabulary import vocabulary
 
+if TYPE_CHECKING:
+    from .base_vlm import BaseVLM
+
 Scores = tuple[tuple[str, float], ...]  # (possible answer, probability), likeliest first
 
 
-class Scorer(Protocol):
-    """A model that can say how likely it finds given answers."""
+class Scoring:
+    """A model that answers, and keeps beside how likely it finds each answer there could be.
 
-    def score(
-        self, image_paths: Sequence, questions: Sequence[str], candidates: Sequence[Sequence[str]]
-    ) -> list[list[float]]:
-        """Log-probability of each candidate of each question."""
+    `scores` are those of the last call: for each question the answers of its closed vocabulary
+    by a softmax over that vocabulary alone, so that they add up to one; () where it has none.
+    """
+
+    def __init__(self, vlm: BaseVLM) -> None:
+        self.vlm = vlm
+        self.scores: list[Scores] = []
+
+    def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
+        """The answers that the model itself gives; see BaseVLM.answer."""
+        from .answering import answer_and_score
+
+        closed = [vocabulary(question) for question in questions]
+        answers, found = answer_and_score(self.vlm, image_paths, questions, closed)
+        self.scores = [softmax(*row) if row[0] else () for row in zip(closed, found, strict=True)]
+        return answers
 
 
 def outcomes(
@@ -42,7 +57,7 @@ def outcomes(
     Args:
         data_dir: the folder that the pictures' names are given relative to.
         training: see `training_pairs`.
-        scores: of each sample; see `probabilities`.
+        scores: of each sample; see `Scoring`.
     """
     views = scenes([sample.image_path for sample in result.samples])
     found = []
@@ -94,28 +109,6 @@ def training_pairs(folder: str | Path) -> frozenset[tuple[str, str]] | None:
         for _, scene in frame.views
         for kart in scene.karts
     )
-
-
-def probabilities(model: Scorer, samples: Sequence[BenchmarkSample]) -> list[Scores]:
-    """How likely the model finds each answer of a question's closed vocabulary.
-
-    They are a softmax over that vocabulary alone: they add up to one. () for a question that
-    has none.
-    """
-    asked = [sample for sample in samples if vocabulary(sample.question)]
-    found = iter(
-        model.score(
-            [sample.image_path for sample in asked],
-            [sample.question for sample in asked],
-            [vocabulary(sample.question) for sample in asked],
-        )
-        if asked
-        else ()
-    )
-    return [
-        softmax(vocabulary(sample.question), next(found)) if vocabulary(sample.question) else ()
-        for sample in samples
-    ]
 
 
 def softmax(answers: Sequence[str], log_probabilities: Sequence[float]) -> Scores:

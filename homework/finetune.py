@@ -117,7 +117,7 @@ def test(
     baseline_split: str | None = None,
     report: str | None = None,
     against: str | None = None,
-    heat_maps: int = 300,
+    heat_maps: int = 200,
 ) -> None:
     """Accuracy of a LoRA checkpoint, per kind of question, beside the majority baseline.
 
@@ -150,7 +150,9 @@ def test(
     dataset = VQADataset(str(split), data_dir)
     vlm = load(str(checkpoint))
     trained = trained_on(checkpoint)
-    measured = measure(vlm, dataset, max_samples, trained, str(baseline_split or trained))
+    measured = measure(
+        vlm, dataset, max_samples, trained, str(baseline_split or trained), scored=bool(folder)
+    )
     print(measured.table())
     print(f"{len(measured.outcomes) / measured.seconds:.1f} questions/s")
     if predictions:

@@ -47,18 +47,21 @@ def measure(
     max_samples: int | None,
     train_split: str,
     baseline_split: str,
+    scored: bool = False,
 ) -> Measured:
     """Ask the dataset's questions, or a seeded draw of them, and look up what is known of each.
 
     Args:
         train_split: what the model was trained on; says which karts it has seen on which track.
         baseline_split: where the majority baseline takes its answers from.
+        scored: note, too, how likely the model finds every possible answer.
     """
+    model = evidence.Scoring(vlm)
     start = time.perf_counter()
-    result = benchmark(vlm, dataset, max_samples)
+    result = benchmark(model if scored else vlm, dataset, max_samples)
     seconds = time.perf_counter() - start
     training = evidence.training_pairs(dataset.data_dir / train_split)
-    outcomes = evidence.outcomes(result, dataset.data_dir, training)
+    outcomes = evidence.outcomes(result, dataset.data_dir, training, model.scores)
     baseline, source = same_questions_baseline(result, baseline_split, dataset.data_dir)
     known = training is not None
     return Measured(dataset, result, outcomes, baseline, source, train_split, known, seconds)
@@ -83,9 +86,7 @@ def write_page(
         InputError: `against` is no report.
     """
     other = read_report(against) if against else None
-    samples = measured.result.samples
-    scores = evidence.probabilities(vlm, samples)
-    found = [o._replace(scores=s) for o, s in zip(measured.outcomes, scores, strict=True)]
+    samples, found = measured.result.samples, measured.outcomes
     data = report_data(found, _about(measured, vlm, name), majority_accuracy(measured.baseline))
     if other:
         add_comparison(data, found, other)

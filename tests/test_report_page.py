@@ -9,10 +9,12 @@ import re
 import pytest
 from PIL import Image
 from reports import make_outcomes, make_report
+from tiny import write_tiny_base
 
 from homework import evidence
-from homework.data import BenchmarkSample
+from homework.base_vlm import BaseVLM
 from homework.files import InputError
+from homework.names import KARTS
 from homework.questions import COUNT, EGO
 from homework.report_page import read_report
 
@@ -68,15 +70,20 @@ def test_probabilities_of_a_vocabulary_add_up_to_one(report):
     data_dir, _, _ = report
     for outcome in make_outcomes(data_dir, 3)[0]:
         assert sum(probability for _, probability in outcome.scores) == pytest.approx(1)
-    samples = [BenchmarkSample("p.jpg", q, "x", "y", False) for q in (COUNT, "Free?", EGO)]
 
-    class Fixed:
-        def score(self, image_paths, questions, candidates):
-            assert questions == [COUNT, EGO]
-            return [[0.0] * len(answers) for answers in candidates]
 
-    count, free, ego = evidence.probabilities(Fixed(), samples)
-    assert free == () and len(count) == 10 and ego[0][1] == pytest.approx(1 / 18)
+def test_scores_come_with_the_models_own_answers(tmp_path):
+    vlm = BaseVLM(write_tiny_base(tmp_path / "base"), verbose=False)
+    picture = str(tmp_path / "p.png")
+    Image.new("RGB", (150, 100), "teal").save(picture)
+    asked = [COUNT, "Free?", EGO, EGO.replace("ego", "other")]
+    model = evidence.Scoring(vlm)
+    assert model.answer([picture] * 4, asked) == vlm.answer([picture] * 4, asked)
+    count, free, ego, _ = model.scores
+    assert free == () and len(count) == 10 and len(ego) == 18
+    apart = evidence.softmax(KARTS, vlm.score([picture], [EGO], [KARTS])[0])
+    assert dict(ego) == pytest.approx(dict(apart), rel=0.02)
+    assert sum(probability for _, probability in ego) == pytest.approx(1)
 
 
 def test_the_page_holds_text_as_text_and_allows_its_own_script_alone(report):

@@ -1,0 +1,114 @@
+"""python benchmarks/report.py CHECKPOINT --data_dir DATA [--split train] [--per_kind 600]
+
+How long the report of 3,000 samples takes beyond answering, how large it is, and how soon a
+browser shows it. The questions are drawn from the split's frames, the five kinds in equal
+shares; the frames are real ones, as drawn ones compress better.
+
+    answers   the baseline: the model answers all the questions
+    scores    the probabilities of every answer there could be, beyond answering
+    labels    frames' labels, (track, kart) pairs of training, majority baseline
+    report    heat maps, pictures, page
+    open      from the browser's start to navigate until the page is drawn (median of three)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from homework import checkpoint
+from homework.balance import balanced_pairs
+from homework.files import write_json
+from homework.frames import list_split
+from homework.measuring import VQADataset, measure, write_page
+
+
+def main() -> None:
+    """Measure once, print the table and the JSON line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint")
+    parser.add_argument("--data_dir", required=True)
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--per_kind", type=int, default=600)
+    parser.add_argument("--heat_maps", type=int, default=200)
+    given = parser.parse_args()
+    vlm = checkpoint.load(given.checkpoint)
+    drawn, _ = balanced_pairs(list_split(Path(given.data_dir) / given.split), given.per_kind)
+    with tempfile.TemporaryDirectory() as folder:
+        data_dir, out = Path(folder) / "data", Path(folder) / "out"
+        data_dir.mkdir()
+        for split in Path(given.data_dir).iterdir():
+            (data_dir / split.name).symlink_to(split.resolve())
+        write_json(data_dir / "asked" / "asked_qa_pairs.json", drawn)
+        seconds = {}
+        asked = (vlm, VQADataset("asked", data_dir), None, given.split, given.split)
+        seconds["answers"] = measure(*asked).seconds
+        start = time.perf_counter()
+        measured = measure(*asked, scored=True)
+        seconds["scores"] = max(0.0, measured.seconds - seconds["answers"])
+        seconds["labels"] = time.perf_counter() - start - measured.seconds
+        start = time.perf_counter()
+        write_page(out, measured, vlm, given.checkpoint, None, given.heat_maps)
+        seconds["report"] = time.perf_counter() - start
+        seconds |= opening(out / "index.html")
+        megabytes = sum(path.stat().st_size for path in out.iterdir()) / 1e6
+    print(f"{'part':10}{'seconds':>9}{'/ answers':>11}")
+    for part, value in seconds.items():
+        print(f"{part:10}{value:9.2f}{value / seconds['answers']:11.2f}")
+    print(f"{len(drawn):,} samples, {megabytes:.1f} MB")
+    record = {
+        "benchmark": "report",
+        "config": vars(given) | {"checkpoint": Path(given.checkpoint).name, "data_dir": ""},
+        "samples": len(drawn),
+        "pictures": len({pair["image_file"] for pair in drawn}),
+        "megabytes": round(megabytes, 2),
+        "seconds": {part: round(value, 2) for part, value in seconds.items()},
+        "beyond_answering_ratio": round(
+            sum(seconds[part] for part in ("scores", "labels", "report")) / seconds["answers"], 3
+        ),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "device": vlm.device,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": {name: version(name) for name in ("torch", "transformers", "pillow")},
+    }
+    print(json.dumps(record))
+
+
+def opening(page: Path) -> dict[str, float]:
+    """{"open": seconds}, or nothing where there is no browser."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return {}
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if not executable:
+        return {}
+    times = []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        for _ in range(3):
+            tab = browser.new_page()
+            start = time.perf_counter()
+            tab.goto(f"file://{page}")
+            tab.wait_for_selector("html[data-ready]")
+            times.append(time.perf_counter() - start)
+            tab.close()
+        browser.close()
+    return {"open": statistics.median(times)}
+
+
+if __name__ == "__main__":
+    main()
