@@ -13,6 +13,7 @@ from .base_vlm import BaseVLM
 from .files import PACKAGE_DIR, PARTIAL, InputError, install, read_json, read_plain, write_json
 from .loading import WEIGHTS as BASE_WEIGHTS
 from .loading import one_line
+from .model_card import CARD, card
 
 if TYPE_CHECKING:
     import torch
@@ -64,6 +65,7 @@ def save(model: PeftModel, vlm: BaseVLM, folder: Path, training: dict) -> None:
     for path in fresh.iterdir():
         if path.name not in (CONFIG, WEIGHTS, BASE):
             path.unlink()  # PEFT's model card
+    (fresh / CARD).write_text(card(vlm.base, fingerprint, training), "utf-8")
     install(fresh, folder, BASE)
 
 

@@ -7,6 +7,7 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,11 @@ def train(
     refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
     output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
     from .fit import fit
+    from .model_card import add_results
 
     fit(dataset, output, recipe, num_workers)
+    if os.environ.get("RANK", "0") == "0" and (line := add_results(output, dataset)):
+        print(line)
 
 
 def demo_train(
