@@ -119,9 +119,8 @@ def answer_and_score(
 
 def encode_pictures(vlm: BaseVLM, paths: Sequence[str]) -> torch.Tensor:
     """Image tokens of each picture: (pictures, image tokens, text hidden size)."""
-    patches = (vlm.inputs.side // vlm.network.config.vision_config.patch_size) ** 2
     features = []
-    for some in _even(paths, max(1, PATCHES // patches)):
+    for some in _even(paths, max(1, PATCHES // vlm.patches)):
         pictures = [vlm.inputs.resize(open_picture(path)) for path in some]
         pixels = vlm.inputs.pixel_values(pictures).to(vlm.device)
         features += vlm.network.get_image_features(pixels, return_dict=True).pooler_output

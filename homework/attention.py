@@ -28,7 +28,7 @@ class Layout(NamedTuple):
     """Where the tokens of a packed row lie: F prefixes of P tokens, then N branches, one row.
 
     Attributes:
-        prefixes: int64 (F, P), places of the prefixes' tokens in the row.
+        count, size: F and P.
         frames: int64 (N,), which prefix a branch sees.
         branches: int64 (N, B), places of the branches' tokens; short ones are filled up with
             a place of their own, whose results are dropped.
@@ -36,7 +36,8 @@ class Layout(NamedTuple):
             in the row's order.
     """
 
-    prefixes: torch.Tensor
+    count: int
+    size: int
     frames: torch.Tensor
     branches: torch.Tensor
     tokens: torch.Tensor
@@ -68,26 +69,26 @@ def attention(module, query, key, value, attention_mask, scaling=None, layout=No
         return seen.transpose(1, 2).contiguous(), None
     # From here on (tokens, heads, width): of one row.
     query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
-    prefix_query, prefix_key, prefix_value = (
-        part[layout.prefixes].transpose(1, 2) for part in (query, key, value)
-    )
-    size, length = layout.prefixes.shape[1], layout.branches.shape[1]
+    size, (branches, length) = layout.size, layout.branches.shape
+    prefixes = [
+        part[: layout.count * size].unflatten(0, (layout.count, size)).transpose(1, 2)
+        for part in (query, key, value)
+    ]
     behind = torch.ones(size, size, dtype=torch.bool, device=query.device).tril()
-    parts = [attend(prefix_query, prefix_key, prefix_value, behind, scaling)]
-    parts[0] = parts[0].transpose(1, 2).flatten(0, 1)
-    if len(layout.frames):
-        own_query, own_key, own_value = (
-            part[layout.branches].transpose(1, 2) for part in (query, key, value)
+    parts = [attend(*prefixes, behind, scaling).transpose(1, 2).flatten(0, 1)]
+    if branches:
+        places = layout.branches.flatten()
+        query, key, value = (
+            part.index_select(0, places).unflatten(0, (branches, length)).transpose(1, 2)
+            for part in (query, key, value)
+        )
+        key, value = (
+            torch.cat([prefix.index_select(0, layout.frames), own], 2)
+            for prefix, own in zip(prefixes[1:], (key, value), strict=True)
         )
         behind = torch.ones(length, size + length, dtype=torch.bool, device=query.device)
-        seen = attend(
-            own_query,
-            torch.cat([prefix_key[layout.frames], own_key], 2),
-            torch.cat([prefix_value[layout.frames], own_value], 2),
-            behind.tril(size),
-            scaling,
-        )
-        parts.append(seen.transpose(1, 2).flatten(0, 1)[layout.tokens])
+        seen = attend(query, key, value, behind.tril(size), scaling).transpose(1, 2)
+        parts.append(seen.flatten(0, 1).index_select(0, layout.tokens))
     return torch.cat(parts).unsqueeze(0), None
 
 

@@ -62,6 +62,11 @@ class BaseVLM:
         attention.use(self.network)
         check_match(self.model, self.inputs, self.folder)
 
+    @property
+    def patches(self) -> int:
+        """Patches of a picture in the vision tower."""
+        return (self.inputs.side // self.network.config.vision_config.patch_size) ** 2
+
     def format_prompt(self, question: str) -> str:
         """The prompt as the chat template writes it, `<image>` standing for the picture."""
         content = [{"type": "image"}, {"type": "text", "text": question}]

@@ -18,6 +18,7 @@ from .files import PACKAGE_DIR, InputError, write_json
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
 
+WEIGHTINGS = ("question", "frame")  # see `packing`
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
 
 
@@ -33,6 +34,7 @@ def train(
     lora_r: int = 16,
     lora_alpha: int = 32,
     lora_dropout: float = 0.0,
+    weighting: str = "question",
     num_workers: int = 0,
     max_samples: int | None = None,
     max_steps: int = -1,
@@ -49,12 +51,13 @@ def train(
         output_dir: where the checkpoint goes; homework/vlm_model if not given.
         base: what is fine-tuned: see BaseVLM.
         num_train_epochs: how often each picture is seen.
-        per_device_train_batch_size: pictures, each with all its pairs, in one pass.
-        gradient_accumulation_steps: passes in one optimizer step.
+        per_device_train_batch_size: pictures, each with all its pairs, of a device at a time.
+        gradient_accumulation_steps: so many times in one optimizer step.
         learning_rate: its peak; 3% warm-up, then cosine to 0.
         lora_r: rank of the LoRA matrices.
         lora_alpha: LoRA scale; the update is multiplied by lora_alpha / lora_r.
         lora_dropout: dropout before the LoRA matrices.
+        weighting: "question", each question weighs the same, or "frame", each picture does.
         num_workers: processes that decode pictures; 0 decodes in the training process.
         max_samples: train on a seeded draw of so many pairs.
         max_steps: stop after so many optimizer steps; -1 for all epochs.
@@ -193,6 +196,10 @@ def _check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
         options.number("--lora_dropout", recipe["lora_dropout"], above=0, below=1)
     if recipe["max_steps"] != -1:
         options.whole("--max_steps", recipe["max_steps"], 1)
+    if recipe["weighting"] not in WEIGHTINGS:
+        raise InputError(
+            f"--weighting: give {' or '.join(WEIGHTINGS)}, not {recipe['weighting']!r}"
+        )
     options.whole("--seed", recipe["seed"], 0)
     options.whole("--num_workers", num_workers, 0)
     options.path("--output_dir", recipe["output_dir"])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import time
 from collections.abc import Mapping
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,15 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, TrainingArguments, set_seed
 
-from . import checkpoint, resume
+from . import checkpoint, processes, resume
 from .base_vlm import BaseVLM
+from .batches import Collator, ViewDataset, split_views
 from .data import VQADataset
 from .files import InputError, writing
+from .processes import say
 from .report import save_curves
-from .training import (
-    ProgressLine,
-    ViewDataset,
-    ViewTrainer,
-    collate_named,
-    peak_memory_bytes,
-    split_views,
-)
+from .squares import open_cache
+from .training import ProgressLine, ViewTrainer, peak_memory_bytes
 
 HELD_OUT = 0.02  # share of the training frames that are measured on instead
 
@@ -41,30 +37,35 @@ def fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers: 
     Raises:
         InputError: a file is damaged, the disk refuses, or the loss is not finite.
     """
+    processes.connect()
     with writing(output):  # hours before anything else is written
         output.mkdir(parents=True, exist_ok=True)
     set_seed(recipe["seed"])
-    vlm = BaseVLM(recipe["base"])
-    recipe = recipe | {"base": vlm.base, "base_sha256": checkpoint.base_fingerprint(vlm.folder)}
+    vlm = BaseVLM(recipe["base"], verbose=processes.is_main())
+    fingerprint = checkpoint.base_fingerprint(vlm.folder)
     train_views, held_out = split_views(dataset, HELD_OUT)
-    train_set = ViewDataset(train_views, vlm.inputs)
-    model = checkpoint.add_lora(vlm, recipe["lora_r"], recipe["lora_alpha"], recipe["lora_dropout"])
     arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out))
+    recipe = _of_all_devices(recipe) | {"base": vlm.base, "base_sha256": fingerprint}
+    train_set = _dataset(train_views, vlm)
+    model = checkpoint.add_lora(vlm, recipe["lora_r"], recipe["lora_alpha"], recipe["lora_dropout"])
     trainer = ViewTrainer(
         model=model,
         args=arguments,
         train_dataset=train_set,
-        eval_dataset=ViewDataset(held_out, vlm.inputs) if held_out else None,
-        data_collator=partial(collate_named, inputs=vlm.inputs),
-        callbacks=[ProgressLine(_pairs_per_step(train_set, recipe))],
+        eval_dataset=_dataset(held_out, vlm),
+        data_collator=Collator(vlm.inputs, vlm.patches, recipe["weighting"]),
+        callbacks=[ProgressLine(_pairs_per_step(train_set, recipe))] * processes.is_main(),
     )
     trainer.remove_callback(PrinterCallback)
 
     with writing(output):
-        last = resume.start(output, recipe)
+        if processes.is_main():
+            resume.start(output, recipe)
+        processes.wait()
+        last = resume.last_checkpoint(output, recipe)
         if last:
-            print(f"goes on from {last}")
-        print(
+            say(f"goes on from {last}")
+        say(
             f"{len(train_set)} pictures with {train_set.pairs} pairs to learn, "
             f"{len(held_out)} pictures held out"
         )
@@ -78,11 +79,29 @@ def fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers: 
         except pickle.UnpicklingError:  # it is loaded with weights_only, so nothing of it has run
             raise InputError(f"{last}: holds more than numbers; delete that folder") from None
         seconds = time.perf_counter() - start
-
         trainer.save_state()
-        save_curves(trainer.state.log_history, output / "curves.png")
-        checkpoint.save(model, vlm, output, _training_record(recipe))
+        if processes.is_main():
+            save_curves(trainer.state.log_history, output / "curves.png")
+            checkpoint.save(model, vlm, output, _training_record(recipe))
     _close(trainer, output, seconds)
+
+
+def _of_all_devices(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe without what does not change the result: how a step is divided."""
+    divided = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    pictures = math.prod(recipe[name] for name in divided) * processes.world_size()
+    kept = {name: value for name, value in recipe.items() if name not in divided}
+    return kept | {"pictures_per_step": pictures}
+
+
+def _dataset(views: list, vlm: BaseVLM) -> ViewDataset:
+    paths = [path for path, _ in views]
+    # One process makes the file; the others find it.
+    for turn in (True, False):
+        if processes.is_main() == turn:
+            cache = open_cache(paths, vlm.inputs.side, vlm.inputs.resample)
+        processes.wait()
+    return ViewDataset(views, vlm.inputs, cache)
 
 
 def _training_arguments(vlm, output: Path, recipe: dict[str, Any], num_workers: int, measure: bool):
@@ -111,6 +130,7 @@ def _training_arguments(vlm, output: Path, recipe: dict[str, Any], num_workers: 
         remove_unused_columns=False,
         report_to="tensorboard",
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
     )
 
 
@@ -123,22 +143,26 @@ def _training_record(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pairs_per_step(train_set, recipe: dict[str, Any]) -> float:
-    pictures = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
-    return train_set.pairs / max(len(train_set), 1) * min(pictures, len(train_set))
+    pictures = min(recipe["pictures_per_step"], len(train_set))
+    return train_set.pairs / max(len(train_set), 1) * pictures
 
 
 def _close(trainer, output: Path, seconds: float) -> None:
     """The closing report; old checkpoints go, as the adapter is written."""
+    pairs, pictures, tokens = processes.total(
+        [trainer.trained_pairs, trainer.pictures, trainer.tokens]
+    )
+    if not processes.is_main():
+        return
     for folder in resume.checkpoints(output):
         resume.discard(folder)
     (output / "recipe.json").unlink()  # the run is over: given again, it begins anew
     trainable, total = trainer.model.get_nb_trainable_parameters()
     megabytes = (output / checkpoint.WEIGHTS).stat().st_size / 1e6
     print(f"wrote {output}: adapter {megabytes:.2f} MB, curves.png")
-    padding = trainer.padding / max(trainer.tokens, 1)
     print(
-        f"{seconds:.0f} s, {trainer.trained_pairs / seconds:.1f} pairs/s, "
-        f"{trainer.tokens:,} tokens ({padding:.1%} padding)\n"
+        f"{seconds:.0f} s, {pairs / seconds:.1f} pairs/s, {pictures / seconds:.1f} pictures/s, "
+        f"{tokens:,.0f} tokens, no padding\n"
         f"{trainable:,} of {total:,} parameters trained, "
         f"peak memory {peak_memory_bytes() / 1e9:.2f} GB"
     )

@@ -71,9 +71,15 @@ class InputBuilder:
         import numpy as np
         import torch
 
-        batch = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).to(torch.float32)
-        mean = torch.tensor(self.mean).view(3, 1, 1) * 255
-        std = torch.tensor(self.std).view(3, 1, 1) * 255
+        return self.normalise(torch.from_numpy(np.stack(squares)))
+
+    def normalise(self, squares: torch.Tensor) -> torch.Tensor:
+        """As `pixel_values`, of uint8 (N, side, side, 3), on the device where they are."""
+        import torch
+
+        mean = torch.tensor(self.mean, device=squares.device).view(3, 1, 1) * 255
+        std = torch.tensor(self.std, device=squares.device).view(3, 1, 1) * 255
+        batch = squares.permute(0, 3, 1, 2).to(torch.float32)
         return ((batch - mean) / std).unsqueeze(1)
 
     def question_ids(self, question: str) -> list[int]:

@@ -15,12 +15,11 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from . import dense, embedded, questions
+from . import attention, dense, embedded, packing, questions
 from .augment import View
 from .devices import choose_device
 from .files import PARTIAL, InputError, atomic_write, install
 from .frames import frame_of, held_out
-from .inputs import IGNORED
 from .loading import CONFIG, load_processor, one_line
 from .resume import not_finite
 from .training import pairs_right
@@ -60,8 +59,7 @@ class Pretraining:
         embedded.save_processor(work_dir / "processor")
         _, self.inputs = load_processor(work_dir / "processor")
         self.model = embedded.build_model(seed).to(self.device)
-        # At these lengths plain matrix products beat the fused attention on a CPU.
-        self.model.set_attn_implementation("eager")
+        attention.use(self.model)
         vision = self.model.config.vision_config
         self.heads = dense.build_heads(vision.hidden_size).to(self.device)
         self.patches = vision.image_size // vision.patch_size
@@ -91,40 +89,26 @@ class Pretraining:
             if rng and len(pairs) > MAX_PAIRS:
                 pairs = rng.sample(pairs, MAX_PAIRS)
             sequences.append(self.inputs.view_sequence(pairs))
-        batch = self.inputs.collate(sequences)
-        # Eager attention adds its mask to the scores.
-        lowest = torch.finfo(torch.float32).min
-        batch["attention_mask"] = torch.where(batch["attention_mask"], 0.0, lowest)
-        to = {"device": self.device}
+        row = packing.pack(sequences, len(self.inputs.prefix_ids))
         return (
-            pixels.to(**to),
-            {key: value.to(**to) for key, value in batch.items()},
-            {key: value.to(**to) for key, value in targets.items()},
+            pixels.to(self.device),
+            row.to(self.device),
+            {key: value.to(self.device) for key, value in targets.items()},
         )
 
     # --- one step ---
 
-    def loss(self, pixels, batch, targets, with_questions: bool):
+    def loss(self, pixels, row, targets, with_questions: bool):
         """Weighted sum of all losses, and each of them by name."""
         with torch.autocast(self.device, dtype=self.dtype, enabled=self.dtype != torch.float32):
             seen = self.model.model.get_image_features(pixels, return_dict=True)
             parts = dense.losses(self.heads, seen.last_hidden_state, targets)
             total = sum(parts.values()) + 2 * parts["kart"]
             if with_questions:
-                scores, answers = self.answer_scores(seen, batch)
-                parts["questions"] = cross_entropy(scores.float(), answers)
+                scores = packing.scores(self.model, row, mm_encoder_outputs={"image": seen})
+                parts["questions"] = cross_entropy(scores.float(), row.answers)
                 total = total + 4 * parts["questions"]
         return total, parts
-
-    def answer_scores(self, seen, batch):
-        """Scores over the vocabulary where an answer's token is due, and those tokens."""
-        inputs = {key: value for key, value in batch.items() if key != "labels"}
-        hidden = self.model.model(
-            mm_encoder_outputs={"image": seen}, use_cache=False, **inputs
-        ).last_hidden_state
-        labels = batch["labels"][:, 1:]
-        due = labels != IGNORED
-        return self.model.lm_head(hidden[:, :-1][due]), labels[due]
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up over 100 steps, then cosine to a twentieth of the peak."""
@@ -182,15 +166,14 @@ class Pretraining:
         self.model.eval()
         for start in range(0, len(self.held_out), PICTURES_PER_STEP):
             views = self.held_out[start : start + PICTURES_PER_STEP]
-            pixels, batch, _ = self.tensors(views, None)
+            pixels, row, _ = self.tensors(views, None)
             kinds = [questions.kind_of(q) for view in views for q, _ in questions.pairs(view.scene)]
             with (
                 torch.no_grad(),
                 torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32),
             ):
-                seen = self.model.model.get_image_features(pixels, return_dict=True)
-                scores, answers = self.answer_scores(seen, batch)
-            outcomes = pairs_right(scores.argmax(-1), answers, self.inputs.end_id).tolist()
+                scores = packing.scores(self.model, row, pixel_values=pixels)
+            outcomes = pairs_right(scores.argmax(-1), row.answers, self.inputs.end_id).tolist()
             for kind, outcome in zip(kinds, outcomes, strict=True):
                 asked[kind] += 1
                 right[kind] += outcome

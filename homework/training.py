@@ -1,150 +1,90 @@
-"""Fine-tuning's parts: views as samples, their order, the trainer and what it prints.
+"""Fine-tuning's trainer: packed passes, one loss over a step, and what is measured beside it.
 
-A sample is a picture with all its pairs (see `inputs`): the picture is seen once a step,
-however many questions are asked about it.
+A sample is a picture with all its pairs (see `packing`): the picture is seen once a step,
+however many questions are asked about it. On several devices a step's sums are those of one
+device that takes the same pictures.
 """
 
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback
 
-from . import resume
-from .data import VQADataset
+from . import packing, processes, resume
+from .batches import Collator, Pass, StepLoader, Steps, ViewDataset, split_views
 from .files import writing
-from .frames import frame_of, held_out
-from .inputs import IGNORED, InputBuilder, ViewSequence
-from .pictures import open_picture
 
-PATHS = "image_paths"  # of a batch; no argument of the model
-
-
-class ViewDataset(Dataset):
-    """Pictures with their question/answer pairs, as model inputs.
-
-    Args:
-        views: (image_path, [(question, answer), ...]) of each picture.
-    """
-
-    def __init__(self, views: list[tuple[str, list[tuple[str, str]]]], inputs: InputBuilder):
-        self.views, self.inputs = views, inputs
-
-    def __len__(self) -> int:
-        return len(self.views)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, ViewSequence, str]:
-        path, pairs = self.views[index]
-        square = self.inputs.resize(open_picture(path))
-        return self.inputs.pixel_values([square])[0], self.inputs.view_sequence(pairs), path
-
-    @property
-    def pairs(self) -> int:
-        """Number of question/answer pairs of all views."""
-        return sum(len(pairs) for _, pairs in self.views)
-
-
-def collate(
-    samples: list[tuple[torch.Tensor, ViewSequence, str]], inputs: InputBuilder
-) -> dict[str, torch.Tensor]:
-    """A batch of samples as the model's keyword arguments."""
-    pixels, sequences, _ = zip(*samples, strict=True)
-    return {"pixel_values": torch.stack(pixels), **inputs.collate(sequences)}
-
-
-def collate_named(samples: list, inputs: InputBuilder) -> dict:
-    """As `collate`, with the pictures' paths beside: the trainer names them when it must stop."""
-    return {**collate(samples, inputs), PATHS: [path for _, _, path in samples]}
-
-
-def split_views(dataset: VQADataset, share: float) -> tuple[list, list]:
-    """The dataset's pictures with their pairs: those to train on and those to measure on.
-
-    Args:
-        share: of the frames, how many to measure on; see `frames.held_out`.
-    """
-    by_picture: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for item in dataset:
-        by_picture[item["image_path"]].append((item["question"], item["answer"]))
-    frames = {path: frame_of(Path(path).name) for path in by_picture}
-    measured = held_out(frames.values(), share) if share else set()
-    train, held = [], []
-    for path, pairs in by_picture.items():
-        (held if frames[path] in measured else train).append((path, pairs))
-    return train, held
-
-
-class GroupedByLength(Sampler[int]):
-    """Views in random order, except that batches hold views with about as many pairs.
-
-    Most of a batch's padding comes from one view with many karts among views with few.
-    """
-
-    def __init__(self, dataset: ViewDataset, batch_size: int, seed: int) -> None:
-        self.lengths = [len(pairs) for _, pairs in dataset.views]
-        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        # Depends on seed and epoch alone, so that a resumed run finds the same order.
-        rng = random.Random(f"{self.seed}/{self.epoch}")
-        order = rng.sample(range(len(self)), len(self))
-        pool = 32 * self.batch_size
-        batches = []
-        for start in range(0, len(order), pool):
-            near = sorted(order[start : start + pool], key=self.lengths.__getitem__)
-            batches += [near[i : i + self.batch_size] for i in range(0, len(near), self.batch_size)]
-        # A short batch stays last: amid the others it would shift all that follow.
-        short = [batches.pop()] if len(batches[-1]) < self.batch_size else []
-        rng.shuffle(batches)
-        batches += short
-        return iter([index for batch in batches for index in batch])
-
-    def set_epoch(self, epoch: int) -> None:
-        """The trainer says which epoch comes."""
-        self.epoch = epoch
+__all__ = ["ProgressLine", "ViewDataset", "ViewTrainer", "pairs_right", "split_views"]
 
 
 class ViewTrainer(Trainer):
-    """The Trainer, with accuracy beside the loss and checkpoints that say when they are whole.
+    """The Trainer on packed passes, with accuracy beside the loss and sealed checkpoints.
 
     A pair counts as answered right when every token of the answer and its end token are the
     model's first choice, given those before.
+
+    Attributes:
+        trained_pairs, tokens, pictures: what this process has learned from.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args, data_collator: Collator, **kwargs) -> None:
+        super().__init__(*args, data_collator=data_collator, **kwargs)
         self._right, self._asked = defaultdict(int), defaultdict(int)
         self._seen: list[str] = []  # the pictures since the last optimizer step
-        self.trained_pairs = self.tokens = self.padding = 0
-        self._end_id = self.train_dataset.inputs.end_id
-        self._pad_id = self.train_dataset.inputs.pad_id
+        self.trained_pairs = self.tokens = self.pictures = 0
+        self._inputs = self.train_dataset.inputs
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        inputs = dict(inputs)
-        paths = inputs.pop(PATHS)
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+    # --- a step ---
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """Forward and backward for each pass of a batch; the loss's share of the step."""
+        model.train()
+        passes: list[Pass] = inputs["passes"]
+        total = torch.zeros((), device=self.args.device)
+        for number, part in enumerate(passes, start=1):
+            # Gradients are summed over the devices once, after the last pass.
+            last = number == len(passes)
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, part, num_items_in_batch=num_items_in_batch)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def compute_loss(self, model, inputs: Pass, return_outputs=False, num_items_in_batch=None):
+        """A pass's sum of weighted losses over the weights of the whole step."""
+        loss, right = self._forward(model, inputs)
         if not torch.isfinite(loss):
-            raise resume.not_finite("loss", self.state.global_step, paths)
-        right = answered_right(outputs.logits.detach(), inputs["labels"], self._end_id)
-        phase = "" if model.training else "eval_"
-        self._right[phase] += int(right.sum())
-        self._asked[phase] += len(right)
-        if model.training:
-            self._seen += paths
-            self.trained_pairs += len(right)
-            self.tokens += inputs["input_ids"].numel()
-            self.padding += int((inputs["input_ids"] == self._pad_id).sum())
-        return (loss, outputs) if return_outputs else loss
+            raise resume.not_finite("loss", self.state.global_step, inputs.paths)
+        counted = inputs.row.weights > 0
+        self._right[""] += int(right.cpu()[counted].sum())
+        self._asked[""] += int(counted.sum())
+        self._seen += inputs.paths
+        self.trained_pairs += int(counted.sum())
+        self.tokens += inputs.row.input_ids.numel()
+        self.pictures += len(inputs.paths)
+        # The devices' gradients are averaged; theirs must be summed.
+        return loss * processes.world_size() / num_items_in_batch
+
+    def _forward(self, model, part: Pass) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sum of weighted losses of a pass, and which of its pairs are right."""
+        device = self.args.device
+        row = part.row.to(device)
+        pixels = self._inputs.normalise(part.pixels.to(device))
+        scores = packing.scores(model, row, pixel_values=pixels)
+        right = pairs_right(scores.detach().argmax(-1), row.answers, self._inputs.end_id)
+        return packing.weighted_loss(scores, row), right
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> float:
+        """The weights of a step's questions, on all devices and in all of its batches."""
+        weights = [part.row.weights.sum() for batch in batch_samples for part in batch["passes"]]
+        return processes.total([float(sum(weights))])[0]
 
     def _get_grad_norm(self, model, grad_norm=None):
         """Called before each optimizer step, which must not take a gradient that is not finite."""
@@ -154,20 +94,66 @@ class ViewTrainer(Trainer):
         self._seen = []
         return grad_norm
 
-    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """Loss only: the accuracy is counted in compute_loss, no scores need to be gathered."""
-        with torch.no_grad(), self.compute_loss_context_manager():
-            return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
+    # --- measuring ---
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
+        """Loss and accuracy on the held-out pictures, each by one of the processes."""
+        dataset, size = self.eval_dataset, self.args.per_device_eval_batch_size
+        mine = range(processes.rank(), len(dataset), processes.world_size())
+        sums = [0.0, 0.0]  # of the losses, of the weights
+        self.model.eval()
+        with torch.no_grad():
+            for start in range(0, len(mine), size):
+                samples = [dataset[index] for index in mine[start : start + size]]
+                for part in self.data_collator(samples)["passes"]:
+                    with self.compute_loss_context_manager(), self.accelerator.autocast():
+                        loss, right = self._forward(self.model, part)
+                    sums = [sums[0] + loss.item(), sums[1] + part.row.weights.sum().item()]
+                    self._right["eval_"] += int(right.sum())
+                    self._asked["eval_"] += len(right)
+        loss, weights = processes.total(sums)
+        metrics = {"eval_loss": loss / max(weights, 1)}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
         phase = "eval_" if "eval_loss" in logs else ""
-        if ("loss" in logs or phase) and self._asked[phase]:
-            logs[f"{phase}accuracy"] = self._right[phase] / self._asked[phase]
+        if "loss" in logs or phase:
+            right, asked = processes.total([self._right[phase], self._asked[phase]])
+            if asked:
+                logs[f"{phase}accuracy"] = right / asked
             self._right[phase] = self._asked[phase] = 0
         super().log(logs, *args, **kwargs)
 
-    def _get_train_sampler(self, train_dataset=None) -> GroupedByLength:
-        return GroupedByLength(self.train_dataset, self.args.train_batch_size, self.args.seed)
+    def floating_point_ops(self, inputs) -> int:
+        """Not counted: the library's rule is of models without a vision tower."""
+        return 0
+
+    # --- the order, and what is kept ---
+
+    def get_train_dataloader(self) -> StepLoader:
+        dataset = self.train_dataset
+        steps = Steps(
+            [len(pairs) for _, pairs in dataset.views],
+            self.args.per_device_train_batch_size,
+            self.args.gradient_accumulation_steps,
+            self.args.seed,
+            processes.rank(),
+            processes.world_size(),
+        )
+        workers = self.args.dataloader_num_workers
+        return StepLoader(
+            dataset,
+            batch_sampler=steps,
+            collate_fn=self.data_collator,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            pin_memory=self.args.device.type == "cuda",
+        )
 
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
         """The adapter alone: without a base to look up, and without pickled arguments."""
@@ -178,25 +164,14 @@ class ViewTrainer(Trainer):
         run_dir = Path(self.args.output_dir)
         folder = run_dir / f"checkpoint-{self.state.global_step}"
         with writing(folder):
-            resume.discard(folder)
+            if processes.is_main():
+                resume.discard(folder)
+            processes.wait()
             super()._save_checkpoint(*args, **kwargs)
-            resume.seal(folder)
-            resume.rotate(run_dir)
-
-
-def answered_right(logits: torch.Tensor, labels: torch.Tensor, end_id: int) -> torch.Tensor:
-    """Which of a batch's pairs are answered right.
-
-    Args:
-        logits: (B, L, vocabulary).
-        labels: (B, L), IGNORED except on answers, each of which closes with `end_id`.
-
-    Returns:
-        bool, one per pair, row by row.
-    """
-    labels = labels[:, 1:]
-    due = labels != IGNORED
-    return pairs_right(logits[:, :-1][due].argmax(-1), labels[due], end_id)
+            processes.wait()
+            if processes.is_main():
+                resume.seal(folder)
+                resume.rotate(run_dir)
 
 
 def pairs_right(chosen: torch.Tensor, expected: torch.Tensor, end_id: int) -> torch.Tensor:

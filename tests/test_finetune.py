@@ -12,12 +12,13 @@ import pytest
 import torch
 from tiny import write_tiny_base
 
-from homework import checkpoint, finetune
+from homework import checkpoint, finetune, packing
 from homework.base_vlm import BaseVLM
+from homework.batches import Collator, Steps, ViewDataset, split_views
 from homework.data import VQADataset
 from homework.files import InputError
 from homework.frames import held_out
-from homework.training import GroupedByLength, ViewDataset, answered_right, collate, split_views
+from homework.training import pairs_right
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "data" / "sample"
@@ -80,12 +81,14 @@ def test_every_lora_module_gets_a_gradient(base, data_dir):
     model = checkpoint.add_lora(vlm, 4, 8, 0.0).train()
     views, _ = split_views(VQADataset("train", data_dir), 0)
     dataset = ViewDataset(views[:4], vlm.inputs)
-    batch = collate([dataset[index] for index in range(4)], vlm.inputs)
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    [batch] = Collator(vlm.inputs, vlm.patches)([dataset[index] for index in range(4)])["passes"]
+    pixels = vlm.inputs.normalise(batch.pixels)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
     # B starts at zero, so that A has a gradient only from the second step on.
     for _ in range(2):
         optimizer.zero_grad()
-        model(**batch).loss.backward()
+        scores = packing.scores(model, batch.row, pixel_values=pixels)
+        packing.weighted_loss(scores, batch.row).backward()
         optimizer.step()
     trained = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
     for part in ("vision_model", "connector", "text_model"):
@@ -163,18 +166,43 @@ def test_options_are_checked_before_anything_is_loaded(option, data_dir):
         finetune.train(str(data_dir), base="nowhere", **option)
 
 
-def test_batches_hold_views_of_like_length_and_every_view_once():
-    views = [("p", [("q", "a")] * (1 + index % 9)) for index in range(203)]
-    dataset = ViewDataset(views, None)
-    for seed in range(10):
-        sampler = GroupedByLength(dataset, 8, seed)
-        order = list(sampler)
-        assert sorted(order) == list(range(203))
-        assert list(sampler) == order
-        padded = sum(max(1 + i % 9 for i in order[s : s + 8]) * 8 for s in range(0, 203, 8))
-        assert padded < 1.15 * sum(1 + i % 9 for i in range(203))
-        sampler.set_epoch(1)
-        assert list(sampler) != order
+@pytest.mark.parametrize("pictures", [203, 192, 193, 17])
+def test_a_steps_pictures_do_not_depend_on_how_it_is_divided(pictures):
+    lengths = [1 + index % 9 for index in range(pictures)]
+
+    def steps(per_device, accumulation, processes) -> list[list[int]]:
+        """The pictures of each step, by all processes and in all their batches."""
+        parts = [
+            list(Steps(lengths, per_device, accumulation, 0, rank, processes))
+            for rank in range(processes)
+        ]
+        for part in parts:
+            assert len(part) == len(Steps(lengths, per_device, accumulation, 0, 0, processes))
+            assert all(part)  # a process with nothing to do would leave the others waiting
+        found = []
+        for start in range(0, len(parts[0]), accumulation):
+            batches = [batch for part in parts for batch in part[start : start + accumulation]]
+            found.append(sorted(index for batch in batches for index in batch if index >= 0))
+        return found
+
+    whole = steps(16, 1, 1)
+    assert sorted(index for step in whole for index in step) == list(range(pictures))
+    for division in ((8, 1, 2), (8, 2, 1), (4, 2, 2), (2, 1, 8), (1, 16, 1)):
+        assert steps(*division) == whole
+    sampler = Steps(lengths, 16, 1, 0)
+    first = list(sampler)
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+    assert list(Steps(lengths, 16, 1, 1)) != first
+
+
+def test_devices_have_about_as_much_to_do():
+    lengths = [1 + (index * 7) % 31 for index in range(640)]
+    shares = [list(Steps(lengths, 8, 1, 0, rank, 4)) for rank in range(4)]
+    for step in zip(*shares, strict=True):
+        work = [sum(lengths[index] for index in batch) for batch in step]
+        assert max(work) < 1.15 * min(work)
 
 
 def test_views_of_one_frame_are_held_out_together():
@@ -206,13 +234,10 @@ def test_a_broken_picture_is_one_line_from_worker_processes_too(base, data_dir, 
 
 
 def test_a_pair_is_right_only_if_every_token_is():
-    end, skip = 5, -100
-    labels = torch.tensor([[skip, 7, 8, end, skip, 9, end], [skip, skip, skip, 7, end, skip, skip]])
-    logits = torch.zeros(2, 7, 10)
-    for row, column, token in [(0, 0, 7), (0, 1, 8), (0, 2, end), (0, 4, 9), (0, 5, 1)]:
-        logits[row, column, token] = 1
-    logits[1, 2, 7] = logits[1, 3, end] = 1
-    assert answered_right(logits, labels, end).tolist() == [True, False, True]
+    end = 5
+    expected = torch.tensor([7, 8, end, 9, end, 7, end])
+    chosen = torch.tensor([7, 8, end, 1, end, 7, end])
+    assert pairs_right(chosen, expected, end).tolist() == [True, False, True]
 
 
 def test_resume_after_a_kill_continues_the_same_curve(base, data_dir, tmp_path):

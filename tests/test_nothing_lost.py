@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -17,7 +18,15 @@ from helpers import make_split
 from tiny import write_tiny_base
 
 import bundle
-from homework import checkpoint, download, finetune, generate_qa, pretrain, resume, training
+from homework import (
+    checkpoint,
+    download,
+    finetune,
+    generate_qa,
+    packing,
+    pretrain,
+    resume,
+)
 from homework.files import InputError, atomic_write, install, read_plain
 from homework.training import ViewTrainer
 
@@ -176,13 +185,8 @@ def test_a_pickle_in_a_checkpoint_never_runs(unfinished, options, tmp_path, caps
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_pictures(unfinished, options, monkeypatch):
-    forward = training.Trainer.compute_loss
-
-    def spoilt(*args, **kwargs):
-        loss, outputs = forward(*args, **kwargs)
-        return loss * float("nan"), outputs
-
-    monkeypatch.setattr(training.Trainer, "compute_loss", spoilt)
+    weighted_loss = packing.weighted_loss
+    monkeypatch.setattr(packing, "weighted_loss", lambda *args: weighted_loss(*args) * math.nan)
     with pytest.raises(InputError, match=r"step 3: the loss .*train/0000\d_0\d_im.jpg"):
         finetune.train(**options)
     assert resume.is_whole(unfinished / "checkpoint-3")

@@ -1,0 +1,106 @@
+"""The processes of one command: one, or several that `accelerate launch` has started.
+
+    accelerate launch --config_file configs/8_gpus.yaml -m homework.finetune train
+
+Each runs the same code. Only the first, the main one, prints and writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .data import Model
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return int(os.environ.get("RANK", 0))
+
+
+def world_size() -> int:
+    """How many processes there are."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_main() -> bool:
+    """Whether this process prints and writes."""
+    return rank() == 0
+
+
+def say(text: str) -> None:
+    """Print, in the main process alone."""
+    if is_main():
+        print(text, flush=True)
+
+
+def connect() -> None:
+    """Make the processes known to each other; nothing where there is one."""
+    if world_size() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=_on_cpu())
+
+
+def wait() -> None:
+    """Go on when every process has come here."""
+    if world_size() > 1:
+        import torch.distributed
+
+        torch.distributed.barrier()
+
+
+def total(numbers: Sequence[float]) -> list[float]:
+    """The sums over all processes of some numbers."""
+    if world_size() == 1:
+        return list(numbers)
+    import torch
+    import torch.distributed
+
+    device = "cpu" if torch.distributed.get_backend() == "gloo" else "cuda"
+    sums = torch.tensor(list(numbers), dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(sums)
+    return sums.tolist()
+
+
+def gather(value: Any) -> list[Any]:
+    """Each process's value, in their order."""
+    if world_size() == 1:
+        return [value]
+    import torch.distributed
+
+    values: list[Any] = [None] * world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+class Shared:
+    """A model whose questions are divided among the processes, whole pictures to each."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
+        """All answers, in the order asked, in every process."""
+        pictures = {path: place for place, path in enumerate(dict.fromkeys(image_paths))}
+        mine = [
+            index
+            for index, path in enumerate(image_paths)
+            if pictures[path] % world_size() == rank()
+        ]
+        found = self.model.answer(
+            [image_paths[index] for index in mine], [questions[index] for index in mine]
+        )
+        answers = [""] * len(questions)
+        for part in gather(list(zip(mine, found, strict=True))):
+            for index, answer in part:
+                answers[index] = answer
+        return answers
+
+
+def _on_cpu() -> bool:
+    import torch
+
+    return not torch.cuda.is_available()
