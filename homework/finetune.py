@@ -7,7 +7,6 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from .base_vlm import BaseVLM
 
 WEIGHTINGS = ("question", "frame")  # see `packing`
+_BESIDE = ("num_workers", "report_to")  # options of `train` that do not change its result
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
 
 
@@ -40,6 +40,7 @@ def train(
     max_steps: int = -1,
     save_steps: int = 200,
     seed: int = 0,
+    report_to: str = "tensorboard",
 ) -> None:
     """Fine-tune the base with LoRA and write the checkpoint that `load_vlm` reads.
 
@@ -63,11 +64,13 @@ def train(
         max_steps: stop after so many optimizer steps; -1 for all epochs.
         save_steps: optimizer steps between checkpoints.
         seed: of the LoRA weights, the order and the dropout.
+        report_to: trackers that get the curves: tensorboard, wandb, mlflow, trackio, ...; several
+            with commas between them, or none.
 
     Raises:
         InputError: an option or the data is wrong, or validation frames are among them.
     """
-    recipe = {name: value for name, value in locals().items() if name != "num_workers"}
+    recipe = {name: value for name, value in locals().items() if name not in _BESIDE}
     _check_options(recipe, num_workers)
 
     from .leakage import refuse_pictures, refuse_split
@@ -78,9 +81,10 @@ def train(
     output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
     from .fit import fit
     from .model_card import add_results
+    from .processes import is_main
 
-    fit(dataset, output, recipe, num_workers)
-    if os.environ.get("RANK", "0") == "0" and (line := add_results(output, dataset)):
+    fit(dataset, output, recipe, num_workers, report_to)
+    if is_main() and (line := add_results(output, dataset)):
         print(line)
 
 

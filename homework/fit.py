@@ -6,7 +6,7 @@ import math
 import os
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,25 @@ from .training import ProgressLine, ViewTrainer, peak_memory_bytes
 HELD_OUT = 0.02  # share of the training frames that are measured on instead
 
 
-def fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers: int) -> None:
+def fit(
+    dataset: VQADataset,
+    output: Path,
+    recipe: dict[str, Any],
+    num_workers: int,
+    report_to: str | Sequence[str] = "tensorboard",
+) -> None:
     """Train on `dataset` and write checkpoint, curves and closing report to `output`.
 
     Args:
         recipe: the options of `finetune.train` by name; whatever changes the result.
         num_workers: processes that decode pictures.
+        report_to: trackers that get the curves, by the trainer's own names for them.
 
     Raises:
-        InputError: a file is damaged, the disk refuses, or the loss is not finite.
+        InputError: a file is damaged, the disk refuses, the loss is not finite, or there is no
+            such tracker.
     """
+    trackers = check_trackers(report_to)
     processes.connect()
     with writing(output):  # hours before anything else is written
         output.mkdir(parents=True, exist_ok=True)
@@ -44,7 +53,7 @@ def fit(dataset: VQADataset, output: Path, recipe: dict[str, Any], num_workers: 
     vlm = BaseVLM(recipe["base"], verbose=processes.is_main())
     fingerprint = checkpoint.base_fingerprint(vlm.folder)
     train_views, held_out = split_views(dataset, HELD_OUT)
-    arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out))
+    arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out), trackers)
     recipe = _of_all_devices(recipe) | {"base": vlm.base, "base_sha256": fingerprint}
     train_set = _dataset(train_views, vlm)
     model = checkpoint.add_lora(vlm, recipe["lora_r"], recipe["lora_alpha"], recipe["lora_dropout"])
@@ -104,7 +113,36 @@ def _dataset(views: list, vlm: BaseVLM) -> ViewDataset:
     return ViewDataset(views, vlm.inputs, cache)
 
 
-def _training_arguments(vlm, output: Path, recipe: dict[str, Any], num_workers: int, measure: bool):
+def check_trackers(report_to: str | Sequence[str]) -> list[str]:
+    """The names of trackers as a list.
+
+    Raises:
+        InputError: the trainer does not know one, or it is not installed.
+    """
+    from transformers.integrations.integration_utils import (
+        INTEGRATION_TO_CALLBACK,
+        get_available_reporting_integrations,
+    )
+
+    names = [report_to] if isinstance(report_to, str) else list(report_to)
+    names = [str(name) for name in names if name != "none"]
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            known = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
+            raise InputError(f"--report_to: no tracker {name!r}; there are: {known}, none")
+        if name not in get_available_reporting_integrations():
+            raise InputError(f"--report_to: {name} is not installed; pip install {name}")
+    return names
+
+
+def _training_arguments(
+    vlm,
+    output: Path,
+    recipe: dict[str, Any],
+    num_workers: int,
+    measure: bool,
+    trackers: list[str],
+):
     # One folder a run, or TensorBoard would draw them as one curve.
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "runs" / time.strftime("%Y%m%d-%H%M%S"))
     return TrainingArguments(
@@ -128,7 +166,7 @@ def _training_arguments(vlm, output: Path, recipe: dict[str, Any], num_workers: 
         save_steps=recipe["save_steps"],
         dataloader_num_workers=num_workers,
         remove_unused_columns=False,
-        report_to="tensorboard",
+        report_to=trackers,
         disable_tqdm=True,
         ddp_find_unused_parameters=False,
     )

@@ -205,6 +205,16 @@ def test_devices_have_about_as_much_to_do():
         assert max(work) < 1.15 * min(work)
 
 
+def test_trackers_are_the_trainers_own():
+    from homework.fit import check_trackers
+
+    assert check_trackers("tensorboard") == check_trackers(("tensorboard",)) == ["tensorboard"]
+    assert check_trackers("none") == []
+    for name in ("tensorbord", 7):
+        with pytest.raises(InputError, match=f"--report_to: no tracker '{name}'"):
+            check_trackers([name])
+
+
 def test_views_of_one_frame_are_held_out_together():
     items = [
         {"image_path": f"/d/train/{frame:05x}_{view:02d}_im.jpg", "question": "q", "answer": "a"}
