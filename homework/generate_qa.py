@@ -2,8 +2,10 @@
 
 python -m homework.generate_qa generate [--data_dir data/train] [--output FILE] [--num_workers N]
 python -m homework.generate_qa check --info_file F --view_index V [--save out.png]
+                                     [--contact_sheet out.png]
 python -m homework.generate_qa balance [--split valid] [--per_kind 24] [--seed 0] [--data_dir data]
 python -m homework.generate_qa inspect [--data_dir data/train] [--against data/valid]
+                                       [--pictures out]
 
 Also as a file, from any folder: python path/to/homework/generate_qa.py check ...
 """
@@ -63,13 +65,16 @@ def generate(
     _print_written(file, replaced)
 
 
-def check(info_file: str, view_index: int, save: str | None = None) -> None:
+def check(
+    info_file: str, view_index: int, save: str | None = None, contact_sheet: str | None = None
+) -> None:
     """Print a view's pairs and show its picture with the karts boxed and the ego marked.
 
     Args:
         info_file: a NNNNN_info.json; the view's picture lies beside it.
         view_index: which of its views, from 0.
         save: write the picture here, even where there is a display to show it on.
+        contact_sheet: write a picture of all of the frame's views to this PNG file.
     """
     from .draw import draw_scene
     from .pictures import open_picture
@@ -89,8 +94,13 @@ def check(info_file: str, view_index: int, save: str | None = None) -> None:
     target = given or Path(picture.name.replace(PICTURE_SUFFIX, "_check.png"))
     if target.suffix.lower() not in (".png", ".jpg"):
         raise InputError(f"--save: {target} is neither .png nor .jpg; give such a name")
+    sheet = options.path("--contact_sheet", contact_sheet)
     image = draw_scene(open_picture(picture), scene)
     _print_pairs(picture, scene)
+    if sheet:
+        from .contact_sheet import frame_sheet
+
+        _save(frame_sheet(file), sheet.with_suffix(".png"))
     if save is None and _has_display():
         _show(image, str(picture))
     else:
@@ -137,7 +147,10 @@ def balance(
 
 
 def inspect(
-    data_dir: str | None = None, against: str | None = None, num_workers: int | None = None
+    data_dir: str | None = None,
+    against: str | None = None,
+    num_workers: int | None = None,
+    pictures: str | None = None,
 ) -> None:
     """Report what is in a split's folder: frames, pictures, line-ups, answers, and traps.
 
@@ -145,15 +158,21 @@ def inspect(
         data_dir: the split's folder; data/train beside the package unless given.
         against: another split; how much of it shows karts on tracks that data_dir does not.
         num_workers: processes; as many as there are cores unless given.
+        pictures: write a contact sheet, answer histograms and the line-up table to this folder.
     """
     from .inspect_data import compare, report, survey
 
     split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
     other = list_split(options.path("--against", against)) if against is not None else None
     workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)
+    folder = options.path("--pictures", pictures)
     found = survey(split, workers)
     for line in report(split, found):
         print(line)
+    if folder:
+        from .contact_sheet import save_pictures
+
+        print("wrote " + ", ".join(map(str, save_pictures(split, found, folder))))
     if other is not None:
         print()
         for line in compare(split, found, other, survey(other, workers, decode=False)):

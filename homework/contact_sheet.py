@@ -1,0 +1,194 @@
+"""Pictures of a split: a contact sheet, one frame's ten views, its answers and its line-ups.
+
+python -m homework.generate_qa inspect --data_dir data/train --pictures out
+python -m homework.generate_qa check --info_file F --view_index 0 --contact_sheet out.png
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .draw import EGO_COLOR, FONT_SIZE, PLAIN, draw_scene
+from .files import InputError, atomic_write, writing
+from .frames import Skipped, Split, picture_name, read_frames, read_info, view_count
+from .pictures import open_picture
+from .questions import KINDS, kind_of
+from .scene import PICTURE_SIZE, Scene, view_scene
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+    from .inspect_data import Survey
+
+COLUMNS = 8  # views of a track on the contact sheet
+ROWS = 25  # tracks on it
+MARGIN = 4  # pixels between its views
+LABEL = 170  # pixels for a track's name
+VIEW_COLUMNS = 5  # of a frame's ten views
+MOST_ANSWERS = 21  # bars of a histogram
+BAR_COLOR = "#4c8fb0"
+
+
+def save_pictures(split: Split, found: Survey, folder: Path) -> list[Path]:
+    """Write contact_sheet.png, answers.png and line_ups.png of a split to `folder`.
+
+    Args:
+        found: the split's survey.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: one cannot be written, or no view of the split can be shown.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{name}.png" for name in ("contact_sheet", "answers", "line_ups")]
+    save(contact_sheet(split), files[0])
+    for figure, file in ((answers_figure(found), files[1]), (line_ups_figure(found), files[2])):
+        with writing(file), atomic_write(file) as opened:
+            figure.savefig(opened, format="png", dpi=110)
+    return files
+
+
+def save(image: Image, file: Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    with writing(file), atomic_write(file) as opened:
+        image.save(opened, "PNG")
+
+
+def contact_sheet(split: Split, seed: int = 0) -> Image:
+    """A row of labelled views for each track, each of another frame where there are enough.
+
+    Args:
+        seed: another seed draws other views.
+
+    Raises:
+        InputError: no view of the split can be shown.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    rows = sorted(_draw_views(split, seed).items())[:ROWS]
+    if not rows:
+        raise InputError(f"{split.folder}: no view with a picture to show")
+    width, height = PICTURE_SIZE
+    size = (LABEL + COLUMNS * (width + MARGIN), len(rows) * (height + MARGIN) + MARGIN)
+    sheet = Image.new("RGB", size, "#15181b")
+    font = ImageFont.load_default(FONT_SIZE - 4)
+    for row, (track, views) in enumerate(rows):
+        top = MARGIN + row * (height + MARGIN)
+        ImageDraw.Draw(sheet).text((MARGIN * 2, top + height // 2 - 8), track, PLAIN, font)
+        for column, (picture, scene) in enumerate(views):
+            image = _boxed(open_picture(split.folder / picture).resize(PICTURE_SIZE), scene)
+            sheet.paste(image, (LABEL + column * (width + MARGIN), top))
+    return sheet
+
+
+def frame_sheet(info_file: Path) -> Image:
+    """One frame as its cameras see it: the labelled views that have a picture, in two rows.
+
+    Raises:
+        InputError: the info file is wrong, or no view of it has a picture.
+    """
+    from PIL import Image
+
+    info = read_info(info_file)
+    tiles = []
+    for view in range(view_count(info)):
+        picture = info_file.with_name(picture_name(info_file.name, view))
+        if picture.is_file():
+            try:
+                scene = view_scene(info, view)
+            except ValueError as error:
+                raise InputError(f"{info_file}: {error}; unpack the dataset again") from None
+            tiles.append(draw_scene(open_picture(picture), scene))
+    if not tiles:
+        raise InputError(f"{info_file}: none of its views has a picture beside it")
+    width, height = tiles[0].width // 2, tiles[0].height // 2
+    rows = -(-len(tiles) // VIEW_COLUMNS)
+    columns = min(len(tiles), VIEW_COLUMNS)
+    sheet = Image.new("RGB", (columns * (width + MARGIN), rows * (height + MARGIN)), "#15181b")
+    for index, tile in enumerate(tiles):
+        place = (index % VIEW_COLUMNS * (width + MARGIN), index // VIEW_COLUMNS * (height + MARGIN))
+        sheet.paste(tile.resize((width, height), Image.Resampling.LANCZOS), place)
+    return sheet
+
+
+def answers_figure(found: Survey) -> Figure:
+    """How often each answer comes, a histogram for each kind."""
+    from matplotlib.figure import Figure
+
+    answers: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+    for (question, answer), number in found.pairs.items():
+        answers[kind_of(question)][answer] += number
+    figure = Figure(figsize=(15, 5.5), layout="constrained")
+    for axes, (kind, counter) in zip(figure.subplots(1, len(KINDS)), answers.items(), strict=True):
+        # By value where the answers are numbers, else the commonest first.
+        rows = sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:MOST_ANSWERS]
+        if all(answer.isdigit() for answer, _ in rows):
+            rows.sort(key=lambda item: int(item[0]))
+        names, numbers = [name for name, _ in rows], [number for _, number in rows]
+        axes.barh(names, numbers, color=BAR_COLOR)
+        axes.invert_yaxis()
+        axes.set_title(f"{kind}: {counter.total():,}", fontsize=11)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def line_ups_figure(found: Survey) -> Figure:
+    """Which kart is seen on which track, in how many views; white where it never is."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    tracks = sorted(found.frames)
+    karts = sorted({kart for _, kart in found.seen} | {k for _, up in found.line_ups for k in up})
+    views = np.array([[found.seen[track, kart] for kart in karts] for track in tracks], float)
+    views = views.reshape(len(tracks), len(karts))
+    size = (3 + 0.42 * len(karts), 2 + 0.3 * len(tracks))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    shown = np.ma.masked_equal(views, 0)
+    axes.imshow(shown, cmap="Blues", vmin=0, aspect="auto")
+    axes.set_xticks(range(len(karts)), karts, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(tracks)), tracks, fontsize=8)
+    for row, column in zip(*views.nonzero(), strict=True):
+        number = int(views[row, column])
+        color = "white" if number > 0.6 * views.max() else "black"
+        axes.text(column, row, number, ha="center", va="center", fontsize=6, color=color)
+    never = int((views == 0).sum())
+    axes.set_title(f"views that show a kart on a track; {never} of {views.size} pairs: none")
+    return figure
+
+
+def _draw_views(split: Split, seed: int) -> dict[str, list[tuple[str, Scene]]]:
+    """Track -> views to show, with karts where there are some; frames in a seeded order."""
+    generator = random.Random(seed)
+    chosen: dict[str, list[tuple[str, Scene]]] = {}
+    full: set[str] = set()
+    order = generator.sample(split.info_files, len(split.info_files))
+    # Every track at least once round, and no more of a large split than is needed.
+    for frame in read_frames(split, order, Skipped()):
+        track = str(frame.info.get("track"))
+        if track in full:
+            continue
+        views = [view for view in frame.views if view[1].karts] or frame.views
+        if views:
+            row = chosen.setdefault(track, [])
+            row.append(generator.choice(views))
+            if len(row) == COLUMNS:
+                full.add(track)
+    return chosen
+
+
+def _boxed(picture: Image, scene: Scene) -> Image:
+    from PIL import ImageDraw
+
+    draw = ImageDraw.Draw(picture)
+    for kart in sorted(scene.karts, key=lambda kart: kart is scene.ego):
+        draw.rectangle(kart.box, outline=EGO_COLOR if kart is scene.ego else PLAIN)
+    return picture
