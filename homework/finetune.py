@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import options
+from . import options, processes
 from .data import VQADataset, benchmark
 from .files import PACKAGE_DIR, InputError, write_json
 
@@ -137,8 +137,12 @@ def test(
     predictions = options.path("--save_predictions", save_predictions)
     dataset = VQADataset(str(split), data_dir)
     vlm = load(str(checkpoint))
+    processes.connect()
     start = time.perf_counter()
-    result = benchmark(vlm, dataset, max_samples)
+    # Started by accelerate, each process answers its share; the main one reports.
+    result = benchmark(processes.Shared(vlm), dataset, max_samples)
+    if not processes.is_main():
+        return
     seconds = time.perf_counter() - start
     baseline = same_questions_baseline(result, baseline_split or trained_on(checkpoint), data_dir)
     print(accuracy_table(result, *baseline))
