@@ -25,6 +25,7 @@ from .loading import (
     load_processor,
     one_line,
 )
+from .processes import say
 
 
 class BaseVLM:
@@ -55,7 +56,7 @@ class BaseVLM:
         self.base, self.folder = find_checkpoint(checkpoint)
         self.device, self.dtype, reason = choose_device()
         if verbose:
-            print(f"{self.base} on {reason}")
+            say(f"{self.base} on {reason}")
         check_config(self.folder)
         self.processor, self.inputs = load_processor(self.folder)
         self.model = self.network = load_model(self.folder).to(self.device).eval()

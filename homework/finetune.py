@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import options
+from . import options, processes
 from .data import VQADataset, benchmark
 from .files import PACKAGE_DIR, InputError, write_json
 
@@ -81,10 +81,9 @@ def train(
     output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
     from .fit import fit
     from .model_card import add_results
-    from .processes import is_main
 
     fit(dataset, output, recipe, num_workers, report_to)
-    if is_main() and (line := add_results(output, dataset)):
+    if processes.is_main() and (line := add_results(output, dataset)):
         print(line)
 
 
@@ -160,10 +159,15 @@ def test(
         read_report(other)
     dataset = VQADataset(str(split), data_dir)
     vlm = load(str(checkpoint))
+    processes.connect()
+    if folder and not processes.is_main():
+        return  # scores are asked for beside the answers, by the main process alone
     trained = trained_on(checkpoint)
     measured = measure(
         vlm, dataset, max_samples, trained, str(baseline_split or trained), scored=bool(folder)
     )
+    if not processes.is_main():
+        return
     print(measured.table())
     print(f"{len(measured.outcomes) / measured.seconds:.1f} questions/s")
     if predictions:

@@ -50,7 +50,7 @@ def fit(
     with writing(output):  # hours before anything else is written
         output.mkdir(parents=True, exist_ok=True)
     set_seed(recipe["seed"])
-    vlm = BaseVLM(recipe["base"], verbose=processes.is_main())
+    vlm = BaseVLM(recipe["base"])
     fingerprint = checkpoint.base_fingerprint(vlm.folder)
     train_views, held_out = split_views(dataset, HELD_OUT)
     arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out), trackers)

@@ -1,0 +1,43 @@
+"""What `accelerate launch` starts in test_processes.py: a fine-tuning and its measurement.
+
+    accelerate launch --config_file configs/2_cpu_processes.yaml tests/launched.py OPTIONS.json
+
+In float32, as in bf16 the order of sums would show. With "killed_at", the process of rank 1
+kills itself in that step.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+
+from homework import devices, finetune, processes
+from homework.training import ViewTrainer
+
+
+def run(train: dict, test: dict | None = None, killed_at: int | None = None) -> None:
+    """Train, and then answer questions, in float32."""
+    devices.choose_device = lambda: ("cpu", torch.float32, "cpu, float32: a test")
+    compute_loss = ViewTrainer.compute_loss
+
+    def dying(self, *args, **kwargs):
+        if self.state.global_step == killed_at and processes.rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return compute_loss(self, *args, **kwargs)
+
+    ViewTrainer.compute_loss = dying
+    try:
+        finetune.train(**train)
+        if test:
+            finetune.test(train["output_dir"], **test)
+    finally:
+        ViewTrainer.compute_loss = compute_loss
+
+
+if __name__ == "__main__":
+    run(**json.loads(Path(sys.argv[1]).read_text()))
