@@ -18,6 +18,7 @@ from .scene import Scene, view_scene
 
 INFO_SUFFIX = "_info.json"
 PICTURE_SUFFIX = "_im.jpg"
+CAMERAS_SUFFIX = "_cameras.json"  # beside an info file, of recordings: matrices and poses
 NAMED = 3  # of the things skipped, how many are named
 MAX_INFO_BYTES = 1_000_000  # the largest of the real ones have 45,000
 

@@ -149,6 +149,7 @@ def balance(
 def inspect(
     data_dir: str | None = None,
     against: str | None = None,
+    save: str | None = None,
     num_workers: int | None = None,
     pictures: str | None = None,
 ) -> None:
@@ -156,12 +157,17 @@ def inspect(
 
     Args:
         data_dir: the split's folder; data/train beside the package unless given.
-        against: another split; how much of it shows karts on tracks that data_dir does not.
+        against: another split, compared side by side: its line-ups and what its views look like.
+        save: draw that comparison into this picture file.
         num_workers: processes; as many as there are cores unless given.
         pictures: write a contact sheet, answer histograms and the line-up table to this folder.
     """
+    from . import looks
     from .inspect_data import compare, report, survey
 
+    picture = options.path("--save", save)
+    if picture is not None and against is None:
+        raise InputError("--save: draws a comparison; give --against, too")
     split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
     other = list_split(options.path("--against", against)) if against is not None else None
     workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)
@@ -177,6 +183,13 @@ def inspect(
         print()
         for line in compare(split, found, other, survey(other, workers, decode=False)):
             print(line)
+        print()
+        both = looks.look_at(split, workers), looks.look_at(other, workers)
+        for line in looks.table(*both):
+            print(line)
+        if picture is not None:
+            looks.save(*both, picture)
+            print(f"wrote {picture}")
 
 
 def _check_file(file: Path) -> bool:

@@ -1,0 +1,288 @@
+"""Records races with PySTK 1.1.2; runs in the engine's own Python (3.8 and later), never in ours.
+
+`recorder` starts this file as a process, writes one JSON line per race to its standard input and
+reads JSON lines from its standard output:
+
+    <- {"graphics": {...}}                        once
+    -> {"engine": {"karts": [...], "tracks": [...], ...}}
+    <- {"race": {"track", "karts", "seed", "frames": [[number, moment], ...], "cameras": bool}}
+    -> {"frame": {"number", "info", "pictures": [JPEG in base64, ...], "cameras"}}   one per frame
+    -> {"done": race's seed}
+
+A moment is "chase" (cameras follow the karts), "end" (cameras go before them, as for karts that
+have finished) or "finish" (the same, with the karts past the line). With `cameras` a frame brings
+matrices and poses, too.
+
+Needs nothing of the rest of the kit: only PySTK, numpy and Pillow.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import io
+import json
+import math
+import os
+import random
+import sys
+
+import numpy as np
+import pystk
+from PIL import Image
+
+FRAME_WIDTH, FRAME_HEIGHT = 600, 400  # the dataset's, of the detection boxes
+PICTURE_SIZE = (150, 100)
+JPEG_QUALITY = 95  # the quantisation tables of the dataset's own pictures
+TICKS_PER_SECOND = 120  # of the engine's physics
+CAMERA_TICKS = 6  # physics ticks between two moves of the cameras: a film of 20 pictures a second
+NORMAL_CAMERA, END_CAMERA = 0, 2  # Camera::CameraType
+WARM_UP = (9.0, 25.0)  # seconds before the first frame: until then the karts drive in one crowd
+BETWEEN = (2.0, 7.0)  # seconds between two frames
+STUCK_SPEED = 2.0  # metres a second; a slower kart is put back on the track
+CRUISING = (10.0, 22.0)  # metres a second: how fast a kart goes that was put somewhere
+SETTLE = 1.5  # seconds in which karts that were put somewhere drive again and cameras follow
+GROUP = 4  # karts that are put near each other
+# Metres past the line: where the dataset's karts are when the last has finished. There it stops,
+# so half of the dataset shows that one moment of each race.
+FINISHED = (0.0, 250.0)
+MIN_LENGTH = 50.0  # metres; where the driving line is shorter, karts are left where they are
+
+
+class World:
+    """The engine's world, moved on without drawing: ten times as fast as `Race.step`."""
+
+    def __init__(self) -> None:
+        self._cameras: dict = {}  # player -> kind
+        library = ctypes.CDLL(pystk.__file__)
+        self._world = ctypes.c_void_p.in_dll(library, "_ZN5World7m_worldE")
+        self._update = _method(library, "_ZN5World11updateWorldEi", ctypes.c_int)
+        self._update_time = _method(library, "_ZN11WorldStatus10updateTimeEi", ctypes.c_int)
+        self._move_cameras = _method(library, "_ZN5World21updateGraphicsMinimalEf", ctypes.c_float)
+        self._change_camera = library["_ZN6Camera12changeCameraEjNS_10CameraTypeE"]
+        self._change_camera.argtypes = [ctypes.c_uint, ctypes.c_int]
+
+    def advance(self, seconds: float) -> None:
+        """Drive on; the cameras follow."""
+        for _ in range(round(seconds * TICKS_PER_SECOND / CAMERA_TICKS)):
+            for _ in range(CAMERA_TICKS):
+                self._update(self._world, 1)
+                self._update_time(self._world, 1)
+            self._move_cameras(self._world, CAMERA_TICKS / TICKS_PER_SECOND)
+
+    def use_camera(self, player: int, kind: str) -> None:
+        """`chase` follows the kart from behind; `end` is what a kart gets that has finished."""
+        if self._cameras.get(player, "chase") != kind:
+            self._change_camera(player, END_CAMERA if kind == "end" else NORMAL_CAMERA)
+            self._cameras[player] = kind
+
+
+def _method(library: ctypes.CDLL, name: str, argument: type):
+    method = library[name]
+    method.argtypes, method.restype = [ctypes.c_void_p, argument], None
+    return method
+
+
+class Line:
+    """A track's driving line: where karts are put that do not drive by themselves."""
+
+    def __init__(self) -> None:
+        track = pystk.Track()
+        track.update()
+        nodes = np.array(track.path_nodes).reshape(-1, 2, 3)
+        self.starts, self.ends = nodes[:, 0], nodes[:, 1]
+        lengths = np.linalg.norm(self.ends - self.starts, axis=1)
+        self.distances = np.concatenate([[0.0], np.cumsum(lengths)])
+        self.length = float(self.distances[-1])
+
+    def put(self, kart: int, distance: float, aside: float, speed: float) -> None:
+        """Put a kart `distance` metres along the line, `aside` metres to its right."""
+        distance %= self.length
+        node = int(np.searchsorted(self.distances, distance, side="right")) - 1
+        node = min(node, len(self.starts) - 1)
+        along = self.ends[node] - self.starts[node]
+        size = max(float(np.linalg.norm(along)), 1e-6)
+        yaw = math.atan2(along[0], along[2])
+        place = self.starts[node] + along * ((distance - self.distances[node]) / size)
+        place = place + aside * np.array([math.cos(yaw), 0.0, -math.sin(yaw)]) + [0.0, 0.5, 0.0]
+        rotation = (0.0, math.sin(yaw / 2), 0.0, math.cos(yaw / 2))
+        pystk.WorldState.set_kart_location(kart, tuple(map(float, place)), rotation, speed)
+
+
+def record(job: dict, send) -> None:
+    """Run one race and send each of its frames."""
+    rng = random.Random(job["seed"])
+    race = pystk.Race(_race_config(job))
+    race.start()
+    race.step()  # the first picture loads what is drawn
+    world, line, state = World(), Line(), pystk.WorldState()
+    world.advance(rng.uniform(*WARM_UP))
+    players = range(len(job["karts"]))
+    slow: set = set()
+    for number, moment in job["frames"]:
+        for player in players:
+            world.use_camera(player, "chase" if moment == "chase" else "end")
+        world.advance(rng.uniform(*BETWEEN))
+        state.update()
+        if moment == "finish":
+            _put_past_the_line(state, line, rng)
+        else:
+            slow = _put_back(state, line, slow, rng)
+        world.advance(SETTLE)
+        race.step()
+        state.update()
+        # Some tracks have end cameras that stand somewhere and may not see their kart.
+        if lost := [player for player in players if not _sees_own(race, state, player)]:
+            for player in lost:
+                world.use_camera(player, "chase")
+            world.advance(SETTLE)
+            race.step()
+            state.update()
+        send({"frame": {"number": number, **_frame(job, race, state)}})
+    race.stop()
+    del race
+
+
+def _sees_own(race, state, player: int) -> bool:
+    """Whether a player's camera sees the player's kart."""
+    own = (int(pystk.ObjectType.kart) << pystk.object_type_shift) | state.players[player].kart.id
+    return bool((np.array(race.render_data[player].instance) == own).any())
+
+
+def _race_config(job: dict):
+    driven = pystk.PlayerConfig.Controller.AI_CONTROL
+    config = pystk.RaceConfig(
+        track=job["track"],
+        num_kart=len(job["karts"]),
+        laps=99,  # so that no one finishes: the engine stops a race that all have finished
+        seed=job["seed"] % 2**31,
+        step_size=CAMERA_TICKS / TICKS_PER_SECOND,
+    )
+    config.players[0].kart = job["karts"][0]
+    config.players[0].controller = driven
+    for kart in job["karts"][1:]:
+        config.players.append(pystk.PlayerConfig(kart, driven, 0))
+    return config
+
+
+def _put_back(state, line: Line, slow: set, rng: random.Random) -> set:
+    """Put karts back on the line that stood still at two frames running; who stands still now.
+
+    Where most of them do (on some tracks nobody drives), all are put in groups along the line.
+    """
+    if line.length < MIN_LENGTH:
+        return set()
+    still = {k.id for k in state.karts if math.hypot(*map(float, k.velocity)) < STUCK_SPEED}
+    if len(still) > len(state.karts) // 2:
+        order = [kart.id for kart in state.karts]
+        rng.shuffle(order)
+        for start in range(0, len(order), GROUP):
+            _put_group(order[start : start + GROUP], line, rng.uniform(0, line.length), rng)
+        return set()
+    driving = [float(k.distance_down_track) for k in state.karts if k.id not in still]
+    for kart in still & slow:
+        _put_group([kart], line, rng.choice(driving) + rng.uniform(-25, 25), rng)
+    return still - slow
+
+
+def _put_past_the_line(state, line: Line, rng: random.Random) -> None:
+    """Put all karts where they are when a race is over."""
+    if line.length < MIN_LENGTH:
+        return
+    for kart in state.karts:
+        _put_group([kart.id], line, min(rng.uniform(*FINISHED), line.length / 2), rng)
+
+
+def _put_group(karts: list, line: Line, distance: float, rng: random.Random) -> None:
+    speed = rng.uniform(*CRUISING)
+    for place, kart in enumerate(karts):
+        line.put(kart, distance + place * rng.uniform(2.5, 9.0), rng.uniform(-2.5, 2.5), speed)
+
+
+def _frame(job: dict, race, state) -> dict:
+    """The info of one frame as the dataset has it, and the pictures of its views."""
+    # View k is kart k's, as in the dataset.
+    views = sorted(range(len(job["karts"])), key=lambda player: state.players[player].kart.id)
+    karts = sorted(state.karts, key=lambda kart: kart.id)
+    render = [race.render_data[player] for player in views]
+    frame = {
+        "info": {
+            "track": job["track"],
+            "karts": [job["karts"][player] for player in views],
+            "detections": [boxes(np.array(view.instance)) for view in render],
+            "distance_down_track": [float(kart.distance_down_track) for kart in karts],
+            "velocity": [[float(part) for part in kart.velocity] for kart in karts],
+        },
+        "pictures": [_jpeg(np.array(view.image)) for view in render],
+    }
+    if job["cameras"]:
+        frame["cameras"] = {
+            "location": [[float(part) for part in kart.location] for kart in karts],
+            "rotation": [[float(part) for part in kart.rotation] for kart in karts],
+            "size": [[float(part) for part in kart.size] for kart in karts],
+            "view": [np.array(state.players[p].camera.view).tolist() for p in views],
+            "projection": [np.array(state.players[p].camera.projection).tolist() for p in views],
+        }
+    return frame
+
+
+def boxes(instances: np.ndarray) -> list:
+    """The boxes of an instance mask (height, width): `[class_id, track_id, x1, y1, x2, y2]`.
+
+    Corners are the first and last pixel of the object, rows are sorted: so are the dataset's.
+    """
+    width = instances.shape[1]
+    shift = pystk.object_type_shift
+    flat = instances.ravel()
+    kinds, ids = flat >> shift, flat & ((1 << shift) - 1)
+    order = np.lexsort((ids, kinds))
+    kinds, ids = kinds[order], ids[order]
+    first = np.flatnonzero(np.r_[True, (kinds[1:] != kinds[:-1]) | (ids[1:] != ids[:-1])])
+    rows, columns = order // width, order % width
+    corners = zip(  # noqa: B905 (Python 3.8 has no strict=)
+        kinds[first],
+        ids[first],
+        np.minimum.reduceat(columns, first),
+        np.minimum.reduceat(rows, first),
+        np.maximum.reduceat(columns, first),
+        np.maximum.reduceat(rows, first),
+    )
+    return [[int(value) for value in row] for row in corners if row[0] or row[1]]
+
+
+def _jpeg(image: np.ndarray) -> str:
+    file = io.BytesIO()
+    picture = Image.fromarray(image).resize(PICTURE_SIZE, Image.BILINEAR)
+    picture.save(file, "JPEG", quality=JPEG_QUALITY)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def main() -> None:
+    """Start the engine, then record one race for each line of standard input."""
+    # The engine prints to standard output, too: what it says goes to the log.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def send(message: dict) -> None:
+        answers.write(json.dumps(message, separators=(",", ":")) + "\n")
+        answers.flush()
+
+    settings = json.loads(sys.stdin.readline())["graphics"]
+    graphics = getattr(pystk.GraphicsConfig, settings.pop("preset"))()
+    graphics.screen_width, graphics.screen_height = FRAME_WIDTH, FRAME_HEIGHT
+    for name, value in settings.items():
+        setattr(graphics, name, value)
+    pystk.init(graphics)
+    versions = {"python": ".".join(map(str, sys.version_info[:3])), "numpy": np.__version__}
+    karts, tracks = list(pystk.list_karts()), list(pystk.list_tracks())
+    send({"engine": {"karts": karts, "tracks": tracks, **versions}})
+    for text in sys.stdin:
+        job = json.loads(text)["race"]
+        record(job, send)
+        send({"done": job["seed"]})
+    answers.close()
+    os._exit(0)  # the engine's own clean-up has been seen to hang
+
+
+if __name__ == "__main__":
+    main()
