@@ -15,6 +15,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGE_LINES = [
+    line.split("#")[0].strip()
+    for page in PAGES
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+    for line in block.splitlines()
+]
 SAMPLE_BLOCK = next(block for block in BLOCKS if "--data_dir data/sample" in block)
 
 
@@ -50,7 +57,9 @@ def test_the_samples_commands_run_one_after_the_other(clone):
     assert float(tested[1]) == pytest.approx(float(graded[1]), abs=0.06)
 
 
-@pytest.mark.parametrize("line", [line for line in LINES if "-m homework." in line])
+@pytest.mark.parametrize(
+    "line", [line for line in dict.fromkeys(LINES + PAGE_LINES) if "-m homework." in line]
+)
 def test_every_command_and_option_in_the_readme_exists(line):
     words = shlex.split(line)
     module = importlib.import_module(words[words.index("-m") + 1])
@@ -67,3 +76,22 @@ def test_every_command_and_option_in_the_readme_exists(line):
         function = getattr(module, table)
     options = [word[2:] for word in rest if word.startswith("--")]
     assert set(options) <= set(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_the_readmes_pictures_are_made_by_a_command(tmp_path):
+    from PIL import Image
+
+    command = [sys.executable, "docs/make_pictures.py", "--output", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "contact_sheet.jpg",
+        "five_kinds.jpg",
+    ]
+    for path in tmp_path.iterdir():
+        assert Image.open(path).width > 1000 and path.stat().st_size < 600_000

@@ -1,0 +1,126 @@
+"""python docs/make_pictures.py [--checkpoint homework/vlm_model] [--output docs/pictures]
+
+The README's pictures, made anew: one frame with the five kinds of question, the contact sheet of
+the shipped sample and, with a checkpoint, where the model looks and the report in light.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from homework import cli, options
+from homework.contact_sheet import contact_sheet
+from homework.draw import draw_scene
+from homework.files import DATA_DIR
+from homework.frames import Skipped, list_split, read_frames
+from homework.pictures import open_picture
+from homework.questions import KINDS
+from homework.scene import Scene
+
+WIDTH = 620  # drawn pixels for the questions beside the frame
+INK, SOFT, GROUND = "#e6e4df", "#9aa1a8", "#15181b"
+QUALITY = 85  # of JPEG: a tenth of PNG's size
+
+
+def make(
+    checkpoint: str | None = None, output: str = "docs/pictures", data_dir: str | None = None
+) -> None:
+    """Write the pictures.
+
+    Args:
+        checkpoint: a LoRA checkpoint; without one the last two pictures are left out.
+        output: the folder they go to.
+        data_dir: the folder with `sample` and `sample_valid`; data beside the package if not given.
+    """
+    folder, data = Path(output), options.path("--data_dir", data_dir) or DATA_DIR
+    folder.mkdir(parents=True, exist_ok=True)
+    picture, scene = liveliest(data / "sample_valid")
+    five_kinds(picture, scene).save(folder / "five_kinds.jpg", quality=QUALITY)
+    contact_sheet(list_split(data / "sample")).save(folder / "contact_sheet.jpg", quality=QUALITY)
+    if checkpoint:
+        looks(str(checkpoint), picture, folder / "where_it_looks.jpg")
+        report(str(checkpoint), data, folder / "report.png")
+    for path in sorted(folder.glob("*.*")):
+        print(f"{path} ({path.stat().st_size / 1e3:.0f} kB)")
+
+
+def liveliest(folder: Path) -> tuple[Path, Scene]:
+    """The view of a split with four karts, if there is one, whose smallest kart is the largest."""
+    split = list_split(folder)
+    views = [
+        (abs(len(scene.karts) - 4), -min(map(_side, scene.karts), default=0), name, scene)
+        for frame in read_frames(split, split.info_files, Skipped())
+        for name, scene in frame.views
+    ]
+    _, _, name, scene = min(views, key=lambda view: view[:3])
+    return folder / name, scene
+
+
+def five_kinds(picture: Path, scene: Scene):
+    """The labelled frame, and beside it a question of each kind, two of positions and regions."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    frame = draw_scene(open_picture(picture), scene)
+    drawn = Image.new("RGB", (frame.width + WIDTH, frame.height), GROUND)
+    drawn.paste(frame, (0, 0))
+    draw, top = ImageDraw.Draw(drawn), 22
+    left = frame.width + 28
+    for kind, questions in KINDS.items():
+        draw.text((left, top), kind, SOFT, ImageFont.load_default(15))
+        top += 24
+        for question, answer in list(questions(scene))[: 3 if kind == "relative position" else 2]:
+            draw.text((left, top), question, INK, ImageFont.load_default(19))
+            width = draw.textlength(question, ImageFont.load_default(19))
+            draw.text((left + width + 12, top), answer, "#ffd400", ImageFont.load_default(19))
+            top += 29
+        top += 18
+    return drawn
+
+
+def looks(checkpoint: str, picture: Path, target: Path) -> None:
+    """Where the model looks for the ego kart."""
+    from homework.checkpoint import load
+    from homework.explain import heat_maps, overlay
+    from homework.questions import EGO
+
+    vlm = load(checkpoint)
+    heat = heat_maps(vlm, [picture], [EGO], [vlm.generate(picture, EGO)])[0]
+    overlay(open_picture(picture), heat).save(target, quality=QUALITY)
+
+
+def report(checkpoint: str, data: Path, target: Path) -> None:
+    """The head of a report, as a browser shows it; left out where there is none."""
+    from homework.finetune import test
+    from homework.generate_qa import balance
+
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if not executable:
+        return
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        for split in ("sample", "sample_valid"):
+            (Path(folder) / split).symlink_to((data / split).resolve())
+        balance("sample_valid", data_dir=folder)
+        test(checkpoint, "sample_valid_grader", folder, None, report=f"{folder}/report")
+        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1180, "height": 820})
+        page.goto(f"file://{folder}/report/index.html")
+        page.wait_for_selector("html[data-ready]")
+        page.screenshot(path=str(target))
+        browser.close()
+
+
+def _side(kart) -> int:
+    return min(kart.box[2] - kart.box[0], kart.box[3] - kart.box[1])
+
+
+if __name__ == "__main__":
+    cli.run(make)
