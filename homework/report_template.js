@@ -331,7 +331,7 @@ function card(index, looks) {
       make("div", { class: "question" }, sample.question),
       make("div", { class: `said ${sample.right ? "right" : "wrong"}` }, sample.answer || "(nothing)"),
       make("div", { class: "truth" },
-        [sample.right ? null : `truth: ${sample.truth}`, sample.probability == null ? null : `p ${percent(sample.probability, 0)}`]
+        [sample.right ? null : `truth: ${sample.truth}`, sample.probability == null ? null : `p\u00a0${percent(sample.probability, 0)}`]
           .filter(Boolean).join(" · ") || "\u00a0"),
     )));
 }
