@@ -156,6 +156,9 @@ def _log_likelihood(vlm: BaseVLM, patches, pairs: list[tuple[str, str]]):
     tokens = vlm.network.model.connector(patches).flatten(0, 1).to(embeddings.dtype)
     places = (ids == vlm.network.config.image_token_id) & (real > 0)
     embeddings = embeddings.masked_scatter(places.unsqueeze(-1), tokens)
-    scores = vlm.network(inputs_embeds=embeddings, attention_mask=real).logits[:, :-1].float()
-    each = scores.log_softmax(-1).gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1)
-    return (each * due[:, 1:]).sum(1)
+    text = vlm.network.model.text_model(inputs_embeds=embeddings, attention_mask=real)
+    # The vocabulary is scored only where an answer's token comes next.
+    scores = vlm.network.lm_head(text.last_hidden_state[:, :-1][due[:, 1:]]).float()
+    each = scores.log_softmax(-1).gather(-1, ids[due].unsqueeze(-1)).squeeze(-1)
+    rows = due.nonzero()[:, 0]
+    return each.new_zeros(len(pairs)).index_add(0, rows, each)

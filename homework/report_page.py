@@ -169,7 +169,7 @@ def _encoded(pictures: Mapping[str, str]) -> dict[str, str]:
 def _webp(path: str) -> str:
     buffer = io.BytesIO()
     picture = open_picture(path)
-    if picture.size > PICTURE_SIZE:
+    if picture.width > PICTURE_SIZE[0] or picture.height > PICTURE_SIZE[1]:
         picture = picture.resize(PICTURE_SIZE)
     picture.save(buffer, "WEBP", quality=QUALITY, method=2)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -11,7 +11,7 @@ from PIL import Image
 from reports import make_outcomes, make_report
 from tiny import write_tiny_base
 
-from homework import evidence
+from homework import evidence, finetune, report_page
 from homework.base_vlm import BaseVLM
 from homework.files import InputError
 from homework.names import KARTS
@@ -116,6 +116,21 @@ def test_a_file_that_is_no_report_is_one_line(tmp_path, text):
     with pytest.raises(InputError, match="report") as caught:
         read_report(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_the_other_report_is_looked_at_before_anything_is_asked(tmp_path):
+    with pytest.raises(InputError, match="--against: needs --report"):
+        finetune.test("nowhere", against=str(tmp_path))
+    with pytest.raises(InputError, match=r"report\.json: no such file"):
+        finetune.test("nowhere", report=str(tmp_path / "out"), against=str(tmp_path))
+    with pytest.raises(InputError, match="--heat_maps"):
+        finetune.test("nowhere", report=str(tmp_path / "out"), heat_maps=-1)
+
+
+def test_large_pictures_are_made_small(tmp_path):
+    Image.new("RGB", (100, 4000), "teal").save(tmp_path / "tall.png")
+    small = Image.open(io.BytesIO(base64.b64decode(report_page._webp(tmp_path / "tall.png"))))
+    assert small.size == (150, 100)
 
 
 def test_a_picture_without_labels_is_shown_without_boxes(report, tmp_path):
