@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 MAX_NEW_TOKENS = 16  # a kart's or track's name takes up to 6 with the embedded base's tokenizer
 PATCHES = 2_304  # that go through the vision tower at a time: more leave a CPU's cache
 PICTURES = 64  # whose prefixes are held at a time
-ROWS = 128  # questions, or candidates of questions, at a time
+ROWS = 128  # questions at a time
+TOKENS = 2_048  # of candidates at a time: over a large vocabulary their scores fill 400 MB
 
 
 class RowCache:
@@ -142,21 +143,56 @@ def _answers(vlm: BaseVLM, cache: RowCache, scores, lengths, copies, temperature
 
 def _scores(vlm: BaseVLM, cache: RowCache, first, lengths, candidates) -> list[list[float]]:
     """Log-probability of each candidate of each question of a batch; see `_asked`."""
-    ids = [
-        (row, vlm.inputs.answer_ids(candidate))
-        for row, answers in enumerate(candidates)
-        for candidate in answers
-    ]
-    # Of like length together, as a short candidate is filled up to the longest.
-    order = sorted(range(len(ids)), key=lambda index: len(ids[index][1]))
-    scores = [0.0] * len(ids)
-    for part in _even(order, ROWS):
-        rows = torch.tensor([ids[index][0] for index in part], device=vlm.device)
-        sums = _likelihood(vlm, cache, rows, first[rows], lengths[rows], [ids[i][1] for i in part])
-        for index, value in zip(part, sums.tolist(), strict=True):
-            scores[index] = value
-    given = iter(scores)
-    return [[next(given) for _ in answers] for answers in candidates]
+    found: list[list[float]] = [[] for _ in candidates]
+    same: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for row, answers in enumerate(candidates):
+        if answers:
+            same[tuple(answers)].append(row)
+    # Questions with the same candidates in one pass: they share its layout.
+    for answers, rows in same.items():
+        ids = [vlm.inputs.answer_ids(answer) for answer in answers]
+        for part in _even(rows, max(1, TOKENS // sum(map(len, ids)))):
+            index = torch.tensor(part, device=vlm.device)
+            sums = _likelihoods(vlm, cache, index, first[index], lengths[index], ids)
+            for row, values in zip(part, sums.tolist(), strict=True):
+                found[row] = values
+    return found
+
+
+def _likelihoods(vlm: BaseVLM, cache: RowCache, rows, first, lengths, ids) -> torch.Tensor:
+    """Natural log of the probability of answers `ids`, end tokens included: (rows, answers).
+
+    All answers of a question are read at once, side by side: each sees the question and itself.
+
+    Args:
+        rows: (rows,), of the questions in `cache`.
+        first: over the vocabulary, scores of each answer's first token: (rows, vocabulary).
+        lengths: (rows,), tokens of each question.
+    """
+    size, device = len(vlm.inputs.prefix_ids), vlm.device
+    questions = cache.length - size
+    read = torch.tensor([token for answer in ids for token in answer[:-1]], device=device)
+    due = torch.tensor([token for answer in ids for token in answer[1:]], device=device)
+    owner = torch.tensor([i for i, a in enumerate(ids) for _ in a[1:]], device=device)
+    place = torch.tensor([step for a in ids for step in range(len(a) - 1)], device=device)
+    cache = cache.rows(rows, len(read))
+    own = (owner.unsqueeze(0) == owner.unsqueeze(1)).tril()
+    before = _seen(cache, lengths, questions, size, len(read))[..., : cache.length]
+    mask = torch.cat([before, own.expand(len(rows), 1, -1, -1)], 3)
+    embeddings = vlm.network.get_input_embeddings()(read).expand(len(rows), -1, -1)
+    positions = size + lengths.unsqueeze(1) + place
+    hidden = _read(vlm, cache, embeddings, positions, mask)
+    starts = torch.tensor([answer[0] for answer in ids], device=device)
+    sums = _chosen(first, starts.expand(len(rows), -1))
+    later = _chosen(vlm.network.lm_head(hidden), due.expand(len(rows), -1).unsqueeze(2))
+    return sums.index_add(1, owner, later.squeeze(2))
+
+
+def _chosen(scores, tokens) -> torch.Tensor:
+    """Log-probability of `tokens`, in the shape of `tokens`, by scores over the vocabulary."""
+    if scores.dtype != torch.float64:
+        scores = scores.float()
+    return scores.gather(-1, tokens) - scores.logsumexp(-1, keepdim=True)
 
 
 def _asked(vlm: BaseVLM, image_paths: Sequence[str], questions: Sequence[str]) -> Iterator[tuple]:
@@ -277,38 +313,6 @@ def _continue(vlm: BaseVLM, cache: RowCache, scores, lengths, temperature) -> li
         )
         scores = vlm.network.lm_head(hidden[:, 0])
     return found
-
-
-def _likelihood(vlm: BaseVLM, cache: RowCache, rows, first, lengths, ids) -> torch.Tensor:
-    """Natural log of the probability of answers `ids`, end token included: (answers,).
-
-    Args:
-        rows: (answers,), the question's row in `cache`.
-        first: over the vocabulary, scores of each answer's first token: (answers, vocabulary).
-        lengths: (answers,), tokens of each answer's question.
-    """
-    size = len(vlm.inputs.prefix_ids)
-    questions = cache.length - size
-    longest = max(map(len, ids))
-    filled = torch.tensor(
-        [answer + [vlm.inputs.pad_id] * (longest - len(answer)) for answer in ids],
-        device=vlm.device,
-    )
-    cache = cache.rows(rows, longest - 1)
-    hidden = _read(
-        vlm,
-        cache,
-        vlm.network.get_input_embeddings()(filled[:, :-1]),
-        size + lengths.unsqueeze(1) + torch.arange(longest - 1, device=vlm.device),
-        _seen(cache, lengths, questions, size, longest - 1),
-    )
-    scores = torch.cat([first.unsqueeze(1), vlm.network.lm_head(hidden)], 1)
-    if scores.dtype != torch.float64:
-        scores = scores.float()
-    each = scores.log_softmax(-1).gather(2, filled.unsqueeze(2))[:, :, 0]
-    ends = torch.tensor([len(answer) for answer in ids], device=vlm.device)
-    due = torch.arange(longest, device=vlm.device) < ends.unsqueeze(1)
-    return each.masked_fill(~due, 0).sum(1)
 
 
 def _even(items: Sequence, most: int) -> Iterator[Sequence]:
