@@ -139,8 +139,8 @@ def test(
 
     predictions = options.path("--save_predictions", save_predictions)
     dataset = VQADataset(str(split), data_dir)
+    processes.connect()  # first, as it says which GPU is this process's
     vlm = load(str(checkpoint))
-    processes.connect()
     start = time.perf_counter()
     # Started by accelerate, each process answers its share; the main one reports.
     result = benchmark(processes.Shared(vlm), dataset, max_samples)

@@ -119,3 +119,13 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on(options, alone, t
     assert f"goes on from {output / 'checkpoint-3'}" in capsys.readouterr().out
     # A logged loss is the mean since the record before, which the new process has not seen.
     assert_same(output, alone, ["grad_norm"])
+
+
+@pytest.mark.parametrize("name", ["1_gpu", "8_gpus", "2_nodes", "2_cpu_processes"])
+def test_accelerate_reads_every_configuration(name):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(ROOT / "configs" / f"{name}.yaml"))
+    expected = {"1_gpu": (1, 1), "8_gpus": (8, 1), "2_nodes": (16, 2), "2_cpu_processes": (2, 1)}
+    assert (config.num_processes, config.num_machines) == expected[name]
+    assert config.mixed_precision == "no"
