@@ -20,17 +20,18 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from . import packing
+from .cache import ArrayCache
 from .data import VQADataset
+from .files import InputError
 from .frames import frame_of, held_out
 from .inputs import InputBuilder, ViewSequence
 from .pictures import open_picture
-from .squares import SquareCache
 
 
 class Sample(NamedTuple):
     """A picture with its pairs."""
 
-    square: np.ndarray  # uint8 (side, side, 3)
+    seen: np.ndarray  # uint8 (side, side, 3), or float16 image tokens (tokens, hidden size)
     sequence: ViewSequence
     path: str
     weight: float  # 0 where a device has nothing left in a step, but must take part
@@ -39,7 +40,7 @@ class Sample(NamedTuple):
 class Pass(NamedTuple):
     """What goes through the model at a time: F pictures."""
 
-    pixels: torch.Tensor  # uint8 (F, side, side, 3)
+    seen: torch.Tensor  # uint8 (F, side, side, 3), or float16 (F, tokens, hidden size)
     row: packing.Row
     paths: list[str]
 
@@ -51,16 +52,19 @@ class ViewDataset(Dataset):
 
     Args:
         views: (image_path, [(question, answer), ...]) of each picture.
-        cache: of the pictures at the model's size, in the order of `views`.
+        squares: cache of the pictures at the model's size, in the order of `views`.
+        features: cache of their image tokens; where there is one, it holds them all.
     """
 
     def __init__(
         self,
         views: list[tuple[str, list[tuple[str, str]]]],
         inputs: InputBuilder,
-        cache: SquareCache | None = None,
+        squares: ArrayCache | None = None,
+        features: ArrayCache | None = None,
     ) -> None:
-        self.views, self.inputs, self.cache = views, inputs, cache
+        self.views, self.inputs = views, inputs
+        self.squares, self.features = squares, features
 
     def __len__(self) -> int:
         return len(self.views)
@@ -69,12 +73,29 @@ class ViewDataset(Dataset):
         weight = 1.0 if index >= 0 else 0.0
         index = index if index >= 0 else ~index
         path, pairs = self.views[index]
-        square = self.cache.get(index) if self.cache else None
+        seen = self.image_tokens(index) if self.features else self.square(index)
+        return Sample(seen, self.inputs.view_sequence(pairs), path, weight)
+
+    def square(self, index: int) -> np.ndarray:
+        """A picture at the model's size: uint8 (side, side, 3)."""
+        square = self.squares.get(index) if self.squares else None
         if square is None:
-            square = self.inputs.resize(open_picture(path))
-            if self.cache:
-                self.cache.put(index, square)
-        return Sample(square, self.inputs.view_sequence(pairs), path, weight)
+            square = self.inputs.resize(open_picture(self.views[index][0]))
+            if self.squares:
+                self.squares.put(index, square)
+        return square
+
+    def image_tokens(self, index: int) -> np.ndarray:
+        """A picture's image tokens: float16 (tokens, hidden size).
+
+        Raises:
+            InputError: what the cache holds of it was damaged during the run.
+        """
+        tokens = self.features.get(index)
+        if tokens is None:
+            path = self.views[index][0]
+            raise InputError(f"{self.features.path}: damaged at {path}; start again")
+        return tokens
 
     @property
     def pairs(self) -> int:
@@ -86,7 +107,7 @@ class Collator:
     """Packs a device's samples into passes.
 
     Args:
-        patches: of a picture in the vision tower.
+        patches: of a picture in the vision tower, if it goes there.
         weighting: see `packing`.
         budget: patches and tokens of a pass.
     """
@@ -109,8 +130,8 @@ class Collator:
             row = packing.pack([s.sequence for s in chosen], self.size, self.weighting)
             kept = torch.tensor([sample.weight for sample in chosen])
             row = row._replace(weights=row.weights * kept[row.layout.frames])
-            pixels = torch.from_numpy(np.stack([sample.square for sample in chosen]))
-            passes.append(Pass(pixels, row, [sample.path for sample in chosen]))
+            seen = torch.from_numpy(np.stack([sample.seen for sample in chosen]))
+            passes.append(Pass(seen, row, [sample.path for sample in chosen]))
         return {"passes": passes}
 
 

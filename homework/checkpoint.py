@@ -25,30 +25,37 @@ MAX_RANK = 1024
 BASE = "base.json"  # ours, written last: name and fingerprint of the base, how it was trained
 
 
-def lora_config(rank: int, alpha: float, dropout: float) -> LoraConfig:
+def lora_config(rank: int, alpha: float, dropout: float, vision: bool = True) -> LoraConfig:
     """LoRA on every linear layer of the vision tower, connector and text model.
 
     The vision tower is included on purpose: no base has seen karts named. The vocabulary
     projection is left alone: in the embedded base it shares its weights with the embeddings.
+
+    Args:
+        vision: with the vision tower and the connector; if not, on the text model alone.
     """
     from peft import LoraConfig
 
-    text = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
+    modules = r".*text_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    if vision:
+        modules += (
+            r"|.*vision_model\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
+            r"|.*connector\.modality_projection\.proj"
+        )
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules=(
-            rf".*text_model\..*\.({text})|.*vision_model\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
-            r"|.*connector\.modality_projection\.proj"
-        ),
+        target_modules=modules,
         task_type="CAUSAL_LM",
     )
 
 
-def add_lora(vlm: BaseVLM, rank: int, alpha: float, dropout: float) -> PeftModel:
+def add_lora(
+    vlm: BaseVLM, rank: int, alpha: float, dropout: float, vision: bool = True
+) -> PeftModel:
     """Put fresh LoRA modules on the layers that `lora_config` names."""
-    return _with_adapter(vlm, lora_config(rank, alpha, dropout))
+    return _with_adapter(vlm, lora_config(rank, alpha, dropout, vision))
 
 
 def save(model: PeftModel, vlm: BaseVLM, folder: Path, training: dict) -> None:
@@ -153,7 +160,8 @@ def _read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
         numbers = type(rank) is int and {type(alpha), type(dropout)} <= {int, float}
         if not (numbers and 0 < rank <= MAX_RANK and 0 < alpha < 1e6 and 0 <= dropout < 1):
             raise ValueError("r, lora_alpha or lora_dropout is out of range")
-        config = lora_config(rank, alpha, dropout)
+        vision = "vision_model" in str(written.get("target_modules"))
+        config = lora_config(rank, alpha, dropout, vision)
         for name, value in _settings(config).items():
             if written.get(name) != value:
                 raise ValueError(f"field {name!r} is not as train writes it")

@@ -35,6 +35,7 @@ def train(
     lora_alpha: int = 32,
     lora_dropout: float = 0.0,
     weighting: str = "question",
+    train_vision: bool = True,
     num_workers: int = 0,
     max_samples: int | None = None,
     max_steps: int = -1,
@@ -59,6 +60,8 @@ def train(
         lora_alpha: LoRA scale; the update is multiplied by lora_alpha / lora_r.
         lora_dropout: dropout before the LoRA matrices.
         weighting: "question", each question weighs the same, or "frame", each picture does.
+        train_vision: LoRA on the vision tower, too; if False, on the text model alone, from image
+            tokens that are made once and kept on disk: several times faster, and less accurate.
         num_workers: processes that decode pictures; 0 decodes in the training process.
         max_samples: train on a seeded draw of so many pairs.
         max_steps: stop after so many optimizer steps; -1 for all epochs.
@@ -158,8 +161,8 @@ def test(
             raise InputError("--against: needs --report; give the folder to write the page to")
         read_report(other)
     dataset = VQADataset(str(split), data_dir)
+    processes.connect()  # first, as it says which GPU is this process's
     vlm = load(str(checkpoint))
-    processes.connect()
     if folder and not processes.is_main():
         return  # scores are asked for beside the answers, by the main process alone
     trained = trained_on(checkpoint)
@@ -208,6 +211,8 @@ def _check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
         raise InputError(
             f"--weighting: give {' or '.join(WEIGHTINGS)}, not {recipe['weighting']!r}"
         )
+    if not isinstance(recipe["train_vision"], bool):
+        raise InputError(f"--train_vision: give True or False, not {recipe['train_vision']!r}")
     options.whole("--seed", recipe["seed"], 0)
     options.whole("--num_workers", num_workers, 0)
     options.path("--output_dir", recipe["output_dir"])

@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 from transformers import PrinterCallback, TrainingArguments, set_seed
 
 from . import checkpoint, processes, resume
+from .answering import PATCHES
 from .base_vlm import BaseVLM
 from .batches import Collator, ViewDataset, split_views
+from .cache import ArrayCache, open_cache
 from .data import VQADataset
 from .files import InputError, writing
 from .processes import say
 from .report import save_curves
-from .squares import open_cache
 from .training import ProgressLine, ViewTrainer, peak_memory_bytes
 
 HELD_OUT = 0.02  # share of the training frames that are measured on instead
@@ -55,14 +57,17 @@ def fit(
     train_views, held_out = split_views(dataset, HELD_OUT)
     arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out), trackers)
     recipe = _of_all_devices(recipe) | {"base": vlm.base, "base_sha256": fingerprint}
-    train_set = _dataset(train_views, vlm)
-    model = checkpoint.add_lora(vlm, recipe["lora_r"], recipe["lora_alpha"], recipe["lora_dropout"])
+    vision = recipe["train_vision"]
+    datasets = [_dataset(views, vlm, vision, fingerprint) for views in (train_views, held_out)]
+    train_set = datasets[0]
+    lora = (recipe[f"lora_{name}"] for name in ("r", "alpha", "dropout"))
+    model = checkpoint.add_lora(vlm, *lora, vision)
     trainer = ViewTrainer(
         model=model,
         args=arguments,
         train_dataset=train_set,
-        eval_dataset=_dataset(held_out, vlm),
-        data_collator=Collator(vlm.inputs, vlm.patches, recipe["weighting"]),
+        eval_dataset=datasets[1],
+        data_collator=Collator(vlm.inputs, vlm.patches * vision, recipe["weighting"]),
         callbacks=[ProgressLine(_pairs_per_step(train_set, recipe))] * processes.is_main(),
     )
     trainer.remove_callback(PrinterCallback)
@@ -103,14 +108,50 @@ def _of_all_devices(recipe: dict[str, Any]) -> dict[str, Any]:
     return kept | {"pictures_per_step": pictures}
 
 
-def _dataset(views: list, vlm: BaseVLM) -> ViewDataset:
-    paths = [path for path, _ in views]
+def _dataset(views: list, vlm: BaseVLM, vision: bool, fingerprint: str) -> ViewDataset:
+    """The views with their caches: of pictures, and of image tokens where these stay the same."""
+    side, resample = vlm.inputs.side, vlm.inputs.resample
+    squares = _cache(views, (side, side, 3), "uint8", f"resample {resample}")
+    dataset = ViewDataset(views, vlm.inputs, squares)
+    if not vision and views:
+        tokens = vlm.inputs.prefix_ids.count(vlm.network.config.image_token_id)
+        shape = (tokens, vlm.network.config.text_config.hidden_size)
+        maker = f"{fingerprint} {vlm.dtype} {side} {resample}"
+        features = _cache(views, shape, "float16", maker)
+        if features is None:
+            raise InputError("--train_vision False: no room in the cache for the image tokens")
+        _look(dataset, vlm, features)
+        dataset.features = features
+    return dataset
+
+
+def _cache(views: list, shape: tuple, dtype: str, maker: str) -> ArrayCache | None:
     # One process makes the file; the others find it.
     for turn in (True, False):
         if processes.is_main() == turn:
-            cache = open_cache(paths, vlm.inputs.side, vlm.inputs.resample)
+            cache = open_cache([path for path, _ in views], shape, dtype, maker)
         processes.wait()
-    return ViewDataset(views, vlm.inputs, cache)
+    return cache
+
+
+def _look(dataset: ViewDataset, vlm: BaseVLM, features: ArrayCache) -> None:
+    """Make the image tokens that the cache does not hold yet, each in one of the processes."""
+    mine = range(processes.rank(), len(dataset), processes.world_size())
+    missing = [index for index in mine if features.get(index) is None]
+    at_once = max(1, PATCHES // vlm.patches)
+    with (
+        torch.inference_mode(),
+        torch.autocast(vlm.device, vlm.dtype, vlm.dtype != torch.float32),
+        tqdm(total=len(missing), unit="picture", disable=not missing) as bar,
+    ):
+        for start in range(0, len(missing), at_once):
+            some = missing[start : start + at_once]
+            pixels = vlm.inputs.pixel_values([dataset.square(index) for index in some])
+            seen = vlm.network.get_image_features(pixels.to(vlm.device), return_dict=True)
+            for index, tokens in zip(some, seen.pooler_output, strict=True):
+                features.put(index, tokens.half().cpu().numpy())
+            bar.update(len(some))
+    processes.wait()
 
 
 def check_trackers(report_to: str | Sequence[str]) -> list[str]:

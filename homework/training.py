@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from transformers import Trainer, TrainerCallback
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from . import packing, processes, resume
 from .batches import Collator, Pass, StepLoader, Steps, ViewDataset, split_views
@@ -76,8 +77,13 @@ class ViewTrainer(Trainer):
         """Sum of weighted losses of a pass, and which of its pairs are right."""
         device = self.args.device
         row = part.row.to(device)
-        pixels = self._inputs.normalise(part.pixels.to(device))
-        scores = packing.scores(model, row, pixel_values=pixels)
+        seen = part.seen.to(device)
+        if seen.dtype == torch.uint8:
+            picture = {"pixel_values": self._inputs.normalise(seen)}
+        else:
+            tokens = BaseModelOutputWithPooling(pooler_output=seen)
+            picture = {"mm_encoder_outputs": {"image": tokens}}
+        scores = packing.scores(model, row, **picture)
         right = pairs_right(scores.detach().argmax(-1), row.answers, self._inputs.end_id)
         return packing.weighted_loss(scores, row), right
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny import write_tiny_base
+from transformers.models.idefics3.modeling_idefics3 import Idefics3Model
 
 from homework import checkpoint, finetune, packing
 from homework.base_vlm import BaseVLM
@@ -82,7 +84,7 @@ def test_every_lora_module_gets_a_gradient(base, data_dir):
     views, _ = split_views(VQADataset("train", data_dir), 0)
     dataset = ViewDataset(views[:4], vlm.inputs)
     [batch] = Collator(vlm.inputs, vlm.patches)([dataset[index] for index in range(4)])["passes"]
-    pixels = vlm.inputs.normalise(batch.pixels)
+    pixels = vlm.inputs.normalise(batch.seen)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
     # B starts at zero, so that A has a gradient only from the second step on.
     for _ in range(2):
@@ -96,8 +98,33 @@ def test_every_lora_module_gets_a_gradient(base, data_dir):
     assert not [name for name, gradient in trained.items() if not gradient.abs().sum() > 0]
 
 
+def test_the_text_side_alone_learns_from_image_tokens_kept_on_disk(
+    base, data_dir, tmp_path, monkeypatch, capsys
+):
+    """The same losses whether they are made in this run or found; the adapter is read back."""
+    options = {"base": str(base), "train_vision": False, "max_steps": 4, **SMALL}
+    made, losses = [], []
+    look = Idefics3Model.get_image_features
+    monkeypatch.setattr(
+        Idefics3Model, "get_image_features", lambda *a, **k: made.append(1) or look(*a, **k)
+    )
+    for run in ("made", "found"):
+        output = tmp_path / run
+        finetune.train(str(data_dir), output_dir=str(output), **options)
+        history = json.loads((output / "trainer_state.json").read_text())["log_history"]
+        losses.append([record["loss"] for record in history if "loss" in record])
+        assert bool(made) == (run == "made")
+        made.clear()
+    assert losses[0] == losses[1]
+    names = load_file(output / checkpoint.WEIGHTS)
+    assert names and all("text_model" in name for name in names)
+    capsys.readouterr()
+    finetune.test(str(output), "train", str(data_dir), max_samples=4)
+    assert "questions/s" in capsys.readouterr().out
+
+
 def test_a_damaged_or_foreign_checkpoint_is_refused(trained, base, tmp_path):
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     def broken(change) -> Path:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
@@ -159,6 +186,8 @@ def test_validation_frames_are_refused_by_name_by_prefix_and_by_content(data_dir
         {"max_steps": 0},
         {"num_workers": -1},
         {"seed": None},
+        {"weighting": "karts"},
+        {"train_vision": "no"},
     ],
 )
 def test_options_are_checked_before_anything_is_loaded(option, data_dir):

@@ -122,7 +122,7 @@ def test_passes_make_the_same_step_as_one_row(vlm):
         passes = Collator(vlm.inputs, vlm.patches, budget=budget)(samples)["passes"]
         total = 0.0
         for part in passes:
-            pixels = vlm.inputs.normalise(part.pixels).double()
+            pixels = vlm.inputs.normalise(part.seen).double()
             scores = packing.scores(vlm.model, part.row, pixel_values=pixels)
             loss = packing.weighted_loss(scores, part.row) / 3
             loss.backward()

@@ -1,14 +1,17 @@
-"""A cache of training pictures at the model's size: decoded and resized once, then memory-mapped.
+"""A cache on disk of what is made of each training picture: made once, then memory-mapped.
 
-One file holds all pictures of a run, a slot each: a checksum, then the pixels. Slots are filled
-as the pictures are first seen, by whichever process sees them; the checksum is written last, so
-that a slot that a kill cut short, or that was damaged since, is decoded afresh. The file's name
-depends on path, size and date of every picture, so that a changed one is never taken from it.
+Kept are the picture at the model's size or, where the vision tower is not trained, its image
+tokens. One file holds all pictures of a run, a slot each: a checksum, then the numbers. Slots are
+filled as the pictures are first seen, by whichever process sees them; the checksum comes last,
+so that a slot that a kill cut short, or that was damaged since, is made afresh. The file's name
+depends on path, size and date of every picture and on what made the numbers, so that nothing out
+of date is ever taken from it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
 import zlib
@@ -21,20 +24,21 @@ import numpy as np
 from .files import InputError, atomic_write
 
 MAX_BYTES = 4_000_000_000  # of all files in the cache's folder
+SUFFIX = ".slots"
 _CHECK = 4  # bytes of a slot's checksum
 
 
-class SquareCache:
-    """Squared pictures of one run by their number; `open_cache` makes it.
+class ArrayCache:
+    """Arrays of one shape by their number; `open_cache` makes it.
 
     Args:
         path: the file.
-        side: of a picture, in pixels.
-        count: pictures.
+        count: arrays.
+        shape, dtype: of each.
     """
 
-    def __init__(self, path: Path, side: int, count: int) -> None:
-        self.path, self.side, self.count = path, side, count
+    def __init__(self, path: Path, count: int, shape: tuple[int, ...], dtype: str) -> None:
+        self.path, self.count, self.shape, self.dtype = path, count, shape, np.dtype(dtype)
         self._slots: np.ndarray | None = None
         self._file: int | None = None
 
@@ -42,55 +46,60 @@ class SquareCache:
         # Each process opens the file itself.
         return {**self.__dict__, "_slots": None, "_file": None}
 
-    @property
-    def slots(self) -> np.ndarray:
-        """uint8 (pictures, 4 + side * side * 3), on disk."""
+    def map(self) -> np.ndarray:
+        """uint8 (arrays, bytes of a slot), on disk."""
         if self._slots is None:
-            shape = (self.count, _CHECK + self.side**2 * 3)
+            shape = (self.count, _slot_bytes(self.shape, self.dtype))
             self._slots = np.memmap(self.path, np.uint8, "r", shape=shape)
         return self._slots
 
     def get(self, index: int) -> np.ndarray | None:
-        """A picture, uint8 (side, side, 3); None if it is not there or damaged."""
-        slot = self.slots[index]
+        """An array; None if it is not there or damaged."""
+        slot = self.map()[index]
         check = int.from_bytes(slot[:_CHECK].tobytes(), "little")
-        pixels = np.array(slot[_CHECK:])
-        if not check or check != _checksum(pixels):
+        data = slot[_CHECK:].tobytes() if check else b""
+        if not check or check != _checksum(data):
             return None
-        return pixels.reshape(self.side, self.side, 3)
+        return np.frombuffer(bytearray(data), self.dtype).reshape(self.shape)
 
-    def put(self, index: int, square: np.ndarray) -> None:
-        """Keep a picture, if the disk has room."""
-        pixels = np.ascontiguousarray(square).reshape(-1)
-        start = index * (_CHECK + pixels.size)
-        check = _checksum(pixels).to_bytes(_CHECK, "little")
+    def put(self, index: int, array: np.ndarray) -> None:
+        """Keep an array, if the disk has room."""
+        data = array.astype(self.dtype, copy=False).tobytes()
+        start = index * (_CHECK + len(data))
+        check = _checksum(data).to_bytes(_CHECK, "little")
         # Written, not assigned through the map: on a full disk that would end the process.
         with suppress(OSError):
             if self._file is None:
                 self._file = os.open(self.path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-            for place, data in ((0, bytes(_CHECK)), (_CHECK, pixels.tobytes()), (0, check)):
+            for place, part in ((0, bytes(_CHECK)), (_CHECK, data), (0, check)):
                 os.lseek(self._file, start + place, os.SEEK_SET)
-                os.write(self._file, data)
+                os.write(self._file, part)
 
 
-def open_cache(paths: Sequence[str], side: int, resample: int) -> SquareCache | None:
+def open_cache(
+    paths: Sequence[str], shape: tuple[int, ...], dtype: str, maker: str
+) -> ArrayCache | None:
     """The cache of these pictures; None where it would be too large or cannot be written.
+
+    Args:
+        shape, dtype: of what is kept of a picture.
+        maker: says all that it depends on besides the pictures.
 
     Raises:
         InputError: a picture cannot be read.
     """
-    size = len(paths) * (_CHECK + side**2 * 3)
+    size = len(paths) * _slot_bytes(shape, np.dtype(dtype))
     if not paths or size > MAX_BYTES:
         return None
-    file = cache_dir() / f"{_key(paths, side, resample)}.squares"
+    file = cache_dir() / f"{_key(paths, f'{shape} {dtype} {maker}')}{SUFFIX}"
     try:
         if not file.is_file() or file.stat().st_size != size:
             _make_room(file, size)
             with atomic_write(file) as fresh:
                 fresh.truncate(size)  # zeros that take no room until they are written
         os.utime(file)
-        cache = SquareCache(file, side, len(paths))
-        _ = cache.slots
+        cache = ArrayCache(file, len(paths), shape, dtype)
+        cache.map()
     except (OSError, ValueError):
         return None  # a full or read-only disk costs time, not the run
     return cache
@@ -105,8 +114,12 @@ def cache_dir() -> Path:
     return Path.home() / ".cache" / "homework"
 
 
-def _key(paths: Sequence[str], side: int, resample: int) -> str:
-    digest = hashlib.blake2b(f"1 {side} {resample}".encode(), digest_size=16)
+def _slot_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    return _CHECK + math.prod(shape) * dtype.itemsize
+
+
+def _key(paths: Sequence[str], described: str) -> str:
+    digest = hashlib.blake2b(described.encode(), digest_size=16)
     for path in paths:
         try:
             status = os.stat(path)
@@ -118,7 +131,7 @@ def _key(paths: Sequence[str], side: int, resample: int) -> str:
 
 def _make_room(file: Path, size: int) -> None:
     """Remove the files that were used longest ago, as many as are too many."""
-    held = [path for path in file.parent.glob("*.squares") if path != file]
+    held = [path for path in file.parent.glob(f"*{SUFFIX}") if path != file]
     held.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in held:
         size += path.stat().st_size
@@ -127,5 +140,5 @@ def _make_room(file: Path, size: int) -> None:
                 path.unlink()
 
 
-def _checksum(pixels: np.ndarray) -> int:
-    return zlib.crc32(pixels) or 1  # 0 stands for an empty slot
+def _checksum(data: bytes) -> int:
+    return zlib.crc32(data) or 1  # 0 stands for an empty slot

@@ -1,0 +1,140 @@
+"""python benchmarks/floor.py
+
+The floor of a training step and of an answer: the arithmetic that is left when nothing is done
+twice, against the usual recipe's (one question a sample). Pure counting; nothing is run.
+
+A product of (m, k) and (k, n) is 2mkn operations. Training with LoRA takes a forward pass and
+the gradients of the activations, so twice the forward pass; LoRA's own products are left out.
+Bytes are those that must move at least: each weight once a pass in bf16, and the inputs and
+outputs of each linear layer once, in bf16.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+PAIRS = 5.65  # of a frame, on average, in the dataset's train split
+BRANCH, ANSWER = 15.3, 2.4  # tokens of a question with its answer, and of the answer alone
+HEAD = 6  # tokens of the prompt before the question, besides the picture's
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model's operations depend on."""
+
+    name: str
+    patches: int
+    patch_values: int  # numbers of a patch: 3 * side * side
+    vision: tuple[int, int, int]  # hidden size, MLP size, layers
+    image_tokens: int
+    text: tuple[int, int, int]
+    key_values: int  # width of the keys, and of the values
+    vocabulary: int
+
+
+EMBEDDED = Shape("embedded base", 144, 432, (192, 768, 6), 36, (192, 512, 4), 192, 1024)
+SMOLVLM = Shape("SmolVLM-256M shape", 1024, 768, (768, 3072, 12), 64, (576, 1536, 30), 192, 49280)
+
+
+def vision_flops(shape: Shape) -> float:
+    """Forward, of one picture: patches, layers, attention, connector."""
+    hidden, wide, layers = shape.vision
+    linear = 2 * shape.patches * (4 * hidden**2 + 2 * hidden * wide)
+    attention = 4 * shape.patches**2 * hidden
+    joined = hidden * shape.patches // shape.image_tokens
+    ends = 2 * shape.patches * shape.patch_values * hidden
+    ends += 2 * shape.image_tokens * joined * shape.text[0]
+    return layers * (linear + attention) + ends
+
+
+def text_flops(shape: Shape, tokens: float, seen: float, scored: float) -> float:
+    """Forward, of `tokens` that each see `seen` tokens, with the vocabulary at `scored`."""
+    hidden, wide, layers = shape.text
+    linear = 2 * (2 * hidden**2 + 2 * hidden * shape.key_values + 3 * hidden * wide)
+    return tokens * layers * (linear + 4 * seen * hidden) + 2 * scored * hidden * shape.vocabulary
+
+
+def pair_flops(shape: Shape, pairs: float, shared: bool, vision: bool = True) -> float:
+    """Forward, of one pair: a sample of its own, or one of `pairs` behind a shared prefix.
+
+    Args:
+        vision: with the vision tower; if not, from image tokens that are kept.
+    """
+    prefix = shape.image_tokens + HEAD
+    tower = vision_flops(shape) if vision else 0.0
+    if not shared:
+        length = prefix + BRANCH
+        return tower + text_flops(shape, length, length / 2, length)
+    once = tower + text_flops(shape, prefix, prefix / 2, 0)
+    return once / pairs + text_flops(shape, BRANCH, prefix + BRANCH / 2, ANSWER)
+
+
+def weights(shape: Shape) -> tuple[float, float]:
+    """Numbers in the linear layers of the vision tower and of the text model."""
+    hidden, wide, layers = shape.vision
+    width, inner, depth = shape.text
+    tower = layers * (4 * hidden**2 + 2 * hidden * wide)
+    text = depth * (2 * width**2 + 2 * width * shape.key_values + 3 * width * inner)
+    return tower, text + width * shape.vocabulary
+
+
+def pair_bytes(shape: Shape, pairs: float, frames: int) -> float:
+    """Forward, of one pair of a shared pass of `frames` pictures."""
+    hidden, wide, layers = shape.vision
+    width, inner, depth = shape.text
+    tokens = shape.image_tokens + HEAD + pairs * BRANCH
+    tower = shape.patches * layers * (8 * hidden + 2 * (hidden + wide))
+    text = tokens * depth * (4 * width + 2 * (width + shape.key_values) + 3 * (width + inner))
+    return 2 * (tower + text) / pairs + 2 * sum(weights(shape)) / (pairs * frames)
+
+
+def main() -> None:
+    """Print the table and the JSON line."""
+    rows = {}
+    print(f"GFLOP of a pair, forward, at {PAIRS} pairs a frame (training: twice)")
+    print(
+        f"{'':22}{'vision/picture':>15}{'usual':>9}{'shared':>9}{'bound':>7}{'kept':>9}{'bound':>7}"
+    )
+    for shape in (EMBEDDED, SMOLVLM):
+        usual, shared = pair_flops(shape, PAIRS, False), pair_flops(shape, PAIRS, True)
+        kept = pair_flops(shape, PAIRS, True, vision=False)
+        rows[shape.name] = {
+            "vision_gflop": vision_flops(shape) / 1e9,
+            "usual_gflop": usual / 1e9,
+            "shared_gflop": shared / 1e9,
+            "bound": usual / shared,
+            "text_only_gflop": kept / 1e9,
+            "text_only_bound": shared / kept,
+            "shared_megabytes": pair_bytes(shape, PAIRS, 16) / 1e6,
+        }
+        row = rows[shape.name]
+        print(
+            f"{shape.name:22}{row['vision_gflop']:15.2f}{row['usual_gflop']:9.2f}"
+            f"{row['shared_gflop']:9.2f}{row['bound']:6.1f}x{row['text_only_gflop']:9.2f}"
+            f"{row['text_only_bound']:6.1f}x"
+        )
+    print(
+        "bytes of a shared pair, forward, 16 frames a pass: "
+        + ", ".join(f"{name} {row['shared_megabytes']:.1f} MB" for name, row in rows.items())
+    )
+    print(
+        json.dumps(
+            {
+                "benchmark": "floor",
+                "pairs_per_frame": PAIRS,
+                "shapes": {
+                    name: {key: round(value, 4) for key, value in row.items()}
+                    for name, row in rows.items()
+                },
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""python benchmarks/train.py [--data_dir data] [--split sample] [--shapes embedded smolvlm]
+
+Pairs trained a second: ours against the usual recipe (benchmarks/usual.py) on the same frames
+and pairs, as many pairs a step. Each is a process of its own, for its peak memory; they take
+turns, and the ratio is of the best turn of each. SmolVLM-256M's shape has random weights.
+On a machine that others use, compare the seconds of CPU ("cpu"): they count this process alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import floor  # noqa: E402
+
+WAYS = {
+    "embedded": ("ours", "usual", "usual, no 2048", "ours, text side"),
+    "smolvlm": ("ours", "usual"),
+}
+FRAMES = {"embedded": 16, "smolvlm": 2}  # of a step
+STEPS = {"embedded": 8, "smolvlm": 2}  # the first is not timed
+SHAPES = {"embedded": floor.EMBEDDED, "smolvlm": floor.SMOLVLM}
+
+
+def main() -> None:
+    """Measure each way in its own process, print the table and the JSON line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data_dir", default=str(ROOT / "data"))
+    parser.add_argument("--split", default="sample")
+    parser.add_argument("--shapes", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--turns", type=int, default=1)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        return child(options, *options.child)
+    results: dict[str, dict[str, dict]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        # The cache of pictures is measured from empty, too.
+        os.environ["XDG_CACHE_HOME"] = scratch
+        for shape in options.shapes:
+            base = "embedded_base"
+            if shape == "smolvlm":
+                from benchmarks.smolvlm_shape import write_smolvlm_shape
+
+                base = str(write_smolvlm_shape(Path(scratch) / "base"))
+            runs = [
+                (way, measure(options, shape, way, base, scratch))
+                for _ in range(options.turns)
+                for way in WAYS[shape]
+            ]
+            results[shape] = {
+                way: max((run for name, run in runs if name == way), key=lambda r: r["pairs_s"])
+                for way in WAYS[shape]
+            }
+            table(shape, results[shape])
+    print(
+        json.dumps(
+            {
+                "benchmark": "train",
+                "config": {name: value for name, value in vars(options).items() if name != "child"},
+                "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+                "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+                "results": results,
+            }
+        )
+    )
+
+
+def measure(options, shape: str, way: str, base: str, scratch: str) -> dict:
+    """Run one way in a process of its own."""
+    command = [sys.executable, __file__, "--data_dir", options.data_dir, "--split", options.split]
+    command += ["--child", shape, way, base, str(time.time())]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if ended.returncode:
+        sys.exit(f"{shape}, {way}: {ended.stderr[-2000:]}")
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def table(shape: str, results: dict[str, dict]) -> None:
+    """One shape's results, against the usual recipe."""
+    usual = results["usual"]
+    bound = floor.pair_flops(SHAPES[shape], floor.PAIRS, False) / floor.pair_flops(
+        SHAPES[shape], floor.PAIRS, True
+    )
+    first = results["ours"]
+    print(
+        f"\n{SHAPES[shape].name}: {first['pairs']} pairs on {first['frames']} frames a step, "
+        f"{first['precision']}, sharing's arithmetic bound {bound:.1f}x"
+    )
+    print(
+        f"{'':18}{'pairs/s':>9}{'frames/s':>10}{'ratio':>8}{'cpu':>8}{'peak GB':>9}{'ratio':>7}"
+        f"{'loaded GB':>11}{'of peak':>9}{'first step s':>14}{'cpu':>6}"
+    )
+    for way, run in results.items():
+        print(
+            f"{way:18}{run['pairs_s']:9.2f}{run['frames_s']:10.2f}"
+            f"{run['pairs_s'] / usual['pairs_s']:7.2f}x"
+            f"{run['pairs_cpu_s'] / usual['pairs_cpu_s']:7.2f}x{run['peak_bytes'] / 1e9:9.2f}"
+            f"{run['peak_bytes'] / usual['peak_bytes']:7.2f}{run['loaded_bytes'] / 1e9:11.2f}"
+            f"{run['utilisation']:9.1%}{run['first_step_s']:14.1f}{run['first_step_cpu_s']:6.1f}"
+        )
+
+
+# --- one way, in its own process ---
+
+
+def child(options, shape: str, way: str, base: str, started: str) -> None:
+    """Train for some steps and print what was measured."""
+    from homework.data import VQADataset
+
+    frames, steps = FRAMES[shape], STEPS[shape]
+    items = [dict(item) for item in VQADataset(options.split, options.data_dir)]
+    paths = sorted({item["image_path"] for item in items})
+    # Spread over the split: neighbours show the same karts.
+    paths = paths[:: max(1, len(paths) // (frames * steps))][: frames * steps]
+    items = [item for item in items if item["image_path"] in set(paths)]
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as output:
+        run = ours if way.startswith("ours") else usual
+        where, precision = run(items, base, frames, steps, way, Path(output), clock)
+    seconds, cpu_seconds = (clock.steps[-1][i] - clock.steps[0][i] for i in range(2))
+    pairs = len(items) * (steps - 1) / steps
+    training = 2 * floor.pair_flops(
+        SHAPES[shape],
+        len(items) / len(paths),
+        way.startswith("ours"),
+        vision="text side" not in way,
+    )
+    from homework.training import peak_memory_bytes
+
+    first = clock.steps[0]
+    measured = {
+        "pairs": round(len(items) / steps, 1),
+        "frames": frames,
+        "precision": precision,
+        "pairs_s": round(pairs / seconds, 3),
+        "pairs_cpu_s": round(pairs / cpu_seconds, 3),
+        "frames_s": round(pairs / seconds * len(paths) / len(items), 3),
+        "peak_bytes": peak_memory_bytes(),
+        "loaded_bytes": clock.loaded,
+        "first_step_s": round(first[0] + time.time() - time.perf_counter() - float(started), 2),
+        "first_step_cpu_s": round(first[1], 2),
+    }
+    measured["utilisation"] = round(pairs / seconds * training / matrix_peak(where), 4)
+    print(json.dumps(measured))
+
+
+class Clock:
+    """Seconds and seconds of CPU at the end of each step, and the memory before the first."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[float, float]] = []
+        self.loaded = 0
+
+    def begin(self, *args, **kwargs) -> None:
+        """The model is loaded, training begins."""
+        if not self.steps:
+            from homework.training import peak_memory_bytes
+
+            self.loaded = peak_memory_bytes()
+
+    def step(self, *args, **kwargs) -> None:
+        """A step has ended."""
+        self.steps.append((time.perf_counter(), time.process_time()))
+
+
+def ours(items, base, frames, steps, way, output, clock):
+    """The package's own command, without a held-out share."""
+    from homework import finetune, fit
+    from homework.training import ProgressLine
+
+    ProgressLine.on_step_begin = clock.begin
+    ProgressLine.on_step_end = clock.step
+    fit.HELD_OUT = 0
+    options = inspect.signature(finetune.train).parameters
+    recipe = {name: option.default for name, option in options.items()}
+    recipe |= {
+        "base": base,
+        "per_device_train_batch_size": frames,
+        "max_steps": steps,
+        "train_vision": "text side" not in way,
+    }
+    del recipe["num_workers"]
+    fit.fit(items, output, recipe, 0)
+    from homework.devices import choose_device
+
+    device, dtype, reason = choose_device()
+    return (device, dtype), reason
+
+
+def usual(items, base, frames, steps, way, output, clock):
+    """transformers' Trainer on one-question samples."""
+    import torch
+    from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+    from benchmarks import usual
+    from homework import checkpoint
+    from homework.devices import choose_device
+
+    class Timed(TrainerCallback):
+        on_train_begin = staticmethod(clock.begin)
+        on_step_end = staticmethod(clock.step)
+
+    vlm = usual.load(base, first_resize="no 2048" not in way)
+    pairs = [(item["image_path"], item["question"], item["answer"]) for item in items]
+    trainer = Trainer(
+        model=checkpoint.add_lora(vlm, 16, 32, 0.0),
+        args=TrainingArguments(
+            output_dir=str(output),
+            per_device_train_batch_size=-(-len(pairs) // steps),
+            max_steps=steps,
+            learning_rate=5e-4,
+            bf16=vlm.dtype == torch.bfloat16,
+            use_cpu=vlm.device == "cpu",
+            save_strategy="no",
+            remove_unused_columns=False,
+            report_to="none",
+            disable_tqdm=True,
+        ),
+        train_dataset=pairs,
+        data_collator=usual.Collator(vlm.processor),
+        callbacks=[Timed()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    device, dtype, reason = choose_device()
+    return (device, dtype), reason
+
+
+def matrix_peak(where) -> float:
+    """Operations a second of a large matrix product, in the precision that was trained in."""
+    import torch
+
+    device, dtype = where
+    size = 8192 if device == "cuda" else 2048
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = 0.0
+    for _ in range(6):
+        start = time.perf_counter()
+        product = left @ right
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best if product.isfinite().all() else float("nan")
+
+
+if __name__ == "__main__":
+    main()
