@@ -112,7 +112,7 @@ class Line:
 def record(job: dict, send) -> None:
     """Run one race and send each of its frames."""
     rng = random.Random(job["seed"])
-    race = pystk.Race(_race_config(job))
+    race = pystk.Race(race_config(job))
     race.start()
     race.step()  # the first picture loads what is drawn
     world, line, state = World(), Line(), pystk.WorldState()
@@ -149,7 +149,7 @@ def _sees_own(race, state, player: int) -> bool:
     return bool((np.array(race.render_data[player].instance) == own).any())
 
 
-def _race_config(job: dict):
+def race_config(job: dict):
     driven = pystk.PlayerConfig.Controller.AI_CONTROL
     config = pystk.RaceConfig(
         track=job["track"],

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .engine_assets import (
+    GAME,
     GAME_VERSION,
     WHOLE,
     check_game,
@@ -99,6 +100,18 @@ def install(assets: Path | None, compile_engine: bool) -> Installation:
 def versions(folder: Path | None = None) -> dict[str, str]:
     """What is installed."""
     return read_json((folder or cache_folder()) / "installation.json")
+
+
+def copyright_file() -> Path:
+    """Who made the game's data: the file that Debian's package brings.
+
+    Raises:
+        InputError: the data did not come from that package.
+    """
+    file = cache_folder() / "game" / "usr" / "share" / "doc" / GAME / "copyright"
+    if not file.is_file():
+        raise InputError(f"{file}: not there, as setup was given --assets; run setup without")
+    return file
 
 
 # --- what must be there ---

@@ -30,7 +30,7 @@ MANIFEST = "recording.json"
 NOT_IN_GAME = frozenset({"beastie", "hexley"})  # Debian's free data is without them
 FREE_KARTS = tuple(kart for kart in KARTS if kart not in NOT_IN_GAME)
 SAMPLE_FRAMES = (4, 2)  # of each track, for training and for validation
-LICENCE = "pictures rendered by SuperTuxKart from its free artwork: CC BY-SA 3.0 and compatible"
+LICENCE = "that of SuperTuxKart's artwork, by its authors: see data/ATTRIBUTION.md"
 
 
 def setup(assets: str | None = None, compile: bool = False) -> None:
@@ -118,7 +118,7 @@ def run(
 
 
 def sample(output: str | None = None, seed: int = 0, num_workers: int | None = None) -> None:
-    """Record the two small splits that the repository ships: data/sample, data/sample_valid.
+    """Record the two small splits that the repository ships, and say who made what they show.
 
     Args:
         output: the data folder; the one beside the package if not given.
@@ -131,6 +131,10 @@ def sample(output: str | None = None, seed: int = 0, num_workers: int | None = N
     for name, races in (("sample", train), ("sample_valid", valid)):
         chosen = {"command": "python -m homework.record sample", "seed": seed, "quality": "hd"}
         _record(folder / name, chosen, races, num_workers, cameras=False)
+    from .attribution import write_attribution
+    from .engine_setup import copyright_file
+
+    write_attribution(copyright_file(), folder / "ATTRIBUTION.md")
 
 
 def verify(folder: str) -> None:

@@ -63,9 +63,8 @@ def test_the_samples_commands_run_one_after_the_other(clone):
 def test_every_command_and_option_in_the_readme_exists(line):
     words = shlex.split(line)
     module = importlib.import_module(words[words.index("-m") + 1])
-    commands = re.search(
-        r"run(?:_commands)?\((.*)\)", inspect.getsource(module).split("__main__")[-1]
-    )
+    main = inspect.getsource(module).split("__main__")[-1]
+    commands = re.search(r"run(?:_commands)?\(\s*(.*)\)", main, re.DOTALL)
     rest = words[words.index("-m") + 2 :]
     table = commands[1]
     if table.startswith("{"):

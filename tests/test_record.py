@@ -77,7 +77,7 @@ def test_an_engine_in_trouble_costs_one_frame_and_a_rerun_brings_it(
 
 def test_an_engine_that_never_starts_is_one_line(installed, tmp_path):
     installed.write_text("dead")
-    with pytest.raises(InputError, match="has died .*no screen, no driver.*doctor"):
+    with pytest.raises(InputError, match=r"has died .*no screen, no driver.*doctor"):
         run(tmp_path / "recorded")
 
 
@@ -180,7 +180,7 @@ def test_verify_reads_what_run_writes(installed, tmp_path, capsys):
 
 def test_setup_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(InputError, match="not installed; run python -m homework.record setup"):
+    with pytest.raises(InputError, match=r"not installed; run python -m homework.record setup"):
         engine_setup.find_installation()
     monkeypatch.setattr(engine_setup.sys, "platform", "darwin")
     with pytest.raises(InputError, match="runs on Linux"):

@@ -5,6 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homework.attribution import attribution
 from homework.names import TRACKS
 from homework.record import FREE_KARTS, SAMPLE_FRAMES
 from homework.recording import MOMENTS, plan, plan_sample
@@ -60,3 +61,18 @@ def test_the_sample_has_every_track_and_kart_and_no_pair_in_both_splits(seed):
         assert {track for track, _ in pairs} == set(TRACKS)
         assert {kart for _, kart in pairs} == set(FREE_KARTS)
     assert sum(len(race.karts) * len(race.frames) for race in (*train, *valid)) == 1092
+
+
+def test_attribution_names_authors_by_licence():
+    text = """Files: data/karts/tux/* data/karts/gnu/*
+Copyright: 2010, 2012-2014 Ada Lovelace <ada@x.org>
+           (c) 2011 Grace "amazing" Hopper
+License: CC-BY-SA-3.0
+
+Files: src/main.cpp
+Copyright: 2001 A Programmer
+License: GPL-3+
+"""
+    page = attribution(text)
+    assert '## CC-BY-SA-3.0\n\nAda Lovelace, Grace "amazing" Hopper\n' in page
+    assert "Programmer" not in page
