@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from itertools import combinations
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -20,10 +21,12 @@ from homework.files import DATA_DIR
 from homework.frames import Skipped, list_split, read_frames
 from homework.pictures import open_picture
 from homework.questions import KINDS
-from homework.scene import Scene
+from homework.scene import PICTURE_SIZE, Scene
 
+WIDE, HIGH = PICTURE_SIZE
 WIDTH = 620  # drawn pixels for the questions beside the frame
 INK, SOFT, GROUND = "#e6e4df", "#9aa1a8", "#15181b"
+SHEET_WIDTH = 1100
 QUALITY = 85  # of JPEG: a tenth of PNG's size
 
 
@@ -39,9 +42,11 @@ def make(
     """
     folder, data = Path(output), options.path("--data_dir", data_dir) or DATA_DIR
     folder.mkdir(parents=True, exist_ok=True)
-    picture, scene = liveliest(data / "sample_valid")
+    picture, scene = clearest([data / "sample", data / "sample_valid"])
     five_kinds(picture, scene).save(folder / "five_kinds.jpg", quality=QUALITY)
-    contact_sheet(list_split(data / "sample")).save(folder / "contact_sheet.jpg", quality=QUALITY)
+    sheet = contact_sheet(list_split(data / "sample"))
+    sheet.thumbnail((SHEET_WIDTH, SHEET_WIDTH * 2))
+    sheet.save(folder / "contact_sheet.jpg", quality=QUALITY)
     if checkpoint:
         looks(str(checkpoint), picture, folder / "where_it_looks.jpg")
         report(str(checkpoint), data, folder / "report.png")
@@ -49,16 +54,24 @@ def make(
         print(f"{path} ({path.stat().st_size / 1e3:.0f} kB)")
 
 
-def liveliest(folder: Path) -> tuple[Path, Scene]:
-    """The view of a split with four karts, if there is one, whose smallest kart is the largest."""
-    split = list_split(folder)
-    views = [
-        (abs(len(scene.karts) - 4), -min(map(_side, scene.karts), default=0), name, scene)
-        for frame in read_frames(split, split.info_files, Skipped())
-        for name, scene in frame.views
-    ]
-    _, _, name, scene = min(views, key=lambda view: view[:3])
-    return folder / name, scene
+def clearest(folders: list[Path]) -> tuple[Path, Scene]:
+    """The view of some splits that shows best: several karts, whole, apart and large."""
+    views = []
+    for split in map(list_split, folders):
+        for frame in read_frames(split, split.info_files, Skipped()):
+            views += [(split.folder / name, scene) for name, scene in frame.views if scene.karts]
+    return max(views, key=lambda view: (_clarity(view[1]), str(view[0])))
+
+
+def _clarity(scene: Scene) -> tuple[bool, bool, int]:
+    boxes = [kart.box for kart in scene.karts]
+    whole = all(x1 > 1 and y1 > 1 and x2 < WIDE - 1 and y2 < HIGH - 1 for x1, y1, x2, y2 in boxes)
+    apart = not any(
+        a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+        for a, b in combinations(boxes, 2)
+    )
+    smallest = min(min(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes)
+    return len(boxes) in (3, 4), whole and apart, smallest
 
 
 def five_kinds(picture: Path, scene: Scene):
@@ -116,10 +129,6 @@ def report(checkpoint: str, data: Path, target: Path) -> None:
         page.wait_for_selector("html[data-ready]")
         page.screenshot(path=str(target))
         browser.close()
-
-
-def _side(kart) -> int:
-    return min(kart.box[2] - kart.box[0], kart.box[3] - kart.box[1])
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .draw import EGO_COLOR, FONT_SIZE, PLAIN, draw_scene
 from .files import InputError, atomic_write, writing
 from .frames import Skipped, Split, picture_name, read_frames, read_info, view_count
+from .names import TRACKS
 from .pictures import open_picture
 from .questions import KINDS, kind_of
 from .scene import PICTURE_SIZE, Scene, view_scene
@@ -166,23 +168,23 @@ def line_ups_figure(found: Survey) -> Figure:
 
 
 def _draw_views(split: Split, seed: int) -> dict[str, list[tuple[str, Scene]]]:
-    """Track -> views to show, with karts where there are some; frames in a seeded order."""
+    """Track -> views to show, with karts where there are some: each of another frame, if it can be.
+
+    No more of a large split is read than it takes to fill every row.
+    """
     generator = random.Random(seed)
-    chosen: dict[str, list[tuple[str, Scene]]] = {}
-    full: set[str] = set()
+    frames: dict[str, list[list[tuple[str, Scene]]]] = {}
     order = generator.sample(split.info_files, len(split.info_files))
-    # Every track at least once round, and no more of a large split than is needed.
     for frame in read_frames(split, order, Skipped()):
-        track = str(frame.info.get("track"))
-        if track in full:
-            continue
+        row = frames.setdefault(str(frame.info.get("track")), [])
         views = [view for view in frame.views if view[1].karts] or frame.views
-        if views:
-            row = chosen.setdefault(track, [])
-            row.append(generator.choice(views))
-            if len(row) == COLUMNS:
-                full.add(track)
-    return chosen
+        if views and len(row) < COLUMNS:
+            row.append(generator.sample(views, len(views)))
+        if len(frames) >= len(TRACKS) and all(len(row) == COLUMNS for row in frames.values()):
+            break
+    # The first views of all frames, then their second ones, and so on.
+    turns = {track: chain.from_iterable(zip_longest(*row)) for track, row in frames.items() if row}
+    return {track: list(islice(filter(None, views), COLUMNS)) for track, views in turns.items()}
 
 
 def _boxed(picture: Image, scene: Scene) -> Image:
