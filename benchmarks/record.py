@@ -20,8 +20,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from homework.engine_process import GRAPHICS, engine_environment
-from homework.engine_setup import find_installation, versions
+from homework.recording.process import GRAPHICS, engine_environment
+from homework.recording.setup import find_installation, versions
 
 VIEWER = Path(__file__).with_name("record_views.py")
 FULL = GRAPHICS["full"]

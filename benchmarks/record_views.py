@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pystk
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "homework"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "homework" / "recording"))
 
 import engine
 import numpy as np

@@ -21,10 +21,10 @@ from . import options
 from .files import DATA_DIR, InputError, read_json, write_json, writing
 from .frames import INFO_SUFFIX
 from .names import KARTS, TRACKS
-from .recording import KARTS_PER_RACE, Race, plan, plan_sample
+from .recording.plan import KARTS_PER_RACE, Race, plan, plan_sample
 
 if TYPE_CHECKING:
-    from .recorder import Recorder
+    from .recording.recorder import Recorder
 
 MANIFEST = "recording.json"
 NOT_IN_GAME = frozenset({"beastie", "hexley"})  # Debian's free data is without them
@@ -40,7 +40,7 @@ def setup(assets: str | None = None, compile: bool = False) -> None:
         assets: a data folder of SuperTuxKart 1.4 to use; Debian's package if not given.
         compile: compile the engine even where there is a wheel for it.
     """
-    from .engine_setup import install
+    from .recording.setup import install
 
     start = time.perf_counter()
     install(options.path("--assets", assets), bool(compile))
@@ -56,9 +56,9 @@ def doctor() -> None:
     """
     import tempfile
 
-    from .engine_process import last_line
-    from .engine_setup import find_installation, versions
-    from .recorder import Recorder
+    from .recording.process import last_line
+    from .recording.recorder import Recorder
+    from .recording.setup import find_installation, versions
 
     installation = find_installation()
     print("  ".join(f"{name} {version}" for name, version in versions().items()))
@@ -99,7 +99,7 @@ def run(
         num_workers: engines at a time; one per core if not given.
         cameras: write camera matrices and karts' poses beside each frame, for `verify`.
     """
-    from .engine_process import GRAPHICS
+    from .recording.process import GRAPHICS
 
     options.whole("--views", views, 1)
     options.whole("--seed", seed, 0)
@@ -131,8 +131,8 @@ def sample(output: str | None = None, seed: int = 0, num_workers: int | None = N
     for name, races in (("sample", train), ("sample_valid", valid)):
         chosen = {"command": "python -m homework.record sample", "seed": seed, "quality": "hd"}
         _record(folder / name, chosen, races, num_workers, cameras=False)
-    from .attribution import write_attribution
-    from .engine_setup import copyright_file
+    from .recording.attribution import write_attribution
+    from .recording.setup import copyright_file
 
     write_attribution(copyright_file(), folder / "ATTRIBUTION.md")
 
@@ -143,7 +143,7 @@ def verify(folder: str) -> None:
     Args:
         folder: the recording's.
     """
-    from .projection import verify_folder
+    from .recording.projection import verify_folder
 
     verify_folder(options.path("FOLDER", folder))
 
@@ -155,8 +155,8 @@ def _record(
     num_workers: int | None,
     cameras: bool,
 ) -> None:
-    from .engine_setup import find_installation, versions
-    from .recorder import Recorder
+    from .recording.recorder import Recorder
+    from .recording.setup import find_installation, versions
     from .workers import num_cores
 
     workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)

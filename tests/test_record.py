@@ -9,13 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from homework import engine_assets, engine_setup, generate_qa, record, recorder
+from homework import generate_qa, record
 from homework.data import VQADataset
-from homework.engine_process import Installation
 from homework.files import InputError
 from homework.frames import list_split, read_info
-from homework.projection import compare, verify_folder
-from homework.recording import Race, plan
+from homework.recording import assets, recorder, setup
+from homework.recording.plan import Race, plan
+from homework.recording.process import Installation
+from homework.recording.projection import compare, verify_folder
 
 TAPE = Path(__file__).with_name("tapes") / "lighthouse.jsonl"
 KARTS = ("gnu", "kiki", "tux")
@@ -31,8 +32,8 @@ def installed(tmp_path, monkeypatch):
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{fake}" "{TAPE}" "{trouble}"\n')
     python.chmod(0o755)
     installation = Installation(python, tmp_path)
-    monkeypatch.setattr(engine_setup, "find_installation", lambda: installation)
-    monkeypatch.setattr(engine_setup, "versions", lambda: {"pystk": "1.1.2"})
+    monkeypatch.setattr(setup, "find_installation", lambda: installation)
+    monkeypatch.setattr(setup, "versions", lambda: {"pystk": "1.1.2"})
     monkeypatch.setattr(recorder, "FRAME_SECONDS", 1)
     return trouble
 
@@ -93,7 +94,7 @@ def test_a_frame_of_another_race_is_refused():
 
 
 def test_stopping_ends_the_engines_and_keeps_whole_frames(installed, tmp_path):
-    installation = engine_setup.find_installation()
+    installation = setup.find_installation()
     recording = recorder.Recorder(installation, tmp_path, "hd")
     results = recording.run(plan(600, ["lighthouse"], KARTS, 0), 2)
     next(results), next(results)
@@ -138,7 +139,7 @@ def test_wrong_names_and_options_are_one_line():
 def test_boxes_are_first_and_last_pixels_sorted(monkeypatch):
     kinds = {"object_type_shift": 24, "GraphicsConfig": None}
     monkeypatch.setitem(sys.modules, "pystk", SimpleNamespace(**kinds))
-    from homework import engine
+    from homework.recording import engine
 
     mask = np.zeros((6, 9), np.uint32)
     mask[1:3, 2:5] = (1 << 24) | 7
@@ -146,7 +147,7 @@ def test_boxes_are_first_and_last_pixels_sorted(monkeypatch):
     mask[5, 0] = 255 << 24
     expected = [[1, 2, 8, 4, 8, 4], [1, 7, 2, 1, 4, 2], [255, 0, 0, 5, 0, 5]]
     assert engine.boxes(mask) == expected
-    del sys.modules["homework.engine"]
+    del sys.modules["homework.recording.engine"]
 
 
 def test_the_tapes_boxes_are_their_karts():
@@ -181,24 +182,24 @@ def test_verify_reads_what_run_writes(installed, tmp_path, capsys):
 def test_setup_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(InputError, match=r"not installed; run python -m homework.record setup"):
-        engine_setup.find_installation()
-    monkeypatch.setattr(engine_setup.sys, "platform", "darwin")
+        setup.find_installation()
+    monkeypatch.setattr(setup.sys, "platform", "darwin")
     with pytest.raises(InputError, match="runs on Linux"):
         record.setup()
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(engine_setup.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(engine_setup.ctypes.util, "find_library", lambda name: None)
+    monkeypatch.setattr(setup.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(setup.ctypes.util, "find_library", lambda name: None)
     with pytest.raises(InputError, match="apt-get install libgl1 libegl1 libgl1-mesa-dri"):
         record.setup()
-    monkeypatch.setattr(engine_setup.ctypes.util, "find_library", lambda name: name)
-    monkeypatch.setattr(engine_setup, "_python_with_wheel", lambda: None)
-    monkeypatch.setattr(engine_setup.shutil, "which", lambda name: None)
+    monkeypatch.setattr(setup.ctypes.util, "find_library", lambda name: name)
+    monkeypatch.setattr(setup, "_python_with_wheel", lambda: None)
+    monkeypatch.setattr(setup.shutil, "which", lambda name: None)
     with pytest.raises(InputError, match=r"apt-get install g\+\+ make cmake"):
         record.setup()
-    monkeypatch.setattr(engine_setup, "_python_with_wheel", lambda: "python3.10")
+    monkeypatch.setattr(setup, "_python_with_wheel", lambda: "python3.10")
     room = SimpleNamespace(free=1e9)
-    monkeypatch.setattr(engine_setup.shutil, "disk_usage", lambda folder: room)
+    monkeypatch.setattr(setup.shutil, "disk_usage", lambda folder: room)
     with pytest.raises(InputError, match=r"1.0 GB are free and 1.7 GB needed; make room"):
         record.setup()
 
@@ -215,22 +216,22 @@ def game_data(folder, version="1.4"):
 
 
 def test_assets_of_another_version_are_refused(tmp_path):
-    engine_assets.check_game(game_data(tmp_path / "right"))
+    assets.check_game(game_data(tmp_path / "right"))
     with pytest.raises(InputError, match=r"is of 1.5; the engine was tried with 1.4 only"):
-        engine_assets.check_game(game_data(tmp_path / "other", "1.5"))
+        assets.check_game(game_data(tmp_path / "other", "1.5"))
     with pytest.raises(InputError, match="has no tracks; give SuperTuxKart's data folder"):
-        engine_assets.check_game(tmp_path)
+        assets.check_game(tmp_path)
 
 
 def test_assets_are_joined_by_links_and_half_a_join_is_made_again(tmp_path):
     game = game_data(tmp_path / "game")
     own = tmp_path / "shaders" / "data"
-    for name in engine_assets._OWN:
+    for name in assets._OWN:
         (own / name).mkdir(parents=True) if "." not in name else (own / name).write_text(name)
     (own / "shaders" / "sky.frag").write_text("void main() {}")
     left = tmp_path / "assets.partial"
     (left / "rubbish").mkdir(parents=True)  # of a setup that was killed
-    engine_assets.join(game, tmp_path / "shaders", tmp_path / "assets")
+    assets.join(game, tmp_path / "shaders", tmp_path / "assets")
     data = tmp_path / "assets" / "pystk_data" / "data"
     assert (data / "tracks").resolve() == game / "tracks"
     assert (data / "shaders" / "sky.frag").read_text() == "void main() {}"
@@ -241,7 +242,7 @@ def test_assets_are_joined_by_links_and_half_a_join_is_made_again(tmp_path):
 
 def _real_engine():
     try:
-        return engine_setup.find_installation()
+        return setup.find_installation()
     except InputError:
         return None
 

@@ -5,10 +5,10 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homework.attribution import attribution
 from homework.names import TRACKS
 from homework.record import FREE_KARTS, SAMPLE_FRAMES
-from homework.recording import MOMENTS, plan, plan_sample
+from homework.recording.attribution import attribution
+from homework.recording.plan import MOMENTS, plan, plan_sample
 
 names = st.integers(1, 21).map(lambda number: TRACKS[:number])
 line_ups = st.integers(1, 16).map(lambda number: FREE_KARTS[:number])

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .files import InputError
+from ..files import InputError
 
 SHADERS, GAME, GAME_VERSION = "PySuperTuxKart==1.0.3", "supertuxkart-data", "1.4"
 WHOLE = "complete"  # written last into each part

@@ -28,7 +28,7 @@ class Race(NamedTuple):
     frames: tuple[tuple[int, str], ...]  # number and moment; moments of a kind are together
 
     def job(self, cameras: bool) -> dict[str, Any]:
-        """What the engine is told (see homework.engine)."""
+        """What the engine is told (see homework.recording.engine)."""
         return {**self._asdict(), "cameras": cameras}
 
 

@@ -18,7 +18,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .engine_process import (
+from ..files import InputError, atomic_write
+from ..frames import CAMERAS_SUFFIX, INFO_SUFFIX, picture_name
+from ..scene import PICTURE_SIZE, view_scene
+from .plan import Race
+from .process import (
     FRAME_SECONDS,
     START_SECONDS,
     Engine,
@@ -27,10 +31,6 @@ from .engine_process import (
     engine_environment,
     last_line,
 )
-from .files import InputError, atomic_write
-from .frames import CAMERAS_SUFFIX, INFO_SUFFIX, picture_name
-from .recording import Race
-from .scene import PICTURE_SIZE, view_scene
 
 ENGINE = Path(__file__).with_name("engine.py")
 FAILURES = 3  # of an engine in one race before the race is left out

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .files import MAX_JSON_BYTES, InputError, read_json
-from .frames import CAMERAS_SUFFIX, INFO_SUFFIX, read_info
-from .scene import FRAME_SIZE, KART_CLASS
+from ..files import MAX_JSON_BYTES, InputError, read_json
+from ..frames import CAMERAS_SUFFIX, INFO_SUFFIX, read_info
+from ..scene import FRAME_SIZE, KART_CLASS
 
 NEAR = 0.05  # metres before the camera; a cuboid that comes nearer has no finite projection
 

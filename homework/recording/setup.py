@@ -22,7 +22,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .engine_assets import (
+from ..files import InputError, read_json, write_json, writing
+from .assets import (
     GAME,
     GAME_VERSION,
     WHOLE,
@@ -33,8 +34,7 @@ from .engine_assets import (
     last_line,
     run_command,
 )
-from .engine_process import Installation
-from .files import InputError, read_json, write_json, writing
+from .process import Installation
 
 PYSTK = "PySuperTuxKart==1.1.2"
 WHEELS = ("3.10", "3.9", "3.8")  # Pythons that PySTK has wheels for

@@ -1,4 +1,4 @@
-"""An engine process and the conversation with it; what is said is described in homework.engine."""
+"""An engine process and the conversation with it; what is said is described in engine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EngineError(Exception):
 
 
 class Engine:
-    """One engine process and the conversation with it (see homework.engine)."""
+    """One engine process and the conversation with it (see homework.recording.engine)."""
 
     def __init__(
         self, command: Sequence[str], environment: dict[str, str], quality: str, log
