@@ -82,9 +82,9 @@ def generate(
             cache = cache.rows(rows, MAX_NEW_TOKENS)
             found = _continue(vlm, cache, scores[rows], lengths[rows], temperature)
             texts = vlm.processor.tokenizer.batch_decode(found, skip_special_tokens=True)
-            texts = [text.strip() for text in texts]
             for place, index in enumerate(batch):
-                answers[index] = texts[place * copies : (place + 1) * copies]
+                mine = texts[place * copies : (place + 1) * copies]
+                answers[index] = [text.strip() for text in mine]
     return answers
 
 
@@ -136,8 +136,8 @@ def _asked(vlm: BaseVLM, image_paths: Sequence[str], questions: Sequence[str]) -
     """Read the questions in batches: picture groups, and in these questions of like length.
 
     Yields:
-        indices of N questions; the cache of their N rows, question included; the scores over
-        the vocabulary of what comes next (N, vocabulary); the questions' lengths (N,).
+        indices of N questions; the cache of their rows; the scores over the vocabulary of what
+        comes next (N, vocabulary); the questions' lengths (N,).
     """
     of_picture: dict[str, list[int]] = defaultdict(list)
     for index, path in enumerate(image_paths):
@@ -160,7 +160,7 @@ def _asked(vlm: BaseVLM, image_paths: Sequence[str], questions: Sequence[str]) -
             cache = prefixes.rows(rows, longest)
             # Padding comes last, so that no token sees it that is not padding itself.
             hidden = _read(vlm, cache, _embed(vlm, filled), torch.arange(size, size + longest))
-            last = hidden[torch.arange(len(batch)), lengths - 1]
+            last = hidden[torch.arange(len(batch), device=vlm.device), lengths - 1]
             yield batch, cache, vlm.network.lm_head(last), lengths
             bar.update(len(batch))
     bar.close()
@@ -177,8 +177,8 @@ def _read_prefixes(vlm: BaseVLM, paths: Sequence[str]) -> RowCache:
     return cache
 
 
-def _embed(vlm: BaseVLM, ids: list[list[int]]) -> torch.Tensor:
-    return vlm.network.get_input_embeddings()(torch.tensor(ids, device=vlm.device))
+def _embed(vlm: BaseVLM, ids) -> torch.Tensor:
+    return vlm.network.get_input_embeddings()(torch.as_tensor(ids, device=vlm.device))
 
 
 def _read(vlm: BaseVLM, cache: RowCache, embeddings, positions, mask=None) -> torch.Tensor:
@@ -204,11 +204,10 @@ def _read(vlm: BaseVLM, cache: RowCache, embeddings, positions, mask=None) -> to
 
 
 def _seen(cache: RowCache, lengths: torch.Tensor, longest: int, size: int, new: int):
-    """What rows see whose questions were filled up to `longest`: bool (rows, 1, new, all).
+    """What rows see whose questions, of `lengths` (rows,), were filled up to `longest`.
 
-    Args:
-        lengths: (rows,), of the questions.
-        size: tokens of the prefix, before the questions.
+    Returns:
+        bool (rows, 1, new, all); the prefix before the questions has `size` tokens.
     """
     places = torch.arange(cache.length + new, device=lengths.device)
     filling = (places >= size + lengths.unsqueeze(1)) & (places < size + longest)
@@ -244,7 +243,7 @@ def _continue(vlm: BaseVLM, cache: RowCache, scores, lengths, temperature) -> li
         hidden = _read(
             vlm,
             cache,
-            vlm.network.get_input_embeddings()(tokens.unsqueeze(1)),
+            _embed(vlm, tokens.unsqueeze(1)),
             (size + lengths + step).unsqueeze(1),
             _seen(cache, lengths, longest, size, 1),
         )
@@ -271,13 +270,12 @@ def _likelihood(vlm: BaseVLM, cache: RowCache, rows, first, lengths, ids) -> tor
     hidden = _read(
         vlm,
         cache,
-        vlm.network.get_input_embeddings()(filled[:, :-1]),
+        _embed(vlm, filled[:, :-1]),
         size + lengths.unsqueeze(1) + torch.arange(longest - 1, device=vlm.device),
         _seen(cache, lengths, questions, size, longest - 1),
     )
     scores = torch.cat([first.unsqueeze(1), vlm.network.lm_head(hidden)], 1)
-    if scores.dtype != torch.float64:
-        scores = scores.float()
+    scores = scores if scores.dtype == torch.float64 else scores.float()
     each = scores.log_softmax(-1).gather(2, filled.unsqueeze(2))[:, :, 0]
     ends = torch.tensor([len(answer) for answer in ids], device=vlm.device)
     due = torch.arange(longest, device=vlm.device) < ends.unsqueeze(1)
