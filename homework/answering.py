@@ -1,4 +1,4 @@
-"""Answer and score questions about pictures: one look at a picture for all of its questions.
+"""Answer questions about pictures: one look at a picture for all of its questions.
 
 Pictures are taken some at a time. Each goes through the vision tower once, and its prefix (image
 tokens and the prompt's opening) through the text model once; the keys and values that this leaves
@@ -26,7 +26,6 @@ MAX_NEW_TOKENS = 16  # a kart's or track's name takes up to 6 with the embedded 
 PATCHES = 2_304  # that go through the vision tower at a time: more leave a CPU's cache
 PICTURES = 64  # whose prefixes are held at a time
 ROWS = 128  # questions at a time
-TOKENS = 2_048  # of candidates at a time: over a large vocabulary their scores fill 400 MB
 
 
 class RowCache:
@@ -76,52 +75,18 @@ def generate(
     temperature: float = 0,
 ) -> list[list[str]]:
     """`copies` answers to each question; see BaseVLM.batched_generate."""
-    answers: list[list[str]] = [[]] * len(questions)
-    with _inference(vlm):
-        for batch, *asked in _asked(vlm, image_paths, questions):
-            for index, texts in zip(batch, _answers(vlm, *asked, copies, temperature), strict=True):
-                answers[index] = texts
-    return answers
-
-
-def score(
-    vlm: BaseVLM,
-    image_paths: Sequence[str],
-    questions: Sequence[str],
-    candidates: Sequence[Sequence[str]],
-) -> list[list[float]]:
-    """Log-probability of each candidate answer; see BaseVLM.score."""
-    found: list[list[float]] = [[]] * len(questions)
-    with _inference(vlm):
-        for batch, *asked in _asked(vlm, image_paths, questions):
-            values = _scores(vlm, *asked, [candidates[index] for index in batch])
-            for index, row in zip(batch, values, strict=True):
-                found[index] = row
+    found: list[list[str]] = [[]] * len(questions)
+    with inference(vlm):
+        for batch, *given in asked(vlm, image_paths, questions):
+            for index, texts in zip(batch, answers(vlm, *given, copies, temperature), strict=True):
+                found[index] = texts
     return found
-
-
-def answer_and_score(
-    vlm: BaseVLM,
-    image_paths: Sequence[str],
-    questions: Sequence[str],
-    candidates: Sequence[Sequence[str]],
-) -> tuple[list[str], list[list[float]]]:
-    """What `generate` and `score` say, pictures and questions read once for both."""
-    answers = [""] * len(questions)
-    found: list[list[float]] = [[]] * len(questions)
-    with _inference(vlm):
-        for batch, *asked in _asked(vlm, image_paths, questions):
-            values = _scores(vlm, *asked, [candidates[index] for index in batch])
-            texts = _answers(vlm, *asked, 1, 0)
-            for index, (text,), row in zip(batch, texts, values, strict=True):
-                answers[index], found[index] = text, row
-    return answers, found
 
 
 def encode_pictures(vlm: BaseVLM, paths: Sequence[str]) -> torch.Tensor:
     """Image tokens of each picture: (pictures, image tokens, text hidden size)."""
     features = []
-    for some in _even(paths, max(1, PATCHES // vlm.patches)):
+    for some in even(paths, max(1, PATCHES // vlm.patches)):
         pictures = [vlm.inputs.resize(open_picture(path)) for path in some]
         pixels = vlm.inputs.pixel_values(pictures).to(vlm.device)
         features += vlm.network.get_image_features(pixels, return_dict=True).pooler_output
@@ -131,8 +96,8 @@ def encode_pictures(vlm: BaseVLM, paths: Sequence[str]) -> torch.Tensor:
 # --- the steps ---
 
 
-def _answers(vlm: BaseVLM, cache: RowCache, scores, lengths, copies, temperature):
-    """`copies` answers to each question of a batch; see `_asked`."""
+def answers(vlm: BaseVLM, cache: RowCache, scores, lengths, copies, temperature):
+    """`copies` answers to each question of a batch; see `asked`."""
     rows = torch.arange(len(lengths), device=vlm.device).repeat_interleave(copies)
     cache = cache.rows(rows, MAX_NEW_TOKENS)
     found = _continue(vlm, cache, scores[rows], lengths[rows], temperature)
@@ -141,66 +106,12 @@ def _answers(vlm: BaseVLM, cache: RowCache, scores, lengths, copies, temperature
     return [texts[start : start + copies] for start in range(0, len(texts), copies)]
 
 
-def _scores(vlm: BaseVLM, cache: RowCache, first, lengths, candidates) -> list[list[float]]:
-    """Log-probability of each candidate of each question of a batch; see `_asked`."""
-    found: list[list[float]] = [[] for _ in candidates]
-    same: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for row, answers in enumerate(candidates):
-        if answers:
-            same[tuple(answers)].append(row)
-    # Questions with the same candidates in one pass: they share its layout.
-    for answers, rows in same.items():
-        ids = [vlm.inputs.answer_ids(answer) for answer in answers]
-        for part in _even(rows, max(1, TOKENS // sum(map(len, ids)))):
-            index = torch.tensor(part, device=vlm.device)
-            sums = _likelihoods(vlm, cache, index, first[index], lengths[index], ids)
-            for row, values in zip(part, sums.tolist(), strict=True):
-                found[row] = values
-    return found
-
-
-def _likelihoods(vlm: BaseVLM, cache: RowCache, rows, first, lengths, ids) -> torch.Tensor:
-    """Natural log of the probability of answers `ids`, end tokens included: (rows, answers).
-
-    All answers of a question are read at once, side by side: each sees the question and itself.
-
-    Args:
-        rows: (rows,), of the questions in `cache`.
-        first: over the vocabulary, scores of each answer's first token: (rows, vocabulary).
-        lengths: (rows,), tokens of each question.
-    """
-    size, device = len(vlm.inputs.prefix_ids), vlm.device
-    questions = cache.length - size
-    read = torch.tensor([token for answer in ids for token in answer[:-1]], device=device)
-    due = torch.tensor([token for answer in ids for token in answer[1:]], device=device)
-    owner = torch.tensor([i for i, a in enumerate(ids) for _ in a[1:]], device=device)
-    place = torch.tensor([step for a in ids for step in range(len(a) - 1)], device=device)
-    cache = cache.rows(rows, len(read))
-    own = (owner.unsqueeze(0) == owner.unsqueeze(1)).tril()
-    before = _seen(cache, lengths, questions, size, len(read))[..., : cache.length]
-    mask = torch.cat([before, own.expand(len(rows), 1, -1, -1)], 3)
-    embeddings = vlm.network.get_input_embeddings()(read).expand(len(rows), -1, -1)
-    positions = size + lengths.unsqueeze(1) + place
-    hidden = _read(vlm, cache, embeddings, positions, mask)
-    starts = torch.tensor([answer[0] for answer in ids], device=device)
-    sums = _chosen(first, starts.expand(len(rows), -1))
-    later = _chosen(vlm.network.lm_head(hidden), due.expand(len(rows), -1).unsqueeze(2))
-    return sums.index_add(1, owner, later.squeeze(2))
-
-
-def _chosen(scores, tokens) -> torch.Tensor:
-    """Log-probability of `tokens`, in the shape of `tokens`, by scores over the vocabulary."""
-    if scores.dtype != torch.float64:
-        scores = scores.float()
-    return scores.gather(-1, tokens) - scores.logsumexp(-1, keepdim=True)
-
-
-def _asked(vlm: BaseVLM, image_paths: Sequence[str], questions: Sequence[str]) -> Iterator[tuple]:
+def asked(vlm: BaseVLM, image_paths: Sequence[str], questions: Sequence[str]) -> Iterator[tuple]:
     """Read the questions in batches: picture groups, and in these questions of like length.
 
     Yields:
-        indices of N questions; the cache of their N rows, question included; the scores over
-        the vocabulary of what comes next (N, vocabulary); the questions' lengths (N,).
+        indices of N questions; the cache of their rows; the scores over the vocabulary of what
+        comes next (N, vocabulary); the questions' lengths (N,).
     """
     of_picture: dict[str, list[int]] = defaultdict(list)
     for index, path in enumerate(image_paths):
@@ -209,10 +120,10 @@ def _asked(vlm: BaseVLM, image_paths: Sequence[str], questions: Sequence[str]) -
     size = len(vlm.inputs.prefix_ids)
     # A bar only where there is something to wait for.
     bar = tqdm(total=len(questions), unit="question", disable=len(questions) <= ROWS)
-    for group in _even(list(of_picture), PICTURES):
+    for group in even(list(of_picture), PICTURES):
         prefixes = _read_prefixes(vlm, group)
         places = {index: place for place, path in enumerate(group) for index in of_picture[path]}
-        for batch in _even(sorted(places, key=lambda index: len(prompts[index])), ROWS):
+        for batch in even(sorted(places, key=lambda index: len(prompts[index])), ROWS):
             lengths = torch.tensor([len(prompts[index]) for index in batch], device=vlm.device)
             longest = int(lengths.max())
             filled = [
@@ -222,8 +133,8 @@ def _asked(vlm: BaseVLM, image_paths: Sequence[str], questions: Sequence[str]) -
             rows = torch.tensor([places[index] for index in batch], device=vlm.device)
             cache = prefixes.rows(rows, longest)
             # Padding comes last, so that no token sees it that is not padding itself.
-            hidden = _read(vlm, cache, _embed(vlm, filled), torch.arange(size, size + longest))
-            last = hidden[torch.arange(len(batch)), lengths - 1]
+            hidden = read(vlm, cache, _embed(vlm, filled), torch.arange(size, size + longest))
+            last = hidden[torch.arange(len(batch), device=vlm.device), lengths - 1]
             yield batch, cache, vlm.network.lm_head(last), lengths
             bar.update(len(batch))
     bar.close()
@@ -236,15 +147,15 @@ def _read_prefixes(vlm: BaseVLM, paths: Sequence[str]) -> RowCache:
     image = torch.tensor(ids, device=vlm.device) == vlm.network.config.image_token_id
     embeddings[image] = encode_pictures(vlm, paths).flatten(0, 1).to(embeddings.dtype)
     cache = RowCache()
-    _read(vlm, cache, embeddings, torch.arange(embeddings.shape[1]))
+    read(vlm, cache, embeddings, torch.arange(embeddings.shape[1]))
     return cache
 
 
-def _embed(vlm: BaseVLM, ids: list[list[int]]) -> torch.Tensor:
-    return vlm.network.get_input_embeddings()(torch.tensor(ids, device=vlm.device))
+def _embed(vlm: BaseVLM, ids) -> torch.Tensor:
+    return vlm.network.get_input_embeddings()(torch.as_tensor(ids, device=vlm.device))
 
 
-def _read(vlm: BaseVLM, cache: RowCache, embeddings, positions, mask=None) -> torch.Tensor:
+def read(vlm: BaseVLM, cache: RowCache, embeddings, positions, mask=None) -> torch.Tensor:
     """Add tokens to each row: hidden states (rows, new, hidden size), the cache grows.
 
     Args:
@@ -266,12 +177,11 @@ def _read(vlm: BaseVLM, cache: RowCache, embeddings, positions, mask=None) -> to
     return hidden
 
 
-def _seen(cache: RowCache, lengths: torch.Tensor, longest: int, size: int, new: int):
-    """What rows see whose questions were filled up to `longest`: bool (rows, 1, new, all).
+def seen(cache: RowCache, lengths: torch.Tensor, longest: int, size: int, new: int):
+    """What rows see whose questions, of `lengths` (rows,), were filled up to `longest`.
 
-    Args:
-        lengths: (rows,), of the questions.
-        size: tokens of the prefix, before the questions.
+    Returns:
+        bool (rows, 1, new, all); the prefix before the questions has `size` tokens.
     """
     places = torch.arange(cache.length + new, device=lengths.device)
     filling = (places >= size + lengths.unsqueeze(1)) & (places < size + longest)
@@ -304,18 +214,18 @@ def _continue(vlm: BaseVLM, cache: RowCache, scores, lengths, temperature) -> li
             index = going.nonzero()[:, 0]
             rows, tokens, lengths = rows[index], tokens[index], lengths[index]
             cache = cache.rows(index, MAX_NEW_TOKENS - step)
-        hidden = _read(
+        hidden = read(
             vlm,
             cache,
-            vlm.network.get_input_embeddings()(tokens.unsqueeze(1)),
+            _embed(vlm, tokens.unsqueeze(1)),
             (size + lengths + step).unsqueeze(1),
-            _seen(cache, lengths, longest, size, 1),
+            seen(cache, lengths, longest, size, 1),
         )
         scores = vlm.network.lm_head(hidden[:, 0])
     return found
 
 
-def _even(items: Sequence, most: int) -> Iterator[Sequence]:
+def even(items: Sequence, most: int) -> Iterator[Sequence]:
     """Cut a list into parts of about the same size, `most` at most."""
     parts = math.ceil(len(items) / most)
     for part in range(parts):
@@ -323,7 +233,7 @@ def _even(items: Sequence, most: int) -> Iterator[Sequence]:
 
 
 @contextmanager
-def _inference(vlm: BaseVLM) -> Iterator[None]:
+def inference(vlm: BaseVLM) -> Iterator[None]:
     """No gradients, and products in the precision that the device is good at."""
     with (
         torch.inference_mode(),

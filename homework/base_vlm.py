@@ -133,7 +133,7 @@ class BaseVLM:
             InputError: the numbers of pictures, questions and lists of candidates differ, or a
                 picture cannot be read.
         """
-        from .answering import score
+        from .scoring import score
 
         counts = {len(image_paths), len(questions), len(candidates)}
         if len(counts) > 1:

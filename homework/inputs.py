@@ -1,8 +1,8 @@
 """From pictures and question/answer pairs to model inputs; the same in training and answering.
 
 A view's pairs share one sequence. The prefix (image tokens and the prompt's opening) comes
-once, then each pair is a branch that sees the prefix and itself only, with positions that
-restart after the prefix:
+once, then each pair is a branch that sees the prefix and itself only (see `packing`), with
+positions that restart after the prefix:
 
     prefix: <|im_start|>User:<fake_token_around_image><global-img><image>*N<fake_token_around_image>
     branch 1: QUESTION<end_of_utterance>\\nAssistant: ANSWER<end_of_utterance>
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 IGNORED = -100  # the label that the loss skips
-_PREFIX, _PADDING = 0, -1  # branch numbers; pairs count from 1
+_PREFIX = 0  # its branch number; pairs count from 1
 MAX_ENCODED = 10_000  # texts whose token ids are kept
 _QUESTION = "{QUESTION}"  # stands for the question while the chat template is taken apart
 
@@ -105,28 +105,6 @@ class InputBuilder:
             sequence.branches.extend([branch] * length)
         return sequence
 
-    def collate(self, sequences: Sequence[ViewSequence]) -> dict[str, torch.Tensor]:
-        """Pad B sequences to the longest, L tokens.
-
-        Returns:
-            `input_ids`, `labels`, `position_ids`: int64 (B, L); `attention_mask`: bool
-            (B, 1, L, L), true where the row's token may look at the column's.
-        """
-        import torch
-
-        length = max(len(sequence.input_ids) for sequence in sequences)
-        fillers = (self.pad_id, IGNORED, 0, _PADDING)
-        input_ids, labels, position_ids, branches = (
-            torch.tensor([row + [filler] * (length - len(row)) for row in field])
-            for field, filler in zip(zip(*sequences, strict=True), fillers, strict=True)
-        )
-        return {
-            "input_ids": input_ids,
-            "labels": labels,
-            "position_ids": position_ids,
-            "attention_mask": shared_prefix_mask(branches).unsqueeze(1),
-        }
-
     def _encode(self, text: str) -> list[int]:
         """Token ids of what people write; `<image>` in it is text, not a picture's place.
 
@@ -139,20 +117,3 @@ class InputBuilder:
                 text, add_special_tokens=False, split_special_tokens=True
             )["input_ids"]
         return self._encoded[text]
-
-
-def shared_prefix_mask(branches: torch.Tensor) -> torch.Tensor:
-    """Who may look at whom: the prefix and one's own branch, never ahead.
-
-    Args:
-        branches: int64 (B, L), 0 for the prefix, k for the k-th pair, -1 for padding.
-
-    Returns:
-        bool (B, L, L). A padded token looks at padding alone, so that no row is empty.
-    """
-    import torch
-
-    length = branches.shape[1]
-    rows, columns = branches.unsqueeze(2), branches.unsqueeze(1)
-    causal = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
-    return causal & ((rows == columns) | ((columns == _PREFIX) & (rows != _PADDING)))

@@ -69,7 +69,8 @@ def test_plain_peft_loads_the_same_adapter(trained, base):
     plain = PeftModel.from_pretrained(
         Idefics3ForConditionalGeneration.from_pretrained(base, dtype=torch.float32), trained
     )
-    sequence = ours.inputs.collate([ours.inputs.view_sequence([("What track is this?", "abyss")])])
+    ids = ours.inputs.view_sequence([("What track is this?", "abyss")]).input_ids
+    sequence = {"input_ids": torch.tensor([ids])}
     pixels = torch.rand(1, 1, 3, 144, 144)
     before = BaseVLM(base, verbose=False).model(pixel_values=pixels, **sequence).logits
     after = ours.model(pixel_values=pixels, **sequence).logits
