@@ -30,7 +30,7 @@ WAYS = {
     "smolvlm": ("ours", "usual"),
 }
 FRAMES = {"embedded": 16, "smolvlm": 2}  # of a step
-STEPS = {"embedded": 8, "smolvlm": 2}  # the first is not timed
+STEPS = {"embedded": 5, "smolvlm": 2}  # the first is not timed
 SHAPES = {"embedded": floor.EMBEDDED, "smolvlm": floor.SMOLVLM}
 
 
