@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -125,9 +126,13 @@ def child(options, shape: str, way: str, base: str, started: str) -> None:
 
     frames, steps = FRAMES[shape], STEPS[shape]
     items = [dict(item) for item in VQADataset(options.split, options.data_dir)]
-    paths = sorted({item["image_path"] for item in items})
-    # Spread over the split: neighbours show the same karts.
-    paths = paths[:: max(1, len(paths) // (frames * steps))][: frames * steps]
+    counts = Counter(item["image_path"] for item in items)
+    paths, number = sorted(counts), frames * steps
+    if number < 16:  # few frames: those with about as many pairs as the average
+        paths = sorted(paths, key=lambda path: abs(counts[path] - floor.PAIRS))
+    else:  # spread over the split: neighbours show the same karts
+        paths = paths[:: max(1, len(paths) // number)]
+    paths = paths[:number]
     items = [item for item in items if item["image_path"] in set(paths)]
     clock = Clock()
     with tempfile.TemporaryDirectory() as output:
