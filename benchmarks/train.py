@@ -128,8 +128,10 @@ def child(options, shape: str, way: str, base: str, started: str) -> None:
     items = [dict(item) for item in VQADataset(options.split, options.data_dir)]
     counts = Counter(item["image_path"] for item in items)
     paths, number = sorted(counts), frames * steps
-    if number < 16:  # few frames: those with about as many pairs as the average
-        paths = sorted(paths, key=lambda path: abs(counts[path] - floor.PAIRS))
+    if number < 16:  # few frames: by turns with just less and just more pairs than the average
+        near = sorted(paths, key=lambda path: abs(counts[path] - floor.PAIRS))
+        sides = ([p for p in near if (counts[p] > floor.PAIRS) == more] for more in (False, True))
+        paths = [path for both in zip(*sides, strict=False) for path in both]
     else:  # spread over the split: neighbours show the same karts
         paths = paths[:: max(1, len(paths) // number)]
     paths = paths[:number]

@@ -61,7 +61,7 @@ def train(
         lora_dropout: dropout before the LoRA matrices.
         weighting: "question", each question weighs the same, or "frame", each picture does.
         train_vision: LoRA on the vision tower, too; if False, on the text model alone, from image
-            tokens that are made once and kept on disk: several times faster, and less accurate.
+            tokens that are made once and kept on disk: over twice as fast (docs/speed.md).
         tokens_per_pass: patches of pictures and tokens of text that go through the model at a
             time; a step is cut into such passes. Fewer take less memory, not another result.
         num_workers: processes that decode pictures; 0 decodes in the training process.
