@@ -109,7 +109,7 @@ class Collator:
     Args:
         patches: of a picture in the vision tower, if it goes there.
         weighting: see `packing`.
-        budget: patches and tokens of a pass.
+        budget: patches and tokens of a pass, at most.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Collator:
         inputs: InputBuilder,
         patches: int,
         weighting: str = "question",
-        budget: int = packing.TOKENS_PER_PASS,
+        budget: int = 16_384,
     ) -> None:
         self.size, self.patches = len(inputs.prefix_ids), patches
         self.weighting, self.budget = weighting, budget

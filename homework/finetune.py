@@ -36,6 +36,7 @@ def train(
     lora_dropout: float = 0.0,
     weighting: str = "question",
     train_vision: bool = True,
+    tokens_per_pass: int = 16_384,
     num_workers: int = 0,
     max_samples: int | None = None,
     max_steps: int = -1,
@@ -62,6 +63,8 @@ def train(
         weighting: "question", each question weighs the same, or "frame", each picture does.
         train_vision: LoRA on the vision tower, too; if False, on the text model alone, from image
             tokens that are made once and kept on disk: several times faster, and less accurate.
+        tokens_per_pass: patches of pictures and tokens of text that go through the model at a
+            time; a step is cut into such passes. Fewer take less memory, not another result.
         num_workers: processes that decode pictures; 0 decodes in the training process.
         max_samples: train on a seeded draw of so many pairs.
         max_steps: stop after so many optimizer steps; -1 for all epochs.
@@ -199,7 +202,7 @@ def load_vlm() -> BaseVLM:
 def _check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
     """Refuse, in the option's own words, what would fail after minutes of loading."""
     pictures = ("per_device_train_batch_size", "gradient_accumulation_steps")
-    for name in (*pictures, "lora_r", "save_steps"):
+    for name in (*pictures, "lora_r", "save_steps", "tokens_per_pass"):
         options.whole(f"--{name}", recipe[name], 1)
     for name in ("num_train_epochs", "learning_rate", "lora_alpha"):
         options.number(f"--{name}", recipe[name], above=0)

@@ -56,6 +56,12 @@ def fit(
     fingerprint = checkpoint.base_fingerprint(vlm.folder)
     train_views, held_out = split_views(dataset, HELD_OUT)
     arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out), trackers)
+    collator = Collator(
+        vlm.inputs,
+        vlm.patches * recipe["train_vision"],
+        recipe["weighting"],
+        recipe["tokens_per_pass"],
+    )
     recipe = _of_all_devices(recipe) | {"base": vlm.base, "base_sha256": fingerprint}
     vision = recipe["train_vision"]
     datasets = [_dataset(views, vlm, vision, fingerprint) for views in (train_views, held_out)]
@@ -67,7 +73,7 @@ def fit(
         args=arguments,
         train_dataset=train_set,
         eval_dataset=datasets[1],
-        data_collator=Collator(vlm.inputs, vlm.patches * vision, recipe["weighting"]),
+        data_collator=collator,
         callbacks=[ProgressLine(_pairs_per_step(train_set, recipe))] * processes.is_main(),
     )
     trainer.remove_callback(PrinterCallback)
@@ -104,7 +110,9 @@ def _of_all_devices(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe without what does not change the result: how a step is divided."""
     divided = ("per_device_train_batch_size", "gradient_accumulation_steps")
     pictures = math.prod(recipe[name] for name in divided) * processes.world_size()
-    kept = {name: value for name, value in recipe.items() if name not in divided}
+    kept = {
+        name: value for name, value in recipe.items() if name not in (*divided, "tokens_per_pass")
+    }
     return kept | {"pictures_per_step": pictures}
 
 

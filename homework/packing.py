@@ -32,9 +32,6 @@ from .inputs import IGNORED, ViewSequence
 if TYPE_CHECKING:
     from transformers import Idefics3ForConditionalGeneration
 
-# What goes through the model at a time, patches of pictures and tokens of text together.
-TOKENS_PER_PASS = 16_384
-
 
 class Row(NamedTuple):
     """A packed row of T tokens: N pairs of F pictures, whose answers have S tokens.
