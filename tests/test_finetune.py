@@ -74,8 +74,10 @@ def test_plain_peft_loads_the_same_adapter(trained, base):
     pixels = torch.rand(1, 1, 3, 144, 144)
     before = BaseVLM(base, verbose=False).model(pixel_values=pixels, **sequence).logits
     after = ours.model(pixel_values=pixels, **sequence).logits
-    torch.testing.assert_close(plain.eval()(pixel_values=pixels, **sequence).logits, after)
-    assert (before - after).abs().max() > 1e-4
+    # Ours is merged into the base's weights, whose sums are rounded otherwise.
+    unmerged = plain.eval()(pixel_values=pixels, **sequence).logits
+    torch.testing.assert_close(unmerged, after, rtol=1e-4, atol=1e-4)
+    assert (before - after).abs().max() > 1e-3
 
 
 def test_every_lora_module_gets_a_gradient(base, data_dir):
