@@ -247,10 +247,13 @@ def _real_engine():
         return None
 
 
-@pytest.mark.skipif(_real_engine() is None, reason="python -m homework.record setup was not run")
+ENGINE = _real_engine()  # before a test gets a cache folder of its own
+
+
+@pytest.mark.skipif(ENGINE is None, reason="python -m homework.record setup was not run")
 def test_the_real_engine_records_a_frame(tmp_path):
     race = Race("lighthouse", KARTS, 3, ((0, "chase"), (1, "finish")))
-    recording = recorder.Recorder(_real_engine(), tmp_path, "sd", cameras=True)
+    recording = recorder.Recorder(ENGINE, tmp_path, "sd", cameras=True)
     assert [result.failure for result in recording.run([race], 1)] == ["", ""]
     assert os.path.getsize(tmp_path / "00001_02_im.jpg") > 1000
     verify_folder(tmp_path)
