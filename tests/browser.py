@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,6 +24,18 @@ def open_browser() -> Iterator:
         browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def wait_until(page, condition: str, seconds: float = 20) -> None:
+    """Wait until a JavaScript condition holds.
+
+    Playwright's own wait_for_function evaluates text in the page, which the page's content
+    security policy forbids: it works only where the condition holds at once.
+    """
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"not within {seconds} s: {condition}"
+        page.wait_for_timeout(20)
 
 
 class Watched:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser import Watched, open_browser
+from browser import Watched, open_browser, wait_until
 from reports import make_report
 
 
@@ -56,7 +56,7 @@ def test_it_opens_from_disk_with_its_numbers(opened, reports):
     assert shown(page) == 48  # of 100, a page's
     assert page.locator("#page").inner_text() == "page 1 of 3"
     page.locator("#next-page").click()
-    page.wait_for_function("document.querySelector('#page').textContent == 'page 2 of 3'")
+    wait_until(page, "document.querySelector('#page').textContent == 'page 2 of 3'")
     loaded = "[...document.querySelectorAll('#gallery image')].length"
     assert page.evaluate(loaded) == 48
 
@@ -66,7 +66,7 @@ def test_filters_leave_what_they_say(opened, reports):
     page.locator("select[name=kind]").select_option("ego")
     page.locator("select[name=result]").select_option("wrong")
     expected = [s for s in samples if s["kind"] == "ego" and not s["right"]]
-    page.wait_for_function(f"document.querySelectorAll('#gallery a').length == {len(expected)}")
+    wait_until(page, f"document.querySelectorAll('#gallery a').length == {len(expected)}")
     texts = page.locator("#gallery .truth").all_inner_texts()
     assert [re.search(r"truth: (\w+)", text)[1] for text in texts] == [s["truth"] for s in expected]
 
@@ -74,7 +74,7 @@ def test_filters_leave_what_they_say(opened, reports):
     page.locator("select[name=kart]").select_option(kart)
     views = reports[1]["views"]
     left = [s for s in expected if any(k[0] == kart for k in views[s["image_file"]]["karts"])]
-    page.wait_for_function(f"document.querySelectorAll('#gallery a').length == {len(left)}")
+    wait_until(page, f"document.querySelectorAll('#gallery a').length == {len(left)}")
 
     page.goto(page.url.split("#")[0] + "#kind=relative+position&seen=unseen&changed=fixed")
     chosen = [
@@ -85,9 +85,9 @@ def test_filters_leave_what_they_say(opened, reports):
         and s["right"]
         and not s["before"]["right"]
     ]
-    page.wait_for_function(f"document.querySelectorAll('#gallery a').length == {len(chosen)}")
+    wait_until(page, f"document.querySelectorAll('#gallery a').length == {len(chosen)}")
     page.locator("#reset").click()
-    page.wait_for_function("document.querySelectorAll('#gallery a').length == 48")
+    wait_until(page, "document.querySelectorAll('#gallery a').length == 48")
 
 
 def test_a_sample_has_a_link_of_its_own(opened, reports):
@@ -125,7 +125,7 @@ def test_the_keyboard_reaches_everything(opened):
     page.keyboard.press("ArrowDown")
     assert "truth" in page.locator("#cell").inner_text()
     page.keyboard.press("Enter")
-    page.wait_for_function("location.hash.includes('truth=')")
+    wait_until(page, "location.hash.includes('truth=')")
 
     page.goto(page.url.split("#")[0] + "#kind=ego")
     first = page.locator("#gallery a").first
@@ -134,11 +134,11 @@ def test_the_keyboard_reaches_everything(opened):
     page.wait_for_selector("#detail[open]")
     index = first.get_attribute("data-sample")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function(f"!location.hash.endsWith('sample={index}')")
+    wait_until(page, f"!location.hash.endsWith('sample={index}')")
     page.keyboard.press("b")
     assert page.locator("#detail svg rect").count() == 0
     page.keyboard.press("Escape")
-    page.wait_for_function("!document.querySelector('#detail').open")
+    wait_until(page, "!document.querySelector('#detail').open")
     assert page.evaluate("document.activeElement.dataset.sample") is not None
 
 
