@@ -1,4 +1,4 @@
-"""python benchmarks/record.py [--tracks zengarden,candela_city]
+"""python benchmarks/record.py [--tracks zengarden,candela_city] [--settings "hd,without ssao"]
 
 Where the time of a recorded view goes, and what leaving an effect out does to the look. Karts are
 put in the same places each time and seen by both cameras, so pictures differ by the effect alone.
@@ -42,11 +42,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tracks", default="zengarden,candela_city,snowmountain")
-    tracks = parser.parse_args().tracks.split(",")
+    parser.add_argument("--settings", default=",".join(SETTINGS), help="beside full")
+    arguments = parser.parse_args()
+    tracks = arguments.tracks.split(",")
+    chosen = {"full": FULL} | {name: SETTINGS[name] for name in arguments.settings.split(",")}
     rows: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         print(f"{'setting':26}{'CPU s/view':>11}{'/ full':>8}{'difference (of 255)':>21}")
-        for setting, graphics in SETTINGS.items():
+        for setting, graphics in chosen.items():
             seconds, differences = [], []
             for track in tracks:
                 folder = Path(name) / setting / track
