@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from . import packing
 from .cache import ArrayCache
-from .data import VQADataset
+from .data import Item, VQADataset
 from .files import InputError
 from .frames import frame_of, held_out
 from .inputs import InputBuilder, ViewSequence
@@ -192,7 +192,7 @@ class StepLoader(DataLoader):
         self.batch_sampler.set_epoch(epoch)
 
 
-def split_views(dataset: VQADataset, share: float) -> tuple[list, list]:
+def split_views(dataset: VQADataset | Sequence[Item], share: float) -> tuple[list, list]:
     """The dataset's pictures with their pairs: those to train on and those to measure on.
 
     Args:

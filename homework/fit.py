@@ -16,7 +16,7 @@ from tqdm import tqdm
 from transformers import PrinterCallback, TrainingArguments, set_seed
 
 from . import checkpoint, processes, resume
-from .answering import PATCHES
+from .answering import PATCHES, inference
 from .base_vlm import BaseVLM
 from .batches import Collator, ViewDataset, split_views
 from .cache import ArrayCache, open_cache
@@ -148,8 +148,7 @@ def _look(dataset: ViewDataset, vlm: BaseVLM, features: ArrayCache) -> None:
     missing = [index for index in mine if features.get(index) is None]
     at_once = max(1, PATCHES // vlm.patches)
     with (
-        torch.inference_mode(),
-        torch.autocast(vlm.device, vlm.dtype, vlm.dtype != torch.float32),
+        inference(vlm),
         tqdm(total=len(missing), unit="picture", disable=not missing) as bar,
     ):
         for start in range(0, len(missing), at_once):

@@ -171,6 +171,11 @@ def read_info(path: str | Path) -> dict[str, Any]:
     return info
 
 
+def info_name(number: int) -> str:
+    """A frame's number -> its info file's name: 7 -> `00007_info.json`."""
+    return f"{number:05x}{INFO_SUFFIX}"
+
+
 def view_count(info: dict[str, Any]) -> int:
     """The number of views in an info file.
 

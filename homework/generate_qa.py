@@ -92,8 +92,7 @@ def check(
     # A bare --save arrives as True.
     given = None if save is True else options.path("--save", save)
     target = given or Path(picture.name.replace(PICTURE_SUFFIX, "_check.png"))
-    if target.suffix.lower() not in (".png", ".jpg"):
-        raise InputError(f"--save: {target} is neither .png nor .jpg; give such a name")
+    _check_picture(target)
     sheet = options.path("--contact_sheet", contact_sheet)
     image = draw_scene(open_picture(picture), scene)
     _print_pairs(picture, scene)
@@ -168,6 +167,8 @@ def inspect(
     picture = options.path("--save", save)
     if picture is not None and against is None:
         raise InputError("--save: draws a comparison; give --against, too")
+    if picture is not None:
+        _check_picture(picture)
     split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
     other = list_split(options.path("--against", against)) if against is not None else None
     workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)
@@ -190,6 +191,11 @@ def inspect(
         if picture is not None:
             looks.save(*both, picture)
             print(f"wrote {picture}")
+
+
+def _check_picture(file: Path) -> None:
+    if file.suffix.lower() not in (".png", ".jpg"):
+        raise InputError(f"--save: {file} is neither .png nor .jpg; give such a name")
 
 
 def _check_file(file: Path) -> bool:

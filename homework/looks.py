@@ -192,8 +192,8 @@ def draw(ours: Look, others: Look):
 
 
 def save(ours: Look, others: Look, file: Path) -> None:
-    """Write the histograms as a picture, PNG or what the name says."""
+    """Write the histograms as a picture, PNG or JPEG as the name says."""
     from .files import atomic_write
 
     with atomic_write(file) as opened:
-        draw(ours, others).savefig(opened, dpi=80, format=file.suffix[1:] or "png")
+        draw(ours, others).savefig(opened, dpi=80, format=file.suffix[1:].lower())

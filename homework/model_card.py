@@ -136,12 +136,11 @@ def add_results(folder: Path, dataset: Sequence[Mapping[str, str]]) -> str | Non
 
 def _held_out(dataset: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     """A seeded draw of the pairs whose frames `fit` has held out."""
+    from .batches import split_views
     from .fit import HELD_OUT
-    from .frames import frame_of, held_out
 
-    frames = {item["image_path"]: frame_of(Path(item["image_path"]).name) for item in dataset}
-    measured = held_out(frames.values(), HELD_OUT)
-    items = [item for item in dataset if frames[item["image_path"]] in measured]
+    held_out = {path for path, _ in split_views(dataset, HELD_OUT)[1]}
+    items = [item for item in dataset if item["image_path"] in held_out]
     return random.Random(0).sample(items, min(len(items), MOST_QUESTIONS))
 
 

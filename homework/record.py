@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import options
 from .files import DATA_DIR, InputError, read_json, write_json, writing
-from .frames import INFO_SUFFIX
+from .frames import INFO_SUFFIX, info_name
 from .names import KARTS, TRACKS
 from .recording.plan import KARTS_PER_RACE, Race, plan, plan_sample
 
@@ -68,8 +68,9 @@ def doctor() -> None:
         recorder = Recorder(installation, folder, "sd")
         race = Race("lighthouse", FREE_KARTS[:KARTS_PER_RACE], 0, ((0, "chase"),))
         failures = [result.failure for result in recorder.run([race], 1) if result.failure]
-        if not (folder / f"00000{INFO_SUFFIX}").exists():
-            raise InputError(f"{'; '.join(failures)}: {last_line(folder / 'engine.log')}")
+        if not (folder / info_name(0)).exists():
+            log = recorder.log.read_text(errors="replace")
+            raise InputError(f"{'; '.join(failures)}: {last_line(log)}")
     about = recorder.about
     print(f"{len(about['karts'])} karts, {len(about['tracks'])} tracks")
     print(f"one frame of ten views in {time.perf_counter() - start:.0f} s: the recorder works")
@@ -172,22 +173,16 @@ def _record(
             "races": [_line_up(race) for race in races],
         }
         write_json(manifest, {"complete": False, **record})
-        failures = _drive(
-            Recorder(installation, folder, chosen["quality"], cameras), races, workers
-        )
-        missing = [
-            number
-            for race in races
-            for number, _ in race.frames
-            if not (folder / f"{number:05x}{INFO_SUFFIX}").exists()
-        ]
+        recorder = Recorder(installation, folder, chosen["quality"], cameras)
+        failures = _drive(recorder, races, workers)
+        missing = sum(len(recorder.missing(race)) for race in races)
         write_json(manifest, {"complete": not missing, **record})
     if not missing:
-        (folder / "engine.log").unlink(missing_ok=True)
-    frames = sum(len(race.frames) for race in races) - len(missing)
+        recorder.log.unlink(missing_ok=True)
+    frames = sum(len(race.frames) for race in races) - missing
     print(f"{folder}: {frames:,} frames, {len(failures)} lost to the engine")
     if missing:
-        print(f"{len(missing):,} frames are missing; the same command records them")
+        print(f"{missing:,} frames are missing; the same command records them")
 
 
 def _drive(recorder: Recorder, races: Sequence[Race], workers: int) -> list[str]:
@@ -195,17 +190,10 @@ def _drive(recorder: Recorder, races: Sequence[Race], workers: int) -> list[str]
     from tqdm import tqdm
 
     failures = []
-    there = {
-        number
-        for race in races
-        for number, _ in race.frames
-        if (recorder.folder / f"{number:05x}{INFO_SUFFIX}").exists()
-    }
-    todo = sum(
-        len(race.karts) for race in races for number, _ in race.frames if number not in there
-    )
-    if there:
-        print(f"{len(there):,} frames are there already")
+    missing = [len(recorder.missing(race)) for race in races]
+    todo = sum(len(race.karts) * frames for race, frames in zip(races, missing, strict=True))
+    if there := sum(len(race.frames) for race in races) - sum(missing):
+        print(f"{there:,} frames are there already")
     with tqdm(total=todo, unit="view", smoothing=0.05) as progress:
         for result in recorder.run(races, workers):
             progress.update(result.views)

@@ -52,3 +52,5 @@ def test_inspect_prints_and_draws_the_comparison(data_dir, tmp_path, capsys):
         assert drawn.format == "PNG" and drawn.width > 1000
     with pytest.raises(InputError, match="give --against, too"):
         generate_qa.inspect(train, save=str(picture))
+    with pytest.raises(InputError, match=r"neither .png nor .jpg"):
+        generate_qa.inspect(train, against=valid, save=str(tmp_path / "looks.xyz"))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import InputError
+from .process import last_line
 
 SHADERS, GAME, GAME_VERSION = "PySuperTuxKart==1.0.3", "supertuxkart-data", "1.4"
 WHOLE = "complete"  # written last into each part
@@ -182,8 +183,3 @@ def run_command(command: Sequence[str], check: bool = True) -> str:
     if check and done.returncode:
         raise InputError(f"{' '.join(command[:5])} ...: {last_line(done.stderr or done.stdout)}")
     return done.stdout
-
-
-def last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else "it failed without a word"

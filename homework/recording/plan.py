@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 KARTS_PER_RACE = 10  # as many as the dataset's views in a frame
+VALID_KARTS = 6  # in a race of the sample's validation: what ten leave of the free data's sixteen
 FRAMES_PER_RACE = 10  # at most: the start of a race costs as much as five of its frames
 # In 45% of the dataset's views the camera follows the kart, in the others it goes before it:
 # the camera of a kart that has finished, nearly always at the end of the race (1,890 info files
@@ -32,15 +33,10 @@ class Race(NamedTuple):
         return {**self._asdict(), "cameras": cameras}
 
 
-def plan(
-    views: int, tracks: Sequence[str], karts: Sequence[str], seed: int, first: int = 0
-) -> list[Race]:
+def plan(views: int, tracks: Sequence[str], karts: Sequence[str], seed: int) -> list[Race]:
     """The races that give `views` views or the few more of whole frames.
 
     Every track comes once before any comes again, so a recording that is cut short is balanced.
-
-    Args:
-        first: number of the first frame.
     """
     rng = random.Random(seed)
     per_frame = min(KARTS_PER_RACE, len(karts))
@@ -48,12 +44,12 @@ def plan(
     per_race = min(FRAMES_PER_RACE, -(-frames // len(tracks)))
     line_ups = {track: _deal(karts, per_frame, rng) for track in tracks}
     races: list[Race] = []
-    number = first
+    number = 0
     order: list[str] = []
-    while number < first + frames:
+    while number < frames:
         order = order or rng.sample(list(tracks), len(tracks))
         track = order.pop()
-        numbers = range(number, min(number + per_race, first + frames))
+        numbers = range(number, min(number + per_race, frames))
         races.append(make_race(track, next(line_ups[track]), numbers, rng))
         number = numbers.stop
     return races
@@ -75,7 +71,7 @@ def plan_sample(
     order = rng.sample(list(tracks), len(tracks))
     for place, track in enumerate(order):
         trained = next(line_ups)
-        others = tuple(rng.sample([kart for kart in karts if kart not in trained], 6))
+        others = tuple(rng.sample([kart for kart in karts if kart not in trained], VALID_KARTS))
         for races, line_up, size in ((train, trained, frames[0]), (valid, others, frames[1])):
             numbers = range(place * size, (place + 1) * size)
             races.append(make_race(track, line_up, numbers, rng))

@@ -103,9 +103,9 @@ class Engine:
                 end.close()
 
 
-def last_line(log: str | Path) -> str:
-    """What the engine said last."""
-    lines = Path(log).read_text(errors="replace").strip().splitlines()
+def last_line(text: str) -> str:
+    """What a process said last."""
+    lines = text.strip().splitlines()
     return lines[-1].strip() if lines else "it said nothing"
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..files import InputError, atomic_write
-from ..frames import CAMERAS_SUFFIX, INFO_SUFFIX, picture_name
+from ..frames import CAMERAS_SUFFIX, info_name, picture_name
 from ..scene import PICTURE_SIZE, view_scene
 from .plan import Race
 from .process import (
@@ -51,6 +51,7 @@ class Recorder:
         self, installation: Installation, folder: Path, quality: str, cameras: bool = False
     ) -> None:
         self.folder, self.quality, self.cameras = folder, quality, cameras
+        self.log = folder / "engine.log"
         self._command = [str(installation.python), "-u", str(ENGINE)]
         self._environment = engine_environment(installation)
         self._results: queue.Queue[Recorded | BaseException | None] = queue.Queue()
@@ -107,7 +108,7 @@ class Recorder:
 
     def _record(self, race: Race, engine: Engine | None) -> Engine | None:
         """Record the frames of a race that are missing; the engine, if it still runs."""
-        left = [frame for frame in race.frames if not self._info_file(frame[0]).exists()]
+        left = self.missing(race)
         failures = 0
         while left and failures < FAILURES and not self._stopped:
             try:
@@ -133,7 +134,7 @@ class Recorder:
         return engine
 
     def _start(self) -> Engine:
-        with open(self.folder / "engine.log", "ab") as log:
+        with open(self.log, "ab") as log:
             try:
                 engine = Engine(self._command, self._environment, self.quality, log)
             except OSError as error:
@@ -144,9 +145,9 @@ class Recorder:
             except EngineError as error:
                 if self.about:  # one has started before, so this one had bad luck
                     raise
+                said = last_line(self.log.read_text(errors="replace"))
                 raise InputError(
-                    f"the engine {error} ({last_line(log.name)}); "
-                    "run python -m homework.record doctor"
+                    f"the engine {error} ({said}); run python -m homework.record doctor"
                 ) from None
         self._engines.add(engine)
         self.about = self.about or engine.about
@@ -156,8 +157,9 @@ class Recorder:
         engine.end()
         self._engines.discard(engine)
 
-    def _info_file(self, number: int) -> Path:
-        return self.folder / f"{number:05x}{INFO_SUFFIX}"
+    def missing(self, race: Race) -> list[tuple[int, str]]:
+        """Number and moment of each frame of a race that is not recorded yet."""
+        return [frame for frame in race.frames if not (self.folder / info_name(frame[0])).exists()]
 
     def _write(self, frame: dict[str, Any], race: Race) -> None:
         """Write one frame, the info file last.
@@ -165,7 +167,7 @@ class Recorder:
         Raises:
             ValueError: it is no frame of this race.
         """
-        file = self._info_file(frame["number"])
+        file = self.folder / info_name(frame["number"])
         info, pictures = frame["info"], decode_frame(frame, race)
         for view, data in enumerate(pictures):
             with atomic_write(self.folder / picture_name(file.name, view)) as opened:

@@ -31,10 +31,9 @@ from .assets import (
     fetch_game,
     fetch_shaders,
     join,
-    last_line,
     run_command,
 )
-from .process import Installation
+from .process import Installation, last_line
 
 PYSTK = "PySuperTuxKart==1.1.2"
 WHEELS = ("3.10", "3.9", "3.8")  # Pythons that PySTK has wheels for
