@@ -30,9 +30,9 @@ class Layout(NamedTuple):
     Attributes:
         count, size: F and P.
         frames: int64 (N,), which prefix a branch sees.
-        branches: int64 (N, B), places of the branches' tokens; short ones are filled up with
-            a place of their own, whose results are dropped.
-        tokens: int64 (tokens of all branches,), places in the flattened (N, B) that are real,
+        branches: int64 (F, M, B), places of the tokens of each prefix' branches; missing branches
+            and tokens are filled up with some place, whose results are dropped.
+        tokens: int64 (tokens of all branches,), places in the flattened (F, M, B) that are real,
             in the row's order.
     """
 
@@ -69,27 +69,48 @@ def attention(module, query, key, value, attention_mask, scaling=None, layout=No
         return seen.transpose(1, 2).contiguous(), None
     # From here on (tokens, heads, width): of one row.
     query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
-    size, (branches, length) = layout.size, layout.branches.shape
+    size = layout.size
     prefixes = [
         part[: layout.count * size].unflatten(0, (layout.count, size)).transpose(1, 2)
         for part in (query, key, value)
     ]
     behind = torch.ones(size, size, dtype=torch.bool, device=query.device).tril()
     parts = [attend(*prefixes, behind, scaling).transpose(1, 2).flatten(0, 1)]
-    if branches:
+    if layout.branches.numel():
         places = layout.branches.flatten()
-        query, key, value = (
-            part.index_select(0, places).unflatten(0, (branches, length)).transpose(1, 2)
+        own = [
+            part.index_select(0, places).unflatten(0, layout.branches.shape).movedim(3, 1)
             for part in (query, key, value)
-        )
-        key, value = (
-            torch.cat([prefix.index_select(0, layout.frames), own], 2)
-            for prefix, own in zip(prefixes[1:], (key, value), strict=True)
-        )
-        behind = torch.ones(length, size + length, dtype=torch.bool, device=query.device)
-        seen = attend(query, key, value, behind.tril(size), scaling).transpose(1, 2)
-        parts.append(seen.flatten(0, 1).index_select(0, layout.tokens))
+        ]
+        seen = _attend_branches(*own, *prefixes[1:], scaling).movedim(1, 3)
+        parts.append(seen.flatten(0, 2).index_select(0, layout.tokens))
     return torch.cat(parts).unsqueeze(0), None
+
+
+def _attend_branches(query, key, value, prefix_key, prefix_value, scaling):
+    """What branches see: all of their prefix, which is never copied, and themselves so far.
+
+    Args:
+        query: (F, heads, M, B, width); key, value: (F, key heads, M, B, width).
+        prefix_key, prefix_value: (F, key heads, P, width).
+
+    Returns:
+        (F, heads, M, B, width).
+    """
+    count, heads, several, length, width = query.shape
+    groups, size = prefix_key.shape[1:3]
+    shared = heads // groups
+    scaling = width**-0.5 if scaling is None else scaling
+    query = (query * scaling).unflatten(1, (groups, shared))
+    above = query.reshape(count, groups, -1, width) @ prefix_key.transpose(-1, -2)
+    above = above.view(count, groups, shared, several, length, size)
+    own = query @ key.unsqueeze(2).transpose(-1, -2)
+    behind = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()
+    own = own.masked_fill(~behind, torch.finfo(own.dtype).min)
+    weights = torch.cat([above, own], -1).softmax(-1)
+    above, own = weights.split([size, length], -1)
+    seen = (above.reshape(count, groups, -1, size) @ prefix_value).view_as(query)
+    return (seen + own @ value.unsqueeze(2)).flatten(1, 2)
 
 
 def attend(query, key, value, mask, scaling):

@@ -7,6 +7,7 @@ A picture is a uint8 array (100, 150, 3). Pure, but for the random generator tha
 from __future__ import annotations
 
 import random
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from PIL import Image
 from .scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, Scene, make_scene, mirrored
 
 WIDTH, HEIGHT = PICTURE_SIZE
+MAX_ENLARGEMENT = 1.5  # of a pasted kart; more would give it away by its blur
+CHANCES = {"paste": 0.3, "crop": 0.7, "mirror": 0.5, "jitter": 1.0}  # in this order
 
 
 class View(NamedTuple):
@@ -23,6 +26,27 @@ class View(NamedTuple):
     picture: np.ndarray
     scene: Scene
     source: str = ""  # the file that the picture comes from
+
+
+def augmented(
+    view: View, donors: Sequence[View], rng: random.Random, which: Collection[str] = tuple(CHANCES)
+) -> View:
+    """The view after a draw of the augmentations.
+
+    Args:
+        donors: views with karts, to paste karts from.
+        which: names from CHANCES; the others are left out.
+    """
+    for name, chance in CHANCES.items():
+        if rng.random() >= chance or name not in which:
+            continue
+        if name == "paste":
+            view = paste_any(view, donors, rng) if donors else view
+        elif name == "mirror":
+            view = mirror(view)
+        else:
+            view = {"crop": crop, "jitter": jitter}[name](view, rng)
+    return view
 
 
 def mirror(view: View) -> View:
@@ -88,6 +112,25 @@ def paste(view: View, donor: View, kart: Kart, box: tuple[int, int, int, int]) -
     place[:] = (np.asarray(cut) * opacity + place * (1 - opacity)).astype(np.uint8)
     scene = make_scene(view.scene.track, (*view.scene.karts, Kart(kart.name, box)))
     return View(picture, scene, f"{view.source} + {donor.source}")
+
+
+def paste_any(view: View, donors: Sequence[View], rng: random.Random) -> View:
+    """Give the view a donor's kart, at a place and scale where some donor has one.
+
+    A larger kart is likelier to be taken. The view comes back unchanged where the draw does not
+    fit: see `paste`, or the kart would be enlarged too much or reach over the picture's edge.
+    """
+    donor = rng.choice(donors)
+    kart = max(donor.scene.karts, key=lambda kart: rng.random() * (kart.box[2] - kart.box[0]))
+    place = rng.choice(rng.choice(donors).scene.karts)
+    # The place gives the height and where the kart stands, the donor the proportions.
+    width, height = kart.box[2] - kart.box[0], kart.box[3] - kart.box[1]
+    scale = (place.box[3] - place.box[1]) / height
+    x1, y2 = int(place.center[0] - width * scale / 2), place.box[3]
+    x2, y1 = x1 + int(width * scale), place.box[1]
+    if scale > MAX_ENLARGEMENT or x1 < 0 or x2 > WIDTH or x2 - x1 < MIN_BOX_SIDE:
+        return view
+    return paste(view, donor, kart, (x1, y1, x2, y2))
 
 
 def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:

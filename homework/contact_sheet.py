@@ -2,19 +2,31 @@
 
 python -m homework.generate_qa inspect --data_dir data/train --pictures out
 python -m homework.generate_qa check --info_file F --view_index 0 --contact_sheet out.png
+python -m homework.generate_qa check --info_file F --view_index 0 --augment out.png
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Collection
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import augment
 from .draw import EGO_COLOR, FONT_SIZE, PLAIN, draw_scene
 from .files import InputError, atomic_write, writing
-from .frames import Skipped, Split, picture_name, read_frames, read_info, view_count
+from .frames import (
+    Skipped,
+    Split,
+    list_split,
+    picture_name,
+    read_frames,
+    read_info,
+    shuffled,
+    view_count,
+)
 from .names import TRACKS
 from .pictures import open_picture
 from .questions import KINDS, kind_of
@@ -30,7 +42,9 @@ COLUMNS = 8  # views of a track on the contact sheet
 ROWS = 25  # tracks on it
 MARGIN = 4  # pixels between its views
 LABEL = 170  # pixels for a track's name
-VIEW_COLUMNS = 5  # of a frame's ten views
+VIEW_COLUMNS = 5  # of a frame's ten views, or of a view's changes
+DONOR_FRAMES = 40  # that karts are pasted from
+DRAWS = 50  # of an augmentation, until one changes the view
 MOST_ANSWERS = 21  # bars of a histogram
 BAR_COLOR = "#4c8fb0"
 
@@ -96,8 +110,6 @@ def frame_sheet(info_file: Path) -> Image:
     Raises:
         InputError: the info file is wrong, or no view of it has a picture.
     """
-    from PIL import Image
-
     info = read_info(info_file)
     tiles = []
     for view in range(view_count(info)):
@@ -110,6 +122,56 @@ def frame_sheet(info_file: Path) -> Image:
             tiles.append(draw_scene(open_picture(picture), scene))
     if not tiles:
         raise InputError(f"{info_file}: none of its views has a picture beside it")
+    return _tiled(tiles)
+
+
+def augment_sheet(info_file: Path, view_index: int, seed: int = 0) -> Image:
+    """A view after each augmentation alone, a row each, and after all of them in the last row.
+
+    Karts are pasted from other frames of the same folder.
+
+    Args:
+        seed: another seed draws other changes.
+
+    Raises:
+        InputError: the info file or the view's picture is wrong.
+    """
+    import numpy as np
+    from PIL import Image
+
+    split = list_split(info_file.parent)
+    name = picture_name(info_file.name, view_index)
+    order = [info_file.name, *shuffled(set(split.info_files) - {info_file.name})[:DONOR_FRAMES]]
+    views = [
+        augment.View(np.asarray(open_picture(split.folder / picture)), scene, picture)
+        for frame in read_frames(split, order, Skipped())
+        for picture, scene in frame.views
+        if scene.karts or picture == name
+    ]
+    shown = next((view for view in views if view.source == name), None)
+    if shown is None:
+        raise InputError(f"{info_file}: its view {view_index} has no picture beside it")
+    donors = [view for view in views if view.scene.karts and view is not shown]
+    generator = random.Random(seed)
+    tiles = []
+    for which in (*([name] for name in augment.CHANCES), augment.CHANCES):
+        row = [_changed(shown, donors, generator, which) for _ in range(VIEW_COLUMNS)]
+        tiles += [draw_scene(Image.fromarray(view.picture), view.scene) for view in row]
+    return _tiled(tiles)
+
+
+def _changed(
+    view: augment.View, donors: list[augment.View], rng: random.Random, which: Collection[str]
+) -> augment.View:
+    """The first of some draws that changes the view, if there is one."""
+    draws = (augment.augmented(view, donors, rng, which) for _ in range(DRAWS))
+    return next((changed for changed in draws if changed is not view), view)
+
+
+def _tiled(tiles: list[Image]) -> Image:
+    """Drawn views of one size, halved, in rows of VIEW_COLUMNS."""
+    from PIL import Image
+
     width, height = tiles[0].width // 2, tiles[0].height // 2
     rows = -(-len(tiles) // VIEW_COLUMNS)
     columns = min(len(tiles), VIEW_COLUMNS)

@@ -1,32 +1,31 @@
 """Dense supervision for pre-training: for every patch of a picture, what the boxes say of it.
 
 A patch learns which kart covers it and how that kart lies to the ego; the picture as a whole
-learns its track and its counts. Question answering then has little left to learn. The heads
-are thrown away after pre-training.
+learns its track and its counts. Question answering then has little left to learn. Pure; the
+heads that learn these labels are in `heads`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from .names import KARTS, TRACKS
+from .questions import DEPTHS, PLACES, SIDES
 from .scene import PICTURE_SIZE, Scene, is_front, is_left
-
-if TYPE_CHECKING:
-    import torch
 
 _KART_ID = {name: index for index, name in enumerate(KARTS, start=1)}
 _TRACK_ID = {name: index for index, name in enumerate(TRACKS)}
 MAX_COUNT = 10  # karts of a race
 
-# Heads by name: how many classes each tells apart.
-PATCH_HEADS = {
-    "kart": len(KARTS) + 1,  # 0: no kart
+# Patch heads whose classes are answers: 0 is none of them, k the k-th of these words.
+WORD_HEADS = {
+    "kart": KARTS,
+    "side": SIDES,  # of the patch's kart, if it is not the ego; so are the next two
+    "depth": DEPTHS,
+    "place": PLACES,
+}
+PATCH_HEADS = {name: len(words) + 1 for name, words in WORD_HEADS.items()} | {
     "ego": 2,
-    "side": 3,  # 0: no kart or the ego, 1: a kart to the left, 2: to the right
-    "depth": 3,  # 0: no kart or the ego, 1: a kart in front, 2: behind
     "center": 2,  # the centre of a kart's box lies here: what makes karts countable
 }
 PICTURE_HEADS = {"track": len(TRACKS)} | dict.fromkeys(
@@ -59,6 +58,7 @@ def labels(scene: Scene, patches: int) -> dict[str, np.ndarray]:
         grid["ego"][covered] = is_ego
         grid["side"][covered] = 0 if is_ego else side
         grid["depth"][covered] = 0 if is_ego else depth
+        grid["place"][covered] = 0 if is_ego else 2 * depth + side - 2
         x, y = kart.center
         row = min(int(y / PICTURE_SIZE[1] * patches), patches - 1)
         column = min(int(x / PICTURE_SIZE[0] * patches), patches - 1)
@@ -73,41 +73,6 @@ def labels(scene: Scene, patches: int) -> dict[str, np.ndarray]:
 def counts_limit(head: str) -> int:
     """The largest class of a picture head."""
     return PICTURE_HEADS[head] - 1
-
-
-def build_heads(hidden_size: int) -> torch.nn.ModuleDict:
-    """One linear layer for all patch heads, one for all picture heads."""
-    from torch import nn
-
-    return nn.ModuleDict(
-        {
-            "patch": nn.Linear(hidden_size, sum(PATCH_HEADS.values())),
-            "picture": nn.Linear(hidden_size, sum(PICTURE_HEADS.values())),
-        }
-    )
-
-
-def losses(
-    heads: torch.nn.ModuleDict, features: torch.Tensor, targets: dict[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
-    """Mean cross-entropy of every head.
-
-    Args:
-        features: what the vision tower says of each patch: (B, patches^2, hidden_size).
-        targets: `labels` of B scenes, stacked.
-    """
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    patch = heads["patch"](features).float().split(list(PATCH_HEADS.values()), dim=-1)
-    picture = heads["picture"](features.mean(dim=1)).float()
-    picture = picture.split(list(PICTURE_HEADS.values()), dim=-1)
-    named = zip((*PATCH_HEADS, *PICTURE_HEADS), (*patch, *picture), strict=True)
-    found = {}
-    for head, scores in named:
-        weight = torch.tensor([1.0, 4.0], device=scores.device) if head == "center" else None
-        found[head] = cross_entropy(scores.flatten(0, -2), targets[head].flatten(), weight=weight)
-    return found
 
 
 def _patches(start: int, stop: int, length: int, patches: int) -> slice:

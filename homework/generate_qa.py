@@ -66,7 +66,11 @@ def generate(
 
 
 def check(
-    info_file: str, view_index: int, save: str | None = None, contact_sheet: str | None = None
+    info_file: str,
+    view_index: int,
+    save: str | None = None,
+    contact_sheet: str | None = None,
+    augment: str | None = None,
 ) -> None:
     """Print a view's pairs and show its picture with the karts boxed and the ego marked.
 
@@ -75,6 +79,7 @@ def check(
         view_index: which of its views, from 0.
         save: write the picture here, even where there is a display to show it on.
         contact_sheet: write a picture of all of the frame's views to this PNG file.
+        augment: write what pre-training makes of the view to this PNG file.
     """
     from .draw import draw_scene
     from .pictures import open_picture
@@ -94,12 +99,17 @@ def check(
     target = given or Path(picture.name.replace(PICTURE_SUFFIX, "_check.png"))
     _check_picture(target)
     sheet = options.path("--contact_sheet", contact_sheet)
+    changed = options.path("--augment", augment)
     image = draw_scene(open_picture(picture), scene)
     _print_pairs(picture, scene)
     if sheet:
         from .contact_sheet import frame_sheet
 
         _save(frame_sheet(file), sheet.with_suffix(".png"))
+    if changed:
+        from .contact_sheet import augment_sheet
+
+        _save(augment_sheet(file, view), changed.with_suffix(".png"))
     if save is None and _has_display():
         _show(image, str(picture))
     else:

@@ -82,23 +82,27 @@ def pack(sequences: Sequence[ViewSequence], size: int, weighting: str = "questio
         return np.array(prefixes + rest, dtype=np.int64)
 
     input_ids, labels, position_ids = (joined(field) for field in range(3))
-    # Each branch's places; where it is shorter than the longest, its last place again.
     starts = head + np.cumsum(lengths) - lengths
-    steps = np.arange(lengths.max(initial=0))
-    places = starts[:, None] + np.minimum(steps, lengths[:, None] - 1)
-    real = (steps < lengths[:, None]).ravel().nonzero()[0]
     due = (labels != IGNORED).nonzero()[0]
     pairs = np.searchsorted(starts, due, side="right") - 1
     counts = np.array([len(cuts) for cuts in branches], dtype=np.int64)
     weights = np.ones(len(lengths), np.float32)
     if weighting == "frame":
         weights = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
+    # Each branch's places, as many branches and tokens for each picture; 0 where there is none.
+    frames = np.repeat(np.arange(len(sequences)), counts)
+    steps = np.arange(lengths.max(initial=0))
+    places = np.zeros((len(sequences), counts.max(initial=0), len(steps)), dtype=np.int64)
+    among = np.arange(len(lengths)) - np.repeat(np.cumsum(counts) - counts, counts)
+    real = np.zeros(places.shape, dtype=bool)
+    real[frames, among] = steps < lengths[:, None]
+    places[real] = np.arange(head, head + lengths.sum())
     layout = Layout(
         len(sequences),
         size,
-        torch.from_numpy(np.repeat(np.arange(len(sequences)), counts)),
+        torch.from_numpy(frames),
         torch.from_numpy(places),
-        torch.from_numpy(real),
+        torch.from_numpy(real.ravel().nonzero()[0]),
     )
     return Row(
         torch.from_numpy(input_ids).unsqueeze(0),

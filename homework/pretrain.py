@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from . import options
-from .files import DATA_DIR, writing
+from . import options, processes
+from .files import writing
 
 
 def run(
@@ -20,7 +20,8 @@ def run(
     work_dir: str = "runs/pretrain",
     steps: int = 3300,
     dense_steps: int = 1200,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 2e-3,
+    held_out: str = "frame",
     seed: int = 0,
 ) -> None:
     """Pre-train the embedded base and write it as a checkpoint folder.
@@ -44,21 +45,25 @@ def run(
     options.whole("--dense_steps", dense_steps, 0)
     options.whole("--seed", seed, 0)
     options.number("--learning_rate", learning_rate, above=0)
-    folder = options.path("--data_dir", data_dir) or DATA_DIR / "train"
-    refuse_split(folder.name)
-    split = list_split(folder)
-    pictures = (folder / picture for picture in split.pictures)
-    refuse_pictures(pictures, Path(os.path.abspath(folder)).parent)
+    folders = [Path(f) for f in data_dir.split(",")]
+    for folder in folders:
+        refuse_split(folder.name)
+        split = list_split(folder)
+        pictures = (folder / picture for picture in split.pictures)
+        refuse_pictures(pictures, Path(os.path.abspath(folder)).parent)
 
     from .embedded import EMBEDDED_BASE
     from .pretraining import Pretraining
 
     with writing(work_dir):
-        pretraining = Pretraining(folder, Path(work_dir), steps, dense_steps, learning_rate, seed)
+        pretraining = Pretraining(
+            folders, Path(work_dir), steps, dense_steps, learning_rate, held_out, seed
+        )
         pretraining.train()
     target = Path(output) if output else EMBEDDED_BASE
-    with writing(target):
-        pretraining.save(target)
+    if processes.is_main():
+        with writing(target):
+            pretraining.save(target)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
-"""Pre-training's loop: the embedded base, its throw-away heads, and what a resume needs."""
+"""Pre-training's loop: the embedded base, its throw-away heads, and what a resume needs.
+
+Several processes share each step's pictures; their gradients are averaged, so that all take the
+same step.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 import random
 import shutil
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +19,25 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from . import attention, dense, embedded, packing, questions
+from . import attention, dense, embedded, heads, packing, processes, questions
 from .augment import View
 from .devices import choose_device
 from .files import PARTIAL, InputError, atomic_write, install
-from .frames import frame_of, held_out
 from .loading import CONFIG, load_processor, one_line
 from .resume import not_finite
+from .scene import Scene
 from .training import pairs_right
-from .views import AugmentedBatches, load_views
+from .views import AugmentedBatches, hold_out, load_views
 
-HELD_OUT = 0.02  # share of the frames kept for measuring
-MAX_PAIRS = 10  # of one frame in one step
-PICTURES_PER_STEP = 32
+HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1}  # share kept for measuring
+MAX_MEASURED = 640  # views
+PICTURES_PER_STEP = 64  # of all processes
+ASKED = 0.5  # share of the pictures that questions are asked about, once they are
+# Of the losses; 1 for the others. Counts are learned from what the patches have learned.
+DENSE_WEIGHTS = {"kart": 4.0} | dict.fromkeys(("count", "left", "right", "front", "behind"), 0.3)
+QUESTIONS_WEIGHT = 4.0
+MAX_PAIRS = {"relative position": 3, "region": 2}  # of one view in one step; 1 of other kinds
+WARM_UP_STEPS = 50
 MODEL, HEADS, OPTIMIZER = "model.", "heads.", "optimizer."  # begin the names in a state
 STEPS_PER_LINE, STEPS_PER_STATE = 50, 500
 
@@ -37,44 +47,58 @@ class Pretraining:
 
     def __init__(
         self,
-        data_dir: Path,
+        folders: Sequence[Path],
         work_dir: Path,
         steps: int,
         dense_steps: int,
         learning_rate: float,
+        held_out: str,
         seed: int,
     ) -> None:
         self.recipe = {
-            "data": data_dir.name,
+            "data": [folder.name for folder in folders],
             "steps": steps,
             "dense_steps": dense_steps,
             "learning_rate": learning_rate,
+            "held_out": held_out,
             "seed": seed,
         }
         self.work_dir, self.steps, self.dense_steps = work_dir, steps, dense_steps
         self.seed, self.peak_rate = seed, learning_rate
         self.device, self.dtype, reason = choose_device()
-        print(reason)
+        processes.connect()
+        processes.say(reason)
         work_dir.mkdir(parents=True, exist_ok=True)
-        embedded.save_processor(work_dir / "processor")
+        if processes.is_main():
+            embedded.save_processor(work_dir / "processor")
+        processes.wait()
         _, self.inputs = load_processor(work_dir / "processor")
         self.model = embedded.build_model(seed).to(self.device)
         attention.use(self.model)
         vision = self.model.config.vision_config
-        self.heads = dense.build_heads(vision.hidden_size).to(self.device)
         self.patches = vision.image_size // vision.patch_size
+        self.heads = heads.Heads(
+            self.model.config.text_config.hidden_size,
+            {
+                name: [self.inputs.answer_ids(word)[0] for word in words]
+                for name, words in dense.WORD_HEADS.items()
+            },
+        ).to(self.device)
         self.weights = [*self.model.parameters(), *self.heads.parameters()]
-        self.optimizer = torch.optim.AdamW(self.weights, betas=(0.9, 0.98), weight_decay=0.05)
+        self.optimizers = build_optimizers(self.model, self.heads)
         self.step = 0
-        views = load_views(data_dir)
-        measured = held_out((frame_of(view.source) for view in views), HELD_OUT)
-        self.held_out = [view for view in views if frame_of(view.source) in measured]
-        learned = [view for view in views if frame_of(view.source) not in measured]
+        views = [load_views(folder) for folder in folders]
+        learned, kept = hold_out(views, held_out, HELD_OUT[held_out])
+        distinct = {view.scene: view for view in kept}
+        self.held_out = list(distinct.values())[:MAX_MEASURED]
         self.batches = AugmentedBatches(learned, PICTURES_PER_STEP, seed)
-        print(f"{len(learned)} views to learn from, {len(self.held_out)} held out")
+        processes.say(
+            f"{len(learned)} views to learn from, {len(kept)} held out by {held_out}, "
+            f"{len(self.held_out)} of them to measure on"
+        )
 
-    def tensors(self, views: list[View], rng: random.Random | None):
-        """Model inputs, dense targets of `views`; all pairs of a frame, or a draw if rng."""
+    def tensors(self, views: list[View], asked: list[list[questions.Pair]]):
+        """Model inputs and dense targets of `views`, pairs of the first of them packed."""
         pixels = self.inputs.pixel_values(
             [self.inputs.resize(Image.fromarray(view.picture)) for view in views]
         )
@@ -83,12 +107,7 @@ class Pretraining:
             head: torch.from_numpy(np.stack([target[head] for target in targets]))
             for head in targets[0]
         }
-        sequences = []
-        for view in views:
-            pairs = list(questions.pairs(view.scene))
-            if rng and len(pairs) > MAX_PAIRS:
-                pairs = rng.sample(pairs, MAX_PAIRS)
-            sequences.append(self.inputs.view_sequence(pairs))
+        sequences = [self.inputs.view_sequence(pairs) for pairs in asked]
         row = packing.pack(sequences, len(self.inputs.prefix_ids))
         return (
             pixels.to(self.device),
@@ -98,41 +117,47 @@ class Pretraining:
 
     # --- one step ---
 
-    def loss(self, pixels, row, targets, with_questions: bool):
+    def loss(self, pixels, row, targets):
         """Weighted sum of all losses, and each of them by name."""
         with torch.autocast(self.device, dtype=self.dtype, enabled=self.dtype != torch.float32):
             seen = self.model.model.get_image_features(pixels, return_dict=True)
-            parts = dense.losses(self.heads, seen.last_hidden_state, targets)
-            total = sum(parts.values()) + 2 * parts["kart"]
-            if with_questions:
+            tokens = torch.stack(seen.pooler_output)
+            embeddings = self.model.get_input_embeddings().weight
+            parts = heads.losses(self.heads(tokens, embeddings), targets)
+            total = sum(DENSE_WEIGHTS.get(name, 1.0) * part for name, part in parts.items())
+            if row.layout.count:
+                seen.pooler_output = seen.pooler_output[: row.layout.count]
                 scores = packing.scores(self.model, row, mm_encoder_outputs={"image": seen})
                 parts["questions"] = cross_entropy(scores.float(), row.answers)
-                total = total + 4 * parts["questions"]
+                total = total + QUESTIONS_WEIGHT * parts["questions"]
         return total, parts
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up over 100 steps, then cosine to a twentieth of the peak."""
-        if step < 100:
-            return self.peak_rate * (step + 1) / 100
-        done = (step - 100) / max(self.steps - 100, 1)
-        return self.peak_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2)
+        """Linear warm-up, then a straight line to 0."""
+        left = (self.steps - step) / max(self.steps - WARM_UP_STEPS, 1)
+        return self.peak_rate * min((step + 1) / WARM_UP_STEPS, left, 1.0)
 
     def train_step(self) -> dict[str, float]:
         """One optimizer step; the losses by name."""
         rng = random.Random(f"{self.seed}/{self.step}/pairs")
-        views = self.batches[self.step]
-        tensors = self.tensors(views, rng)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step)
-        total, parts = self.loss(*tensors, with_questions=self.step >= self.dense_steps)
+        views = self.batches[self.step][processes.rank() :: processes.world_size()]
+        share = ASKED if self.step >= self.dense_steps else 0
+        asked = [draw_pairs(view.scene, rng) for view in views[: int(len(views) * share)]]
+        tensors = self.tensors(views, asked)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate(self.step)
+        total, parts = self.loss(*tensors)
         sources = [view.source for view in views]
         if not torch.isfinite(total):
             raise not_finite("loss", self.step, sources)
         total.backward()
+        processes.average([weight.grad for weight in self.weights if weight.grad is not None])
         if not torch.isfinite(torch.nn.utils.clip_grad_norm_(self.weights, 1.0)):
             raise not_finite("gradient", self.step, sources)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.step += 1
         return {name: part.item() for name, part in parts.items()}
 
@@ -150,12 +175,12 @@ class Pretraining:
                 rate = (self.step - first) * PICTURES_PER_STEP / (time.perf_counter() - start)
                 left = (self.steps - self.step) * PICTURES_PER_STEP / rate / 60
                 line = " ".join(f"{name} {sums[name] / STEPS_PER_LINE:.3f}" for name in sums)
-                print(
-                    f"{self.step}/{self.steps} {rate:.1f} pictures/s {left:.0f} min left | {line}",
-                    flush=True,
+                processes.say(
+                    f"{self.step}/{self.steps} {rate:.1f} pictures/s {left:.0f} min left | {line}"
                 )
                 sums.clear()
-            if self.step % STEPS_PER_STATE == 0 or self.step == self.steps:
+            end = self.step % STEPS_PER_STATE == 0 or self.step == self.steps
+            if end and processes.is_main():
                 if self.step > self.dense_steps:
                     print(f"held-out accuracy at step {self.step}: {self.measure()}", flush=True)
                 self.save_state()
@@ -166,8 +191,9 @@ class Pretraining:
         self.model.eval()
         for start in range(0, len(self.held_out), PICTURES_PER_STEP):
             views = self.held_out[start : start + PICTURES_PER_STEP]
-            pixels, row, _ = self.tensors(views, None)
-            kinds = [questions.kind_of(q) for view in views for q, _ in questions.pairs(view.scene)]
+            pairs = [list(questions.pairs(view.scene)) for view in views]
+            pixels, row, _ = self.tensors(views, pairs)
+            kinds = [questions.kind_of(question) for some in pairs for question, _ in some]
             with (
                 torch.no_grad(),
                 torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32),
@@ -192,8 +218,10 @@ class Pretraining:
 
         tensors = {f"{MODEL}{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"{HEADS}{name}": value for name, value in self.heads.state_dict().items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"{OPTIMIZER}{index}.{name}": value for name, value in moments.items()}
+        for number, optimizer in enumerate(self.optimizers):
+            for index, moments in optimizer.state_dict()["state"].items():
+                named = {f"{OPTIMIZER}{number}.{index}.{name}": m for name, m in moments.items()}
+                tensors |= named
         # Copies, as the embeddings and the vocabulary projection are one tensor.
         tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         described = {"recipe": json.dumps(self.recipe), "step": str(self.step)}
@@ -219,14 +247,15 @@ class Pretraining:
             raise self._unusable(f"damaged ({one_line(error)})") from None
         if recipe != self.recipe:
             raise self._unusable(f"made with {recipe}")
-        optimizer = self.optimizer.state_dict()
+        states = [optimizer.state_dict() for optimizer in self.optimizers]
         for name, value in _below(tensors, OPTIMIZER).items():
-            index, key = name.split(".")
-            optimizer["state"].setdefault(int(index), {})[key] = value
+            number, index, key = name.split(".")
+            states[int(number)]["state"].setdefault(int(index), {})[key] = value
         try:
             self.model.load_state_dict(_below(tensors, MODEL))
             self.heads.load_state_dict(_below(tensors, HEADS))
-            self.optimizer.load_state_dict(optimizer)
+            for optimizer, moments in zip(self.optimizers, states, strict=True):
+                optimizer.load_state_dict(moments)
         except (RuntimeError, ValueError, KeyError) as error:
             raise self._unusable(f"does not fit ({one_line(error)})") from None
         self.step = step
@@ -245,6 +274,33 @@ class Pretraining:
         embedded.save_processor(fresh)
         install(fresh, output, CONFIG)
         print(f"wrote {output}")
+
+
+def build_optimizers(model, heads) -> list[torch.optim.Optimizer]:
+    """Muon for the weights between hidden layers, AdamW for all others.
+
+    Muon (Jordan et al., 2024) needs some half of AdamW's steps here (docs/base.md).
+    """
+    matrices = [
+        weight
+        for name, weight in model.named_parameters()
+        if weight.dim() == 2 and "embed" not in name and "lm_head" not in name
+    ]
+    taken = {id(weight) for weight in matrices}
+    others = [weight for weight in model.parameters() if id(weight) not in taken]
+    return [
+        torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW([*others, *heads.parameters()], betas=(0.9, 0.98), weight_decay=0.05),
+    ]
+
+
+def draw_pairs(scene: Scene, rng: random.Random) -> list[tuple[str, str]]:
+    """Some of a scene's pairs, the kinds more even than they come: at most eight."""
+    drawn = []
+    for kind, find in questions.KINDS.items():
+        pairs = list(find(scene))
+        drawn += rng.sample(pairs, min(len(pairs), MAX_PAIRS.get(kind, 1)))
+    return drawn
 
 
 def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
+
     from .data import Model
 
 
@@ -63,6 +65,19 @@ def total(numbers: Sequence[float]) -> list[float]:
     sums = torch.tensor(list(numbers), dtype=torch.float64, device=device)
     torch.distributed.all_reduce(sums)
     return sums.tolist()
+
+
+def average(tensors: Sequence[torch.Tensor]) -> None:
+    """Replace tensors by their means over all processes, all in one exchange."""
+    if world_size() == 1:
+        return
+    import torch
+
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    torch.distributed.all_reduce(flat)
+    flat /= world_size()
+    for tensor, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
 
 
 def gather(value: Any) -> list[Any]:

@@ -21,6 +21,8 @@ FRONT_OR_BEHIND = "Is {} in front of or behind the ego car?"
 WHERE = "Where is {} relative to the ego car?"
 HOW_MANY = "How many karts are {} the ego car?"
 REGIONS = ("to the left of", "to the right of", "in front of", "behind")
+SIDES, DEPTHS = ("left", "right"), ("front", "back")
+PLACES = tuple(f"{depth} and {side}" for depth in DEPTHS for side in SIDES)
 _REGION_QUESTIONS = tuple(HOW_MANY.format(where) for where in REGIONS)
 
 

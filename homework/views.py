@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,10 @@ import numpy as np
 from . import augment
 from .augment import View
 from .files import InputError
-from .frames import Skipped, list_split, read_frames, shuffled
+from .frames import Skipped, frame_of, held_out, list_split, read_frames, shuffled
 from .pictures import open_picture
-from .scene import MIN_BOX_SIDE, PICTURE_SIZE
 
-MAX_ENLARGEMENT = 1.5  # of a pasted kart; more would give it away by its blur
+HOLD_OUT = ("frame", "pair", "track")  # what may be kept from learning
 
 
 def load_views(data_dir: str | Path) -> list[View]:
@@ -41,12 +42,59 @@ def load_views(data_dir: str | Path) -> list[View]:
     return views
 
 
-class AugmentedBatches:
-    """Batches of augmented views, each a function of the seed and its step alone."""
+def hold_out(folders: Sequence[list[View]], by: str, share: float) -> tuple[list[View], list[View]]:
+    """Part the views in those to learn from and those to measure on.
 
-    def __init__(self, views: list[View], size: int, seed: int) -> None:
-        self.views, self.size, self.seed = views, size, seed
-        self.several = [view for view in views if len(view.scene.karts) > 1]
+    Args:
+        folders: views of each folder; the first one's are measured on.
+        by: "frame" keeps a share of every folder's frames from learning. "pair" keeps all views
+            that show one of a share of the (track, kart) pairs, "track" those of a share of the
+            tracks, in whatever folder they are.
+    """
+    kept_back = [set(held_out((_key(view, by) for view in views), share)) for views in folders]
+    if by == "pair":
+        names = held_out(set().union(*(_pairs(view) for view in folders[0])), share)
+        kept_back = [
+            {_key(view, by) for view in views if not names.isdisjoint(_pairs(view))}
+            for views in folders
+        ]
+    elif by == "track":
+        kept_back = [kept_back[0]] * len(folders)
+    learned = [
+        view
+        for views, back in zip(folders, kept_back, strict=True)
+        for view in views
+        if _key(view, by) not in back
+    ]
+    return learned, [view for view in folders[0] if _key(view, by) in kept_back[0]]
+
+
+class AugmentedBatches:
+    """Batches of augmented views, each a function of the seed and its step alone.
+
+    In the dataset's train split a moment that never moves fills more than half of a track's
+    views. So that it does not fill half of the batches, views of one scene share a weight that
+    grows with the square root of their number.
+    """
+
+    def __init__(
+        self,
+        views: list[View],
+        size: int,
+        seed: int,
+        augmentations: Collection[str] = tuple(augment.CHANCES),
+    ) -> None:
+        self.views, self.size, self.seed, self.augmentations = views, size, seed, augmentations
+        alike: dict[tuple, int] = defaultdict(int)
+        for view in views:
+            alike[view.scene] += 1
+        weights = [alike[view.scene] ** -0.5 for view in views]
+        self._weights = list(accumulate(weights))
+        several = [len(view.scene.karts) > 1 for view in views]
+        self.several = [view for view, more in zip(views, several, strict=True) if more]
+        self._several_weights = list(
+            accumulate(weight for weight, more in zip(weights, several, strict=True) if more)
+        )
 
     def __getitem__(self, step: int) -> list[View]:
         rng = random.Random(f"{self.seed}/{step}")
@@ -55,26 +103,18 @@ class AugmentedBatches:
     def _draw(self, rng: random.Random) -> Iterator[View]:
         for _ in range(self.size):
             # Six views in ten show one kart and teach nothing about positions.
-            view = rng.choice(self.views if rng.random() < 0.5 else self.several)
-            if rng.random() < 0.4:
-                view = paste_random(view, self.several, rng)
-            if rng.random() < 0.7:
-                view = augment.crop(view, rng)
-            if rng.random() < 0.5:
-                view = augment.mirror(view)
-            yield augment.jitter(view, rng)
+            if self.several and rng.random() < 0.5:
+                (view,) = rng.choices(self.several, cum_weights=self._several_weights)
+            else:
+                (view,) = rng.choices(self.views, cum_weights=self._weights)
+            yield augment.augmented(view, self.several, rng, self.augmentations)
 
 
-def paste_random(view: View, donors: list[View], rng: random.Random) -> View:
-    """Give the view a kart of another frame, at a place and scale where some frame has one."""
-    donor = rng.choice(donors)
-    kart = max(donor.scene.karts, key=lambda kart: rng.random() * (kart.box[2] - kart.box[0]))
-    place = rng.choice(rng.choice(donors).scene.karts)
-    # The place gives the height and where the kart stands, the donor the proportions.
-    width, height = kart.box[2] - kart.box[0], kart.box[3] - kart.box[1]
-    scale = (place.box[3] - place.box[1]) / height
-    x1, y2 = int(place.center[0] - width * scale / 2), place.box[3]
-    x2, y1 = x1 + int(width * scale), place.box[1]
-    if scale > MAX_ENLARGEMENT or x1 < 0 or x2 > PICTURE_SIZE[0] or x2 - x1 < MIN_BOX_SIDE:
-        return view
-    return augment.paste(view, donor, kart, (x1, y1, x2, y2))
+def _key(view: View, by: str) -> str:
+    """What is held out together: a frame, a view with a pair, a track."""
+    return {"frame": frame_of(view.source), "pair": view.source, "track": view.scene.track}[by]
+
+
+def _pairs(view: View) -> set[str]:
+    """The (track, kart) pairs that a view shows."""
+    return {f"{view.scene.track} {kart.name}" for kart in view.scene.karts}

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from .names import KARTS, TRACKS
-from .questions import COUNT, EGO, FRONT_OR_BEHIND, LEFT_OR_RIGHT, TRACK, WHERE, kart_in, kind_of
+from .questions import (
+    COUNT,
+    DEPTHS,
+    EGO,
+    FRONT_OR_BEHIND,
+    LEFT_OR_RIGHT,
+    PLACES,
+    SIDES,
+    TRACK,
+    WHERE,
+    kart_in,
+    kind_of,
+)
 
 MAX_KARTS = 10  # of a race
 COUNTS = tuple(str(number) for number in range(1, MAX_KARTS + 1))
-_SIDES, _DEPTHS = ("left", "right"), ("front", "back")
-_PLACES = tuple(f"{depth} and {side}" for depth in _DEPTHS for side in _SIDES)
 _ANSWERS = {EGO: KARTS, COUNT: COUNTS, TRACK: TRACKS}
 
 
@@ -19,9 +29,9 @@ def vocabulary(question: str) -> tuple[str, ...]:
     kart = kart_in(question)
     if kart is not None:
         return {
-            LEFT_OR_RIGHT.format(kart): _SIDES,
-            FRONT_OR_BEHIND.format(kart): _DEPTHS,
-            WHERE.format(kart): _PLACES,
+            LEFT_OR_RIGHT.format(kart): SIDES,
+            FRONT_OR_BEHIND.format(kart): DEPTHS,
+            WHERE.format(kart): PLACES,
         }[question]
     # A region holds the other karts of the race at most, and is asked about where it holds one.
     return COUNTS[:-1] if kind_of(question) == "region" else ()

@@ -153,9 +153,10 @@ def test_a_row_holds_each_token_once_and_scores_each_answer(inputs, pictures):
     pairs = [(frame, *pair) for frame, some in enumerate(pictures) for pair in some]
     assert row.layout.frames.tolist() == [frame for frame, _, _ in pairs]
     ids = row.input_ids[0]
-    for number, (_, question, answer) in enumerate(pairs):
+    for number, (frame, question, answer) in enumerate(pairs):
         tokens = inputs.question_ids(question) + inputs.answer_ids(answer)
-        places = row.layout.branches[number, : len(tokens)]
+        among = number - sum(len(some) for some in pictures[:frame])
+        places = row.layout.branches[frame, among, : len(tokens)]
         assert ids[places].tolist() == tokens
         assert row.position_ids[0, places].tolist() == list(range(size, size + len(tokens)))
         mine = row.pairs == number

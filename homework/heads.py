@@ -1,0 +1,70 @@
+"""The throw-away heads that teach the vision tower the dense labels.
+
+They read what the connector hands to the text model, and score it against the vocabulary's own
+embeddings: a patch that shows nolok, left of the ego, comes to lie near the tokens ` nolok` and
+` left`. A question that names nolok then finds the patch by likeness, and the answer in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .dense import PATCH_HEADS, PICTURE_HEADS
+
+_CENTER_WEIGHT = 4.0  # of a patch with a kart's centre: there are few
+
+
+class Heads(nn.Module):
+    """Scores of every dense label from image tokens.
+
+    Args:
+        width: of an image token.
+        word_ids: the tokens of each WORD_HEADS' words, one a word.
+    """
+
+    def __init__(self, width: int, word_ids: Mapping[str, Sequence[int]]) -> None:
+        super().__init__()
+        self.word_ids = word_ids
+        own = [1 if name in word_ids else classes for name, classes in PATCH_HEADS.items()]
+        self._own = own
+        self.patch = nn.Linear(width, sum(own))
+        self.picture = nn.Linear(width, sum(PICTURE_HEADS.values()))
+        self.sharpness = nn.Parameter(torch.tensor(10.0))  # of likeness to a word
+
+    def forward(self, tokens: torch.Tensor, embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Scores by head: (B, P, classes) of patches, (B, classes) of pictures.
+
+        Args:
+            tokens: image tokens, one a patch: (B, P, width).
+            embeddings: of the vocabulary: (V, width).
+        """
+        tokens = functional.rms_norm(tokens, tokens.shape[-1:])
+        own = self.patch(tokens).float().split(self._own, dim=-1)
+        scores = dict(zip(PATCH_HEADS, own, strict=True))
+        for name, ids in self.word_ids.items():
+            words = functional.linear(tokens, embeddings[ids]).float() * self.sharpness
+            scores[name] = torch.cat([scores[name], words], dim=-1)
+        picture = self.picture(tokens.mean(dim=1)).float()
+        picture = picture.split(list(PICTURE_HEADS.values()), dim=-1)
+        return scores | dict(zip(PICTURE_HEADS, picture, strict=True))
+
+
+def losses(
+    scores: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Mean cross-entropy of every head.
+
+    Args:
+        targets: `dense.labels` of B scenes, stacked.
+    """
+    found = {}
+    for name, values in scores.items():
+        weight = values.new_tensor([1.0, _CENTER_WEIGHT]) if name == "center" else None
+        found[name] = functional.cross_entropy(
+            values.flatten(0, -2), targets[name].flatten(), weight=weight
+        )
+    return found
