@@ -144,7 +144,7 @@ def pretrain_job(work: Path) -> Job:
         part.num_attention_heads = 2
     config.text_config.num_key_value_heads, config.text_config.head_dim = 2, 16
     embedded.base_config = lambda: config
-    pretraining.PICTURES_PER_STEP, pretraining.HELD_OUT = 4, 0.2
+    pretraining.PICTURES_PER_STEP, pretrain.HELD_OUT["frame"] = 4, 0.2
     pretraining.STEPS_PER_STATE = 2
 
     def run(folder: Path) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from .scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, Scene, make_scene, mirrored
 
 WIDTH, HEIGHT = PICTURE_SIZE
 MAX_ENLARGEMENT = 1.5  # of a pasted kart; more would give it away by its blur
+MAX_RELIGHTING = 1.6  # of a pasted kart
 CHANCES = {"paste": 0.3, "crop": 0.7, "mirror": 0.5, "jitter": 1.0}  # in this order
 
 
@@ -93,7 +94,8 @@ def jitter(view: View, rng: random.Random, strength: float = 0.2) -> View:
 def paste(view: View, donor: View, kart: Kart, box: tuple[int, int, int, int]) -> View:
     """Place `kart` of the donor's picture at `box` of the view, on a track it may never have seen.
 
-    Only boxes are known, no outlines: the cut is a rounded shape that fades at its edge.
+    Only boxes are known: the outline is guessed (`_outline`). The kart takes on the brightness of
+    its new surroundings.
     The view comes back unchanged where the kart is in it already or where the pasted kart
     would hide another one (or the other way round) by more than a third.
     """
@@ -102,14 +104,14 @@ def paste(view: View, donor: View, kart: Kart, box: tuple[int, int, int, int]) -
         return view
     x1, y1, x2, y2 = box
     size = (x2 - x1, y2 - y1)
+    outline = Image.fromarray((_outline(donor.picture, kart.box) * 255).astype(np.uint8))
+    opacity = np.asarray(outline.resize(size, Image.Resampling.BILINEAR))[..., None] / 255
     cut = Image.fromarray(donor.picture).resize(size, Image.Resampling.BICUBIC, kart.box)
-    # A superellipse: most of the box, without its corners, where the background shows.
-    u = np.abs(np.linspace(-1, 1, size[0]))[None, :]
-    v = np.abs(np.linspace(-1, 1, size[1]))[:, None]
-    opacity = np.clip((1.15 - (u**3 + v**3)) * 4, 0, 1)[..., None]
+    light = _around(view.picture, box).mean() / max(_around(donor.picture, kart.box).mean(), 1)
+    cut = np.asarray(cut) * np.clip(light, 1 / MAX_RELIGHTING, MAX_RELIGHTING)
     picture = view.picture.copy()
     place = picture[y1:y2, x1:x2]
-    place[:] = (np.asarray(cut) * opacity + place * (1 - opacity)).astype(np.uint8)
+    place[:] = (cut * opacity + place * (1 - opacity)).clip(0, 255).astype(np.uint8)
     scene = make_scene(view.scene.track, (*view.scene.karts, Kart(kart.name, box)))
     return View(picture, scene, f"{view.source} + {donor.source}")
 
@@ -131,6 +133,39 @@ def paste_any(view: View, donors: Sequence[View], rng: random.Random) -> View:
     if scale > MAX_ENLARGEMENT or x1 < 0 or x2 > WIDTH or x2 - x1 < MIN_BOX_SIDE:
         return view
     return paste(view, donor, kart, (x1, y1, x2, y2))
+
+
+def _outline(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """How much each pixel of a box belongs to its kart: float (height, width), 0 to 1.
+
+    A kart fills most of its box but the corners, and has other colours than what is around it.
+    """
+    x1, y1, x2, y2 = box
+    inside = picture[y1:y2, x1:x2].astype(np.float32)
+    around = _around(picture, box).astype(np.float32)
+    around = around[:: max(len(around) // 48, 1)]
+    unlike = np.linalg.norm(inside[:, :, None] - around, axis=-1).min(axis=-1)
+    unlike = np.clip((unlike - 10) / 20, 0, 1)
+    # Holes are where the kart's colours are those around it: closed, then smoothed.
+    guess = Image.fromarray((unlike * 255).astype(np.uint8))
+    for close in (ImageFilter.MaxFilter(5), ImageFilter.MinFilter(5), ImageFilter.BoxBlur(1)):
+        guess = guess.filter(close)
+    u = np.abs(np.linspace(-1, 1, x2 - x1))[None, :]
+    v = np.abs(np.linspace(-1, 1, y2 - y1))[:, None]
+    rounded = np.clip((1.15 - (u**3 + v**3)) * 4, 0, 1)
+    middle = np.clip((0.45 - (u**2 + v**2)) * 4, 0, 1)
+    return rounded * np.maximum(np.asarray(guess) / 255, middle)
+
+
+def _around(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Pixels of the frame about a box, a quarter of its size wide: uint8 (N, 3), never none."""
+    x1, y1, x2, y2 = box
+    margin = max(2, (x2 - x1) // 4, (y2 - y1) // 4)
+    top, left = max(y1 - margin, 0), max(x1 - margin, 0)
+    wide = picture[top : y2 + margin, left : x2 + margin]
+    outside = np.ones(wide.shape[:2], dtype=bool)
+    outside[y1 - top : y2 - top, x1 - left : x2 - left] = False
+    return wide[outside] if outside.any() else wide.reshape(-1, 3)
 
 
 def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:

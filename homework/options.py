@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +49,28 @@ def number(flag: str, value: Any, above: float, below: float = float("inf")) -> 
         bounds = f"above {above:g}" if below == float("inf") else f"between {above:g} and {below:g}"
         raise InputError(f"{flag}: give a number {bounds}, not {value!r}")
     return value
+
+
+def parts(value: str | Sequence[Any]) -> list[str]:
+    """What stands between the commas; Fire makes a tuple of a,b."""
+    return value.split(",") if isinstance(value, str) else [str(part) for part in value]
+
+
+def names(flag: str, value: str | Sequence[Any] | None, known: Sequence[str]) -> list[str]:
+    """The names a flag was given, sorted; all that are known if it was not.
+
+    Raises:
+        InputError: a name is not known, or there twice.
+    """
+    if value is None:
+        return list(known)
+    if isinstance(value, bool) or not isinstance(value, str | Sequence):
+        raise InputError(f"{flag}: give names with commas between, not {value!r}")
+    given = parts(value)
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1, cutoff=0)
+            raise InputError(f"{flag}: no {name!r}; the nearest is {near[0]}")
+    if len(set(given)) != len(given):
+        raise InputError(f"{flag}: a name is there twice")
+    return sorted(given)

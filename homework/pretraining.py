@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,6 @@ from .scene import Scene
 from .training import pairs_right
 from .views import AugmentedBatches, hold_out, load_views
 
-HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1}  # share kept for measuring
 MAX_MEASURED = 640  # views
 PICTURES_PER_STEP = 64  # of all processes
 ASKED = 0.5  # share of the pictures that questions are asked about, once they are
@@ -46,25 +46,11 @@ class Pretraining:
     """Model, heads, optimizer and data of one pre-training run."""
 
     def __init__(
-        self,
-        folders: Sequence[Path],
-        work_dir: Path,
-        steps: int,
-        dense_steps: int,
-        learning_rate: float,
-        held_out: str,
-        seed: int,
+        self, folders: Sequence[Path], work_dir: Path, recipe: dict[str, Any], held_out: float
     ) -> None:
-        self.recipe = {
-            "data": [folder.name for folder in folders],
-            "steps": steps,
-            "dense_steps": dense_steps,
-            "learning_rate": learning_rate,
-            "held_out": held_out,
-            "seed": seed,
-        }
-        self.work_dir, self.steps, self.dense_steps = work_dir, steps, dense_steps
-        self.seed, self.peak_rate = seed, learning_rate
+        self.recipe, self.work_dir = recipe, work_dir
+        self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
+        self.seed, self.peak_rate = recipe["seed"], recipe["learning_rate"]
         self.device, self.dtype, reason = choose_device()
         processes.connect()
         processes.say(reason)
@@ -73,7 +59,7 @@ class Pretraining:
             embedded.save_processor(work_dir / "processor")
         processes.wait()
         _, self.inputs = load_processor(work_dir / "processor")
-        self.model = embedded.build_model(seed).to(self.device)
+        self.model = embedded.build_model(self.seed).to(self.device)
         attention.use(self.model)
         vision = self.model.config.vision_config
         self.patches = vision.image_size // vision.patch_size
@@ -88,12 +74,14 @@ class Pretraining:
         self.optimizers = build_optimizers(self.model, self.heads)
         self.step = 0
         views = [load_views(folder) for folder in folders]
-        learned, kept = hold_out(views, held_out, HELD_OUT[held_out])
+        learned, kept = hold_out(views, recipe["held_out"], held_out)
         distinct = {view.scene: view for view in kept}
         self.held_out = list(distinct.values())[:MAX_MEASURED]
-        self.batches = AugmentedBatches(learned, PICTURES_PER_STEP, seed)
+        self.batches = AugmentedBatches(
+            learned, PICTURES_PER_STEP, self.seed, recipe["augmentations"]
+        )
         processes.say(
-            f"{len(learned)} views to learn from, {len(kept)} held out by {held_out}, "
+            f"{len(learned)} views to learn from, {len(kept)} held out by {recipe['held_out']}, "
             f"{len(self.held_out)} of them to measure on"
         )
 
@@ -279,7 +267,7 @@ class Pretraining:
 def build_optimizers(model, heads) -> list[torch.optim.Optimizer]:
     """Muon for the weights between hidden layers, AdamW for all others.
 
-    Muon (Jordan et al., 2024) needs some half of AdamW's steps here (docs/base.md).
+    Muon (Jordan et al., 2024) needs some 0.6 of AdamW's steps here (docs/base.md).
     """
     matrices = [
         weight

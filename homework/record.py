@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,8 +108,8 @@ def run(
     folder = options.path("--output", output) or DATA_DIR / "recorded"
     chosen = {
         "views": views,
-        "tracks": _names("--tracks", tracks, TRACKS),
-        "karts": _names("--karts", karts, FREE_KARTS),
+        "tracks": options.names("--tracks", tracks, TRACKS),
+        "karts": _karts(karts),
         "seed": seed,
         "quality": quality,
     }
@@ -231,21 +230,12 @@ def _line_up(race: Race) -> dict[str, Any]:
     }
 
 
-def _names(flag: str, given: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    """The names that a flag was given, each of which must be known."""
-    if given is None:
-        return list(known)
-    # Fire makes a tuple of a,b.
-    names = given.split(",") if isinstance(given, str) else [str(name) for name in given]
-    for name in names:
-        if name in NOT_IN_GAME and known is FREE_KARTS:
-            raise InputError(f"{flag}: {name} is not in the game's free data; leave it out")
-        if name not in known:
-            near = get_close_matches(name, known, 1, cutoff=0)
-            raise InputError(f"{flag}: no {name!r}; the nearest is {near[0]}")
-    if len(set(names)) != len(names):
-        raise InputError(f"{flag}: a name is there twice")
-    return sorted(names)
+def _karts(given: str | Sequence[str] | None) -> list[str]:
+    """The karts to record, each of which the game's free data must have."""
+    for name in () if given is None else options.parts(given):
+        if name in NOT_IN_GAME:
+            raise InputError(f"--karts: {name} is not in the game's free data; leave it out")
+    return options.names("--karts", given, FREE_KARTS)
 
 
 def _short(value: Any) -> str:

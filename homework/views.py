@@ -16,8 +16,6 @@ from .files import InputError
 from .frames import Skipped, frame_of, held_out, list_split, read_frames, shuffled
 from .pictures import open_picture
 
-HOLD_OUT = ("frame", "pair", "track")  # what may be kept from learning
-
 
 def load_views(data_dir: str | Path) -> list[View]:
     """Every labelled view of a split, shuffled by frame: the same order on every machine.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homework import augment, dense
+from homework import augment, dense, questions
 from homework.names import KARTS, TRACKS
 from homework.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, make_scene
 
@@ -64,17 +64,45 @@ def test_crop_moves_boxes_with_the_picture():
         assert np.abs(np.array(seen) - np.array(kart.box)).max() <= 1
 
 
-def test_paste_shows_the_kart_at_its_box_and_nowhere_else():
-    black = augment.View(np.zeros((100, 150, 3), np.uint8), make_scene("abyss", ()))
-    white = np.full((100, 150, 3), 255, np.uint8)
+@pytest.mark.parametrize("background", [100, 50])
+def test_paste_shows_the_kart_at_its_box_and_nowhere_else(background):
+    """White on grey; where it is darker, so is the kart, and of what was around it none comes."""
     kart = Kart("tux", (10, 10, 40, 40))
-    donor = augment.View(white, make_scene("volcano_island", (kart,)))
-    pasted = augment.paste(black, donor, kart, (70, 50, 100, 80))
+    there = np.full((100, 150, 3), 100, np.uint8)
+    there[10:40, 16:34] = 240
+    donor = augment.View(there, make_scene("volcano_island", (kart,)))
+    here = np.full((100, 150, 3), background, np.uint8)
+    view = augment.View(here, make_scene("abyss", ()))
+    pasted = augment.paste(view, donor, kart, (70, 50, 100, 80))
     assert pasted.scene.track == "abyss"
     assert pasted.scene.karts == (Kart("tux", (70, 50, 100, 80)),)
     inside = pasted.picture[50:80, 70:100]
-    assert inside[15, 15].min() == 255
-    assert pasted.picture.sum() == inside.sum()
+    expected = 240 if background == 100 else 240 / augment.MAX_RELIGHTING
+    assert abs(inside[15, 15].astype(int) - expected).max() <= 1
+    assert (inside[:, :2] == background).all() and (inside[:, -2:] == background).all()
+    outside = pasted.picture.copy()
+    outside[50:80, 70:100] = background
+    assert (outside == background).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(views(), st.lists(views().filter(lambda view: view.scene.karts), max_size=3), st.data())
+def test_augmented_views_are_lawful_whatever_is_drawn(view, donors, data):
+    which = data.draw(st.sets(st.sampled_from(list(augment.CHANCES))))
+    seed = data.draw(st.integers(0, 100))
+    changed = augment.augmented(view, donors, random.Random(seed), which)
+    assert changed.picture.shape == view.picture.shape
+    assert changed.picture.dtype == np.uint8
+    assert changed.scene.track == view.scene.track
+    names = [kart.name for kart in changed.scene.karts]
+    assert len(names) == len(set(names)) <= len(view.scene.karts) + ("paste" in which)
+    for x1, y1, x2, y2 in (kart.box for kart in changed.scene.karts):
+        assert 0 <= x1 <= x2 - MIN_BOX_SIDE and x2 <= PICTURE_SIZE[0]
+        assert 0 <= y1 <= y2 - MIN_BOX_SIDE and y2 <= PICTURE_SIZE[1]
+    if not which:
+        assert changed is view
+    again = augment.augmented(view, donors, random.Random(seed), which)
+    assert (again.picture == changed.picture).all() and again.scene == changed.scene
 
 
 @pytest.mark.parametrize("name", ["tux", "gnu"])
@@ -105,3 +133,8 @@ def test_dense_labels_say_what_the_scene_says(view, patches):
     other = (labels["kart"] > 0) & (labels["ego"] == 0)
     assert ((labels["side"] > 0) == other).all()
     assert ((labels["depth"] > 0) == other).all()
+    words = [f"{d} and {s}" for d in questions.DEPTHS for s in questions.SIDES]
+    for depth, side, place in zip(
+        *(labels[name][other] for name in ("depth", "side", "place")), strict=True
+    ):
+        assert words[place - 1] == f"{questions.DEPTHS[depth - 1]} and {questions.SIDES[side - 1]}"
