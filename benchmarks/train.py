@@ -189,13 +189,14 @@ class Clock:
 def ours(items, base, frames, steps, way, output, clock):
     """The package's own command, without a held-out share."""
     from homework import finetune, fit
+    from homework.recipes import filled
     from homework.training import ProgressLine
 
     ProgressLine.on_step_begin = clock.begin
     ProgressLine.on_step_end = clock.step
     fit.HELD_OUT = 0
     options = inspect.signature(finetune.train).parameters
-    recipe = {name: option.default for name, option in options.items()}
+    recipe = filled({name: option.default for name, option in options.items()}, "embedded")
     recipe |= {
         "base": base,
         "per_device_train_batch_size": frames,
@@ -204,7 +205,7 @@ def ours(items, base, frames, steps, way, output, clock):
     }
     if "small passes" in way:
         recipe["tokens_per_pass"] = SMALL
-    del recipe["num_workers"]
+    del recipe["num_workers"], recipe["recipe"]
     fit.fit(items, output, recipe, 0)
     from homework.devices import choose_device
 

@@ -8,11 +8,13 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import options, processes
 from .data import VQADataset, benchmark
 from .files import PACKAGE_DIR, InputError, write_json
+from .recipes import RECIPES, filled
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
@@ -27,12 +29,13 @@ def train(
     train_dataset_name: str = "train",
     output_dir: str | None = None,
     base: str | None = None,
-    num_train_epochs: float = 1,
-    per_device_train_batch_size: int = 16,
-    gradient_accumulation_steps: int = 1,
-    learning_rate: float = 5e-4,
-    lora_r: int = 16,
-    lora_alpha: int = 32,
+    recipe: str | None = None,
+    num_train_epochs: float | None = None,
+    per_device_train_batch_size: int | None = None,
+    gradient_accumulation_steps: int | None = None,
+    learning_rate: float | None = None,
+    lora_r: int | None = None,
+    lora_alpha: int | None = None,
     lora_dropout: float = 0.0,
     weighting: str = "question",
     train_vision: bool = True,
@@ -53,6 +56,8 @@ def train(
         train_dataset_name: the split whose pairs are learned.
         output_dir: where the checkpoint goes; homework/vlm_model if not given.
         base: what is fine-tuned: see BaseVLM.
+        recipe: "embedded" or "smolvlm", whichever the base is if not given: what the next six
+            options are where they are not given (homework/recipes.py).
         num_train_epochs: how often each picture is seen.
         per_device_train_batch_size: pictures, each with all its pairs, of a device at a time.
         gradient_accumulation_steps: so many times in one optimizer step.
@@ -76,8 +81,10 @@ def train(
     Raises:
         InputError: an option or the data is wrong, or validation frames are among them.
     """
-    recipe = {name: value for name, value in locals().items() if name not in _BESIDE}
-    _check_options(recipe, num_workers)
+    given = {name: value for name, value in locals().items() if name not in _BESIDE}
+    name = _recipe_name(given.pop("recipe"), base)
+    chosen = filled(given, name)
+    _check_options(chosen, num_workers)
 
     from .leakage import refuse_pictures, refuse_split
 
@@ -88,7 +95,7 @@ def train(
     from .fit import fit
     from .model_card import add_results
 
-    fit(dataset, output, recipe, num_workers, report_to)
+    fit(dataset, output, chosen, num_workers, report_to)
     if processes.is_main() and (line := add_results(output, dataset)):
         print(line)
 
@@ -197,6 +204,20 @@ def load(model_name: str = MODEL_NAME) -> BaseVLM:
 def load_vlm() -> BaseVLM:
     """The submission's model, as the grader asks for it."""
     return load(str(PACKAGE_DIR / MODEL_NAME))
+
+
+def _recipe_name(recipe: str | None, base: str | None) -> str:
+    """The recipe asked for, or the base's own."""
+    from .embedded import EMBEDDED_BASE
+    from .loading import EMBEDDED, find_checkpoint
+
+    if recipe is None:
+        name = find_checkpoint()[0] if base is None else str(base)
+        embedded = name == EMBEDDED or Path(name).resolve() == EMBEDDED_BASE
+        return "embedded" if embedded else "smolvlm"
+    if recipe not in RECIPES:
+        raise InputError(f"--recipe: give {' or '.join(RECIPES)}, not {recipe!r}")
+    return recipe
 
 
 def _check_options(recipe: Mapping[str, Any], num_workers: int) -> None:

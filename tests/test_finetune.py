@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 from tiny import write_tiny_base
 from transformers.models.idefics3.modeling_idefics3 import Idefics3Model
 
-from homework import checkpoint, finetune, packing
+from homework import checkpoint, embedded, finetune, fit, packing
 from homework.base_vlm import BaseVLM
 from homework.batches import Collator, Steps, ViewDataset, split_views
 from homework.data import VQADataset
 from homework.files import InputError
 from homework.frames import held_out
+from homework.recipes import RECIPES
 from homework.training import pairs_right
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -191,11 +192,32 @@ def test_validation_frames_are_refused_by_name_by_prefix_and_by_content(data_dir
         {"seed": None},
         {"weighting": "karts"},
         {"train_vision": "no"},
+        {"recipe": "quick"},
     ],
 )
 def test_options_are_checked_before_anything_is_loaded(option, data_dir):
     with pytest.raises(InputError, match=next(iter(option))):
         finetune.train(str(data_dir), base="nowhere", **option)
+
+
+@pytest.mark.parametrize(
+    ("base", "recipe", "name"),
+    [
+        ("embedded_base", None, "embedded"),
+        (str(embedded.EMBEDDED_BASE), None, "embedded"),
+        ("HuggingFaceTB/SmolVLM-256M-Instruct", None, "smolvlm"),
+        ("HuggingFaceTB/SmolVLM-256M-Instruct", "embedded", "embedded"),
+    ],
+)
+def test_options_not_given_are_the_recipes(base, recipe, name, data_dir, monkeypatch):
+    """What is given stays; the rest comes from the base's recipe, or the one that is named."""
+    seen = []
+    monkeypatch.setattr(fit, "fit", lambda dataset, output, options, *rest: seen.append(options))
+    finetune.train(str(data_dir), base=base, recipe=recipe, lora_r=3, output_dir="none")
+    (options,) = seen
+    assert options["lora_r"] == 3 and "recipe" not in options
+    assert options | {"lora_r": 0} == options | RECIPES[name] | {"lora_r": 0}
+    assert None not in [options[option] for option in RECIPES[name]]
 
 
 @pytest.mark.parametrize("pictures", [203, 192, 193, 17])
