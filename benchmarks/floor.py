@@ -19,8 +19,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 PAIRS = 5.65  # of a frame, on average, in the dataset's train split
-BRANCH, ANSWER = 15.3, 2.4  # tokens of a question with its answer, and of the answer alone
-HEAD = 6  # tokens of the prompt before the question, besides the picture's
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,18 @@ class Shape:
     text: tuple[int, int, int]
     key_values: int  # width of the keys, and of the values
     vocabulary: int
+    head: int  # tokens of the prompt before the question, besides the picture's
+    branch: float  # tokens of a question with its answer, on average
+    answer: float  # tokens of the answer alone
 
 
-EMBEDDED = Shape("embedded base", 144, 432, (192, 768, 6), 36, (192, 512, 4), 192, 1024)
-SMOLVLM = Shape("SmolVLM-256M shape", 1024, 768, (768, 3072, 12), 64, (576, 1536, 30), 192, 49280)
+EMBEDDED = Shape(
+    "embedded base", 144, 432, (192, 768, 6), 144, (192, 512, 4), 192, 1024, 5, 5.6, 2.0
+)
+SMOLVLM = Shape(
+    *("SmolVLM-256M shape", 1024, 768, (768, 3072, 12), 64, (576, 1536, 30), 192, 49280),
+    *(6, 15.3, 2.4),
+)
 
 
 def vision_flops(shape: Shape) -> float:
@@ -65,13 +71,13 @@ def pair_flops(shape: Shape, pairs: float, shared: bool, vision: bool = True) ->
     Args:
         vision: with the vision tower; if not, from image tokens that are kept.
     """
-    prefix = shape.image_tokens + HEAD
+    prefix = shape.image_tokens + shape.head
     tower = vision_flops(shape) if vision else 0.0
     if not shared:
-        length = prefix + BRANCH
+        length = prefix + shape.branch
         return tower + text_flops(shape, length, length / 2, length)
     once = tower + text_flops(shape, prefix, prefix / 2, 0)
-    return once / pairs + text_flops(shape, BRANCH, prefix + BRANCH / 2, ANSWER)
+    return once / pairs + text_flops(shape, shape.branch, prefix + shape.branch / 2, shape.answer)
 
 
 def weights(shape: Shape) -> tuple[float, float]:
@@ -87,7 +93,7 @@ def pair_bytes(shape: Shape, pairs: float, frames: int) -> float:
     """Forward, of one pair of a shared pass of `frames` pictures."""
     hidden, wide, layers = shape.vision
     width, inner, depth = shape.text
-    tokens = shape.image_tokens + HEAD + pairs * BRANCH
+    tokens = shape.image_tokens + shape.head + pairs * shape.branch
     tower = shape.patches * layers * (8 * hidden + 2 * (hidden + wide))
     text = tokens * depth * (4 * width + 2 * (width + shape.key_values) + 3 * (width + inner))
     return 2 * (tower + text) / pairs + 2 * sum(weights(shape)) / (pairs * frames)
