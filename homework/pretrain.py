@@ -23,6 +23,7 @@ from .files import DATA_DIR, InputError, writing
 def run(
     data_dir: str | Sequence[str] | None = None,
     output: str | None = None,
+    start: str | None = None,
     work_dir: str = "runs/pretrain",
     steps: int = 3400,
     dense_steps: int = 800,
@@ -37,6 +38,7 @@ def run(
         data_dir: folders of info files and pictures with commas between, such as
             data/train,data/recorded; data/train if not given.
         output: checkpoint folder to write; homework/embedded_base if not given.
+        start: checkpoint folder of an embedded base to go on from; fresh weights if not given.
         work_dir: where the state for a resume lies.
         steps: optimizer steps of 64 pictures.
         dense_steps: how many of them, the first ones, train the vision tower alone.
@@ -64,10 +66,15 @@ def run(
         raise InputError(f"--held_out: give one of {', '.join(HELD_OUT)}, not {held_out!r}")
     folders = _folders(data_dir)
     target = options.path("--output", output)
+    begun = options.path("--start", start)
 
+    from .checkpoint import base_fingerprint
     from .embedded import EMBEDDED_BASE
+    from .loading import find_checkpoint
     from .pretraining import Pretraining
 
+    if begun:
+        _, begun = find_checkpoint(begun)
     target = target or EMBEDDED_BASE
     recipe = {
         "data": [folder.name for folder in folders],
@@ -77,9 +84,10 @@ def run(
         "augmentations": chosen,
         "held_out": held_out,
         "seed": seed,
+        "start": begun and base_fingerprint(begun),
     }
     with writing(work_dir):
-        pretraining = Pretraining(folders, Path(work_dir), recipe, HELD_OUT[held_out])
+        pretraining = Pretraining(folders, Path(work_dir), recipe, HELD_OUT[held_out], begun)
         pretraining.train()
     if processes.is_main():
         with writing(target):

@@ -24,11 +24,10 @@ from . import attention, dense, embedded, heads, packing, processes, questions
 from .augment import View
 from .devices import choose_device
 from .files import PARTIAL, InputError, atomic_write, install
-from .loading import CONFIG, load_processor, one_line
+from .loading import CONFIG, check_match, load_model, load_processor, one_line
 from .resume import not_finite
-from .scene import Scene
 from .training import pairs_right
-from .views import AugmentedBatches, hold_out, load_views
+from .views import AugmentedBatches, draw_pairs, hold_out, load_views
 
 MAX_MEASURED = 640  # views
 PICTURES_PER_STEP = 64  # of all processes
@@ -36,7 +35,6 @@ ASKED = 0.5  # share of the pictures that questions are asked about, once they a
 # Of the losses; 1 for the others. Counts are learned from what the patches have learned.
 DENSE_WEIGHTS = {"kart": 4.0} | dict.fromkeys(("count", "left", "right", "front", "behind"), 0.3)
 QUESTIONS_WEIGHT = 4.0
-MAX_PAIRS = {"relative position": 3, "region": 2}  # of one view in one step; 1 of other kinds
 WARM_UP_STEPS = 50
 MODEL, HEADS, OPTIMIZER = "model.", "heads.", "optimizer."  # begin the names in a state
 STEPS_PER_LINE, STEPS_PER_STATE = 50, 500
@@ -46,7 +44,12 @@ class Pretraining:
     """Model, heads, optimizer and data of one pre-training run."""
 
     def __init__(
-        self, folders: Sequence[Path], work_dir: Path, recipe: dict[str, Any], held_out: float
+        self,
+        folders: Sequence[Path],
+        work_dir: Path,
+        recipe: dict[str, Any],
+        held_out: float,
+        start: Path | None = None,
     ) -> None:
         self.recipe, self.work_dir = recipe, work_dir
         self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
@@ -58,8 +61,8 @@ class Pretraining:
         if processes.is_main():
             embedded.save_processor(work_dir / "processor")
         processes.wait()
-        _, self.inputs = load_processor(work_dir / "processor")
-        self.model = embedded.build_model(self.seed).to(self.device)
+        self.processor, self.inputs = load_processor(work_dir / "processor")
+        self.model = self._first_model(start).to(self.device)
         attention.use(self.model)
         vision = self.model.config.vision_config
         self.patches = vision.image_size // vision.patch_size
@@ -84,6 +87,19 @@ class Pretraining:
             f"{len(learned)} views to learn from, {len(kept)} held out by {recipe['held_out']}, "
             f"{len(self.held_out)} of them to measure on"
         )
+
+    def _first_model(self, start: Path | None):
+        """A fresh model, or that of a checkpoint to go on from."""
+        if start is None:
+            return embedded.build_model(self.seed)
+        processor, _ = load_processor(start)
+        if processor.tokenizer.get_vocab() != self.processor.tokenizer.get_vocab():
+            raise InputError(
+                f"{start}: another vocabulary than the embedded base's; give one of it"
+            )
+        model = load_model(start)
+        check_match(model, self.inputs, start)
+        return model
 
     def tensors(self, views: list[View], asked: list[list[questions.Pair]]):
         """Model inputs and dense targets of `views`, pairs of the first of them packed."""
@@ -280,15 +296,6 @@ def build_optimizers(model, heads) -> list[torch.optim.Optimizer]:
         torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW([*others, *heads.parameters()], betas=(0.9, 0.98), weight_decay=0.05),
     ]
-
-
-def draw_pairs(scene: Scene, rng: random.Random) -> list[tuple[str, str]]:
-    """Some of a scene's pairs, the kinds more even than they come: at most eight."""
-    drawn = []
-    for kind, find in questions.KINDS.items():
-        pairs = list(find(scene))
-        drawn += rng.sample(pairs, min(len(pairs), MAX_PAIRS.get(kind, 1)))
-    return drawn
 
 
 def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import write_tiny_base
 
 from homework import embedded, heads, pretrain, pretraining, questions
 from homework.augment import View
@@ -22,7 +23,7 @@ from homework.files import InputError
 from homework.frames import frame_of
 from homework.names import KARTS, TRACKS
 from homework.scene import Kart, make_scene
-from homework.views import AugmentedBatches, hold_out
+from homework.views import AugmentedBatches, draw_pairs, hold_out
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 
@@ -69,6 +70,30 @@ def test_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch
         whole.model.state_dict().items(), cut.model.state_dict().values(), strict=True
     ):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_run_goes_on_from_a_checkpoint(tiny_data, tmp_path):
+    options = {"data_dir": str(tiny_data), "steps": 1, "dense_steps": 0}
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    pretrain.run(output=first, work_dir=str(tmp_path / "a"), seed=1, **options)
+    pretrain.run(output=second, start=first, work_dir=str(tmp_path / "b"), seed=2, **options)
+    begun, ended = (
+        BaseVLM(folder, verbose=False).model.get_input_embeddings().weight
+        for folder in (first, second)
+    )
+    fresh = embedded.build_model(seed=2).get_input_embeddings().weight
+    assert 0 < (ended - begun).norm() < 0.1 * (fresh - begun).norm()
+
+
+def test_only_our_own_base_is_gone_on_from(tiny_data, tmp_path, monkeypatch):
+    options = {"data_dir": str(tiny_data), "work_dir": str(tmp_path / "work"), "steps": 1}
+    with pytest.raises(InputError, match="nothing: no such checkpoint folder"):
+        pretrain.run(start=str(tmp_path / "nothing"), **options)
+    with monkeypatch.context() as patched:
+        patched.setattr(embedded, "_language", lambda: ["User:", "Assistant:"])
+        other = write_tiny_base(tmp_path / "other")
+    with pytest.raises(InputError, match="another vocabulary"):
+        pretrain.run(start=str(other), **options)
 
 
 def test_a_state_of_another_recipe_is_not_gone_on_from(tiny_data, tmp_path):
@@ -175,7 +200,7 @@ def test_heads_score_patches_by_likeness_to_the_words():
 def test_pairs_are_drawn_from_every_kind():
     scene = view("abyss", ["tux", "gnu", "kiki", "nolok", "xue"]).scene
     pairs = list(questions.pairs(scene))
-    drawn = pretraining.draw_pairs(scene, random.Random(0))
+    drawn = draw_pairs(scene, random.Random(0))
     assert len(set(drawn)) == len(drawn) and set(drawn) <= set(pairs)
     kinds = Counter(questions.kind_of(question) for question, _ in drawn)
     assert kinds["ego"] == kinds["count"] == kinds["track"] == 1
