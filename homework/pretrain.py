@@ -23,7 +23,6 @@ from .files import DATA_DIR, InputError, writing
 def run(
     data_dir: str | Sequence[str] | None = None,
     output: str | None = None,
-    start: str | None = None,
     work_dir: str = "runs/pretrain",
     steps: int = 3400,
     dense_steps: int = 800,
@@ -31,6 +30,7 @@ def run(
     augmentations: str | Sequence[str] | None = None,
     held_out: str = "frame",
     seed: int = 0,
+    start: str | None = None,
 ) -> None:
     """Pre-train the embedded base and write it as a checkpoint folder.
 
@@ -38,7 +38,6 @@ def run(
         data_dir: folders of info files and pictures with commas between, such as
             data/train,data/recorded; data/train if not given.
         output: checkpoint folder to write; homework/embedded_base if not given.
-        start: checkpoint folder of an embedded base to go on from; fresh weights if not given.
         work_dir: where the state for a resume lies.
         steps: optimizer steps of 64 pictures.
         dense_steps: how many of them, the first ones, train the vision tower alone.
@@ -48,6 +47,7 @@ def run(
         held_out: what is kept from learning, to measure on: "frame", 2% of the frames; "pair",
             the views with one of 10% of the (track, kart) pairs; "track", 10% of the tracks.
         seed: of the weights, the order and the augmentations.
+        start: checkpoint folder of an embedded base to go on from; fresh weights if not given.
 
     Raises:
         InputError: an option or the data is wrong, or validation frames are among it.

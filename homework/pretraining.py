@@ -24,7 +24,7 @@ from . import attention, dense, embedded, heads, packing, processes, questions
 from .augment import View
 from .devices import choose_device
 from .files import PARTIAL, InputError, atomic_write, install
-from .loading import CONFIG, check_match, load_model, load_processor, one_line
+from .loading import CONFIG, load_model, load_processor, one_line
 from .resume import not_finite
 from .training import pairs_right
 from .views import AugmentedBatches, draw_pairs, hold_out, load_views
@@ -89,16 +89,16 @@ class Pretraining:
         )
 
     def _first_model(self, start: Path | None):
-        """A fresh model, or that of a checkpoint to go on from."""
-        if start is None:
-            return embedded.build_model(self.seed)
-        processor, _ = load_processor(start)
-        if processor.tokenizer.get_vocab() != self.processor.tokenizer.get_vocab():
-            raise InputError(
-                f"{start}: another vocabulary than the embedded base's; give one of it"
-            )
-        model = load_model(start)
-        check_match(model, self.inputs, start)
+        """A fresh model, with the weights of a checkpoint to go on from."""
+        model = embedded.build_model(self.seed)
+        if start is not None:
+            processor, _ = load_processor(start)
+            weights = load_model(start).state_dict()
+            shapes = [{k: v.shape for k, v in w.items()} for w in (weights, model.state_dict())]
+            words = [each.tokenizer.get_vocab() for each in (processor, self.processor)]
+            if shapes[0] != shapes[1] or words[0] != words[1]:
+                raise InputError(f"{start}: not of the embedded base's form; give one that is")
+            model.load_state_dict(weights)
         return model
 
     def tensors(self, views: list[View], asked: list[list[questions.Pair]]):

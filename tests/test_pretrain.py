@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def tiny_data(tmp_path, monkeypatch):
             shutil.copy(file, folder)
     config = embedded.base_config()
     config.vision_config.num_hidden_layers = config.text_config.num_hidden_layers = 1
-    monkeypatch.setattr(embedded, "base_config", lambda: config)
+    monkeypatch.setattr(embedded, "base_config", lambda: deepcopy(config))
     monkeypatch.setattr(pretraining, "PICTURES_PER_STEP", 4)
     monkeypatch.setitem(pretrain.HELD_OUT, "frame", 0.2)
     monkeypatch.setattr(pretraining, "STEPS_PER_STATE", 2)
@@ -81,19 +82,25 @@ def test_a_run_goes_on_from_a_checkpoint(tiny_data, tmp_path):
         BaseVLM(folder, verbose=False).model.get_input_embeddings().weight
         for folder in (first, second)
     )
+    for file in ("config.json", "generation_config.json"):
+        assert Path(first, file).read_text() == Path(second, file).read_text()
     fresh = embedded.build_model(seed=2).get_input_embeddings().weight
     assert 0 < (ended - begun).norm() < 0.1 * (fresh - begun).norm()
 
 
 def test_only_our_own_base_is_gone_on_from(tiny_data, tmp_path, monkeypatch):
     options = {"data_dir": str(tiny_data), "work_dir": str(tmp_path / "work"), "steps": 1}
+    options["output"] = str(tmp_path / "output")
     with pytest.raises(InputError, match="nothing: no such checkpoint folder"):
         pretrain.run(start=str(tmp_path / "nothing"), **options)
+    smaller = write_tiny_base(tmp_path / "smaller")
     with monkeypatch.context() as patched:
         patched.setattr(embedded, "_language", lambda: ["User:", "Assistant:"])
-        other = write_tiny_base(tmp_path / "other")
-    with pytest.raises(InputError, match="another vocabulary"):
-        pretrain.run(start=str(other), **options)
+        embedded.build_model(0).save_pretrained(tmp_path / "wordless")
+        embedded.save_processor(tmp_path / "wordless")
+    for folder in (smaller, tmp_path / "wordless"):
+        with pytest.raises(InputError, match="not of the embedded base's form"):
+            pretrain.run(start=str(folder), **options)
 
 
 def test_a_state_of_another_recipe_is_not_gone_on_from(tiny_data, tmp_path):
