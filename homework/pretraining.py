@@ -78,14 +78,13 @@ class Pretraining:
         self.step = 0
         views = [load_views(folder) for folder in folders]
         learned, kept = hold_out(views, recipe["held_out"], held_out)
-        distinct = {view.scene: view for view in kept}
-        self.held_out = list(distinct.values())[:MAX_MEASURED]
+        self.held_out = kept[:MAX_MEASURED]
         self.batches = AugmentedBatches(
             learned, PICTURES_PER_STEP, self.seed, recipe["augmentations"]
         )
         processes.say(
-            f"{len(learned)} views to learn from, {len(kept)} held out by {recipe['held_out']}, "
-            f"{len(self.held_out)} of them to measure on"
+            f"{len(learned)} views to learn from, {len(self.held_out)} to measure on, "
+            f"held out by {recipe['held_out']}"
         )
 
     def _first_model(self, start: Path | None):

@@ -46,6 +46,9 @@ def load_views(data_dir: str | Path) -> list[View]:
 def hold_out(folders: Sequence[list[View]], by: str, share: float) -> tuple[list[View], list[View]]:
     """Part the views in those to learn from and those to measure on.
 
+    A scene that is learned from is not measured on, and none twice: in the dataset's train split
+    two thirds of a held-out frame's views show a moment that other frames show, too.
+
     Args:
         folders: views of each folder; the first one's are measured on.
         by: "frame" keeps a share of every folder's frames from learning. "pair" keeps all views
@@ -67,7 +70,9 @@ def hold_out(folders: Sequence[list[View]], by: str, share: float) -> tuple[list
         for view in views
         if _key(view, by) not in back
     ]
-    return learned, [view for view in folders[0] if _key(view, by) in kept_back[0]]
+    known = {view.scene for view in learned}
+    measured = {v.scene: v for v in folders[0] if _key(v, by) in kept_back[0]}
+    return learned, [view for scene, view in measured.items() if scene not in known]
 
 
 class AugmentedBatches:

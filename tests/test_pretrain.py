@@ -50,7 +50,7 @@ def test_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch
     options = {"data_dir": str(tiny_data), "steps": 4, "dense_steps": 1}
     pretrain.run(output=str(tmp_path / "whole"), work_dir=str(tmp_path / "a"), **options)
     printed = capsys.readouterr().out
-    assert "90 views to learn from, 10 held out by frame" in printed
+    assert "90 views to learn from, 10 to measure on, held out by frame" in printed
     assert re.search(r"held-out accuracy at step 4: \{'ego': [\d.]+, 'count': ", printed)
 
     train_step = pretraining.Pretraining.train_step
@@ -156,13 +156,14 @@ def folders(draw):
 def test_what_is_held_out_is_never_learned(found, by):
     learned, kept = hold_out(found, by, 0.1)
     mine = [v for v in found[0] if any(v is k for k in kept)]
-    assert len(mine) == len(kept)  # the first folder's, in its order
-    assert all(a is b for a, b in zip(mine, kept, strict=True))
-    assert not any(a is b for a in learned for b in kept)
+    assert len(mine) == len(kept)  # of the first folder
+    scenes = [v.scene for v in kept]
+    assert len(set(scenes)) == len(scenes)
+    assert not {v.scene for v in learned} & set(scenes)
     if by == "track":
         assert {v.scene.track for v in learned}.isdisjoint({v.scene.track for v in kept})
     if by == "frame":
-        assert kept
+        assert len(learned) < sum(map(len, found))
     if by == "pair":
         seen = {(v.scene.track, kart.name) for v in learned for kart in v.scene.karts}
         for v in kept:
