@@ -7,12 +7,13 @@ from typing import Any
 
 RECIPES: dict[str, dict[str, Any]] = {
     # Minutes on two CPU cores. The base has learned the questions already, from frames and
-    # line-ups that no train split has: small steps, or it learns the split's line-ups by heart.
+    # line-ups that no train split has: small steps, or it learns the split's line-ups by heart
+    # (docs/base.md).
     "embedded": {
         "num_train_epochs": 1,
         "per_device_train_batch_size": 16,
         "gradient_accumulation_steps": 1,
-        "learning_rate": 5e-4,
+        "learning_rate": 1e-4,
         "lora_r": 16,
         "lora_alpha": 32,
     },
