@@ -1,7 +1,8 @@
 """python docs/make_pictures.py [--checkpoint homework/vlm_model] [--output docs/pictures]
 
 The README's pictures, made anew: one frame with the five kinds of question, the contact sheet of
-the shipped sample and, with a checkpoint, where the model looks and the report in light.
+the shipped sample and, with a checkpoint, where the model looks with what it answers, and the
+report in light.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from homework.scene import PICTURE_SIZE, Scene
 WIDE, HIGH = PICTURE_SIZE
 WIDTH = 620  # drawn pixels for the questions beside the frame
 INK, SOFT, GROUND = "#e6e4df", "#9aa1a8", "#15181b"
+RIGHT, WRONG = "#ffd400", "#ff5a4d"
 SHEET_WIDTH = 1100
 QUALITY = 85  # of JPEG: a tenth of PNG's size
 
@@ -43,12 +45,15 @@ def make(
     folder, data = Path(output), options.path("--data_dir", data_dir) or DATA_DIR
     folder.mkdir(parents=True, exist_ok=True)
     picture, scene = clearest([data / "sample", data / "sample_valid"])
-    five_kinds(picture, scene).save(folder / "five_kinds.jpg", quality=QUALITY)
+    frame = draw_scene(open_picture(picture), scene)
+    five_kinds(frame, scene).save(folder / "five_kinds.jpg", quality=QUALITY)
     sheet = contact_sheet(list_split(data / "sample"))
     sheet.thumbnail((SHEET_WIDTH, SHEET_WIDTH * 2))
     sheet.save(folder / "contact_sheet.jpg", quality=QUALITY)
     if checkpoint:
-        looks(str(checkpoint), picture, folder / "where_it_looks.jpg")
+        looks(str(checkpoint), data / "sample_valid").save(
+            folder / "where_it_looks.jpg", quality=QUALITY
+        )
         report(str(checkpoint), data, folder / "report.png")
     for path in sorted(folder.glob("*.*")):
         print(f"{path} ({path.stat().st_size / 1e3:.0f} kB)")
@@ -74,11 +79,15 @@ def _clarity(scene: Scene) -> tuple[bool, bool, int]:
     return len(boxes) in (3, 4), whole and apart, smallest
 
 
-def five_kinds(picture: Path, scene: Scene):
-    """The labelled frame, and beside it a question of each kind, two of positions and regions."""
+def five_kinds(frame, scene: Scene, answer=None):
+    """The frame, and beside it a question or more of each kind, answered.
+
+    Args:
+        frame: the picture as it is to be shown.
+        answer: from a question to a model's answer, in red where it is wrong; the labels' if None.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
-    frame = draw_scene(open_picture(picture), scene)
     drawn = Image.new("RGB", (frame.width + WIDTH, frame.height), GROUND)
     drawn.paste(frame, (0, 0))
     draw, top = ImageDraw.Draw(drawn), 22
@@ -86,24 +95,28 @@ def five_kinds(picture: Path, scene: Scene):
     for kind, questions in KINDS.items():
         draw.text((left, top), kind, SOFT, ImageFont.load_default(15))
         top += 24
-        for question, answer in list(questions(scene))[: 3 if kind == "relative position" else 2]:
+        for question, label in list(questions(scene))[: 3 if kind == "relative position" else 2]:
+            said = answer(question) if answer else label
             draw.text((left, top), question, INK, ImageFont.load_default(19))
             width = draw.textlength(question, ImageFont.load_default(19))
-            draw.text((left + width + 12, top), answer, "#ffd400", ImageFont.load_default(19))
+            colour = RIGHT if said == label else WRONG
+            draw.text((left + width + 12, top), said, colour, ImageFont.load_default(19))
             top += 29
         top += 18
     return drawn
 
 
-def looks(checkpoint: str, picture: Path, target: Path) -> None:
-    """Where the model looks for the ego kart."""
+def looks(checkpoint: str, split: Path):
+    """A frame never trained on: where the model looks for the ego kart, and what it answers."""
     from homework.checkpoint import load
     from homework.explain import heat_maps, overlay
     from homework.questions import EGO
 
     vlm = load(checkpoint)
+    picture, scene = clearest([split])
     heat = heat_maps(vlm, [picture], [EGO], [vlm.generate(picture, EGO)])[0]
-    overlay(open_picture(picture), heat).save(target, quality=QUALITY)
+    frame = overlay(open_picture(picture), heat)
+    return five_kinds(frame, scene, lambda question: vlm.generate(picture, question))
 
 
 def report(checkpoint: str, data: Path, target: Path) -> None:
