@@ -181,7 +181,7 @@ def _check_compiler() -> None:
 def _say_sizes(folder: Path, python: str | None, assets: Path | None) -> None:
     parts = []
     if not (folder / "engine" / WHOLE).exists():
-        way = f"wheel for {python}" if python else "source, compiled here in 12 to 15 minutes"
+        way = f"wheel for {python}" if python else "source, compiled here in 6 to 15 minutes"
         parts.append(f"engine 30 MB ({way})")
     if not (folder / "shaders" / WHOLE).exists():
         parts.append("its shaders 24 MB")
