@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from homework.draw import draw_scene
 from homework.files import DATA_DIR
 from homework.frames import Skipped, list_split, read_frames
 from homework.pictures import open_picture
-from homework.questions import KINDS
+from homework.questions import EGO, KINDS, pairs
 from homework.scene import PICTURE_SIZE, Scene
 
 WIDE, HIGH = PICTURE_SIZE
@@ -79,12 +80,12 @@ def _clarity(scene: Scene) -> tuple[bool, bool, int]:
     return len(boxes) in (3, 4), whole and apart, smallest
 
 
-def five_kinds(frame, scene: Scene, answer=None):
+def five_kinds(frame, scene: Scene, answers: Mapping[str, str] | None = None):
     """The frame, and beside it a question or more of each kind, answered.
 
     Args:
         frame: the picture as it is to be shown.
-        answer: from a question to a model's answer, in red where it is wrong; the labels' if None.
+        answers: a model's to the scene's questions, in red where wrong; the labels' if None.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -96,7 +97,7 @@ def five_kinds(frame, scene: Scene, answer=None):
         draw.text((left, top), kind, SOFT, ImageFont.load_default(15))
         top += 24
         for question, label in list(questions(scene))[: 3 if kind == "relative position" else 2]:
-            said = answer(question) if answer else label
+            said = answers[question] if answers else label
             draw.text((left, top), question, INK, ImageFont.load_default(19))
             width = draw.textlength(question, ImageFont.load_default(19))
             colour = RIGHT if said == label else WRONG
@@ -110,13 +111,13 @@ def looks(checkpoint: str, split: Path):
     """A frame never trained on: where the model looks for the ego kart, and what it answers."""
     from homework.checkpoint import load
     from homework.explain import heat_maps, overlay
-    from homework.questions import EGO
 
     vlm = load(checkpoint)
     picture, scene = clearest([split])
-    heat = heat_maps(vlm, [picture], [EGO], [vlm.generate(picture, EGO)])[0]
-    frame = overlay(open_picture(picture), heat)
-    return five_kinds(frame, scene, lambda question: vlm.generate(picture, question))
+    asked = [question for question, _ in pairs(scene)]
+    answers = dict(zip(asked, vlm.answer([picture] * len(asked), asked), strict=True))
+    heat = heat_maps(vlm, [picture], [EGO], [answers[EGO]])[0]
+    return five_kinds(overlay(open_picture(picture), heat), scene, answers)
 
 
 def report(checkpoint: str, data: Path, target: Path) -> None:

@@ -56,7 +56,7 @@ the frames, whole, are held out; validation frames are never trained on.
 ## Limits
 
 - It knows the 18 karts, 21 tracks and five kinds of question of the course, and nothing else.
-- The results are of frames like those trained on. On frames with other line-ups of karts it is
+- The results are of frames like those trained on. On frames with other line-ups of karts it may be
   worse: in the dataset each track of the train split was raced by one line-up only.
 - It says a name whatever is in the picture, one without a kart too.
 
