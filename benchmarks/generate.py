@@ -32,13 +32,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from homework import cli
-from homework.files import atomic_write
+from homework.common import cli
+from homework.common.files import atomic_write
+from homework.common.workers import num_cores
 from homework.frames import list_split, picture_name
 from homework.names import KARTS, TRACKS
 from homework.questions import pairs
 from homework.scene import view_scene
-from homework.workers import num_cores
 
 VIEWS = 10
 MADE_UP_FRAMES = 1890  # without data_dir

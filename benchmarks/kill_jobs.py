@@ -103,7 +103,7 @@ def train_job(work: Path) -> Job:
     from tiny import write_tiny_base
 
     from homework import checkpoint, finetune, report
-    from homework.files import InputError
+    from homework.common.files import InputError
     from homework.generate_qa import generate
 
     torch.set_num_threads(1)
@@ -134,7 +134,7 @@ def pretrain_job(work: Path) -> Job:
 
     from homework import embedded, pretrain, pretraining
     from homework.base_vlm import BaseVLM
-    from homework.files import InputError
+    from homework.common.files import InputError
 
     torch.set_num_threads(1)
     frames = make_split(work / "frames" / "train", frames=2, seed=0)

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from homework import checkpoint
 from homework.balance import balanced_pairs
-from homework.files import write_json
+from homework.common.files import write_json
 from homework.frames import list_split
 from homework.measuring import VQADataset, measure, write_page
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from homework import cli, options
+from homework.common import cli, options
+from homework.common.files import DATA_DIR
 from homework.contact_sheet import contact_sheet
 from homework.draw import draw_scene
-from homework.files import DATA_DIR
 from homework.frames import Skipped, list_split, read_frames
 from homework.pictures import open_picture
 from homework.questions import EGO, KINDS, pairs

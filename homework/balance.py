@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .files import InputError
+from .common.files import InputError
 from .frames import Skipped, Split, read_frames
 from .questions import KINDS
 

@@ -13,9 +13,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import options
+from .common import options
+from .common.distributed import say
+from .common.files import InputError
 from .data import VQADataset, benchmark
-from .files import InputError
 from .loading import (
     SMOLVLM,
     check_config,
@@ -25,7 +26,6 @@ from .loading import (
     load_processor,
     one_line,
 )
-from .processes import say
 
 
 class BaseVLM:
@@ -230,6 +230,6 @@ def download(name: str = SMOLVLM) -> None:
 
 
 if __name__ == "__main__":
-    from .cli import run
+    from .common.cli import run
 
     run({"ask": ask, "test": test, "benchmark": benchmark_base, "download": download})

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from . import packing
 from .cache import ArrayCache
+from .common.files import InputError
 from .data import Item, VQADataset
-from .files import InputError
 from .frames import frame_of, held_out
 from .inputs import InputBuilder, ViewSequence
 from .pictures import open_picture

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base_vlm import BaseVLM
-from .files import PACKAGE_DIR, PARTIAL, InputError, install, read_json, read_plain, write_json
+from .common.files import (
+    PACKAGE_DIR,
+    PARTIAL,
+    InputError,
+    install,
+    read_json,
+    read_plain,
+    write_json,
+)
 from .loading import WEIGHTS as BASE_WEIGHTS
 from .loading import one_line
 from .model_card import CARD, card

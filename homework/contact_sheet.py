@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import augment
+from .common.files import InputError, atomic_write, writing
 from .draw import EGO_COLOR, FONT_SIZE, PLAIN, draw_scene
-from .files import InputError, atomic_write, writing
 from .frames import (
     Skipped,
     Split,

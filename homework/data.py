@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from .files import DATA_DIR, InputError, read_json
+from .common.files import DATA_DIR, InputError, read_json
 from .questions import KINDS, kind_of
 
 QA_SUFFIX = "_qa_pairs.json"

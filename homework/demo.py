@@ -14,8 +14,8 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import options
-from .files import DATA_DIR, InputError
+from .common import options
+from .common.files import DATA_DIR, InputError
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
@@ -213,6 +213,6 @@ def _gradio():
 
 
 if __name__ == "__main__":
-    from .cli import run
+    from .common.cli import run
 
     run(demo)

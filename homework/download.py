@@ -18,8 +18,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from . import cli
-from .files import DATA_DIR, InputError, disk_line, read_json, write_json
+from .common import cli
+from .common.files import DATA_DIR, InputError, disk_line, read_json, write_json
 from .unpack import DamagedArchive, check_space, unpack
 
 # The address from the course handout; not reachable from CI, so tests run on a local server.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import questions
-from .files import PACKAGE_DIR
+from .common.files import PACKAGE_DIR
 from .names import KARTS, TRACKS
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .common.files import InputError
 from .data import VQABenchmarkResult
 from .evaluation import Outcome, asked_kart, seen_in_training
-from .files import InputError
 from .frames import INFO_SUFFIX, Skipped, frame_of, list_split, read_frames, read_info
 from .questions import kind_of
 from .scene import Scene, view_scene

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .files import InputError, atomic_write, writing
+from .common.files import InputError, atomic_write, writing
 from .pictures import open_picture
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import options, processes
+from .common import distributed, options
+from .common.files import PACKAGE_DIR, InputError, write_json
 from .data import VQADataset, benchmark
-from .files import PACKAGE_DIR, InputError, write_json
 from .recipes import RECIPES, filled
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def train(
     from .model_card import add_results
 
     fit(dataset, output, chosen, num_workers, report_to)
-    if processes.is_main() and (line := add_results(output, dataset)):
+    if distributed.is_main() and (line := add_results(output, dataset)):
         print(line)
 
 
@@ -171,15 +171,15 @@ def test(
             raise InputError("--against: needs --report; give the folder to write the page to")
         read_report(other)
     dataset = VQADataset(str(split), data_dir)
-    processes.connect()  # first, as it says which GPU is this process's
+    distributed.connect()  # first, as it says which GPU is this process's
     vlm = load(str(checkpoint))
-    if folder and not processes.is_main():
+    if folder and not distributed.is_main():
         return  # scores are asked for beside the answers, by the main process alone
     trained = trained_on(checkpoint)
     measured = measure(
         vlm, dataset, max_samples, trained, str(baseline_split or trained), scored=bool(folder)
     )
-    if not processes.is_main():
+    if not distributed.is_main():
         return
     print(measured.table())
     print(f"{len(measured.outcomes) / measured.seconds:.1f} questions/s")
@@ -243,6 +243,6 @@ def _check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
 
 
 if __name__ == "__main__":
-    from .cli import run
+    from .common.cli import run
 
     run({"demo_train": demo_train, "train": train, "test": test})

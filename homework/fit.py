@@ -15,14 +15,15 @@ import torch
 from tqdm import tqdm
 from transformers import PrinterCallback, TrainingArguments, set_seed
 
-from . import checkpoint, processes, resume
+from . import checkpoint, resume
 from .answering import PATCHES, inference
 from .base_vlm import BaseVLM
 from .batches import Collator, ViewDataset, split_views
 from .cache import ArrayCache, open_cache
+from .common import distributed
+from .common.distributed import say
+from .common.files import InputError, writing
 from .data import VQADataset
-from .files import InputError, writing
-from .processes import say
 from .report import save_curves
 from .training import ProgressLine, ViewTrainer, peak_memory_bytes
 
@@ -48,7 +49,7 @@ def fit(
             such tracker.
     """
     trackers = check_trackers(report_to)
-    processes.connect()
+    distributed.connect()
     with writing(output):  # hours before anything else is written
         output.mkdir(parents=True, exist_ok=True)
     set_seed(recipe["seed"])
@@ -74,14 +75,14 @@ def fit(
         train_dataset=train_set,
         eval_dataset=datasets[1],
         data_collator=collator,
-        callbacks=[ProgressLine(_pairs_per_step(train_set, recipe))] * processes.is_main(),
+        callbacks=[ProgressLine(_pairs_per_step(train_set, recipe))] * distributed.is_main(),
     )
     trainer.remove_callback(PrinterCallback)
 
     with writing(output):
-        if processes.is_main():
+        if distributed.is_main():
             resume.start(output, recipe)
-        processes.wait()
+        distributed.wait()
         last = resume.last_checkpoint(output, recipe)
         if last:
             say(f"goes on from {last}")
@@ -100,7 +101,7 @@ def fit(
             raise InputError(f"{last}: holds more than numbers; delete that folder") from None
         seconds = time.perf_counter() - start
         trainer.save_state()
-        if processes.is_main():
+        if distributed.is_main():
             save_curves(trainer.state.log_history, output / "curves.png")
             checkpoint.save(model, vlm, output, _training_record(recipe))
     _close(trainer, output, seconds)
@@ -109,7 +110,7 @@ def fit(
 def _of_all_devices(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe without what does not change the result: how a step is divided."""
     divided = ("per_device_train_batch_size", "gradient_accumulation_steps")
-    pictures = math.prod(recipe[name] for name in divided) * processes.world_size()
+    pictures = math.prod(recipe[name] for name in divided) * distributed.world_size()
     kept = {
         name: value for name, value in recipe.items() if name not in (*divided, "tokens_per_pass")
     }
@@ -136,15 +137,15 @@ def _dataset(views: list, vlm: BaseVLM, vision: bool, fingerprint: str) -> ViewD
 def _cache(views: list, shape: tuple, dtype: str, maker: str) -> ArrayCache | None:
     # One process makes the file; the others find it.
     for turn in (True, False):
-        if processes.is_main() == turn:
+        if distributed.is_main() == turn:
             cache = open_cache([path for path, _ in views], shape, dtype, maker)
-        processes.wait()
+        distributed.wait()
     return cache
 
 
 def _look(dataset: ViewDataset, vlm: BaseVLM, features: ArrayCache) -> None:
     """Make the image tokens that the cache does not hold yet, each in one of the processes."""
-    mine = range(processes.rank(), len(dataset), processes.world_size())
+    mine = range(distributed.rank(), len(dataset), distributed.world_size())
     missing = [index for index in mine if features.get(index) is None]
     at_once = max(1, PATCHES // vlm.patches)
     with (
@@ -158,7 +159,7 @@ def _look(dataset: ViewDataset, vlm: BaseVLM, features: ArrayCache) -> None:
             for index, tokens in zip(some, seen.pooler_output, strict=True):
                 features.put(index, tokens.half().cpu().numpy())
             bar.update(len(some))
-    processes.wait()
+    distributed.wait()
 
 
 def check_trackers(report_to: str | Sequence[str]) -> list[str]:
@@ -235,10 +236,10 @@ def _pairs_per_step(train_set, recipe: dict[str, Any]) -> float:
 
 def _close(trainer, output: Path, seconds: float) -> None:
     """The closing report; old checkpoints go, as the adapter is written."""
-    pairs, pictures, tokens = processes.total(
+    pairs, pictures, tokens = distributed.total(
         [trainer.trained_pairs, trainer.pictures, trainer.tokens]
     )
-    if not processes.is_main():
+    if not distributed.is_main():
         return
     for folder in resume.checkpoints(output):
         resume.discard(folder)

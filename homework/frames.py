@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import InputError, read_plain
+from .common.files import InputError, read_plain
 from .scene import Scene, view_scene
 
 INFO_SUFFIX = "_info.json"

@@ -25,12 +25,12 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     __package__ = "homework"
 
-from . import cli, options
-from .files import DATA_DIR, InputError, atomic_write, disk_line, read_json, write_json
+from .common import cli, options
+from .common.files import DATA_DIR, InputError, atomic_write, disk_line, read_json, write_json
+from .common.workers import num_cores
 from .frames import INFO_SUFFIX, PICTURE_SUFFIX, list_split, picture_name, read_info, view_count
 from .questions import pairs
 from .scene import Scene, view_scene
-from .workers import num_cores
 
 if TYPE_CHECKING:
     from PIL.Image import Image

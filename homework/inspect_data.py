@@ -10,12 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .files import InputError
+from .common.files import InputError
+from .common.workers import chunks, ordered_map
 from .frames import NAMED, Frame, Skipped, Split, picture_name, read_frames
 from .qa_file import answer_table
 from .questions import Pair, pairs
 from .scene import PICTURE_SIZE
-from .workers import chunks, ordered_map
 
 LineUp = tuple[str, ...]  # kart names, sorted
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .files import InputError
+from .common.files import InputError
+from .common.workers import chunks, ordered_map
 from .frames import Frame, Skipped, Split, read_frames, shuffled
 from .scene import FRAME_SIZE, KART_CLASS, Kart
-from .workers import chunks, ordered_map
 
 if TYPE_CHECKING:
     import numpy as np
@@ -193,7 +193,7 @@ def draw(ours: Look, others: Look):
 
 def save(ours: Look, others: Look, file: Path) -> None:
     """Write the histograms as a picture, PNG or JPEG as the name says."""
-    from .files import atomic_write
+    from .common.files import atomic_write
 
     with atomic_write(file) as opened:
         draw(ours, others).savefig(opened, dpi=80, format=file.suffix[1:].lower())

@@ -13,7 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import checkpoint, evidence, explain, processes
+from . import checkpoint, evidence, explain
+from .common import distributed
 from .data import VQABenchmarkResult, VQADataset, benchmark
 from .evaluation import Outcome
 from .report import accuracy_table, majority_accuracy, same_questions_baseline
@@ -59,7 +60,7 @@ def measure(
     model = evidence.Scoring(vlm)
     start = time.perf_counter()
     # Started by accelerate, each process answers its share.
-    result = benchmark(model if scored else processes.Shared(vlm), dataset, max_samples)
+    result = benchmark(model if scored else distributed.Shared(vlm), dataset, max_samples)
     seconds = time.perf_counter() - start
     training = evidence.training_pairs(dataset.data_dir / train_split)
     outcomes = evidence.outcomes(result, dataset.data_dir, training, model.scores)

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .common.files import atomic_write
 from .evaluation import ALL, Share
-from .files import atomic_write
 from .loading import EMBEDDED
 
 CARD = "README.md"
@@ -120,7 +120,7 @@ def add_results(folder: Path, dataset: Sequence[Mapping[str, str]]) -> str | Non
         One line that says what was measured; None where too few frames were to hold any out.
     """
     from . import checkpoint
-    from .files import read_json
+    from .common.files import read_json
 
     items = _held_out(dataset)
     if not items:

@@ -16,8 +16,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import options, processes
-from .files import DATA_DIR, InputError, writing
+from .common import distributed, options
+from .common.files import DATA_DIR, InputError, writing
 
 
 def run(
@@ -89,7 +89,7 @@ def run(
     with writing(work_dir):
         pretraining = Pretraining(folders, Path(work_dir), recipe, HELD_OUT[held_out], begun)
         pretraining.train()
-    if processes.is_main():
+    if distributed.is_main():
         with writing(target):
             pretraining.save(target)
 
@@ -117,6 +117,6 @@ def _folders(data_dir: str | Sequence[str] | None) -> list[Path]:
 
 
 if __name__ == "__main__":
-    from .cli import run as run_commands
+    from .common.cli import run as run_commands
 
     run_commands({"run": run})

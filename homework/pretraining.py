@@ -20,10 +20,11 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from . import attention, dense, embedded, heads, packing, processes, questions
+from . import attention, dense, embedded, heads, packing, questions
 from .augment import View
+from .common import distributed
+from .common.files import PARTIAL, InputError, atomic_write, install
 from .devices import choose_device
-from .files import PARTIAL, InputError, atomic_write, install
 from .loading import CONFIG, load_model, load_processor, one_line
 from .resume import not_finite
 from .training import pairs_right
@@ -55,12 +56,12 @@ class Pretraining:
         self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
         self.seed, self.peak_rate = recipe["seed"], recipe["learning_rate"]
         self.device, self.dtype, reason = choose_device()
-        processes.connect()
-        processes.say(reason)
+        distributed.connect()
+        distributed.say(reason)
         work_dir.mkdir(parents=True, exist_ok=True)
-        if processes.is_main():
+        if distributed.is_main():
             embedded.save_processor(work_dir / "processor")
-        processes.wait()
+        distributed.wait()
         self.processor, self.inputs = load_processor(work_dir / "processor")
         self.model = self._first_model(start).to(self.device)
         attention.use(self.model)
@@ -82,7 +83,7 @@ class Pretraining:
         self.batches = AugmentedBatches(
             learned, PICTURES_PER_STEP, self.seed, recipe["augmentations"]
         )
-        processes.say(
+        distributed.say(
             f"{len(learned)} views to learn from, {len(self.held_out)} to measure on, "
             f"held out by {recipe['held_out']}"
         )
@@ -143,7 +144,7 @@ class Pretraining:
     def train_step(self) -> dict[str, float]:
         """One optimizer step; the losses by name."""
         rng = random.Random(f"{self.seed}/{self.step}/pairs")
-        views = self.batches[self.step][processes.rank() :: processes.world_size()]
+        views = self.batches[self.step][distributed.rank() :: distributed.world_size()]
         share = ASKED if self.step >= self.dense_steps else 0
         asked = [draw_pairs(view.scene, rng) for view in views[: int(len(views) * share)]]
         tensors = self.tensors(views, asked)
@@ -155,7 +156,7 @@ class Pretraining:
         if not torch.isfinite(total):
             raise not_finite("loss", self.step, sources)
         total.backward()
-        processes.average([weight.grad for weight in self.weights if weight.grad is not None])
+        distributed.average([weight.grad for weight in self.weights if weight.grad is not None])
         if not torch.isfinite(torch.nn.utils.clip_grad_norm_(self.weights, 1.0)):
             raise not_finite("gradient", self.step, sources)
         for optimizer in self.optimizers:
@@ -178,12 +179,12 @@ class Pretraining:
                 rate = (self.step - first) * PICTURES_PER_STEP / (time.perf_counter() - start)
                 left = (self.steps - self.step) * PICTURES_PER_STEP / rate / 60
                 line = " ".join(f"{name} {sums[name] / STEPS_PER_LINE:.3f}" for name in sums)
-                processes.say(
+                distributed.say(
                     f"{self.step}/{self.steps} {rate:.1f} pictures/s {left:.0f} min left | {line}"
                 )
                 sums.clear()
             end = self.step % STEPS_PER_STATE == 0 or self.step == self.steps
-            if end and processes.is_main():
+            if end and distributed.is_main():
                 if self.step > self.dense_steps:
                     print(f"held-out accuracy at step {self.step}: {self.measure()}", flush=True)
                 self.save_state()

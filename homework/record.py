@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import options
-from .files import DATA_DIR, InputError, read_json, write_json, writing
+from .common import options
+from .common.files import DATA_DIR, InputError, read_json, write_json, writing
 from .frames import INFO_SUFFIX, info_name
 from .names import KARTS, TRACKS
 from .recording.plan import KARTS_PER_RACE, Race, plan, plan_sample
@@ -155,9 +155,9 @@ def _record(
     num_workers: int | None,
     cameras: bool,
 ) -> None:
+    from .common.workers import num_cores
     from .recording.recorder import Recorder
     from .recording.setup import find_installation, versions
-    from .workers import num_cores
 
     workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)
     installation = find_installation()
@@ -244,6 +244,6 @@ def _short(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    from .cli import run as run_commands
+    from .common.cli import run as run_commands
 
     run_commands({"setup": setup, "doctor": doctor, "run": run, "sample": sample, "verify": verify})

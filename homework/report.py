@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from .common.files import DATA_DIR, atomic_write
 from .data import QA_SUFFIX, Item, VQABenchmarkResult, VQADataset
 from .evaluation import ALL, Outcome, Share, breakdowns
-from .files import DATA_DIR, atomic_write
 from .majority import majority_baseline
 
 

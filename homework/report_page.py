@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from . import evaluation
+from .common.files import InputError, atomic_write, read_json
 from .evaluation import ALL, Outcome, asked_kart, size_of
-from .files import InputError, atomic_write, read_json
 from .pictures import open_picture
 from .scene import PICTURE_SIZE, Scene
 
@@ -155,7 +155,7 @@ def _encoded(pictures: Mapping[str, str]) -> dict[str, str]:
 
     from tqdm import tqdm
 
-    from .workers import num_cores
+    from .common.workers import num_cores
 
     # Threads: Pillow lets go of Python's lock, and torch, loaded by now, does not bear forks.
     with ThreadPoolExecutor(num_cores()) as pool:

@@ -17,9 +17,10 @@ import torch
 from transformers import Trainer, TrainerCallback
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from . import packing, processes, resume
+from . import packing, resume
 from .batches import Collator, Pass, StepLoader, Steps, ViewDataset, split_views
-from .files import writing
+from .common import distributed
+from .common.files import writing
 
 __all__ = ["ProgressLine", "ViewDataset", "ViewTrainer", "pairs_right", "split_views"]
 
@@ -71,7 +72,7 @@ class ViewTrainer(Trainer):
         self.tokens += inputs.row.input_ids.numel()
         self.pictures += len(inputs.paths)
         # The devices' gradients are averaged; theirs must be summed.
-        return loss * processes.world_size() / num_items_in_batch
+        return loss * distributed.world_size() / num_items_in_batch
 
     def _forward(self, model, part: Pass) -> tuple[torch.Tensor, torch.Tensor]:
         """Sum of weighted losses of a pass, and which of its pairs are right."""
@@ -90,7 +91,7 @@ class ViewTrainer(Trainer):
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> float:
         """The weights of a step's questions, on all devices and in all of its batches."""
         weights = [part.row.weights.sum() for batch in batch_samples for part in batch["passes"]]
-        return processes.total([float(sum(weights))])[0]
+        return distributed.total([float(sum(weights))])[0]
 
     def _get_grad_norm(self, model, grad_norm=None):
         """Called before each optimizer step, which must not take a gradient that is not finite."""
@@ -105,7 +106,7 @@ class ViewTrainer(Trainer):
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         """Loss and accuracy on the held-out pictures, each by one of the processes."""
         dataset, size = self.eval_dataset, self.args.per_device_eval_batch_size
-        mine = range(processes.rank(), len(dataset), processes.world_size())
+        mine = range(distributed.rank(), len(dataset), distributed.world_size())
         sums = [0.0, 0.0]  # of the losses, of the weights
         self.model.eval()
         with torch.no_grad():
@@ -117,7 +118,7 @@ class ViewTrainer(Trainer):
                     sums = [sums[0] + loss.item(), sums[1] + part.row.weights.sum().item()]
                     self._right["eval_"] += int(right.sum())
                     self._asked["eval_"] += len(right)
-        loss, weights = processes.total(sums)
+        loss, weights = distributed.total(sums)
         metrics = {"eval_loss": loss / max(weights, 1)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
@@ -128,7 +129,7 @@ class ViewTrainer(Trainer):
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
         phase = "eval_" if "eval_loss" in logs else ""
         if "loss" in logs or phase:
-            right, asked = processes.total([self._right[phase], self._asked[phase]])
+            right, asked = distributed.total([self._right[phase], self._asked[phase]])
             if asked:
                 logs[f"{phase}accuracy"] = right / asked
             self._right[phase] = self._asked[phase] = 0
@@ -147,8 +148,8 @@ class ViewTrainer(Trainer):
             self.args.per_device_train_batch_size,
             self.args.gradient_accumulation_steps,
             self.args.seed,
-            processes.rank(),
-            processes.world_size(),
+            distributed.rank(),
+            distributed.world_size(),
         )
         workers = self.args.dataloader_num_workers
         return StepLoader(
@@ -170,12 +171,12 @@ class ViewTrainer(Trainer):
         run_dir = Path(self.args.output_dir)
         folder = run_dir / f"checkpoint-{self.state.global_step}"
         with writing(folder):
-            if processes.is_main():
+            if distributed.is_main():
                 resume.discard(folder)
-            processes.wait()
+            distributed.wait()
             super()._save_checkpoint(*args, **kwargs)
-            processes.wait()
-            if processes.is_main():
+            distributed.wait()
+            if distributed.is_main():
                 resume.seal(folder)
                 resume.rotate(run_dir)
 

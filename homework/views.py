@@ -12,7 +12,7 @@ import numpy as np
 
 from . import augment, questions
 from .augment import View
-from .files import InputError
+from .common.files import InputError
 from .frames import Skipped, frame_of, held_out, list_split, read_frames, shuffled
 from .pictures import open_picture
 from .scene import Scene

@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from homework import devices, finetune, processes
+from homework import devices, finetune
+from homework.common import distributed
 from homework.training import ViewTrainer
 
 
@@ -26,7 +27,7 @@ def run(train: dict, test: dict | None = None, killed_at: int | None = None) -> 
     compute_loss = ViewTrainer.compute_loss
 
     def dying(self, *args, **kwargs):
-        if self.state.global_step == killed_at and processes.rank() == 1:
+        if self.state.global_step == killed_at and distributed.rank() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return compute_loss(self, *args, **kwargs)
 

@@ -10,7 +10,7 @@ from tiny import write_tiny_base
 
 from homework import answering, questions
 from homework.base_vlm import BaseVLM
-from homework.files import InputError
+from homework.common.files import InputError
 
 ASKED = [
     questions.EGO,

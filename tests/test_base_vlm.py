@@ -15,7 +15,7 @@ from tiny import write_tiny_base
 from benchmarks.smolvlm_shape import smolvlm_config, write_smolvlm_shape
 from homework import answering, base_vlm, finetune, questions
 from homework.base_vlm import BaseVLM, find_checkpoint
-from homework.files import InputError
+from homework.common.files import InputError
 
 ASKED = [questions.EGO, questions.TRACK, questions.LEFT_OR_RIGHT.format("tux"), questions.COUNT]
 

@@ -8,8 +8,8 @@ from helpers import make_split
 from PIL import Image
 
 from homework import contact_sheet
+from homework.common.files import InputError
 from homework.draw import draw_scene
-from homework.files import InputError
 from homework.frames import list_split, picture_name, read_info
 from homework.generate_qa import check, inspect
 from homework.inspect_data import survey

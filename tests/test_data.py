@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from homework.common.files import InputError
 from homework.data import VQADataset, benchmark, draw, is_correct
-from homework.files import InputError
 from homework.majority import majority_answers, majority_baseline, template
 from homework.pictures import open_picture
 

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from homework import cli, unpack
+from homework import unpack
+from homework.common import cli
+from homework.common.files import InputError
 from homework.download import download
-from homework.files import InputError
 
 FILES = {
     "train/00000_00_im.jpg": bytes(range(256)) * 40,

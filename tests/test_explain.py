@@ -8,7 +8,7 @@ from tiny import write_tiny_base
 
 from homework import base_vlm, explain, questions
 from homework.base_vlm import BaseVLM
-from homework.files import InputError
+from homework.common.files import InputError
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from transformers.models.idefics3.modeling_idefics3 import Idefics3Model
 from homework import checkpoint, embedded, finetune, fit, packing
 from homework.base_vlm import BaseVLM
 from homework.batches import Collator, Steps, ViewDataset, split_views
+from homework.common.files import InputError
 from homework.data import VQADataset
-from homework.files import InputError
 from homework.frames import held_out
 from homework.recipes import RECIPES
 from homework.training import pairs_right

@@ -17,11 +17,11 @@ from helpers import make_split
 from PIL import Image
 
 from homework import generate_qa
-from homework.files import InputError
+from homework.common.files import InputError
+from homework.common.workers import ordered_map
 from homework.frames import list_split
 from homework.questions import kind_of, pairs
 from homework.scene import view_scene
-from homework.workers import ordered_map
 
 ROOT = Path(__file__).resolve().parent.parent
 

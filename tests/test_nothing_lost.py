@@ -18,16 +18,8 @@ from helpers import make_split
 from tiny import write_tiny_base
 
 import bundle
-from homework import (
-    checkpoint,
-    download,
-    finetune,
-    generate_qa,
-    packing,
-    pretrain,
-    resume,
-)
-from homework.files import InputError, atomic_write, install, read_plain
+from homework import checkpoint, download, finetune, generate_qa, packing, pretrain, resume
+from homework.common.files import InputError, atomic_write, install, read_plain
 from homework.training import ViewTrainer
 
 ROOT = Path(__file__).resolve().parent.parent

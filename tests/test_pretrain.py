@@ -20,7 +20,7 @@ from tiny import write_tiny_base
 from homework import embedded, heads, pretrain, pretraining, questions
 from homework.augment import View
 from homework.base_vlm import BaseVLM
-from homework.files import InputError
+from homework.common.files import InputError
 from homework.frames import frame_of
 from homework.names import KARTS, TRACKS
 from homework.scene import Kart, make_scene

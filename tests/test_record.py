@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from homework import generate_qa, record
+from homework.common.files import InputError
 from homework.data import VQADataset
-from homework.files import InputError
 from homework.frames import list_split, read_info
 from homework.recording import assets, recorder, setup
 from homework.recording.plan import Race, plan

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import InputError, read_json
+from ..common.files import InputError, read_json
 from ..frames import CAMERAS_SUFFIX, INFO_SUFFIX, read_info
 from ..scene import FRAME_SIZE, KART_CLASS
 

@@ -18,7 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..files import InputError, atomic_write
+from ..common.files import InputError, atomic_write
 from ..frames import CAMERAS_SUFFIX, info_name, picture_name
 from ..scene import PICTURE_SIZE, view_scene
 from .plan import Race

@@ -22,7 +22,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..files import InputError, read_json, write_json, writing
+from ..common.files import InputError, read_json, write_json, writing
 from .assets import (
     GAME,
     GAME_VERSION,

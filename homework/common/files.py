@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-PACKAGE_DIR = Path(__file__).resolve().parent
+PACKAGE_DIR = Path(__file__).resolve().parent.parent
 # The grader links the data folder beside the package, so that is where it is looked for.
 DATA_DIR = PACKAGE_DIR.parent / "data"
 MAX_JSON_BYTES = 10_000_000  # of settings and records; those written here have some kilobytes

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from .data import Model
+    from ..data import Model
 
 
 def rank() -> int:
