@@ -36,9 +36,9 @@ from homework.common import cli
 from homework.common.files import atomic_write
 from homework.common.workers import num_cores
 from homework.frames import list_split, picture_name
-from homework.names import KARTS, TRACKS
-from homework.questions import pairs
-from homework.scene import view_scene
+from homework.labels.names import KARTS, TRACKS
+from homework.labels.questions import pairs
+from homework.labels.scene import view_scene
 
 VIEWS = 10
 MADE_UP_FRAMES = 1890  # without data_dir

@@ -6,7 +6,7 @@ import random
 
 from .common.files import InputError
 from .frames import Skipped, Split, read_frames
-from .questions import KINDS
+from .labels.questions import KINDS
 
 
 def balanced_pairs(

@@ -27,10 +27,10 @@ from .frames import (
     shuffled,
     view_count,
 )
-from .names import TRACKS
+from .labels.names import TRACKS
+from .labels.questions import KINDS, kind_of
+from .labels.scene import PICTURE_SIZE, Scene, view_scene
 from .pictures import open_picture
-from .questions import KINDS, kind_of
-from .scene import PICTURE_SIZE, Scene, view_scene
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from .common.files import DATA_DIR, InputError, read_json
-from .questions import KINDS, kind_of
+from .labels.questions import KINDS, kind_of
 
 QA_SUFFIX = "_qa_pairs.json"
 FIELDS = frozenset({"question", "answer", "image_file"})  # of one pair in a QA file

@@ -61,7 +61,7 @@ def frames(folder: Path) -> list[str]:
 def suggestions(picture: str | None) -> list[str]:
     """Questions to ask: about a labelled frame those that its labels answer, else all kinds."""
     from .evidence import scenes
-    from .questions import COUNT, EGO, HOW_MANY, REGIONS, TRACK, WHERE, pairs
+    from .labels.questions import COUNT, EGO, HOW_MANY, REGIONS, TRACK, WHERE, pairs
 
     scene = scenes([picture])[picture] if picture else None
     if scene:
@@ -79,8 +79,8 @@ def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
     from .draw import draw_scene
     from .evidence import Scoring, scenes
     from .explain import heat_maps, overlay
+    from .labels.questions import pairs
     from .pictures import open_picture
-    from .questions import pairs
 
     model = Scoring(vlm)
     (answer,) = model.answer([picture], [question])

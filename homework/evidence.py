@@ -15,9 +15,9 @@ from .common.files import InputError
 from .data import VQABenchmarkResult
 from .evaluation import Outcome, asked_kart, seen_in_training
 from .frames import INFO_SUFFIX, Skipped, frame_of, list_split, read_frames, read_info
-from .questions import kind_of
-from .scene import Scene, view_scene
-from .vocabulary import vocabulary
+from .labels.questions import kind_of
+from .labels.scene import Scene, view_scene
+from .labels.vocabulary import vocabulary
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM

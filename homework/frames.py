@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .common.files import InputError, read_plain
-from .scene import Scene, view_scene
+from .labels.scene import Scene, view_scene
 
 INFO_SUFFIX = "_info.json"
 PICTURE_SUFFIX = "_im.jpg"

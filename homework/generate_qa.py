@@ -29,8 +29,8 @@ from .common import cli, options
 from .common.files import DATA_DIR, InputError, atomic_write, disk_line, read_json, write_json
 from .common.workers import num_cores
 from .frames import INFO_SUFFIX, PICTURE_SUFFIX, list_split, picture_name, read_info, view_count
-from .questions import pairs
-from .scene import Scene, view_scene
+from .labels.questions import pairs
+from .labels.scene import Scene, view_scene
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from .common.files import InputError
 from .common.workers import chunks, ordered_map
 from .frames import NAMED, Frame, Skipped, Split, picture_name, read_frames
+from .labels.questions import Pair, pairs
+from .labels.scene import PICTURE_SIZE
 from .qa_file import answer_table
-from .questions import Pair, pairs
-from .scene import PICTURE_SIZE
 
 LineUp = tuple[str, ...]  # kart names, sorted
 

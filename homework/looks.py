@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .common.files import InputError
 from .common.workers import chunks, ordered_map
 from .frames import Frame, Skipped, Split, read_frames, shuffled
-from .scene import FRAME_SIZE, KART_CLASS, Kart
+from .labels.scene import FRAME_SIZE, KART_CLASS, Kart
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from .data import Item, VQABenchmarkResult, VQADataset, benchmark
-from .questions import FRONT_OR_BEHIND, LEFT_OR_RIGHT, WHERE, kart_in
+from .labels.questions import FRONT_OR_BEHIND, LEFT_OR_RIGHT, WHERE, kart_in
 
 
 def template(question: str) -> str:

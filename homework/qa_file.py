@@ -19,8 +19,8 @@ from typing import NamedTuple
 from .common.files import InputError, atomic_write, disk_line
 from .common.workers import chunks, ordered_map
 from .frames import Skipped, Split, read_frames
-from .questions import KINDS, Pair, kind_of, layout, pairs
-from .scene import Scene
+from .labels.questions import KINDS, Pair, kind_of, layout, pairs
+from .labels.scene import Scene
 
 _HOLE = b"\0"  # stands for the picture in a text; JSON has no such byte
 

@@ -11,7 +11,7 @@ from homework import evidence, report_page
 from homework.balance import balanced_pairs
 from homework.data import BenchmarkSample, VQABenchmarkResult, is_correct
 from homework.frames import list_split
-from homework.vocabulary import vocabulary
+from homework.labels.vocabulary import vocabulary
 
 
 class Guesser:

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 from tiny import write_tiny_base
 
-from homework import answering, questions
+from homework import answering
 from homework.base_vlm import BaseVLM
 from homework.common.files import InputError
+from homework.labels import questions
 
 ASKED = [
     questions.EGO,

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homework import augment, dense, questions
-from homework.names import KARTS, TRACKS
-from homework.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, make_scene
+from homework import augment, dense
+from homework.labels import questions
+from homework.labels.names import KARTS, TRACKS
+from homework.labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, make_scene
 
 
 @st.composite

@@ -13,9 +13,10 @@ from PIL import Image
 from tiny import write_tiny_base
 
 from benchmarks.smolvlm_shape import smolvlm_config, write_smolvlm_shape
-from homework import answering, base_vlm, finetune, questions
+from homework import answering, base_vlm, finetune
 from homework.base_vlm import BaseVLM, find_checkpoint
 from homework.common.files import InputError
+from homework.labels import questions
 
 ASKED = [questions.EGO, questions.TRACK, questions.LEFT_OR_RIGHT.format("tux"), questions.COUNT]
 

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 from tiny import write_tiny_base
 
-from homework import batches, cache, questions
+from homework import batches, cache
 from homework.base_vlm import BaseVLM
 from homework.batches import ViewDataset
+from homework.labels import questions
 
 SHAPE = (5, 4, 3)
 

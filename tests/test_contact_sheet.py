@@ -13,8 +13,8 @@ from homework.draw import draw_scene
 from homework.frames import list_split, picture_name, read_info
 from homework.generate_qa import check, inspect
 from homework.inspect_data import survey
+from homework.labels.scene import view_scene
 from homework.pictures import open_picture
-from homework.scene import view_scene
 
 
 @pytest.fixture(scope="module")

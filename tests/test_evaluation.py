@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from strategies import scenes
 
-from homework import evaluation, questions
+from homework import evaluation
 from homework.evaluation import Outcome
-from homework.questions import kind_of, pairs
-from homework.scene import Kart, make_scene
-from homework.vocabulary import vocabulary
+from homework.labels import questions
+from homework.labels.questions import kind_of, pairs
+from homework.labels.scene import Kart, make_scene
+from homework.labels.vocabulary import vocabulary
 
 SCENE = make_scene(
     "abyss", (Kart("tux", (60, 40, 90, 60)), Kart("gnu", (0, 0, 6, 9)), Kart("xue", (0, 0, 9, 9)))

@@ -6,9 +6,10 @@ import torch
 from PIL import Image, ImageDraw
 from tiny import write_tiny_base
 
-from homework import base_vlm, explain, questions
+from homework import base_vlm, explain
 from homework.base_vlm import BaseVLM
 from homework.common.files import InputError
+from homework.labels import questions
 
 
 @pytest.fixture(scope="module")

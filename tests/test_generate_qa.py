@@ -20,8 +20,8 @@ from homework import generate_qa
 from homework.common.files import InputError
 from homework.common.workers import ordered_map
 from homework.frames import list_split
-from homework.questions import kind_of, pairs
-from homework.scene import view_scene
+from homework.labels.questions import kind_of, pairs
+from homework.labels.scene import view_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 

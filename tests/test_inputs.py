@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 from tiny import write_tiny_base
 
-from homework import questions
 from homework.base_vlm import BaseVLM
 from homework.inputs import IGNORED
+from homework.labels import questions
 
 PAIRS = [
     (questions.EGO, "sara_the_racer"),

@@ -11,10 +11,11 @@ from torch.nn.functional import cross_entropy
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from benchmarks.smolvlm_shape import write_smolvlm_shape
-from homework import attention, checkpoint, packing, questions
+from homework import attention, checkpoint, packing
 from homework.base_vlm import BaseVLM
 from homework.batches import Collator, Sample
 from homework.inputs import IGNORED
+from homework.labels import questions
 
 PAIRS = [
     [(questions.EGO, "sara_the_racer"), (questions.WHERE.format("konqi"), "front and left")],

@@ -17,13 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import write_tiny_base
 
-from homework import embedded, heads, pretrain, pretraining, questions
+from homework import embedded, heads, pretrain, pretraining
 from homework.augment import View
 from homework.base_vlm import BaseVLM
 from homework.common.files import InputError
 from homework.frames import frame_of
-from homework.names import KARTS, TRACKS
-from homework.scene import Kart, make_scene
+from homework.labels import questions
+from homework.labels.names import KARTS, TRACKS
+from homework.labels.scene import Kart, make_scene
 from homework.views import AugmentedBatches, draw_pairs, hold_out
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"

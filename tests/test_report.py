@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homework import questions
 from homework.data import BenchmarkSample, VQABenchmarkResult
 from homework.evaluation import wilson_interval
+from homework.labels import questions
 from homework.report import accuracy_table, same_questions_baseline, save_curves
 
 

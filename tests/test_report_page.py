@@ -14,8 +14,8 @@ from tiny import write_tiny_base
 from homework import evidence, finetune, report_page
 from homework.base_vlm import BaseVLM
 from homework.common.files import InputError
-from homework.names import KARTS
-from homework.questions import COUNT, EGO
+from homework.labels.names import KARTS
+from homework.labels.questions import COUNT, EGO
 from homework.report_page import read_report
 
 

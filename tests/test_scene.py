@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import infos, scenes
 
-from homework.scene import MIN_BOX_SIDE, Kart, is_front, is_left, make_scene, mirrored, view_scene
+from homework.labels.scene import (
+    MIN_BOX_SIDE,
+    Kart,
+    is_front,
+    is_left,
+    make_scene,
+    mirrored,
+    view_scene,
+)
 
 
 def one_view(*rows, karts=("tux", "gnu", "nolok")):

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..common.files import InputError, read_json
 from ..frames import CAMERAS_SUFFIX, INFO_SUFFIX, read_info
-from ..scene import FRAME_SIZE, KART_CLASS
+from ..labels.scene import FRAME_SIZE, KART_CLASS
 
 NEAR = 0.05  # metres before the camera; a cuboid that comes nearer has no finite projection
 

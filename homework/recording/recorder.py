@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from ..common.files import InputError, atomic_write
 from ..frames import CAMERAS_SUFFIX, info_name, picture_name
-from ..scene import PICTURE_SIZE, view_scene
+from ..labels.scene import PICTURE_SIZE, view_scene
 from .plan import Race
 from .process import (
     FRAME_SECONDS,
