@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from homework.common import cli
 from homework.common.files import atomic_write
 from homework.common.workers import num_cores
-from homework.frames import list_split, picture_name
+from homework.frames.split import list_split, picture_name
 from homework.labels.names import KARTS, TRACKS
 from homework.labels.questions import pairs
 from homework.labels.scene import view_scene
@@ -176,7 +176,7 @@ def generate(folder: str, output: str, workers: int) -> dict[str, float]:
     import orjson  # noqa: F401  imported before the clock starts, as for the floor
     import tqdm  # noqa: F401
 
-    from homework.qa_file import write_pairs
+    from homework.frames.qa_file import write_pairs
 
     at_start = resident_megabytes("VmRSS")
     start = time.perf_counter()

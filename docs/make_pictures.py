@@ -20,10 +20,10 @@ from homework.common import cli, options
 from homework.common.files import DATA_DIR
 from homework.contact_sheet import contact_sheet
 from homework.draw import draw_scene
-from homework.frames import Skipped, list_split, read_frames
+from homework.frames.pictures import open_picture
+from homework.frames.split import Skipped, list_split, read_frames
 from homework.labels.questions import EGO, KINDS, pairs
 from homework.labels.scene import PICTURE_SIZE, Scene
-from homework.pictures import open_picture
 
 WIDE, HIGH = PICTURE_SIZE
 WIDTH = 620  # drawn pixels for the questions beside the frame

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from tqdm import tqdm
 
-from .pictures import open_picture
+from .frames.pictures import open_picture
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM

@@ -23,9 +23,9 @@ from . import packing
 from .cache import ArrayCache
 from .common.files import InputError
 from .data import Item, VQADataset
-from .frames import frame_of, held_out
+from .frames.pictures import open_picture
+from .frames.split import frame_of, held_out
 from .inputs import InputBuilder, ViewSequence
-from .pictures import open_picture
 
 
 class Sample(NamedTuple):

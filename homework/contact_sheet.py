@@ -14,10 +14,11 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import augment
 from .common.files import InputError, atomic_write, writing
 from .draw import EGO_COLOR, FONT_SIZE, PLAIN, draw_scene
-from .frames import (
+from .frames import augment
+from .frames.pictures import open_picture
+from .frames.split import (
     Skipped,
     Split,
     list_split,
@@ -30,7 +31,6 @@ from .frames import (
 from .labels.names import TRACKS
 from .labels.questions import KINDS, kind_of
 from .labels.scene import PICTURE_SIZE, Scene, view_scene
-from .pictures import open_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -79,8 +79,8 @@ def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
     from .draw import draw_scene
     from .evidence import Scoring, scenes
     from .explain import heat_maps, overlay
+    from .frames.pictures import open_picture
     from .labels.questions import pairs
-    from .pictures import open_picture
 
     model = Scoring(vlm)
     (answer,) = model.answer([picture], [question])
@@ -97,7 +97,7 @@ def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
 
 def build(vlm: BaseVLM, pictures: list[str]):
     """The page: gradio's Blocks."""
-    from .pictures import open_picture
+    from .frames.pictures import open_picture
 
     gr = _gradio()
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from .common import cli
 from .common.files import DATA_DIR, InputError, disk_line, read_json, write_json
-from .unpack import DamagedArchive, check_space, unpack
+from .frames.unpack import DamagedArchive, check_space, unpack
 
 # The address from the course handout; not reachable from CI, so tests run on a local server.
 DATASET_URL = "https://utexas.box.com/shared/static/qubjm5isldqvyimfj9rsmbnvnbezwcv4.zip"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .common.files import InputError
 from .data import VQABenchmarkResult
 from .evaluation import Outcome, asked_kart, seen_in_training
-from .frames import INFO_SUFFIX, Skipped, frame_of, list_split, read_frames, read_info
+from .frames.split import INFO_SUFFIX, Skipped, frame_of, list_split, read_frames, read_info
 from .labels.questions import kind_of
 from .labels.scene import Scene, view_scene
 from .labels.vocabulary import vocabulary

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .common.files import InputError, atomic_write, writing
-from .pictures import open_picture
+from .frames.pictures import open_picture
 
 if TYPE_CHECKING:
     import numpy as np

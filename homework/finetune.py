@@ -86,7 +86,7 @@ def train(
     chosen = filled(given, name)
     _check_options(chosen, num_workers)
 
-    from .leakage import refuse_pictures, refuse_split
+    from .frames.leakage import refuse_pictures, refuse_split
 
     refuse_split(str(train_dataset_name))
     dataset = VQADataset(str(train_dataset_name), data_dir, max_samples)

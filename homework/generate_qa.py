@@ -28,7 +28,14 @@ if not __package__:
 from .common import cli, options
 from .common.files import DATA_DIR, InputError, atomic_write, disk_line, read_json, write_json
 from .common.workers import num_cores
-from .frames import INFO_SUFFIX, PICTURE_SUFFIX, list_split, picture_name, read_info, view_count
+from .frames.split import (
+    INFO_SUFFIX,
+    PICTURE_SUFFIX,
+    list_split,
+    picture_name,
+    read_info,
+    view_count,
+)
 from .labels.questions import pairs
 from .labels.scene import Scene, view_scene
 
@@ -46,7 +53,7 @@ def generate(
         output: another file to write.
         num_workers: processes; as many as there are cores unless given.
     """
-    from .qa_file import answer_table, write_pairs
+    from .frames.qa_file import answer_table, write_pairs
 
     split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
     file = options.path("--output", output) or split.folder / f"{split.name}_qa_pairs.json"
@@ -82,7 +89,7 @@ def check(
         augment: write what pre-training makes of the view to this PNG file.
     """
     from .draw import draw_scene
-    from .pictures import open_picture
+    from .frames.pictures import open_picture
 
     file = options.path("--info_file", info_file)
     if file is None or not file.name.endswith(INFO_SUFFIX):
@@ -134,8 +141,8 @@ def balance(
         output: <data_dir>/<split>_grader/balanced_qa_pairs.json unless given.
         overwrite: replace a different set that is there already.
     """
-    from .balance import balanced_pairs
-    from .qa_file import answer_table
+    from .frames.balance import balanced_pairs
+    from .frames.qa_file import answer_table
 
     folder = options.path("--data_dir", data_dir) or DATA_DIR
     file = options.path("--output", output) or folder / f"{split}_grader" / "balanced_qa_pairs.json"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .common.files import InputError
 from .common.workers import chunks, ordered_map
-from .frames import Frame, Skipped, Split, read_frames, shuffled
+from .frames.split import Frame, Skipped, Split, read_frames, shuffled
 from .labels.scene import FRAME_SIZE, KART_CLASS, Kart
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def look_at(split: Split, num_workers: int) -> Look:
 
 def _rows(split: Split, run: Sequence[str]) -> Iterator[tuple]:
     """Of each view: track, counted karts, their measures, own kart's bottom, picture's look."""
-    from .pictures import open_picture
+    from .frames.pictures import open_picture
 
     for frame in read_frames(split, run, Skipped()):
         for name, scene in frame.views:

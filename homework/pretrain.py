@@ -52,7 +52,7 @@ def run(
     Raises:
         InputError: an option or the data is wrong, or validation frames are among it.
     """
-    from .augment import CHANCES
+    from .frames.augment import CHANCES
 
     options.whole("--steps", steps, 1)
     options.whole("--dense_steps", dense_steps, 0)
@@ -99,8 +99,8 @@ HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1}  # what can be kept to mea
 
 def _folders(data_dir: str | Sequence[str] | None) -> list[Path]:
     """The folders to learn from, none of which may hold validation frames."""
-    from .frames import list_split
-    from .leakage import refuse_pictures, refuse_split
+    from .frames.leakage import refuse_pictures, refuse_split
+    from .frames.split import list_split
 
     if data_dir is None:
         folders = [DATA_DIR / "train"]

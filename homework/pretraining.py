@@ -21,10 +21,10 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from . import attention, dense, embedded, heads, packing
-from .augment import View
 from .common import distributed
 from .common.files import PARTIAL, InputError, atomic_write, install
 from .devices import choose_device
+from .frames.augment import View
 from .labels import questions
 from .loading import CONFIG, load_model, load_processor, one_line
 from .resume import not_finite

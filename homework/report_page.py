@@ -19,8 +19,8 @@ from typing import Any
 from . import evaluation
 from .common.files import InputError, atomic_write, read_json
 from .evaluation import ALL, Outcome, asked_kart, size_of
+from .frames.pictures import open_picture
 from .labels.scene import PICTURE_SIZE, Scene
-from .pictures import open_picture
 
 FORMAT = "supertuxkart-vqa-report/1"
 PAGE, DATA = "index.html", "report.json"

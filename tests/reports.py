@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from homework import evidence, report_page
-from homework.balance import balanced_pairs
 from homework.data import BenchmarkSample, VQABenchmarkResult, is_correct
-from homework.frames import list_split
+from homework.frames.balance import balanced_pairs
+from homework.frames.split import list_split
 from homework.labels.vocabulary import vocabulary
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homework import augment, dense
+from homework import dense
+from homework.frames import augment
 from homework.labels import questions
 from homework.labels.names import KARTS, TRACKS
 from homework.labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, make_scene

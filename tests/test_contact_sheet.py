@@ -10,11 +10,11 @@ from PIL import Image
 from homework import contact_sheet
 from homework.common.files import InputError
 from homework.draw import draw_scene
-from homework.frames import list_split, picture_name, read_info
+from homework.frames.pictures import open_picture
+from homework.frames.split import list_split, picture_name, read_info
 from homework.generate_qa import check, inspect
 from homework.inspect_data import survey
 from homework.labels.scene import view_scene
-from homework.pictures import open_picture
 
 
 @pytest.fixture(scope="module")

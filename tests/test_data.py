@@ -10,8 +10,8 @@ from PIL import Image
 
 from homework.common.files import InputError
 from homework.data import VQADataset, benchmark, draw, is_correct
+from homework.frames.pictures import open_picture
 from homework.majority import majority_answers, majority_baseline, template
-from homework.pictures import open_picture
 
 EGO = "What kart is the ego car?"
 COUNT = "How many karts are there in the scenario?"

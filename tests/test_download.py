@@ -13,10 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from homework import unpack
 from homework.common import cli
 from homework.common.files import InputError
 from homework.download import download
+from homework.frames import unpack
 
 FILES = {
     "train/00000_00_im.jpg": bytes(range(256)) * 40,

@@ -19,7 +19,7 @@ from homework.base_vlm import BaseVLM
 from homework.batches import Collator, Steps, ViewDataset, split_views
 from homework.common.files import InputError
 from homework.data import VQADataset
-from homework.frames import held_out
+from homework.frames.split import held_out
 from homework.recipes import RECIPES
 from homework.training import pairs_right
 

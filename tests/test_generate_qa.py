@@ -19,7 +19,7 @@ from PIL import Image
 from homework import generate_qa
 from homework.common.files import InputError
 from homework.common.workers import ordered_map
-from homework.frames import list_split
+from homework.frames.split import list_split
 from homework.labels.questions import kind_of, pairs
 from homework.labels.scene import view_scene
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from homework import generate_qa, looks
 from homework.common.files import InputError
-from homework.frames import list_split
+from homework.frames.split import list_split
 
 values = st.lists(st.integers(0, 20), min_size=1, max_size=40).map(np.array)
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from tiny import write_tiny_base
 
 from homework import embedded, heads, pretrain, pretraining
-from homework.augment import View
 from homework.base_vlm import BaseVLM
 from homework.common.files import InputError
-from homework.frames import frame_of
+from homework.frames.augment import View
+from homework.frames.split import frame_of
 from homework.labels import questions
 from homework.labels.names import KARTS, TRACKS
 from homework.labels.scene import Kart, make_scene

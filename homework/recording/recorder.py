@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.files import InputError, atomic_write
-from ..frames import CAMERAS_SUFFIX, info_name, picture_name
+from ..frames.split import CAMERAS_SUFFIX, info_name, picture_name
 from ..labels.scene import PICTURE_SIZE, view_scene
 from .plan import Race
 from .process import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from .common.files import InputError
-from .frames import Skipped, Split, read_frames
-from .labels.questions import KINDS
+from ..common.files import InputError
+from ..labels.questions import KINDS
+from .split import Skipped, Split, read_frames
 
 
 def balanced_pairs(

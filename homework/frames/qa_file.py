@@ -16,11 +16,11 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from .common.files import InputError, atomic_write, disk_line
-from .common.workers import chunks, ordered_map
-from .frames import Skipped, Split, read_frames
-from .labels.questions import KINDS, Pair, kind_of, layout, pairs
-from .labels.scene import Scene
+from ..common.files import InputError, atomic_write, disk_line
+from ..common.workers import chunks, ordered_map
+from ..labels.questions import KINDS, Pair, kind_of, layout, pairs
+from ..labels.scene import Scene
+from .split import Skipped, Split, read_frames
 
 _HOLE = b"\0"  # stands for the picture in a text; JSON has no such byte
 

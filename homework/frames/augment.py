@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, Scene, make_scene, mirrored
+from ..labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, Scene, make_scene, mirrored
 
 WIDTH, HEIGHT = PICTURE_SIZE
 MAX_ENLARGEMENT = 1.5  # of a pasted kart; more would give it away by its blur
