@@ -18,10 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from homework.common import cli, options
 from homework.common.files import DATA_DIR
-from homework.contact_sheet import contact_sheet
-from homework.draw import draw_scene
 from homework.frames.pictures import open_picture
 from homework.frames.split import Skipped, list_split, read_frames
+from homework.inspection.contact_sheet import contact_sheet
+from homework.inspection.draw import draw_scene
 from homework.labels.questions import EGO, KINDS, pairs
 from homework.labels.scene import PICTURE_SIZE, Scene
 

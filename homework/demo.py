@@ -76,10 +76,10 @@ def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
         answer, truth (None where no label says it), scores (answer -> probability, {} for a
         question without a closed list of answers), boxes and heat (pictures to show).
     """
-    from .draw import draw_scene
     from .evidence import Scoring, scenes
     from .explain import heat_maps, overlay
     from .frames.pictures import open_picture
+    from .inspection.draw import draw_scene
     from .labels.questions import pairs
 
     model = Scoring(vlm)

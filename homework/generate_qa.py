@@ -88,8 +88,8 @@ def check(
         contact_sheet: write a picture of all of the frame's views to this PNG file.
         augment: write what pre-training makes of the view to this PNG file.
     """
-    from .draw import draw_scene
     from .frames.pictures import open_picture
+    from .inspection.draw import draw_scene
 
     file = options.path("--info_file", info_file)
     if file is None or not file.name.endswith(INFO_SUFFIX):
@@ -110,11 +110,11 @@ def check(
     image = draw_scene(open_picture(picture), scene)
     _print_pairs(picture, scene)
     if sheet:
-        from .contact_sheet import frame_sheet
+        from .inspection.contact_sheet import frame_sheet
 
         _save(frame_sheet(file), sheet.with_suffix(".png"))
     if changed:
-        from .contact_sheet import augment_sheet
+        from .inspection.contact_sheet import augment_sheet
 
         _save(augment_sheet(file, view), changed.with_suffix(".png"))
     if save is None and _has_display():
@@ -178,8 +178,8 @@ def inspect(
         num_workers: processes; as many as there are cores unless given.
         pictures: write a contact sheet, answer histograms and the line-up table to this folder.
     """
-    from . import looks
-    from .inspect_data import compare, report, survey
+    from .inspection import appearance
+    from .inspection.survey import compare, report, survey
 
     picture = options.path("--save", save)
     if picture is not None and against is None:
@@ -194,7 +194,7 @@ def inspect(
     for line in report(split, found):
         print(line)
     if folder:
-        from .contact_sheet import save_pictures
+        from .inspection.contact_sheet import save_pictures
 
         print("wrote " + ", ".join(map(str, save_pictures(split, found, folder))))
     if other is not None:
@@ -202,11 +202,11 @@ def inspect(
         for line in compare(split, found, other, survey(other, workers, decode=False)):
             print(line)
         print()
-        both = looks.look_at(split, workers), looks.look_at(other, workers)
-        for line in looks.table(*both):
+        both = appearance.look_at(split, workers), appearance.look_at(other, workers)
+        for line in appearance.table(*both):
             print(line)
         if picture is not None:
-            looks.save(*both, picture)
+            appearance.save(*both, picture)
             print(f"wrote {picture}")
 
 

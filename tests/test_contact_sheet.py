@@ -7,13 +7,13 @@ import pytest
 from helpers import make_split
 from PIL import Image
 
-from homework import contact_sheet
 from homework.common.files import InputError
-from homework.draw import draw_scene
 from homework.frames.pictures import open_picture
 from homework.frames.split import list_split, picture_name, read_info
 from homework.generate_qa import check, inspect
-from homework.inspect_data import survey
+from homework.inspection import contact_sheet
+from homework.inspection.draw import draw_scene
+from homework.inspection.survey import survey
 from homework.labels.scene import view_scene
 
 

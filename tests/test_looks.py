@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from homework import generate_qa, looks
+from homework import generate_qa
 from homework.common.files import InputError
 from homework.frames.split import list_split
+from homework.inspection import appearance
 
 values = st.lists(st.integers(0, 20), min_size=1, max_size=40).map(np.array)
 
@@ -17,15 +18,15 @@ values = st.lists(st.integers(0, 20), min_size=1, max_size=40).map(np.array)
 @given(values, values)
 def test_the_difference_is_the_widest_gap_of_the_two_distributions(a, b):
     gaps = [abs((a <= x).mean() - (b <= x).mean()) for x in range(21)]
-    assert looks.difference(a, b) == pytest.approx(max(gaps))
-    assert looks.difference(a, a) == 0
-    assert looks.difference(a, a + 100) == 1
+    assert appearance.difference(a, b) == pytest.approx(max(gaps))
+    assert appearance.difference(a, a) == 0
+    assert appearance.difference(a, a + 100) == 1
 
 
 def test_a_folder_looks_like_itself(data_dir):
     split = list_split(data_dir / "train")
-    one, two = looks.look_at(split, 1), looks.look_at(split, 2)
-    lines = list(looks.table(one, two))
+    one, two = appearance.look_at(split, 1), appearance.look_at(split, 2)
+    lines = list(appearance.table(one, two))
     distances = [float(line.split()[-1]) for line in lines if "(10%" in line]
     assert len(distances) == 10 and not any(distances)
     assert "0.0 of 255 apart on average over 3 tracks" in lines[-1]
@@ -37,10 +38,10 @@ def test_brighter_pictures_and_larger_karts_are_noticed(data_dir, tmp_path):
         with Image.open(picture) as opened:
             bright = opened.point(lambda value: min(255, value + 60))
         bright.save(picture)
-    ours = looks.look_at(list_split(data_dir / "train"), 1)
-    theirs = looks.look_at(list_split(other), 1)
-    assert looks.difference(ours.pictures[:, 0], theirs.pictures[:, 0]) > 0.2
-    assert looks.difference(ours.karts, theirs.karts) == 0
+    ours = appearance.look_at(list_split(data_dir / "train"), 1)
+    theirs = appearance.look_at(list_split(other), 1)
+    assert appearance.difference(ours.pictures[:, 0], theirs.pictures[:, 0]) > 0.2
+    assert appearance.difference(ours.karts, theirs.karts) == 0
 
 
 def test_inspect_prints_and_draws_the_comparison(data_dir, tmp_path, capsys):

@@ -14,11 +14,10 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common.files import InputError, atomic_write, writing
-from .draw import EGO_COLOR, FONT_SIZE, PLAIN, draw_scene
-from .frames import augment
-from .frames.pictures import open_picture
-from .frames.split import (
+from ..common.files import InputError, atomic_write, writing
+from ..frames import augment
+from ..frames.pictures import open_picture
+from ..frames.split import (
     Skipped,
     Split,
     list_split,
@@ -28,15 +27,16 @@ from .frames.split import (
     shuffled,
     view_count,
 )
-from .labels.names import TRACKS
-from .labels.questions import KINDS, kind_of
-from .labels.scene import PICTURE_SIZE, Scene, view_scene
+from ..labels.names import TRACKS
+from ..labels.questions import KINDS, kind_of
+from ..labels.scene import PICTURE_SIZE, Scene, view_scene
+from .draw import EGO_COLOR, FONT_SIZE, PLAIN, draw_scene
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-    from .inspect_data import Survey
+    from .survey import Survey
 
 COLUMNS = 8  # views of a track on the contact sheet
 ROWS = 25  # tracks on it

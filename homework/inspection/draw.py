@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .labels.scene import Kart, Scene, is_front, is_left
+from ..labels.scene import Kart, Scene, is_front, is_left
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,12 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .common.files import InputError
-from .common.workers import chunks, ordered_map
-from .frames.qa_file import answer_table
-from .frames.split import NAMED, Frame, Skipped, Split, picture_name, read_frames
-from .labels.questions import Pair, pairs
-from .labels.scene import PICTURE_SIZE
+from ..common.files import InputError
+from ..common.workers import chunks, ordered_map
+from ..frames.qa_file import answer_table
+from ..frames.split import NAMED, Frame, Skipped, Split, picture_name, read_frames
+from ..labels.questions import Pair, pairs
+from ..labels.scene import PICTURE_SIZE
 
 LineUp = tuple[str, ...]  # kart names, sorted
 
@@ -70,7 +70,7 @@ def _survey_run(split: Split, info_files: Sequence[str], decode: bool) -> Survey
 
 
 def _survey_views(split: Split, frame: Frame, found: Survey, decode: bool) -> None:
-    from .frames.pictures import open_picture
+    from ..frames.pictures import open_picture
 
     for picture, scene in frame.views:
         found.karts_in_view[len(scene.karts)] += 1

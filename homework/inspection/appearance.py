@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common.files import InputError
-from .common.workers import chunks, ordered_map
-from .frames.split import Frame, Skipped, Split, read_frames, shuffled
-from .labels.scene import FRAME_SIZE, KART_CLASS, Kart
+from ..common.files import InputError
+from ..common.workers import chunks, ordered_map
+from ..frames.split import Frame, Skipped, Split, read_frames, shuffled
+from ..labels.scene import FRAME_SIZE, KART_CLASS, Kart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,7 @@ def look_at(split: Split, num_workers: int) -> Look:
 
 def _rows(split: Split, run: Sequence[str]) -> Iterator[tuple]:
     """Of each view: track, counted karts, their measures, own kart's bottom, picture's look."""
-    from .frames.pictures import open_picture
+    from ..frames.pictures import open_picture
 
     for frame in read_frames(split, run, Skipped()):
         for name, scene in frame.views:
@@ -193,7 +193,7 @@ def draw(ours: Look, others: Look):
 
 def save(ours: Look, others: Look, file: Path) -> None:
     """Write the histograms as a picture, PNG or JPEG as the name says."""
-    from .common.files import atomic_write
+    from ..common.files import atomic_write
 
     with atomic_write(file) as opened:
         draw(ours, others).savefig(opened, dpi=80, format=file.suffix[1:].lower())
