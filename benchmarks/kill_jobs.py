@@ -102,9 +102,10 @@ def train_job(work: Path) -> Job:
     from helpers import make_split
     from tiny import write_tiny_base
 
-    from homework import checkpoint, finetune, report
+    from homework import finetune, report
     from homework.common.files import InputError
     from homework.generate_qa import generate
+    from homework.model import adapter
 
     torch.set_num_threads(1)
     generate(str(make_split(work / "data" / "train", frames=3, seed=0)), num_workers=1)
@@ -118,10 +119,10 @@ def train_job(work: Path) -> Job:
 
     def read(folder: Path) -> dict | None:
         try:
-            checkpoint.load(folder, verbose=False)
+            adapter.load(folder, verbose=False)
         except InputError:
             return None
-        names = (checkpoint.WEIGHTS, checkpoint.CONFIG)
+        names = (adapter.WEIGHTS, adapter.CONFIG)
         return {name: digest for name, digest in tree(folder).items() if name in names}
 
     return Job("train", run, lambda folder: read(folder) or {}, read)
@@ -132,9 +133,10 @@ def pretrain_job(work: Path) -> Job:
     import torch
     from helpers import make_split
 
-    from homework import embedded, pretrain, pretraining
+    from homework import pretrain, pretraining
     from homework.base_vlm import BaseVLM
     from homework.common.files import InputError
+    from homework.model import embedded
 
     torch.set_num_threads(1)
     frames = make_split(work / "frames" / "train", frames=2, seed=0)

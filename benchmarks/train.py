@@ -207,7 +207,7 @@ def ours(items, base, frames, steps, way, output, clock):
         recipe["tokens_per_pass"] = SMALL
     del recipe["num_workers"], recipe["recipe"]
     fit.fit(items, output, recipe, 0)
-    from homework.devices import choose_device
+    from homework.model.devices import choose_device
 
     device, dtype, reason = choose_device()
     return (device, dtype), reason
@@ -219,8 +219,8 @@ def usual(items, base, frames, steps, way, output, clock):
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
     from benchmarks import usual
-    from homework import checkpoint
-    from homework.devices import choose_device
+    from homework.model import adapter
+    from homework.model.devices import choose_device
 
     class Timed(TrainerCallback):
         on_train_begin = staticmethod(clock.begin)
@@ -229,7 +229,7 @@ def usual(items, base, frames, steps, way, output, clock):
     vlm = usual.load(base, first_resize="no 2048" not in way)
     pairs = [(item["image_path"], item["question"], item["answer"]) for item in items]
     trainer = Trainer(
-        model=checkpoint.add_lora(vlm, 16, 32, 0.0),
+        model=adapter.add_lora(vlm, 16, 32, 0.0),
         args=TrainingArguments(
             output_dir=str(output),
             per_device_train_batch_size=-(-len(pairs) // steps),

@@ -14,7 +14,7 @@ import torch
 
 from homework.base_vlm import BaseVLM
 from homework.frames.pictures import open_picture
-from homework.inputs import IGNORED
+from homework.model.inputs import IGNORED
 
 FIRST_RESIZE = 2048  # longest edge, in SmolVLM's preprocessor_config.json
 

@@ -109,8 +109,8 @@ def five_kinds(frame, scene: Scene, answers: Mapping[str, str] | None = None):
 
 def looks(checkpoint: str, split: Path):
     """A frame never trained on: where the model looks for the ego kart, and what it answers."""
-    from homework.checkpoint import load
-    from homework.explain import heat_maps, overlay
+    from homework.model.adapter import load
+    from homework.model.heat_map import heat_maps, overlay
 
     vlm = load(checkpoint)
     picture, scene = clearest([split])

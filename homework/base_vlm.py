@@ -17,7 +17,7 @@ from .common import options
 from .common.distributed import say
 from .common.files import InputError
 from .data import VQADataset, benchmark
-from .loading import (
+from .model.loading import (
     SMOLVLM,
     check_config,
     check_match,
@@ -50,8 +50,8 @@ class BaseVLM:
         Raises:
             InputError: the checkpoint is not on disk or is not a SmolVLM.
         """
-        from . import attention
-        from .devices import choose_device
+        from .model import attention
+        from .model.devices import choose_device
 
         self.base, self.folder = find_checkpoint(checkpoint)
         self.device, self.dtype, reason = choose_device()
@@ -101,7 +101,7 @@ class BaseVLM:
             InputError: the numbers of pictures and questions differ, several different answers
                 are asked for at temperature 0, or a picture cannot be read.
         """
-        from .answering import generate
+        from .model.generation import generate
 
         if len(image_paths) != len(questions):
             raise InputError(f"{len(image_paths)} pictures but {len(questions)} questions")
@@ -133,7 +133,7 @@ class BaseVLM:
             InputError: the numbers of pictures, questions and lists of candidates differ, or a
                 picture cannot be read.
         """
-        from .scoring import score
+        from .model.likelihood import score
 
         counts = {len(image_paths), len(questions), len(candidates)}
         if len(counts) > 1:
@@ -163,8 +163,8 @@ def ask(
         base: what is asked without one; see BaseVLM.
         explain: write a picture of where the model looks for its answer to this PNG file.
     """
-    from .checkpoint import load
-    from .explain import save_heat_map
+    from .model.adapter import load
+    from .model.heat_map import save_heat_map
 
     target = options.path("--explain", explain)
     if target and target.suffix.lower() != ".png":

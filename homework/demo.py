@@ -77,10 +77,10 @@ def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
         question without a closed list of answers), boxes and heat (pictures to show).
     """
     from .evidence import Scoring, scenes
-    from .explain import heat_maps, overlay
     from .frames.pictures import open_picture
     from .inspection.draw import draw_scene
     from .labels.questions import pairs
+    from .model.heat_map import heat_maps, overlay
 
     model = Scoring(vlm)
     (answer,) = model.answer([picture], [question])
@@ -195,8 +195,8 @@ def serve(page, port: int, wait: bool = True) -> str:
 
 def _load(checkpoint: str) -> BaseVLM:
     from .base_vlm import BaseVLM
-    from .checkpoint import load
-    from .loading import EMBEDDED
+    from .model.adapter import load
+    from .model.loading import EMBEDDED
 
     return BaseVLM(EMBEDDED) if checkpoint == EMBEDDED else load(checkpoint)
 

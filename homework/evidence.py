@@ -38,7 +38,7 @@ class Scoring:
 
     def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
         """The answers that the model itself gives; see BaseVLM.answer."""
-        from .scoring import answer_and_score
+        from .model.likelihood import answer_and_score
 
         closed = [vocabulary(question) for question in questions]
         answers, found = answer_and_score(self.vlm, image_paths, questions, closed)

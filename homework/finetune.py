@@ -121,7 +121,7 @@ def demo_train(
         per_device_train_batch_size=5,
         learning_rate=2e-3,
     )
-    from .checkpoint import load as load_checkpoint
+    from .model.adapter import load as load_checkpoint
 
     result = benchmark(
         load_checkpoint(output, verbose=False), VQADataset(train_dataset_name, data_dir, 5)
@@ -159,8 +159,8 @@ def test(
     Raises:
         InputError: the checkpoint, the data or the other report is wrong or missing.
     """
-    from .checkpoint import trained_on
     from .measuring import measure, write_page
+    from .model.adapter import trained_on
     from .report_page import read_report
 
     predictions = options.path("--save_predictions", save_predictions)
@@ -194,9 +194,9 @@ def load(model_name: str = MODEL_NAME) -> BaseVLM:
     """Load a LoRA checkpoint with its base: a folder, or the name of one in the package.
 
     Raises:
-        InputError: see homework.checkpoint.load.
+        InputError: see homework.model.adapter.load.
     """
-    from .checkpoint import load as load_checkpoint
+    from .model.adapter import load as load_checkpoint
 
     return load_checkpoint(model_name)
 
@@ -208,8 +208,8 @@ def load_vlm() -> BaseVLM:
 
 def _recipe_name(recipe: str | None, base: str | None) -> str:
     """The recipe asked for, or the base's own."""
-    from .embedded import EMBEDDED_BASE
-    from .loading import EMBEDDED, find_checkpoint
+    from .model.embedded import EMBEDDED_BASE
+    from .model.loading import EMBEDDED, find_checkpoint
 
     if recipe is None:
         name = find_checkpoint()[0] if base is None else str(base)

@@ -15,8 +15,7 @@ import torch
 from tqdm import tqdm
 from transformers import PrinterCallback, TrainingArguments, set_seed
 
-from . import checkpoint, resume
-from .answering import PATCHES, inference
+from . import resume
 from .base_vlm import BaseVLM
 from .batches import Collator, ViewDataset, split_views
 from .cache import ArrayCache, open_cache
@@ -24,6 +23,8 @@ from .common import distributed
 from .common.distributed import say
 from .common.files import InputError, writing
 from .data import VQADataset
+from .model import adapter
+from .model.generation import PATCHES, inference
 from .report import save_curves
 from .training import ProgressLine, ViewTrainer, peak_memory_bytes
 
@@ -54,7 +55,7 @@ def fit(
         output.mkdir(parents=True, exist_ok=True)
     set_seed(recipe["seed"])
     vlm = BaseVLM(recipe["base"])
-    fingerprint = checkpoint.base_fingerprint(vlm.folder)
+    fingerprint = adapter.base_fingerprint(vlm.folder)
     train_views, held_out = split_views(dataset, HELD_OUT)
     arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out), trackers)
     collator = Collator(
@@ -68,7 +69,7 @@ def fit(
     datasets = [_dataset(views, vlm, vision, fingerprint) for views in (train_views, held_out)]
     train_set = datasets[0]
     lora = (recipe[f"lora_{name}"] for name in ("r", "alpha", "dropout"))
-    model = checkpoint.add_lora(vlm, *lora, vision)
+    model = adapter.add_lora(vlm, *lora, vision)
     trainer = ViewTrainer(
         model=model,
         args=arguments,
@@ -103,7 +104,7 @@ def fit(
         trainer.save_state()
         if distributed.is_main():
             save_curves(trainer.state.log_history, output / "curves.png")
-            checkpoint.save(model, vlm, output, _training_record(recipe))
+            adapter.save(model, vlm, output, _training_record(recipe))
     _close(trainer, output, seconds)
 
 
@@ -245,7 +246,7 @@ def _close(trainer, output: Path, seconds: float) -> None:
         resume.discard(folder)
     (output / "recipe.json").unlink()  # the run is over: given again, it begins anew
     trainable, total = trainer.model.get_nb_trainable_parameters()
-    megabytes = (output / checkpoint.WEIGHTS).stat().st_size / 1e6
+    megabytes = (output / adapter.WEIGHTS).stat().st_size / 1e6
     print(f"wrote {output}: adapter {megabytes:.2f} MB, curves.png")
     print(
         f"{seconds:.0f} s, {pairs / seconds:.1f} pairs/s, {pictures / seconds:.1f} pictures/s, "

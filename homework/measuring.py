@@ -13,10 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import checkpoint, evidence, explain
+from . import evidence
 from .common import distributed
 from .data import VQABenchmarkResult, VQADataset, benchmark
 from .evaluation import Outcome
+from .model import adapter as checkpoint
+from .model import heat_map
 from .report import accuracy_table, majority_accuracy, same_questions_baseline
 from .report_page import PAGE, add_comparison, read_report, report_data, write_report
 
@@ -94,14 +96,14 @@ def write_page(
         add_comparison(data, found, other)
     chosen = _chosen(found, num_heat_maps)
     shown = [samples[index] for index in chosen]
-    maps = explain.heat_maps(
+    maps = heat_map.heat_maps(
         vlm,
         [sample.image_path for sample in shown],
         [sample.question for sample in shown],
         [sample.model_answer for sample in shown],
     )
     files = {o.image_file: s.image_path for o, s in zip(found, samples, strict=True)}
-    size = write_report(folder, data, files, dict(zip(chosen, maps, strict=True)), explain.METHOD)
+    size = write_report(folder, data, files, dict(zip(chosen, maps, strict=True)), heat_map.METHOD)
     return f"wrote {folder / PAGE} and report.json ({size / 1e6:.1f} MB); open it in a browser"
 
 

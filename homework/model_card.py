@@ -13,7 +13,7 @@ from typing import Any
 
 from .common.files import atomic_write
 from .evaluation import ALL, Share
-from .loading import EMBEDDED
+from .model.loading import EMBEDDED
 
 CARD = "README.md"
 MOST_QUESTIONS = 500  # measured on; some seconds
@@ -119,14 +119,14 @@ def add_results(folder: Path, dataset: Sequence[Mapping[str, str]]) -> str | Non
     Returns:
         One line that says what was measured; None where too few frames were to hold any out.
     """
-    from . import checkpoint
     from .common.files import read_json
+    from .model import adapter
 
     items = _held_out(dataset)
     if not items:
         return None
-    shares = _measure(checkpoint.load(folder, verbose=False), items)
-    record = read_json(folder / checkpoint.BASE)
+    shares = _measure(adapter.load(folder, verbose=False), items)
+    record = read_json(folder / adapter.BASE)
     text = card(record["base"], record["sha256"], record["training"], shares)
     with atomic_write(folder / CARD) as file:
         file.write(text.encode())

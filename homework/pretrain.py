@@ -68,9 +68,9 @@ def run(
     target = options.path("--output", output)
     begun = options.path("--start", start)
 
-    from .checkpoint import base_fingerprint
-    from .embedded import EMBEDDED_BASE
-    from .loading import find_checkpoint
+    from .model.adapter import base_fingerprint
+    from .model.embedded import EMBEDDED_BASE
+    from .model.loading import find_checkpoint
     from .pretraining import Pretraining
 
     if begun:

@@ -20,13 +20,14 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from . import attention, dense, embedded, heads, packing
+from . import dense, heads
 from .common import distributed
 from .common.files import PARTIAL, InputError, atomic_write, install
-from .devices import choose_device
 from .frames.augment import View
 from .labels import questions
-from .loading import CONFIG, load_model, load_processor, one_line
+from .model import attention, embedded, packing
+from .model.devices import choose_device
+from .model.loading import CONFIG, load_model, load_processor, one_line
 from .resume import not_finite
 from .training import pairs_right
 from .views import AugmentedBatches, draw_pairs, hold_out, load_views

@@ -17,10 +17,11 @@ import torch
 from transformers import Trainer, TrainerCallback
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from . import packing, resume
+from . import resume
 from .batches import Collator, Pass, StepLoader, Steps, ViewDataset, split_views
 from .common import distributed
 from .common.files import writing
+from .model import packing
 
 __all__ = ["ProgressLine", "ViewDataset", "ViewTrainer", "pairs_right", "split_views"]
 

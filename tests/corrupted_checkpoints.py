@@ -16,8 +16,8 @@ from corrupted import MISSING, READ, Case, sparse
 from safetensors.torch import load_file, save_file
 from tiny import write_tiny_base
 
-from homework import checkpoint
 from homework.base_vlm import BaseVLM
+from homework.model import adapter as checkpoint
 
 # Takes for ever on a name of thirty letters, if it is ever matched.
 CATASTROPHIC = r"(.+)+\.(.+)+(.*)*!"

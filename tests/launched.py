@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from homework import devices, finetune
+from homework import finetune
 from homework.common import distributed
+from homework.model import devices
 from homework.training import ViewTrainer
 
 

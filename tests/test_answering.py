@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from tiny import write_tiny_base
 
-from homework import answering
 from homework.base_vlm import BaseVLM
 from homework.common.files import InputError
 from homework.labels import questions
+from homework.model import generation
 
 ASKED = [
     questions.EGO,
@@ -63,7 +63,7 @@ def plainly(vlm: BaseVLM, path: str, ids: list[int]) -> torch.Tensor:
 def one_at_a_time(vlm: BaseVLM, path: str, question: str) -> str:
     ids = vlm.inputs.question_ids(question)
     answer: list[int] = []
-    while len(answer) < answering.MAX_NEW_TOKENS:
+    while len(answer) < generation.MAX_NEW_TOKENS:
         token = int(plainly(vlm, path, ids + answer)[-1].argmax())
         if token == vlm.inputs.end_id:
             break
@@ -75,13 +75,13 @@ def test_answers_are_those_of_plain_greedy_generation(vlm, asked, monkeypatch):
     expected = [one_at_a_time(vlm, path, question) for path, question in asked]
     assert len(set(expected)) > 2
     for rows, pictures in ((128, 64), (4, 2), (1, 1)):
-        monkeypatch.setattr(answering, "ROWS", rows)
-        monkeypatch.setattr(answering, "PICTURES", pictures)
+        monkeypatch.setattr(generation, "ROWS", rows)
+        monkeypatch.setattr(generation, "PICTURES", pictures)
         assert vlm.answer(*zip(*asked, strict=True)) == expected
 
 
 def test_scores_are_those_of_the_plain_forward_pass(vlm, asked, monkeypatch):
-    monkeypatch.setattr(answering, "ROWS", 7)
+    monkeypatch.setattr(generation, "ROWS", 7)
     some = [CANDIDATES[: 1 + index % 5] for index in range(len(asked))]
     some[3] = []
     scores = vlm.score(*zip(*asked, strict=True), some)

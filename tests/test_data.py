@@ -162,7 +162,7 @@ def test_broken_pictures_get_one_line(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=words) as caught:
             open_picture(tmp_path / name)
         assert name in str(caught.value) and "\n" not in str(caught.value)
-    monkeypatch.setattr("homework.pictures.MAX_PICTURE_PIXELS", 1000)
+    monkeypatch.setattr("homework.frames.pictures.MAX_PICTURE_PIXELS", 1000)
     with pytest.raises(InputError, match=r"large.png: over 1,000 pixels"):
         open_picture(tmp_path / "large.png")
 

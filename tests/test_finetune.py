@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 from tiny import write_tiny_base
 from transformers.models.idefics3.modeling_idefics3 import Idefics3Model
 
-from homework import checkpoint, embedded, finetune, fit, packing
+from homework import finetune, fit
 from homework.base_vlm import BaseVLM
 from homework.batches import Collator, Steps, ViewDataset, split_views
 from homework.common.files import InputError
 from homework.data import VQADataset
 from homework.frames.split import held_out
+from homework.model import adapter, embedded, packing
 from homework.recipes import RECIPES
 from homework.training import pairs_right
 
@@ -66,7 +67,7 @@ def test_plain_peft_loads_the_same_adapter(trained, base):
     from peft import PeftModel
     from transformers import Idefics3ForConditionalGeneration
 
-    ours = checkpoint.load(trained, verbose=False)
+    ours = adapter.load(trained, verbose=False)
     plain = PeftModel.from_pretrained(
         Idefics3ForConditionalGeneration.from_pretrained(base, dtype=torch.float32), trained
     )
@@ -84,7 +85,7 @@ def test_plain_peft_loads_the_same_adapter(trained, base):
 def test_every_lora_module_gets_a_gradient(base, data_dir):
     """Vision tower, connector and text model alike: both matrices, after one step."""
     vlm = BaseVLM(base, verbose=False)
-    model = checkpoint.add_lora(vlm, 4, 8, 0.0).train()
+    model = adapter.add_lora(vlm, 4, 8, 0.0).train()
     views, _ = split_views(VQADataset("train", data_dir), 0)
     dataset = ViewDataset(views[:4], vlm.inputs)
     [batch] = Collator(vlm.inputs, vlm.patches)([dataset[index] for index in range(4)])["passes"]
@@ -120,7 +121,7 @@ def test_the_text_side_alone_learns_from_image_tokens_kept_on_disk(
         assert bool(made) == (run == "made")
         made.clear()
     assert losses[0] == losses[1]
-    names = load_file(output / checkpoint.WEIGHTS)
+    names = load_file(output / adapter.WEIGHTS)
     assert names and all("text_model" in name for name in names)
     capsys.readouterr()
     finetune.test(str(output), "train", str(data_dir), max_samples=4)
@@ -137,12 +138,12 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(trained, base, tmp_path):
         return folder
 
     def rewrite(folder, change):
-        weights = load_file(folder / checkpoint.WEIGHTS)
+        weights = load_file(folder / adapter.WEIGHTS)
         change(weights)
-        save_file(weights, folder / checkpoint.WEIGHTS)
+        save_file(weights, folder / adapter.WEIGHTS)
 
     def record(folder, **fields):
-        path = folder / checkpoint.BASE
+        path = folder / adapter.BASE
         path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
     other = write_tiny_base(tmp_path / "other", seed=1)
@@ -150,13 +151,13 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(trained, base, tmp_path):
         "missing": lambda f: rewrite(f, lambda w: w.pop(next(iter(w)))),
         "unexpected": lambda f: rewrite(f, lambda w: w.update(extra=torch.zeros(2))),
         "misshapen": lambda f: rewrite(f, lambda w: w.update({next(iter(w)): torch.zeros(2)})),
-        "damaged": lambda f: (f / checkpoint.WEIGHTS).write_bytes(b"nothing"),
+        "damaged": lambda f: (f / adapter.WEIGHTS).write_bytes(b"nothing"),
         "another": lambda f: record(f, base=str(other)),
-        "not a whole": lambda f: (f / checkpoint.CONFIG).unlink(),
+        "not a whole": lambda f: (f / adapter.CONFIG).unlink(),
     }
     for words, change in wrong.items():
         with pytest.raises(InputError, match=words) as caught:
-            checkpoint.load(broken(change), verbose=False)
+            adapter.load(broken(change), verbose=False)
         assert "\n" not in str(caught.value)
 
 
@@ -326,7 +327,7 @@ def test_resume_after_a_kill_continues_the_same_curve(base, data_dir, tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (killed / checkpoint.WEIGHTS).exists()
+    assert not (killed / adapter.WEIGHTS).exists()
     again = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert "goes on from" in again.stdout
     assert losses(killed) == pytest.approx(losses(whole), rel=1e-5)

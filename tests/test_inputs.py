@@ -7,8 +7,8 @@ from PIL import Image
 from tiny import write_tiny_base
 
 from homework.base_vlm import BaseVLM
-from homework.inputs import IGNORED
 from homework.labels import questions
+from homework.model.inputs import IGNORED
 
 PAIRS = [
     (questions.EGO, "sara_the_racer"),

@@ -58,12 +58,12 @@ def test_results_are_of_held_out_frames(trained):
 
 
 def test_the_card_goes_with_the_bundle_and_loads_no_worse(trained):
-    from homework import checkpoint
+    from homework.model import adapter
 
     (trained.parent / "__init__.py").touch()
     members = bundle.members(trained.parent)
     assert "homework/vlm_model/README.md" in members
-    checkpoint.load(trained, verbose=False)
+    adapter.load(trained, verbose=False)
 
 
 @pytest.mark.parametrize(

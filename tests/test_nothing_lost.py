@@ -18,8 +18,9 @@ from helpers import make_split
 from tiny import write_tiny_base
 
 import bundle
-from homework import checkpoint, download, finetune, generate_qa, packing, pretrain, resume
+from homework import download, finetune, generate_qa, pretrain, resume
 from homework.common.files import InputError, atomic_write, install, read_plain
+from homework.model import adapter, packing
 from homework.training import ViewTrainer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,7 +140,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(unfinished, opti
     assert f"goes on from {unfinished / 'checkpoint-2'}" in capsys.readouterr().out
     again = {**options, "output_dir": str(unfinished.parent / "undisturbed")}
     finetune.train(**again)
-    weights = [Path(o["output_dir"], checkpoint.WEIGHTS).read_bytes() for o in (options, again)]
+    weights = [Path(o["output_dir"], adapter.WEIGHTS).read_bytes() for o in (options, again)]
     assert weights[0] == weights[1]
     assert not resume.checkpoints(unfinished)
 
@@ -301,7 +302,7 @@ def test_a_disk_that_stops_in_the_middle_of_a_file(command, options, labelled, t
     assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
     errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and str(out) in errors[0] and "cannot be written" in errors[0]
-    for file in ("x", checkpoint.BASE, "config.json", resume.COMPLETE):
+    for file in ("x", adapter.BASE, "config.json", resume.COMPLETE):
         assert not list(out.rglob(file))
 
 

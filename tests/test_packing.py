@@ -11,11 +11,11 @@ from torch.nn.functional import cross_entropy
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from benchmarks.smolvlm_shape import write_smolvlm_shape
-from homework import attention, checkpoint, packing
 from homework.base_vlm import BaseVLM
 from homework.batches import Collator, Sample
-from homework.inputs import IGNORED
 from homework.labels import questions
+from homework.model import adapter, attention, packing
+from homework.model.inputs import IGNORED
 
 PAIRS = [
     [(questions.EGO, "sara_the_racer"), (questions.WHERE.format("konqi"), "front and left")],
@@ -36,7 +36,7 @@ def vlm(request, tmp_path_factory):
     if base.split("_")[0] not in request.param:
         base = write_smolvlm_shape(tmp_path_factory.mktemp("base"), 1, 1)
     vlm = BaseVLM(base, verbose=False)
-    vlm.model = checkpoint.add_lora(vlm, 4, 8, 0.0).double().train()
+    vlm.model = adapter.add_lora(vlm, 4, 8, 0.0).double().train()
     torch.manual_seed(0)
     for name, weight in vlm.model.named_parameters():
         if "lora_B" in name:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import write_tiny_base
 
-from homework import embedded, heads, pretrain, pretraining
+from homework import heads, pretrain, pretraining
 from homework.base_vlm import BaseVLM
 from homework.common.files import InputError
 from homework.frames.augment import View
@@ -25,6 +25,7 @@ from homework.frames.split import frame_of
 from homework.labels import questions
 from homework.labels.names import KARTS, TRACKS
 from homework.labels.scene import Kart, make_scene
+from homework.model import embedded
 from homework.views import AugmentedBatches, draw_pairs, hold_out
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"

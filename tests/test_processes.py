@@ -14,7 +14,8 @@ from helpers import make_split
 from safetensors.torch import load_file
 from tiny import write_tiny_base
 
-from homework import checkpoint, devices, generate_qa
+from homework import generate_qa
+from homework.model import adapter, devices
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP = 8  # pictures
@@ -80,7 +81,7 @@ def assert_same(found: Path, expected: Path, names=("loss", "accuracy", "grad_no
     for record, other in zip(*histories, strict=True):
         for name in set(names) & other.keys():
             assert record[name] == pytest.approx(other[name], rel=1e-4), name
-    weights, others = (load_file(folder / checkpoint.WEIGHTS) for folder in (found, expected))
+    weights, others = (load_file(folder / adapter.WEIGHTS) for folder in (found, expected))
     assert weights.keys() == others.keys()
     for name, weight in weights.items():
         torch.testing.assert_close(weight, others[name], rtol=1e-3, atol=1e-4)
@@ -111,7 +112,7 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on(options, alone, t
     ended = launch(tmp_path, train=train, killed_at=5)
     assert ended.returncode != 0
     assert "Signal 9 (SIGKILL)" in ended.stderr
-    assert not (output / checkpoint.BASE).exists()
+    assert not (output / adapter.BASE).exists()
     del train["gradient_accumulation_steps"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(devices, "choose_device", devices.choose_device)

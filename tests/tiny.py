@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from homework import embedded
+from homework.model import embedded
 
 
 def write_tiny_base(folder: Path, seed: int = 0) -> Path:

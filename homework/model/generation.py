@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import torch
 from tqdm import tqdm
 
-from .frames.pictures import open_picture
+from ..frames.pictures import open_picture
 
 if TYPE_CHECKING:
-    from .base_vlm import BaseVLM
+    from ..base_vlm import BaseVLM
 
 MAX_NEW_TOKENS = 16  # a kart's or track's name takes up to 6 with the embedded base's tokenizer
 PATCHES = 2_304  # that go through the vision tower at a time: more leave a CPU's cache

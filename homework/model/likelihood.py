@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .answering import RowCache, answers, asked, even, inference, read, seen
+from .generation import RowCache, answers, asked, even, inference, read, seen
 
 if TYPE_CHECKING:
-    from .base_vlm import BaseVLM
+    from ..base_vlm import BaseVLM
 
 TOKENS = 2_048  # of candidates at a time: over a large vocabulary their scores fill 400 MB
 

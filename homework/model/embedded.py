@@ -11,9 +11,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common.files import PACKAGE_DIR
-from .labels import questions
-from .labels.names import KARTS, TRACKS
+from ..common.files import PACKAGE_DIR
+from ..labels import questions
+from ..labels.names import KARTS, TRACKS
 
 if TYPE_CHECKING:
     from transformers import (

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common.files import MAX_JSON_BYTES, InputError, read_json
+from ..common.files import MAX_JSON_BYTES, InputError, read_json
 
 if TYPE_CHECKING:
     from transformers import Idefics3Config

@@ -18,14 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common.files import InputError, atomic_write, writing
-from .frames.pictures import open_picture
+from ..common.files import InputError, atomic_write, writing
+from ..frames.pictures import open_picture
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-    from .base_vlm import BaseVLM
+    from ..base_vlm import BaseVLM
 
 METHOD = "HiResCAM (Draelos and Carin 2020) on the vision tower's last layer"
 BATCH_SIZE = 32

@@ -9,8 +9,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .base_vlm import BaseVLM
-from .common.files import (
+from ..base_vlm import BaseVLM
+from ..common.files import (
     PACKAGE_DIR,
     PARTIAL,
     InputError,
@@ -19,9 +19,9 @@ from .common.files import (
     read_plain,
     write_json,
 )
+from ..model_card import CARD, card
 from .loading import WEIGHTS as BASE_WEIGHTS
 from .loading import one_line
-from .model_card import CARD, card
 
 if TYPE_CHECKING:
     import torch
