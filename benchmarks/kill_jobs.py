@@ -102,8 +102,9 @@ def train_job(work: Path) -> Job:
     from helpers import make_split
     from tiny import write_tiny_base
 
-    from homework import finetune, report
+    from homework import finetune
     from homework.common.files import InputError
+    from homework.evaluation import table
     from homework.generate_qa import generate
     from homework.model import adapter
 
@@ -111,7 +112,7 @@ def train_job(work: Path) -> Job:
     generate(str(make_split(work / "data" / "train", frames=3, seed=0)), num_workers=1)
     base = write_tiny_base(work / "base")
     # Two plots take longer than the training; their file is written like any other.
-    report.save_curves = lambda log, path: path.write_text(json.dumps(log))
+    table.save_curves = lambda log, path: path.write_text(json.dumps(log))
     options = {"max_steps": 8, "save_steps": 2, "lora_r": 4, "per_device_train_batch_size": 2}
 
     def run(folder: Path) -> None:

@@ -29,9 +29,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from homework.common.files import write_json
+from homework.evaluation.measure import VQADataset, measure, write_page
 from homework.frames.balance import balanced_pairs
 from homework.frames.split import list_split
-from homework.measuring import VQADataset, measure, write_page
 from homework.model import adapter
 
 

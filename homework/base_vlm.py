@@ -206,7 +206,7 @@ def benchmark_base(
         max_samples: ask a seeded draw of so many pairs; None asks all.
         baseline_split: where the majority baseline takes its answers from.
     """
-    from .report import accuracy_table, same_questions_baseline
+    from .evaluation.table import accuracy_table, same_questions_baseline
 
     result = benchmark(BaseVLM(base), VQADataset(split, data_dir), max_samples)
     print(accuracy_table(result, *same_questions_baseline(result, baseline_split, data_dir)))

@@ -60,7 +60,7 @@ def frames(folder: Path) -> list[str]:
 
 def suggestions(picture: str | None) -> list[str]:
     """Questions to ask: about a labelled frame those that its labels answer, else all kinds."""
-    from .evidence import scenes
+    from .evaluation.outcomes import scenes
     from .labels.questions import COUNT, EGO, HOW_MANY, REGIONS, TRACK, WHERE, pairs
 
     scene = scenes([picture])[picture] if picture else None
@@ -76,7 +76,7 @@ def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
         answer, truth (None where no label says it), scores (answer -> probability, {} for a
         question without a closed list of answers), boxes and heat (pictures to show).
     """
-    from .evidence import Scoring, scenes
+    from .evaluation.outcomes import Scoring, scenes
     from .frames.pictures import open_picture
     from .inspection.draw import draw_scene
     from .labels.questions import pairs

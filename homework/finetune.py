@@ -159,9 +159,9 @@ def test(
     Raises:
         InputError: the checkpoint, the data or the other report is wrong or missing.
     """
-    from .measuring import measure, write_page
+    from .evaluation.measure import measure, write_page
+    from .evaluation.page import read_report
     from .model.adapter import trained_on
-    from .report_page import read_report
 
     predictions = options.path("--save_predictions", save_predictions)
     folder, other = options.path("--report", report), options.path("--against", against)

@@ -23,9 +23,9 @@ from .common import distributed
 from .common.distributed import say
 from .common.files import InputError, writing
 from .data import VQADataset
+from .evaluation.table import save_curves
 from .model import adapter
 from .model.generation import PATCHES, inference
-from .report import save_curves
 from .training import ProgressLine, ViewTrainer, peak_memory_bytes
 
 HELD_OUT = 0.02  # share of the training frames that are measured on instead

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .common.files import atomic_write
-from .evaluation import ALL, Share
+from .evaluation.statistics import ALL, Share
 from .model.loading import EMBEDDED
 
 CARD = "README.md"
@@ -146,8 +146,8 @@ def _held_out(dataset: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
 
 def _measure(vlm, items: Sequence[Mapping[str, str]]) -> list[Share]:
     from .data import benchmark
-    from .evaluation import share_per_kind
-    from .evidence import outcomes
+    from .evaluation.outcomes import outcomes
+    from .evaluation.statistics import share_per_kind
 
     return share_per_kind(outcomes(benchmark(vlm, items), Path(), None))
 

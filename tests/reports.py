@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from homework import evidence, report_page
 from homework.data import BenchmarkSample, VQABenchmarkResult, is_correct
+from homework.evaluation import outcomes as evidence
+from homework.evaluation import page
 from homework.frames.balance import balanced_pairs
 from homework.frames.split import list_split
 from homework.labels.vocabulary import vocabulary
@@ -61,10 +62,10 @@ def make_report(folder: Path, data_dir: Path, per_kind: int = 12, seed: int = 0,
         "majority_source": "the train split",
         "versions": {"torch": "0"},
     }
-    data = report_page.report_data(outcomes, about, {"all": 0.4, "ego": 0.1})
+    data = page.report_data(outcomes, about, {"all": 0.4, "ego": 0.1})
     if against:
-        report_page.add_comparison(data, outcomes, report_page.read_report(against))
+        page.add_comparison(data, outcomes, page.read_report(against))
     files = {o.image_file: path for o, path in zip(outcomes, paths, strict=True)}
     heat = {index: np.eye(12, dtype=np.float32) for index in range(0, len(outcomes), 2)}
-    report_page.write_report(folder, data, files, heat, "none")
+    page.write_report(folder, data, files, heat, "none")
     return data

@@ -10,8 +10,8 @@ from PIL import Image
 
 from homework.common.files import InputError
 from homework.data import VQADataset, benchmark, draw, is_correct
+from homework.evaluation.majority import majority_answers, majority_baseline, template
 from homework.frames.pictures import open_picture
-from homework.majority import majority_answers, majority_baseline, template
 
 EGO = "What kart is the ego car?"
 COUNT = "How many karts are there in the scenario?"
@@ -259,7 +259,7 @@ def test_majority_baseline():
 
 
 def test_import_needs_the_standard_library_only():
-    code = "import sys, homework.majority; print([m for m in ('torch', 'PIL', 'fire', 'numpy') "
+    code = "import sys, homework.evaluation.majority; print([m for m in ('torch', 'PIL', 'fire', 'numpy') "
     code += "if m in sys.modules])"
     root = Path(__file__).parents[1]
     done = subprocess.run(

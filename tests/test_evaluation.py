@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from strategies import scenes
 
-from homework import evaluation
-from homework.evaluation import Outcome
+from homework.evaluation import statistics
+from homework.evaluation.statistics import Outcome
 from homework.labels import questions
 from homework.labels.questions import kind_of, pairs
 from homework.labels.scene import Kart, make_scene
@@ -36,7 +36,7 @@ OUTCOMES = [
 
 
 def test_shares_per_kind_and_of_all():
-    shares = evaluation.share_per_kind(OUTCOMES)
+    shares = statistics.share_per_kind(OUTCOMES)
     assert [tuple(share) for share in shares] == [
         ("ego", 1, 2),
         ("count", 1, 1),
@@ -48,7 +48,7 @@ def test_shares_per_kind_and_of_all():
 
 
 def test_breakdowns_by_size_number_of_karts_and_training():
-    found = evaluation.breakdowns(OUTCOMES)
+    found = statistics.breakdowns(OUTCOMES)
     assert found["size"] == {
         "all": [("5-7", 1, 1), ("18-29", 1, 2)],
         "ego": [("18-29", 1, 2)],
@@ -63,26 +63,26 @@ def test_breakdowns_by_size_number_of_karts_and_training():
 def test_seen_is_of_the_kart_asked_about_on_its_track():
     training = frozenset({("abyss", "tux")})
     for kart, expected in (("tux", True), ("gnu", False), (None, None)):
-        assert evaluation.seen_in_training(SCENE, kart, training) is expected
-    assert evaluation.seen_in_training(SCENE, "tux", None) is None
-    assert evaluation.asked_kart(questions.EGO, "tux", "ego") == "tux"
-    assert evaluation.asked_kart(FRONT_GNU, "front", "relative position") == "gnu"
-    assert evaluation.asked_kart(questions.COUNT, "3", "count") is None
+        assert statistics.seen_in_training(SCENE, kart, training) is expected
+    assert statistics.seen_in_training(SCENE, "tux", None) is None
+    assert statistics.asked_kart(questions.EGO, "tux", "ego") == "tux"
+    assert statistics.asked_kart(FRONT_GNU, "front", "relative position") == "gnu"
+    assert statistics.asked_kart(questions.COUNT, "3", "count") is None
 
 
 def test_confusion_counts_truths_by_row_and_sorts_numbers_by_value():
     answers = [outcome(questions.COUNT, answer, truth) for truth, answer in ("12", "11", "22")]
     answers.append(outcome(questions.COUNT, "10", "2"))
-    found = evaluation.confusion(answers, "count")
+    found = statistics.confusion(answers, "count")
     assert found["labels"] == ["1", "2", "10"]
     assert found["counts"] == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
 
 
 def test_calibration_is_the_mean_distance_of_claim_and_truth():
-    found = evaluation.calibration(OUTCOMES)
+    found = statistics.calibration(OUTCOMES)
     assert [(row["probability"], row["accuracy"]) for row in found["bins"]] == [(0.6, 0), (0.9, 1)]
     assert found["error"] == pytest.approx((0.6 + 0.1) / 2)
-    assert evaluation.calibration(OUTCOMES[2:]) is None
+    assert statistics.calibration(OUTCOMES[2:]) is None
 
 
 def test_two_models_are_held_together_question_by_question():
@@ -91,7 +91,7 @@ def test_two_models_are_held_together_question_by_question():
         (OUTCOMES[2].image_file, FRONT_GNU): {"answer": "front", "right": True},
         ("elsewhere", questions.EGO): {"answer": "x", "right": False},
     }
-    found = evaluation.compare([OUTCOMES[0], OUTCOMES[2], OUTCOMES[3]], before)
+    found = statistics.compare([OUTCOMES[0], OUTCOMES[2], OUTCOMES[3]], before)
     assert found["only_now"] == 1 and found["only_before"] == 1
     assert found["kinds"][0] == {
         "label": "ego", "total": 1, "before": 0, "now": 1, "fixed": 1, "broken": 0, "p": 1.0,
@@ -101,10 +101,10 @@ def test_two_models_are_held_together_question_by_question():
 
 def test_the_sign_test_is_the_binomials():
     # 1 of 10 the other way: 2 (1 + 10) / 1024.
-    assert evaluation.sign_test(9, 1) == pytest.approx(22 / 1024)
-    assert evaluation.sign_test(0, 0) == 1
-    assert evaluation.sign_test(5, 5) == 1
-    assert math.isclose(evaluation.sign_test(3000, 1000), evaluation.sign_test(1000, 3000))
+    assert statistics.sign_test(9, 1) == pytest.approx(22 / 1024)
+    assert statistics.sign_test(0, 0) == 1
+    assert statistics.sign_test(5, 5) == 1
+    assert math.isclose(statistics.sign_test(3000, 1000), statistics.sign_test(1000, 3000))
 
 
 @given(scenes())

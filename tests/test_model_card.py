@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 from tiny import write_tiny_base
 
 from homework import finetune, model_card
-from homework.evaluation import Share
+from homework.evaluation.statistics import Share
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import bundle

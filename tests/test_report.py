@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homework.data import BenchmarkSample, VQABenchmarkResult
-from homework.evaluation import wilson_interval
+from homework.evaluation.statistics import wilson_interval
+from homework.evaluation.table import accuracy_table, same_questions_baseline, save_curves
 from homework.labels import questions
-from homework.report import accuracy_table, same_questions_baseline, save_curves
 
 
 def sample(question, answer, truth):

@@ -11,12 +11,14 @@ from PIL import Image
 from reports import make_outcomes, make_report
 from tiny import write_tiny_base
 
-from homework import evidence, finetune, report_page
+from homework import finetune
 from homework.base_vlm import BaseVLM
 from homework.common.files import InputError
+from homework.evaluation import outcomes
+from homework.evaluation import page as report_page
+from homework.evaluation.page import read_report
 from homework.labels.names import KARTS
 from homework.labels.questions import COUNT, EGO
-from homework.report_page import read_report
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +79,11 @@ def test_scores_come_with_the_models_own_answers(tmp_path):
     picture = str(tmp_path / "p.png")
     Image.new("RGB", (150, 100), "teal").save(picture)
     asked = [COUNT, "Free?", EGO, EGO.replace("ego", "other")]
-    model = evidence.Scoring(vlm)
+    model = outcomes.Scoring(vlm)
     assert model.answer([picture] * 4, asked) == vlm.answer([picture] * 4, asked)
     count, free, ego, _ = model.scores
     assert free == () and len(count) == 10 and len(ego) == 18
-    apart = evidence.softmax(KARTS, vlm.score([picture], [EGO], [KARTS])[0])
+    apart = outcomes.softmax(KARTS, vlm.score([picture], [EGO], [KARTS])[0])
     assert dict(ego) == pytest.approx(dict(apart), rel=0.02)
     assert sum(probability for _, probability in ego) == pytest.approx(1)
 
@@ -137,5 +139,5 @@ def test_a_picture_without_labels_is_shown_without_boxes(report, tmp_path):
     data_dir, _, _ = report
     picture = next((data_dir / "valid").glob("*_im.jpg"))
     (tmp_path / "lone.jpg").write_bytes(picture.read_bytes())
-    assert evidence.scenes([str(tmp_path / "lone.jpg")]) == {str(tmp_path / "lone.jpg"): None}
-    assert evidence.training_pairs(tmp_path) is None
+    assert outcomes.scenes([str(tmp_path / "lone.jpg")]) == {str(tmp_path / "lone.jpg"): None}
+    assert outcomes.training_pairs(tmp_path) is None

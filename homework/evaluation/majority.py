@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from .data import Item, VQABenchmarkResult, VQADataset, benchmark
-from .labels.questions import FRONT_OR_BEHIND, LEFT_OR_RIGHT, WHERE, kart_in
+from ..data import Item, VQABenchmarkResult, VQADataset, benchmark
+from ..labels.questions import FRONT_OR_BEHIND, LEFT_OR_RIGHT, WHERE, kart_in
 
 
 def template(question: str) -> str:

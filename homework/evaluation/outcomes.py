@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common.files import InputError
-from .data import VQABenchmarkResult
-from .evaluation import Outcome, asked_kart, seen_in_training
-from .frames.split import INFO_SUFFIX, Skipped, frame_of, list_split, read_frames, read_info
-from .labels.questions import kind_of
-from .labels.scene import Scene, view_scene
-from .labels.vocabulary import vocabulary
+from ..common.files import InputError
+from ..data import VQABenchmarkResult
+from ..frames.split import INFO_SUFFIX, Skipped, frame_of, list_split, read_frames, read_info
+from ..labels.questions import kind_of
+from ..labels.scene import Scene, view_scene
+from ..labels.vocabulary import vocabulary
+from .statistics import Outcome, asked_kart, seen_in_training
 
 if TYPE_CHECKING:
-    from .base_vlm import BaseVLM
+    from ..base_vlm import BaseVLM
 
 Scores = tuple[tuple[str, float], ...]  # (possible answer, probability), likeliest first
 
@@ -38,7 +38,7 @@ class Scoring:
 
     def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
         """The answers that the model itself gives; see BaseVLM.answer."""
-        from .model.likelihood import answer_and_score
+        from ..model.likelihood import answer_and_score
 
         closed = [vocabulary(question) for question in questions]
         answers, found = answer_and_score(self.vlm, image_paths, questions, closed)

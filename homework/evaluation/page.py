@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import evaluation
-from .common.files import InputError, atomic_write, read_json
-from .evaluation import ALL, Outcome, asked_kart, size_of
-from .frames.pictures import open_picture
-from .labels.scene import PICTURE_SIZE, Scene
+from ..common.files import InputError, atomic_write, read_json
+from ..frames.pictures import open_picture
+from ..labels.scene import PICTURE_SIZE, Scene
+from . import statistics
+from .statistics import ALL, Outcome, asked_kart, size_of
 
 FORMAT = "supertuxkart-vqa-report/1"
 PAGE, DATA = "index.html", "report.json"
@@ -46,10 +46,10 @@ def report_data(
             seen_known.
         majority: kind and "all" -> accuracy of the majority baseline.
     """
-    shares = evaluation.share_per_kind(outcomes)
+    shares = statistics.share_per_kind(outcomes)
     kinds = [share.label for share in shares]
     calibrations = {
-        kind: evaluation.calibration(o for o in outcomes if kind in (o.kind, ALL)) for kind in kinds
+        kind: statistics.calibration(o for o in outcomes if kind in (o.kind, ALL)) for kind in kinds
     }
     return {
         "format": FORMAT,
@@ -58,10 +58,10 @@ def report_data(
         "kinds": [{**share.row(), "majority": majority.get(share.label)} for share in shares],
         "breakdowns": {
             name: {kind: [share.row() for share in shares] for kind, shares in table.items()}
-            for name, table in evaluation.breakdowns(outcomes).items()
+            for name, table in statistics.breakdowns(outcomes).items()
         },
         "confusions": {
-            kind: evaluation.confusion(outcomes, kind)
+            kind: statistics.confusion(outcomes, kind)
             for kind in kinds
             if kind not in (ALL, "other")
         },
@@ -77,7 +77,7 @@ def add_comparison(
     """Hold the report against another one: `against`, and what each sample was `before`."""
     known = {(s["image_file"], s["question"]): s for s in before["samples"]}
     names = {name: str(before.get(name, "")) for name in ("checkpoint", "adapter_sha256")}
-    data["against"] = {**names, **evaluation.compare(outcomes, known)}
+    data["against"] = {**names, **statistics.compare(outcomes, known)}
     for sample in data["samples"]:
         old = known.get((sample["image_file"], sample["question"]))
         if old:
@@ -155,7 +155,7 @@ def _encoded(pictures: Mapping[str, str]) -> dict[str, str]:
 
     from tqdm import tqdm
 
-    from .common.workers import num_cores
+    from ..common.workers import num_cores
 
     # Threads: Pillow lets go of Python's lock, and torch, loaded by now, does not bear forks.
     with ThreadPoolExecutor(num_cores()) as pool:

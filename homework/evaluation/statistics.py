@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from .labels.questions import KINDS, kart_in
-from .labels.scene import Kart, Scene
+from ..labels.questions import KINDS, kart_in
+from ..labels.scene import Kart, Scene
 
 ALL = "all"
 SIZES = (5, 8, 12, 18, 30)  # lower bounds of the classes of kart size, in picture pixels

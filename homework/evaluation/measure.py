@@ -13,17 +13,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import evidence
-from .common import distributed
-from .data import VQABenchmarkResult, VQADataset, benchmark
-from .evaluation import Outcome
-from .model import adapter as checkpoint
-from .model import heat_map
-from .report import accuracy_table, majority_accuracy, same_questions_baseline
-from .report_page import PAGE, add_comparison, read_report, report_data, write_report
+from ..common import distributed
+from ..data import VQABenchmarkResult, VQADataset, benchmark
+from ..model import adapter as checkpoint
+from ..model import heat_map
+from . import outcomes as evidence
+from .page import PAGE, add_comparison, read_report, report_data, write_report
+from .statistics import Outcome
+from .table import accuracy_table, majority_accuracy, same_questions_baseline
 
 if TYPE_CHECKING:
-    from .base_vlm import BaseVLM
+    from ..base_vlm import BaseVLM
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .common.files import DATA_DIR, atomic_write
-from .data import QA_SUFFIX, Item, VQABenchmarkResult, VQADataset
-from .evaluation import ALL, Outcome, Share, breakdowns
+from ..common.files import DATA_DIR, atomic_write
+from ..data import QA_SUFFIX, Item, VQABenchmarkResult, VQADataset
 from .majority import majority_baseline
+from .statistics import ALL, Outcome, Share, breakdowns
 
 
 def accuracy_table(
