@@ -148,7 +148,7 @@ def child(options, shape: str, way: str, base: str, started: str) -> None:
         way.startswith("ours"),
         vision="text side" not in way,
     )
-    from homework.training import peak_memory_bytes
+    from homework.training.trainer import peak_memory_bytes
 
     first = clock.steps[0]
     measured = {
@@ -177,7 +177,7 @@ class Clock:
     def begin(self, *args, **kwargs) -> None:
         """The model is loaded, training begins."""
         if not self.steps:
-            from homework.training import peak_memory_bytes
+            from homework.training.trainer import peak_memory_bytes
 
             self.loaded = peak_memory_bytes()
 
@@ -188,9 +188,10 @@ class Clock:
 
 def ours(items, base, frames, steps, way, output, clock):
     """The package's own command, without a held-out share."""
-    from homework import finetune, fit
-    from homework.recipes import filled
-    from homework.training import ProgressLine
+    from homework import finetune
+    from homework.training import run as fit
+    from homework.training.recipes import filled
+    from homework.training.trainer import ProgressLine
 
     ProgressLine.on_step_begin = clock.begin
     ProgressLine.on_step_end = clock.step

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .common import distributed, options
 from .common.files import PACKAGE_DIR, InputError, write_json
 from .data import VQADataset, benchmark
-from .recipes import RECIPES, filled
+from .training.recipes import RECIPES, filled
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
@@ -57,7 +57,7 @@ def train(
         output_dir: where the checkpoint goes; homework/vlm_model if not given.
         base: what is fine-tuned: see BaseVLM.
         recipe: "embedded" or "smolvlm", whichever the base is if not given: what the next six
-            options are where they are not given (homework/recipes.py).
+            options are where they are not given (homework/training/recipes.py).
         num_train_epochs: how often each picture is seen.
         per_device_train_batch_size: pictures, each with all its pairs, of a device at a time.
         gradient_accumulation_steps: so many times in one optimizer step.
@@ -92,8 +92,8 @@ def train(
     dataset = VQADataset(str(train_dataset_name), data_dir, max_samples)
     refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
     output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
-    from .fit import fit
-    from .model_card import add_results
+    from .training.model_card import add_results
+    from .training.run import fit
 
     fit(dataset, output, chosen, num_workers, report_to)
     if distributed.is_main() and (line := add_results(output, dataset)):

@@ -28,8 +28,8 @@ from .labels import questions
 from .model import attention, embedded, packing
 from .model.devices import choose_device
 from .model.loading import CONFIG, load_model, load_processor, one_line
-from .resume import not_finite
-from .training import pairs_right
+from .training.resume import not_finite
+from .training.trainer import pairs_right
 from .views import AugmentedBatches, draw_pairs, hold_out, load_views
 
 MAX_MEASURED = 640  # views

@@ -19,7 +19,7 @@ import torch
 from homework import finetune
 from homework.common import distributed
 from homework.model import devices
-from homework.training import ViewTrainer
+from homework.training.trainer import ViewTrainer
 
 
 def run(train: dict, test: dict | None = None, killed_at: int | None = None) -> None:

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from tiny import write_tiny_base
 
-from homework import batches, cache
 from homework.base_vlm import BaseVLM
-from homework.batches import ViewDataset
 from homework.labels import questions
+from homework.training import batches, cache
+from homework.training.batches import ViewDataset
 
 SHAPE = (5, 4, 3)
 

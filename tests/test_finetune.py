@@ -14,15 +14,16 @@ from safetensors.torch import load_file
 from tiny import write_tiny_base
 from transformers.models.idefics3.modeling_idefics3 import Idefics3Model
 
-from homework import finetune, fit
+from homework import finetune
 from homework.base_vlm import BaseVLM
-from homework.batches import Collator, Steps, ViewDataset, split_views
 from homework.common.files import InputError
 from homework.data import VQADataset
 from homework.frames.split import held_out
 from homework.model import adapter, embedded, packing
-from homework.recipes import RECIPES
-from homework.training import pairs_right
+from homework.training import run as fit
+from homework.training.batches import Collator, Steps, ViewDataset, split_views
+from homework.training.recipes import RECIPES
+from homework.training.trainer import pairs_right
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "data" / "sample"
@@ -261,7 +262,7 @@ def test_devices_have_about_as_much_to_do():
 
 
 def test_trackers_are_the_trainers_own():
-    from homework.fit import check_trackers
+    from homework.training.run import check_trackers
 
     assert check_trackers("tensorboard") == check_trackers(("tensorboard",)) == ["tensorboard"]
     assert check_trackers("none") == []

@@ -8,8 +8,9 @@ from helpers import make_split
 from huggingface_hub import ModelCard
 from tiny import write_tiny_base
 
-from homework import finetune, model_card
+from homework import finetune
 from homework.evaluation.statistics import Share
+from homework.training import model_card
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import bundle

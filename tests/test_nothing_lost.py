@@ -18,10 +18,11 @@ from helpers import make_split
 from tiny import write_tiny_base
 
 import bundle
-from homework import download, finetune, generate_qa, pretrain, resume
+from homework import download, finetune, generate_qa, pretrain
 from homework.common.files import InputError, atomic_write, install, read_plain
 from homework.model import adapter, packing
-from homework.training import ViewTrainer
+from homework.training import resume
+from homework.training.trainer import ViewTrainer
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and limits of a process")

@@ -12,10 +12,10 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from benchmarks.smolvlm_shape import write_smolvlm_shape
 from homework.base_vlm import BaseVLM
-from homework.batches import Collator, Sample
 from homework.labels import questions
 from homework.model import adapter, attention, packing
 from homework.model.inputs import IGNORED
+from homework.training.batches import Collator, Sample
 
 PAIRS = [
     [(questions.EGO, "sara_the_racer"), (questions.WHERE.format("konqi"), "front and left")],

@@ -19,7 +19,7 @@ from ..common.files import (
     read_plain,
     write_json,
 )
-from ..model_card import CARD, card
+from ..training.model_card import CARD, card
 from .loading import WEIGHTS as BASE_WEIGHTS
 from .loading import one_line
 

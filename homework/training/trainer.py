@@ -17,11 +17,11 @@ import torch
 from transformers import Trainer, TrainerCallback
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from ..common import distributed
+from ..common.files import writing
+from ..model import packing
 from . import resume
 from .batches import Collator, Pass, StepLoader, Steps, ViewDataset, split_views
-from .common import distributed
-from .common.files import writing
-from .model import packing
 
 __all__ = ["ProgressLine", "ViewDataset", "ViewTrainer", "pairs_right", "split_views"]
 

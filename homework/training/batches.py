@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..common.files import InputError
+from ..data import Item, VQADataset
+from ..frames.pictures import open_picture
+from ..frames.split import frame_of, held_out
+from ..model import packing
+from ..model.inputs import InputBuilder, ViewSequence
 from .cache import ArrayCache
-from .common.files import InputError
-from .data import Item, VQADataset
-from .frames.pictures import open_picture
-from .frames.split import frame_of, held_out
-from .model import packing
-from .model.inputs import InputBuilder, ViewSequence
 
 
 class Sample(NamedTuple):

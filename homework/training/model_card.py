@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .common.files import atomic_write
-from .evaluation.statistics import ALL, Share
-from .model.loading import EMBEDDED
+from ..common.files import atomic_write
+from ..evaluation.statistics import ALL, Share
+from ..model.loading import EMBEDDED
 
 CARD = "README.md"
 MOST_QUESTIONS = 500  # measured on; some seconds
@@ -119,8 +119,8 @@ def add_results(folder: Path, dataset: Sequence[Mapping[str, str]]) -> str | Non
     Returns:
         One line that says what was measured; None where too few frames were to hold any out.
     """
-    from .common.files import read_json
-    from .model import adapter
+    from ..common.files import read_json
+    from ..model import adapter
 
     items = _held_out(dataset)
     if not items:
@@ -137,7 +137,7 @@ def add_results(folder: Path, dataset: Sequence[Mapping[str, str]]) -> str | Non
 def _held_out(dataset: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     """A seeded draw of the pairs whose frames `fit` has held out."""
     from .batches import split_views
-    from .fit import HELD_OUT
+    from .run import HELD_OUT
 
     held_out = {path for path, _ in split_views(dataset, HELD_OUT)[1]}
     items = [item for item in dataset if item["image_path"] in held_out]
@@ -145,9 +145,9 @@ def _held_out(dataset: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
 
 
 def _measure(vlm, items: Sequence[Mapping[str, str]]) -> list[Share]:
-    from .data import benchmark
-    from .evaluation.outcomes import outcomes
-    from .evaluation.statistics import share_per_kind
+    from ..data import benchmark
+    from ..evaluation.outcomes import outcomes
+    from ..evaluation.statistics import share_per_kind
 
     return share_per_kind(outcomes(benchmark(vlm, items), Path(), None))
 

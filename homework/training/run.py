@@ -15,18 +15,18 @@ import torch
 from tqdm import tqdm
 from transformers import PrinterCallback, TrainingArguments, set_seed
 
+from ..base_vlm import BaseVLM
+from ..common import distributed
+from ..common.distributed import say
+from ..common.files import InputError, writing
+from ..data import VQADataset
+from ..evaluation.table import save_curves
+from ..model import adapter
+from ..model.generation import PATCHES, inference
 from . import resume
-from .base_vlm import BaseVLM
 from .batches import Collator, ViewDataset, split_views
 from .cache import ArrayCache, open_cache
-from .common import distributed
-from .common.distributed import say
-from .common.files import InputError, writing
-from .data import VQADataset
-from .evaluation.table import save_curves
-from .model import adapter
-from .model.generation import PATCHES, inference
-from .training import ProgressLine, ViewTrainer, peak_memory_bytes
+from .trainer import ProgressLine, ViewTrainer, peak_memory_bytes
 
 HELD_OUT = 0.02  # share of the training frames that are measured on instead
 

@@ -10,7 +10,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from .common.files import InputError, read_json, write_json
+from ..common.files import InputError, read_json, write_json
 
 COMPLETE = "complete.json"
 NAMED = 4  # of a batch's pictures, how many an error names
