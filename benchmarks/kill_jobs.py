@@ -134,10 +134,11 @@ def pretrain_job(work: Path) -> Job:
     import torch
     from helpers import make_split
 
-    from homework import pretrain, pretraining
+    from homework import pretrain
     from homework.base_vlm import BaseVLM
     from homework.common.files import InputError
     from homework.model import embedded
+    from homework.pretraining import loop
 
     torch.set_num_threads(1)
     frames = make_split(work / "frames" / "train", frames=2, seed=0)
@@ -147,8 +148,8 @@ def pretrain_job(work: Path) -> Job:
         part.num_attention_heads = 2
     config.text_config.num_key_value_heads, config.text_config.head_dim = 2, 16
     embedded.base_config = lambda: config
-    pretraining.PICTURES_PER_STEP, pretrain.HELD_OUT["frame"] = 4, 0.2
-    pretraining.STEPS_PER_STATE = 2
+    loop.PICTURES_PER_STEP, pretrain.HELD_OUT["frame"] = 4, 0.2
+    loop.STEPS_PER_STATE = 2
 
     def run(folder: Path) -> None:
         pretrain.run(str(frames), str(folder / "base"), str(folder / "work"), 6, 2)

@@ -71,7 +71,7 @@ def run(
     from .model.adapter import base_fingerprint
     from .model.embedded import EMBEDDED_BASE
     from .model.loading import find_checkpoint
-    from .pretraining import Pretraining
+    from .pretraining.loop import Pretraining
 
     if begun:
         _, begun = find_checkpoint(begun)

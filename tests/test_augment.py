@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homework import dense
 from homework.frames import augment
 from homework.labels import questions
 from homework.labels.names import KARTS, TRACKS
 from homework.labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, make_scene
+from homework.pretraining import dense_labels
 
 
 @st.composite
@@ -121,7 +121,7 @@ def test_paste_leaves_a_view_alone_where_it_would_lie(name):
 @settings(max_examples=60, deadline=None)
 @given(views(), st.sampled_from([9, 12, 16]))
 def test_dense_labels_say_what_the_scene_says(view, patches):
-    labels = dense.labels(view.scene, patches)
+    labels = dense_labels.labels(view.scene, patches)
     names = {kart.name for kart in view.scene.karts}
     covered = {KARTS[index - 1] for index in np.unique(labels["kart"]) if index}
     assert covered <= names

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import write_tiny_base
 
-from homework import heads, pretrain, pretraining
+from homework import pretrain
 from homework.base_vlm import BaseVLM
 from homework.common.files import InputError
 from homework.frames.augment import View
@@ -26,7 +26,8 @@ from homework.labels import questions
 from homework.labels.names import KARTS, TRACKS
 from homework.labels.scene import Kart, make_scene
 from homework.model import embedded
-from homework.views import AugmentedBatches, draw_pairs, hold_out
+from homework.pretraining import heads, loop
+from homework.pretraining.batches import AugmentedBatches, draw_pairs, hold_out
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 
@@ -42,9 +43,9 @@ def tiny_data(tmp_path, monkeypatch):
     config = embedded.base_config()
     config.vision_config.num_hidden_layers = config.text_config.num_hidden_layers = 1
     monkeypatch.setattr(embedded, "base_config", lambda: deepcopy(config))
-    monkeypatch.setattr(pretraining, "PICTURES_PER_STEP", 4)
+    monkeypatch.setattr(loop, "PICTURES_PER_STEP", 4)
     monkeypatch.setitem(pretrain.HELD_OUT, "frame", 0.2)
-    monkeypatch.setattr(pretraining, "STEPS_PER_STATE", 2)
+    monkeypatch.setattr(loop, "STEPS_PER_STATE", 2)
     return folder
 
 
@@ -55,17 +56,17 @@ def test_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch
     assert "90 views to learn from, 10 to measure on, held out by frame" in printed
     assert re.search(r"held-out accuracy at step 4: \{'ego': [\d.]+, 'count': ", printed)
 
-    train_step = pretraining.Pretraining.train_step
+    train_step = loop.Pretraining.train_step
 
     def interrupted(self):
         if self.step == 3:
             raise KeyboardInterrupt
         return train_step(self)
 
-    monkeypatch.setattr(pretraining.Pretraining, "train_step", interrupted)
+    monkeypatch.setattr(loop.Pretraining, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
-    monkeypatch.setattr(pretraining.Pretraining, "train_step", train_step)
+    monkeypatch.setattr(loop.Pretraining, "train_step", train_step)
     pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
 
     whole, cut = (BaseVLM(tmp_path / name, verbose=False) for name in ("whole", "cut"))

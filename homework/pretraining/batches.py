@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .common.files import InputError
-from .frames import augment
-from .frames.augment import View
-from .frames.pictures import open_picture
-from .frames.split import Skipped, frame_of, held_out, list_split, read_frames, shuffled
-from .labels import questions
-from .labels.scene import Scene
+from ..common.files import InputError
+from ..frames import augment
+from ..frames.augment import View
+from ..frames.pictures import open_picture
+from ..frames.split import Skipped, frame_of, held_out, list_split, read_frames, shuffled
+from ..labels import questions
+from ..labels.scene import Scene
 
 MAX_PAIRS = {"relative position": 3, "region": 2}  # of one view in one step; 1 of other kinds
 

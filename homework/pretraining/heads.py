@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .dense import PATCH_HEADS, PICTURE_HEADS
+from .dense_labels import PATCH_HEADS, PICTURE_HEADS
 
 _CENTER_WEIGHT = 4.0  # of a patch with a kart's centre: there are few
 

@@ -20,17 +20,17 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from . import dense, heads
-from .common import distributed
-from .common.files import PARTIAL, InputError, atomic_write, install
-from .frames.augment import View
-from .labels import questions
-from .model import attention, embedded, packing
-from .model.devices import choose_device
-from .model.loading import CONFIG, load_model, load_processor, one_line
-from .training.resume import not_finite
-from .training.trainer import pairs_right
-from .views import AugmentedBatches, draw_pairs, hold_out, load_views
+from ..common import distributed
+from ..common.files import PARTIAL, InputError, atomic_write, install
+from ..frames.augment import View
+from ..labels import questions
+from ..model import attention, embedded, packing
+from ..model.devices import choose_device
+from ..model.loading import CONFIG, load_model, load_processor, one_line
+from ..training.resume import not_finite
+from ..training.trainer import pairs_right
+from . import dense_labels, heads
+from .batches import AugmentedBatches, draw_pairs, hold_out, load_views
 
 MAX_MEASURED = 640  # views
 PICTURES_PER_STEP = 64  # of all processes
@@ -73,7 +73,7 @@ class Pretraining:
             self.model.config.text_config.hidden_size,
             {
                 name: [self.inputs.answer_ids(word)[0] for word in words]
-                for name, words in dense.WORD_HEADS.items()
+                for name, words in dense_labels.WORD_HEADS.items()
             },
         ).to(self.device)
         self.weights = [*self.model.parameters(), *self.heads.parameters()]
@@ -108,7 +108,7 @@ class Pretraining:
         pixels = self.inputs.pixel_values(
             [self.inputs.resize(Image.fromarray(view.picture)) for view in views]
         )
-        targets = [dense.labels(view.scene, self.patches) for view in views]
+        targets = [dense_labels.labels(view.scene, self.patches) for view in views]
         targets = {
             head: torch.from_numpy(np.stack([target[head] for target in targets]))
             for head in targets[0]
