@@ -25,7 +25,7 @@ from .statistics import ALL, Outcome, asked_kart, size_of
 FORMAT = "supertuxkart-vqa-report/1"
 PAGE, DATA = "index.html", "report.json"
 MAX_REPORT_BYTES = 500_000_000
-TEMPLATE = Path(__file__).with_name("report_template.html")
+TEMPLATE = Path(__file__).with_name("page.html")
 SCRIPT = TEMPLATE.with_suffix(".js")
 RUNNERS_UP = 5  # answers with their probabilities, the first included
 QUALITY = 72  # of WebP: 2.2 kB a frame; its JPEG file has 8
