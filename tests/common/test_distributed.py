@@ -17,7 +17,7 @@ from tiny import write_tiny_base
 from homework import generate_qa
 from homework.model import adapter, devices
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 STEP = 8  # pictures
 
 

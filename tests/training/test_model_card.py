@@ -12,7 +12,7 @@ from homework import finetune
 from homework.evaluation.statistics import Share
 from homework.training import model_card
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import bundle
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 from tiny import write_tiny_base
 
-PACKAGE = Path(__file__).resolve().parent.parent / "homework"
+PACKAGE = Path(__file__).resolve().parents[2] / "homework"
 LOAD = """
 def load_vlm():
     import peft
