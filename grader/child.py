@@ -27,8 +27,10 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from typing import IO, Any
 
+PACKAGE = "homework"  # of the submission, and found in its folder alone
 TEXT_FIELDS = ("image_path", "question", "model_answer", "correct_answer")
 MAX_ANSWER = 10_000  # characters; the right ones have a few
 MAX_TEXT = 20_000  # characters of a message or traceback that are passed on
@@ -48,8 +50,7 @@ class Submission:
 
     def start(self) -> None:
         """Import the package, which must come from the private folder and have `load_vlm`."""
-        import homework
-
+        homework = import_module(PACKAGE)
         if not str(homework.__file__).startswith(self._folder + os.sep):
             raise ImportError(f"homework was imported from {homework.__file__}, not from the zip")
         self._load_vlm = homework.load_vlm
@@ -88,9 +89,8 @@ class Submission:
 
     def interface(self, split: str, count: int) -> int:
         """Call the package as the course does; returns the number of samples of the result."""
-        import homework.data
-
-        result = homework.data.benchmark(self._model, homework.data.VQADataset(split), count)
+        data = import_module(f"{PACKAGE}.data")
+        result = data.benchmark(self._model, data.VQADataset(split), count)
         accuracy = float(result.accuracy)
         if not (math.isfinite(accuracy) and 0 <= accuracy <= 1):
             raise ValueError(f"benchmark(): accuracy is {accuracy}, not between 0 and 1")
