@@ -103,7 +103,7 @@ def train_job(work: Path) -> Job:
     from tiny import write_tiny_base
 
     from homework import finetune
-    from homework.common.files import InputError
+    from homework.common.errors import InputError
     from homework.evaluation import table
     from homework.generate_qa import generate
     from homework.model import adapter
@@ -136,7 +136,7 @@ def pretrain_job(work: Path) -> Job:
 
     from homework import pretrain
     from homework.base_vlm import BaseVLM
-    from homework.common.files import InputError
+    from homework.common.errors import InputError
     from homework.model import embedded
     from homework.pretraining import loop
 

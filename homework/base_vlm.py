@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .common import options
 from .common.distributed import say
-from .common.files import InputError
+from .common.errors import InputError, one_line
 from .data import VQADataset, benchmark
 from .model.loading import (
     SMOLVLM,
@@ -24,7 +24,6 @@ from .model.loading import (
     find_checkpoint,
     load_model,
     load_processor,
-    one_line,
 )
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from .common.files import DATA_DIR, InputError, read_json
+from .common.errors import InputError
+from .common.files import DATA_DIR, read_json
 from .labels.questions import KINDS, kind_of
 
 QA_SUFFIX = "_qa_pairs.json"

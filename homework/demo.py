@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .common import options
-from .common.files import DATA_DIR, InputError
+from .common.errors import InputError
+from .common.files import DATA_DIR
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from .common import cli
-from .common.files import DATA_DIR, InputError, disk_line, read_json, write_json
+from .common.errors import InputError
+from .common.files import DATA_DIR, disk_line, read_json, write_json
 from .frames.unpack import DamagedArchive, check_space, unpack
 
 # The address from the course handout; not reachable from CI, so tests run on a local server.

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .common import distributed, options
-from .common.files import PACKAGE_DIR, InputError, write_json
+from .common.errors import InputError
+from .common.files import PACKAGE_DIR, write_json
 from .data import VQADataset, benchmark
 from .training.recipes import RECIPES, filled
 

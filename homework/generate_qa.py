@@ -26,7 +26,8 @@ if not __package__:
     __package__ = "homework"
 
 from .common import cli, options
-from .common.files import DATA_DIR, InputError, atomic_write, disk_line, read_json, write_json
+from .common.errors import InputError
+from .common.files import DATA_DIR, atomic_write, disk_line, read_json, write_json
 from .common.workers import num_cores
 from .frames.split import (
     INFO_SUFFIX,

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .common import distributed, options
-from .common.files import DATA_DIR, InputError, writing
+from .common.errors import InputError
+from .common.files import DATA_DIR, writing
 
 
 def run(

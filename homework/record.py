@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .common import options
-from .common.files import DATA_DIR, InputError, read_json, write_json, writing
+from .common.errors import InputError
+from .common.files import DATA_DIR, read_json, write_json, writing
 from .frames.split import INFO_SUFFIX, info_name
 from .labels.names import KARTS, TRACKS
 from .recording.plan import KARTS_PER_RACE, Race, plan, plan_sample

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from homework.common.files import InputError
+from homework.common.errors import InputError
 
 ONE_LINE, SKIPPED, READ = "one line", "skipped", "read"
 GIGABYTE = 1 << 30

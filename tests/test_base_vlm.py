@@ -15,7 +15,7 @@ from tiny import write_tiny_base
 from benchmarks.smolvlm_shape import smolvlm_config, write_smolvlm_shape
 from homework import base_vlm, finetune
 from homework.base_vlm import BaseVLM, find_checkpoint
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.labels import questions
 from homework.model import generation
 

@@ -15,7 +15,7 @@ from corrupted import INFO, ONE_LINE, QA, READ, SKIPPED, Case, outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.data import VQADataset
 
 ROOT = Path(__file__).resolve().parent.parent

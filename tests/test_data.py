@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.data import VQADataset, benchmark, draw, is_correct
 from homework.evaluation.majority import majority_answers, majority_baseline, template
 from homework.frames.pictures import open_picture

@@ -10,7 +10,7 @@ from tiny import write_tiny_base
 
 from homework import demo
 from homework.base_vlm import BaseVLM
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.labels import questions
 
 

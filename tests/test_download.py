@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from homework.common import cli
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.download import download
 from homework.frames import unpack
 

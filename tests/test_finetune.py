@@ -16,7 +16,7 @@ from transformers.models.idefics3.modeling_idefics3 import Idefics3Model
 
 from homework import finetune
 from homework.base_vlm import BaseVLM
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.data import VQADataset
 from homework.frames.split import held_out
 from homework.model import adapter, embedded, packing

@@ -17,7 +17,7 @@ from helpers import make_split
 from PIL import Image
 
 from homework import generate_qa
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.common.workers import ordered_map
 from homework.frames.split import list_split
 from homework.labels.questions import kind_of, pairs

@@ -19,7 +19,8 @@ from tiny import write_tiny_base
 
 import bundle
 from homework import download, finetune, generate_qa, pretrain
-from homework.common.files import InputError, atomic_write, install, read_plain
+from homework.common.errors import InputError
+from homework.common.files import atomic_write, install, read_plain
 from homework.model import adapter, packing
 from homework.training import resume
 from homework.training.trainer import ViewTrainer

@@ -19,7 +19,7 @@ from tiny import write_tiny_base
 
 from homework import pretrain
 from homework.base_vlm import BaseVLM
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.frames.augment import View
 from homework.frames.split import frame_of
 from homework.labels import questions

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from homework import generate_qa, record
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.data import VQADataset
 from homework.frames.split import list_split, read_info
 from homework.recording import assets, recorder, setup

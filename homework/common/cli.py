@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Callable
 
-from .files import InputError, disk_line
+from .errors import InputError
+from .files import disk_line
 
 
 def run(commands: Callable[..., None] | dict[str, Callable[..., None]]) -> None:

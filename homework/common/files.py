@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from .errors import InputError
 
 PACKAGE_DIR = Path(__file__).resolve().parent.parent
 # The grader links the data folder beside the package, so that is where it is looked for.
@@ -33,10 +36,6 @@ _MENDS = {
 }
 # How safetensors and torch report that the system refused to write.
 _NATIVE = re.compile(r"\(os error (\d+)\)|PytorchStreamWriter|inline_container|Parent directory")
-
-
-class InputError(Exception):
-    """Something the user gave is wrong. The message is one line: what, where, and the mend."""
 
 
 # --- reading ---
@@ -172,3 +171,9 @@ def _is_running(process_id: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from .files import InputError
+from .errors import InputError
 
 
 def path(flag: str, value: Any) -> Path | None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from .files import InputError
+from .errors import InputError
 
 AHEAD = 2  # items handed to a process at a time, so that it never waits for the next one
 

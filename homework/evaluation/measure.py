@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common import distributed
+from ..common.files import digest
 from ..data import VQABenchmarkResult, VQADataset, benchmark
 from ..model import adapter as checkpoint
 from ..model import heat_map
@@ -111,7 +112,7 @@ def _about(measured: Measured, vlm: BaseVLM, name: str | Path) -> dict[str, Any]
     adapter = checkpoint.find(name)
     return {
         "checkpoint": adapter.resolve().name,  # no one's folders
-        "adapter_sha256": checkpoint.digest(adapter / checkpoint.WEIGHTS),
+        "adapter_sha256": digest(adapter / checkpoint.WEIGHTS),
         "base": Path(vlm.base).name,
         "split": measured.dataset.split,
         "train_split": measured.train_split,

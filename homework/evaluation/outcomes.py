@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.files import InputError
+from ..common.errors import InputError
 from ..data import VQABenchmarkResult
 from ..frames.split import INFO_SUFFIX, Skipped, frame_of, list_split, read_frames, read_info
 from ..labels.questions import kind_of

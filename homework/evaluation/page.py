@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.files import InputError, atomic_write, read_json
+from ..common.errors import InputError
+from ..common.files import atomic_write, read_json
 from ..frames.pictures import open_picture
 from ..labels.scene import PICTURE_SIZE, Scene
 from . import statistics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from ..common.files import InputError
+from ..common.errors import InputError
 from ..labels.questions import KINDS
 from .split import Skipped, Split, read_frames
 

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..common.files import DATA_DIR, InputError, read_plain
+from ..common.errors import InputError
+from ..common.files import DATA_DIR, read_plain
 from .pictures import MAX_PICTURE_BYTES
 
 

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.files import InputError
+from ..common.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -16,7 +16,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from ..common.files import InputError, atomic_write, disk_line
+from ..common.errors import InputError
+from ..common.files import atomic_write, disk_line
 from ..common.workers import chunks, ordered_map
 from ..labels.questions import KINDS, Pair, kind_of, layout, pairs
 from ..labels.scene import Scene

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..common.files import InputError, read_plain
+from ..common.errors import InputError
+from ..common.files import read_plain
 from ..labels.scene import Scene, view_scene
 
 INFO_SUFFIX = "_info.json"

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ..common.files import InputError
+from ..common.errors import InputError
 
 SPLITS = ("train", "valid", "valid_grader")
 MAX_UNPACKED_BYTES = 5_000_000_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.files import InputError
+from ..common.errors import InputError
 from ..common.workers import chunks, ordered_map
 from ..frames.split import Frame, Skipped, Split, read_frames, shuffled
 from ..labels.scene import FRAME_SIZE, KART_CLASS, Kart

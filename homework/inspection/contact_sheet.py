@@ -14,7 +14,8 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.files import InputError, atomic_write, writing
+from ..common.errors import InputError
+from ..common.files import atomic_write, writing
 from ..frames import augment
 from ..frames.pictures import open_picture
 from ..frames.split import (

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ..common.files import InputError
+from ..common.errors import InputError
 from ..common.workers import chunks, ordered_map
 from ..frames.qa_file import answer_table
 from ..frames.split import NAMED, Frame, Skipped, Split, picture_name, read_frames

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import warnings
@@ -10,18 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..base_vlm import BaseVLM
-from ..common.files import (
-    PACKAGE_DIR,
-    PARTIAL,
-    InputError,
-    install,
-    read_json,
-    read_plain,
-    write_json,
-)
+from ..common.errors import InputError, one_line
+from ..common.files import PACKAGE_DIR, PARTIAL, digest, install, read_json, read_plain, write_json
 from ..training.model_card import CARD, card
 from .loading import WEIGHTS as BASE_WEIGHTS
-from .loading import one_line
 
 if TYPE_CHECKING:
     import torch
@@ -113,12 +104,6 @@ def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
 def base_fingerprint(folder: Path) -> str:
     """SHA-256 of a base's weights file."""
     return digest(folder / BASE_WEIGHTS)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def trained_on(checkpoint: str | Path) -> str:

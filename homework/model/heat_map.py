@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.files import InputError, atomic_write, writing
+from ..common.errors import InputError
+from ..common.files import atomic_write, writing
 from ..frames.pictures import open_picture
 
 if TYPE_CHECKING:

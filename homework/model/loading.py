@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..common.files import MAX_JSON_BYTES, InputError, read_json
+from ..common.errors import InputError, one_line
+from ..common.files import MAX_JSON_BYTES, read_json
 
 if TYPE_CHECKING:
     from transformers import Idefics3Config
@@ -241,8 +242,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
-
-
-def one_line(error: Exception) -> str:
-    """An error's message without its line breaks, shortened."""
-    return " ".join(str(error).split())[:200]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..common.files import InputError
+from ..common.errors import InputError
 from ..frames import augment
 from ..frames.augment import View
 from ..frames.pictures import open_picture

@@ -21,13 +21,13 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from ..common import distributed
-from ..common.files import PARTIAL, InputError, atomic_write, install
+from ..common.errors import InputError, not_finite, one_line
+from ..common.files import PARTIAL, atomic_write, install
 from ..frames.augment import View
 from ..labels import questions
 from ..model import attention, embedded, packing
 from ..model.devices import choose_device
-from ..model.loading import CONFIG, load_model, load_processor, one_line
-from ..training.resume import not_finite
+from ..model.loading import CONFIG, load_model, load_processor
 from ..training.trainer import pairs_right
 from . import dense_labels, heads
 from .batches import AugmentedBatches, draw_pairs, hold_out, load_views

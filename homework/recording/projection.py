@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..common.files import InputError, read_json
+from ..common.errors import InputError
+from ..common.files import read_json
 from ..frames.split import CAMERAS_SUFFIX, INFO_SUFFIX, read_info
 from ..labels.scene import FRAME_SIZE, KART_CLASS
 

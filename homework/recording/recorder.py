@@ -18,7 +18,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..common.files import InputError, atomic_write
+from ..common.errors import InputError
+from ..common.files import atomic_write
 from ..frames.split import CAMERAS_SUFFIX, info_name, picture_name
 from ..labels.scene import PICTURE_SIZE, view_scene
 from .plan import Race

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..common.files import InputError
+from ..common.errors import InputError
 from ..data import Item, VQADataset
 from ..frames.pictures import open_picture
 from ..frames.split import frame_of, held_out

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..common.files import InputError, atomic_write
+from ..common.errors import InputError
+from ..common.files import atomic_write
 
 MAX_BYTES = 4_000_000_000  # of all files in the cache's folder
 SUFFIX = ".slots"

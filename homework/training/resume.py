@@ -6,21 +6,20 @@ digest of each, so a folder that a kill cut short, or that changed since, is nev
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 
-from ..common.files import InputError, read_json, write_json
+from ..common.errors import InputError
+from ..common.files import digest, read_json, write_json
 
 COMPLETE = "complete.json"
-NAMED = 4  # of a batch's pictures, how many an error names
 KEPT = 2  # checkpoints; the second is there should the first turn out damaged
 
 
 def seal(folder: Path) -> None:
     """Say that a checkpoint folder is whole; nothing in it may change from now on."""
     files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.name != COMPLETE)
-    digests = {path.name: _digest(path) for path in files}
+    digests = {path.name: digest(path) for path in files}
     write_json(folder / COMPLETE, digests)
 
 
@@ -29,7 +28,7 @@ def is_whole(folder: Path) -> bool:
     try:
         digests = read_json(folder / COMPLETE)
         return bool(digests) and all(
-            _digest(folder / name) == digest for name, digest in digests.items()
+            digest(folder / name) == known for name, known in digests.items()
         )
     except (InputError, OSError, AttributeError, TypeError, ValueError):
         return False
@@ -77,17 +76,3 @@ def start(run_dir: Path, recipe: dict) -> Path | None:
             discard(folder)
     write_json(run_dir / "recipe.json", recipe)
     return resume
-
-
-def not_finite(what: str, step: int, pictures: list[str]) -> InputError:
-    """The error that stops a run before the weights are spoilt."""
-    named = ", ".join(pictures[:NAMED]) + (", ..." if len(pictures) > NAMED else "")
-    return InputError(
-        f"step {step}: the {what} of this batch is not finite: {named}; lower --learning_rate or "
-        "remove what is wrong with these (the last checkpoint is kept)"
-    )
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

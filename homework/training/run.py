@@ -18,7 +18,8 @@ from transformers import PrinterCallback, TrainingArguments, set_seed
 from ..base_vlm import BaseVLM
 from ..common import distributed
 from ..common.distributed import say
-from ..common.files import InputError, writing
+from ..common.errors import InputError
+from ..common.files import writing
 from ..data import VQADataset
 from ..evaluation.table import save_curves
 from ..model import adapter

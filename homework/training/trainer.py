@@ -18,6 +18,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..common import distributed
+from ..common.errors import not_finite
 from ..common.files import writing
 from ..model import packing
 from . import resume
@@ -64,7 +65,7 @@ class ViewTrainer(Trainer):
         """A pass's sum of weighted losses over the weights of the whole step."""
         loss, right = self._forward(model, inputs)
         if not torch.isfinite(loss):
-            raise resume.not_finite("loss", self.state.global_step, inputs.paths)
+            raise not_finite("loss", self.state.global_step, inputs.paths)
         counted = inputs.row.weights > 0
         self._right[""] += int(right.cpu()[counted].sum())
         self._asked[""] += int(counted.sum())
@@ -98,7 +99,7 @@ class ViewTrainer(Trainer):
         """Called before each optimizer step, which must not take a gradient that is not finite."""
         grad_norm = super()._get_grad_norm(model, grad_norm)
         if not math.isfinite(grad_norm):
-            raise resume.not_finite("gradient", self.state.global_step, self._seen)
+            raise not_finite("gradient", self.state.global_step, self._seen)
         self._seen = []
         return grad_norm
 

@@ -13,7 +13,7 @@ from tiny import write_tiny_base
 
 from homework import finetune
 from homework.base_vlm import BaseVLM
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.evaluation import outcomes
 from homework.evaluation import page as report_page
 from homework.evaluation.page import read_report

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from homework import generate_qa
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.frames.split import list_split
 from homework.inspection import appearance
 

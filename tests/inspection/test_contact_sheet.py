@@ -7,7 +7,7 @@ import pytest
 from helpers import make_split
 from PIL import Image
 
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.frames.pictures import open_picture
 from homework.frames.split import list_split, picture_name, read_info
 from homework.generate_qa import check, inspect

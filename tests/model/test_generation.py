@@ -9,7 +9,7 @@ from PIL import Image
 from tiny import write_tiny_base
 
 from homework.base_vlm import BaseVLM
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.labels import questions
 from homework.model import generation
 

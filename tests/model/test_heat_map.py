@@ -8,7 +8,7 @@ from tiny import write_tiny_base
 
 from homework import base_vlm
 from homework.base_vlm import BaseVLM
-from homework.common.files import InputError
+from homework.common.errors import InputError
 from homework.labels import questions
 from homework.model import heat_map
 
