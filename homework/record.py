@@ -20,7 +20,7 @@ from .common import options
 from .common.errors import InputError
 from .common.files import DATA_DIR, read_json, write_json, writing
 from .frames.split import INFO_SUFFIX, info_name
-from .labels.names import KARTS, TRACKS
+from .labels.vocabulary import KARTS, TRACKS
 from .recording.plan import KARTS_PER_RACE, Race, plan, plan_sample
 
 if TYPE_CHECKING:

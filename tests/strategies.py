@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from homework.labels.names import KARTS, TRACKS
 from homework.labels.scene import PICTURE_SIZE, Kart, Scene, make_scene
+from homework.labels.vocabulary import KARTS, TRACKS
 
 # A busy machine is slow at times; that is no failure.
 settings.register_profile("no deadline", deadline=None)

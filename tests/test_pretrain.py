@@ -23,8 +23,8 @@ from homework.common.errors import InputError
 from homework.frames.augment import View
 from homework.frames.split import frame_of
 from homework.labels import questions
-from homework.labels.names import KARTS, TRACKS
 from homework.labels.scene import Kart, make_scene
+from homework.labels.vocabulary import KARTS, TRACKS
 from homework.model import embedded
 from homework.pretraining import heads, loop
 from homework.pretraining.batches import AugmentedBatches, draw_pairs, hold_out

@@ -28,9 +28,9 @@ from ..frames.split import (
     shuffled,
     view_count,
 )
-from ..labels.names import TRACKS
 from ..labels.questions import KINDS, kind_of
 from ..labels.scene import PICTURE_SIZE, Scene, view_scene
+from ..labels.vocabulary import TRACKS
 from .draw import EGO_COLOR, FONT_SIZE, PLAIN, draw_scene
 
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
-"""The answers that a question of the five kinds can have: a closed list each. Pure."""
+"""The names of karts and tracks, and the closed list of answers to each kind of question. Pure."""
 
 from __future__ import annotations
 
-from .names import KARTS, TRACKS
 from .questions import (
     COUNT,
     DEPTHS,
@@ -17,6 +16,15 @@ from .questions import (
     kind_of,
 )
 
+# Of the dataset, by identifier, sorted.
+_KARTS = """adiumy amanda beastie emule gavroche gnu hexley kiki konqi nolok pidgin puffy
+sara_the_racer sara_the_wizard suzanne tux wilber xue"""
+_TRACKS = """abyss black_forest candela_city cocoa_temple cornfield_crossing fortmagma
+gran_paradiso_island hacienda lighthouse minigolf olivermath overworld ravenbridge_mansion
+sandtrack scotland snowmountain snowtuxpeak tutorial volcano_island xr591 zengarden"""
+
+KARTS = tuple(_KARTS.split())
+TRACKS = tuple(_TRACKS.split())
 MAX_KARTS = 10  # of a race
 COUNTS = tuple(str(number) for number in range(1, MAX_KARTS + 1))
 _ANSWERS = {EGO: KARTS, COUNT: COUNTS, TRACK: TRACKS}

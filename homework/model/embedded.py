@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..common.files import PACKAGE_DIR
 from ..labels import questions
-from ..labels.names import KARTS, TRACKS
+from ..labels.vocabulary import KARTS, TRACKS
 
 if TYPE_CHECKING:
     from transformers import (

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..labels.names import KARTS, TRACKS
 from ..labels.questions import DEPTHS, PLACES, SIDES
 from ..labels.scene import PICTURE_SIZE, Scene, is_front, is_left
+from ..labels.vocabulary import KARTS, TRACKS
 
 _KART_ID = {name: index for index, name in enumerate(KARTS, start=1)}
 _TRACK_ID = {name: index for index, name in enumerate(TRACKS)}

@@ -17,8 +17,8 @@ from homework.common.errors import InputError
 from homework.evaluation import outcomes
 from homework.evaluation import page as report_page
 from homework.evaluation.page import read_report
-from homework.labels.names import KARTS
 from homework.labels.questions import COUNT, EGO
+from homework.labels.vocabulary import KARTS
 
 
 @pytest.fixture(scope="module")

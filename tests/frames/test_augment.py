@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from homework.frames import augment
 from homework.labels import questions
-from homework.labels.names import KARTS, TRACKS
 from homework.labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, make_scene
+from homework.labels.vocabulary import KARTS, TRACKS
 from homework.pretraining import dense_labels
 
 

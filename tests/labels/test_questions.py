@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import assume, given
 from strategies import scenes
 
-from homework.labels.names import KARTS, TRACKS
 from homework.labels.questions import COUNT, EGO, KINDS, TRACK, kart_in, kind_of, layout, pairs
 from homework.labels.scene import Kart, Scene, mirrored, view_scene
+from homework.labels.vocabulary import KARTS, TRACKS
 
 GOLDEN = Path(__file__).parent / "golden"
 SWAPPED = {"left": "right", "right": "left"}

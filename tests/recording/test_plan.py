@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homework.labels.names import TRACKS
+from homework.labels.vocabulary import TRACKS
 from homework.record import FREE_KARTS, SAMPLE_FRAMES
 from homework.recording.attribution import attribution
 from homework.recording.plan import MOMENTS, plan, plan_sample
