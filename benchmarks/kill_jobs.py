@@ -102,17 +102,17 @@ def train_job(work: Path) -> Job:
     from helpers import make_split
     from tiny import write_tiny_base
 
-    from homework import finetune
+    from homework import base_vlm, finetune
     from homework.common.errors import InputError
-    from homework.evaluation import table
     from homework.generate_qa import generate
     from homework.model import adapter
+    from homework.training import curves
 
     torch.set_num_threads(1)
     generate(str(make_split(work / "data" / "train", frames=3, seed=0)), num_workers=1)
     base = write_tiny_base(work / "base")
     # Two plots take longer than the training; their file is written like any other.
-    table.save_curves = lambda log, path: path.write_text(json.dumps(log))
+    curves.save_curves = lambda log, path: path.write_text(json.dumps(log))
     options = {"max_steps": 8, "save_steps": 2, "lora_r": 4, "per_device_train_batch_size": 2}
 
     def run(folder: Path) -> None:
@@ -120,7 +120,7 @@ def train_job(work: Path) -> Job:
 
     def read(folder: Path) -> dict | None:
         try:
-            adapter.load(folder, verbose=False)
+            base_vlm.load(folder, verbose=False)
         except InputError:
             return None
         names = (adapter.WEIGHTS, adapter.CONFIG)

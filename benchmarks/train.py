@@ -208,7 +208,7 @@ def ours(items, base, frames, steps, way, output, clock):
         recipe["tokens_per_pass"] = SMALL
     del recipe["num_workers"], recipe["recipe"]
     fit.fit(items, output, recipe, 0)
-    from homework.model.devices import choose_device
+    from homework.model.loaded import choose_device
 
     device, dtype, reason = choose_device()
     return (device, dtype), reason
@@ -221,7 +221,7 @@ def usual(items, base, frames, steps, way, output, clock):
 
     from benchmarks import usual
     from homework.model import adapter
-    from homework.model.devices import choose_device
+    from homework.model.loaded import choose_device
 
     class Timed(TrainerCallback):
         on_train_begin = staticmethod(clock.begin)

@@ -109,7 +109,7 @@ def five_kinds(frame, scene: Scene, answers: Mapping[str, str] | None = None):
 
 def looks(checkpoint: str, split: Path):
     """A frame never trained on: where the model looks for the ego kart, and what it answers."""
-    from homework.model.adapter import load
+    from homework.base_vlm import load
     from homework.model.heat_map import heat_maps, overlay
 
     vlm = load(checkpoint)

@@ -61,7 +61,7 @@ def frames(folder: Path) -> list[str]:
 
 def suggestions(picture: str | None) -> list[str]:
     """Questions to ask: about a labelled frame those that its labels answer, else all kinds."""
-    from .evaluation.outcomes import scenes
+    from .frames.split import scenes
     from .labels.questions import COUNT, EGO, HOW_MANY, REGIONS, TRACK, WHERE, pairs
 
     scene = scenes([picture])[picture] if picture else None
@@ -77,13 +77,14 @@ def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
         answer, truth (None where no label says it), scores (answer -> probability, {} for a
         question without a closed list of answers), boxes and heat (pictures to show).
     """
-    from .evaluation.outcomes import Scoring, scenes
     from .frames.pictures import open_picture
+    from .frames.split import scenes
     from .inspection.draw import draw_scene
     from .labels.questions import pairs
     from .model.heat_map import heat_maps, overlay
+    from .model.likelihood import ScoringModel
 
-    model = Scoring(vlm)
+    model = ScoringModel(vlm)
     (answer,) = model.answer([picture], [question])
     image, scene = open_picture(picture), scenes([picture])[picture]
     heat = heat_maps(vlm, [picture], [question], [answer])[0]
@@ -195,8 +196,7 @@ def serve(page, port: int, wait: bool = True) -> str:
 
 
 def _load(checkpoint: str) -> BaseVLM:
-    from .base_vlm import BaseVLM
-    from .model.adapter import load
+    from .base_vlm import BaseVLM, load
     from .model.loading import EMBEDDED
 
     return BaseVLM(EMBEDDED) if checkpoint == EMBEDDED else load(checkpoint)

@@ -93,12 +93,11 @@ def train(
     dataset = VQADataset(str(train_dataset_name), data_dir, max_samples)
     refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
     output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
-    from .training.model_card import add_results
     from .training.run import fit
 
     fit(dataset, output, chosen, num_workers, report_to)
-    if distributed.is_main() and (line := add_results(output, dataset)):
-        print(line)
+    if distributed.is_main():
+        _measure_held_out(output, dataset)
 
 
 def demo_train(
@@ -122,7 +121,7 @@ def demo_train(
         per_device_train_batch_size=5,
         learning_rate=2e-3,
     )
-    from .model.adapter import load as load_checkpoint
+    from .base_vlm import load as load_checkpoint
 
     result = benchmark(
         load_checkpoint(output, verbose=False), VQADataset(train_dataset_name, data_dir, 5)
@@ -160,9 +159,7 @@ def test(
     Raises:
         InputError: the checkpoint, the data or the other report is wrong or missing.
     """
-    from .evaluation.measure import measure, write_page
     from .evaluation.page import read_report
-    from .model.adapter import trained_on
 
     predictions = options.path("--save_predictions", save_predictions)
     folder, other = options.path("--report", report), options.path("--against", against)
@@ -172,6 +169,9 @@ def test(
             raise InputError("--against: needs --report; give the folder to write the page to")
         read_report(other)
     dataset = VQADataset(str(split), data_dir)
+    from .evaluation.measure import measure, write_page
+    from .model.adapter import trained_on
+
     distributed.connect()  # first, as it says which GPU is this process's
     vlm = load(str(checkpoint))
     if folder and not distributed.is_main():
@@ -195,9 +195,9 @@ def load(model_name: str = MODEL_NAME) -> BaseVLM:
     """Load a LoRA checkpoint with its base: a folder, or the name of one in the package.
 
     Raises:
-        InputError: see homework.model.adapter.load.
+        InputError: see homework.base_vlm.load.
     """
-    from .model.adapter import load as load_checkpoint
+    from .base_vlm import load as load_checkpoint
 
     return load_checkpoint(model_name)
 
@@ -205,6 +205,17 @@ def load(model_name: str = MODEL_NAME) -> BaseVLM:
 def load_vlm() -> BaseVLM:
     """The submission's model, as the grader asks for it."""
     return load(str(PACKAGE_DIR / MODEL_NAME))
+
+
+def _measure_held_out(output: Path, dataset: VQADataset) -> None:
+    """Measure a new checkpoint on the train frames held out of it, for its model card."""
+    from .base_vlm import load as load_checkpoint
+    from .training.batches import held_out_items
+    from .training.model_card import add_results
+
+    items = held_out_items(dataset)
+    if items:  # too few frames, and none is held out
+        print(add_results(output, benchmark(load_checkpoint(output, verbose=False), items)))
 
 
 def _recipe_name(recipe: str | None, base: str | None) -> str:

@@ -69,9 +69,8 @@ def run(
     target = options.path("--output", output)
     begun = options.path("--start", start)
 
-    from .model.adapter import base_fingerprint
     from .model.embedded import EMBEDDED_BASE
-    from .model.loading import find_checkpoint
+    from .model.loading import base_fingerprint, find_checkpoint
     from .pretraining.loop import Pretraining
 
     if begun:

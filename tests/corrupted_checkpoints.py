@@ -16,7 +16,7 @@ from corrupted import MISSING, READ, Case, sparse
 from safetensors.torch import load_file, save_file
 from tiny import write_tiny_base
 
-from homework.base_vlm import BaseVLM
+from homework.base_vlm import BaseVLM, load
 from homework.model import adapter as checkpoint
 
 # Takes for ever on a name of thirty letters, if it is ever matched.
@@ -209,9 +209,9 @@ def base_cases() -> Iterator[Case]:
 
 
 def read_adapter(folder: Path, case: Case) -> str:
-    """`checkpoint.load` of the corrupted one."""
+    """`base_vlm.load` of the corrupted one."""
     shutil.copytree(whole()[1], folder)
-    return _load(folder, case, lambda: checkpoint.load(folder, verbose=False))
+    return _load(folder, case, lambda: load(folder, verbose=False))
 
 
 def read_base(folder: Path, case: Case) -> str:

@@ -18,13 +18,13 @@ import torch
 
 from homework import finetune
 from homework.common import distributed
-from homework.model import devices
+from homework.model import loaded
 from homework.training.trainer import ViewTrainer
 
 
 def run(train: dict, test: dict | None = None, killed_at: int | None = None) -> None:
     """Train, and then answer questions, in float32."""
-    devices.choose_device = lambda: ("cpu", torch.float32, "cpu, float32: a test")
+    loaded.choose_device = lambda: ("cpu", torch.float32, "cpu, float32: a test")
     compute_loss = ViewTrainer.compute_loss
 
     def dying(self, *args, **kwargs):

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from homework.data import BenchmarkSample, VQABenchmarkResult, is_correct
-from homework.evaluation import outcomes as evidence
 from homework.evaluation import page
+from homework.evaluation.outcomes import outcomes
 from homework.frames.balance import balanced_pairs
-from homework.frames.split import list_split
+from homework.frames.split import list_split, training_pairs
 from homework.labels.vocabulary import vocabulary
+from homework.model.likelihood import softmax
 
 
 class Guesser:
@@ -31,7 +32,7 @@ def make_outcomes(data_dir: Path, per_kind: int, seed: int = 0):
     paths = [str(data_dir / pair["image_file"]) for pair in drawn]
     asked = [pair["question"] for pair in drawn]
     scores = [
-        evidence.softmax(vocabulary(question), values)
+        softmax(vocabulary(question), values)
         for question, values in zip(
             asked, Guesser(seed).score(paths, asked, map(vocabulary, asked)), strict=True
         )
@@ -45,8 +46,8 @@ def make_outcomes(data_dir: Path, per_kind: int, seed: int = 0):
             for path, pair, best in zip(paths, drawn, scores, strict=True)
         ]
     )  # fmt: skip
-    training = evidence.training_pairs(data_dir / "train")
-    return evidence.outcomes(result, data_dir, training, scores), paths
+    training = training_pairs(data_dir / "train")
+    return outcomes(result, data_dir, training, scores), paths
 
 
 def make_report(folder: Path, data_dir: Path, per_kind: int = 12, seed: int = 0, against=None):

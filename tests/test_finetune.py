@@ -14,16 +14,16 @@ from safetensors.torch import load_file
 from tiny import write_tiny_base
 from transformers.models.idefics3.modeling_idefics3 import Idefics3Model
 
-from homework import finetune
+from homework import base_vlm, finetune
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.data import VQADataset
 from homework.frames.split import held_out
 from homework.model import adapter, embedded, packing
+from homework.model.packing import pairs_right
 from homework.training import run as fit
 from homework.training.batches import Collator, Steps, ViewDataset, split_views
 from homework.training.recipes import RECIPES
-from homework.training.trainer import pairs_right
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "data" / "sample"
@@ -68,7 +68,7 @@ def test_plain_peft_loads_the_same_adapter(trained, base):
     from peft import PeftModel
     from transformers import Idefics3ForConditionalGeneration
 
-    ours = adapter.load(trained, verbose=False)
+    ours = base_vlm.load(trained, verbose=False)
     plain = PeftModel.from_pretrained(
         Idefics3ForConditionalGeneration.from_pretrained(base, dtype=torch.float32), trained
     )
@@ -158,7 +158,7 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(trained, base, tmp_path):
     }
     for words, change in wrong.items():
         with pytest.raises(InputError, match=words) as caught:
-            adapter.load(broken(change), verbose=False)
+            base_vlm.load(broken(change), verbose=False)
         assert "\n" not in str(caught.value)
 
 

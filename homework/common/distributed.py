@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from ..data import Model
-
 
 def rank() -> int:
     """This process's number, from 0."""
@@ -89,30 +87,6 @@ def gather(value: Any) -> list[Any]:
     values: list[Any] = [None] * world_size()
     torch.distributed.all_gather_object(values, value)
     return values
-
-
-class Shared:
-    """A model whose questions are divided among the processes, whole pictures to each."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-
-    def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
-        """All answers, in the order asked, in every process."""
-        pictures = {path: place for place, path in enumerate(dict.fromkeys(image_paths))}
-        mine = [
-            index
-            for index, path in enumerate(image_paths)
-            if pictures[path] % world_size() == rank()
-        ]
-        found = self.model.answer(
-            [image_paths[index] for index in mine], [questions[index] for index in mine]
-        )
-        answers = [""] * len(questions)
-        for part in gather(list(zip(mine, found, strict=True))):
-            for index, answer in part:
-                answers[index] = answer
-        return answers
 
 
 def _on_cpu() -> bool:

@@ -6,7 +6,7 @@ NAMED = 4  # of a batch's pictures, how many an error names
 
 
 class InputError(Exception):
-    """Something the user gave is wrong. The message is one line: what is wrong, where, and how to fix it."""
+    """What the user gave is wrong. The message is one line: what, where, and how to fix it."""
 
 
 def one_line(error: Exception) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from ..data import Item, VQABenchmarkResult, VQADataset, benchmark
+from ..common.files import DATA_DIR
+from ..data import QA_SUFFIX, Item, VQABenchmarkResult, VQADataset, benchmark
 from ..labels.questions import FRONT_OR_BEHIND, LEFT_OR_RIGHT, WHERE, kart_in
+from .statistics import ALL
 
 
 def template(question: str) -> str:
@@ -48,3 +51,32 @@ def majority_baseline(
     Where there are no training pairs, give the test items twice and say so beside the number.
     """
     return benchmark(MajorityModel(train_items), test_items)
+
+
+def majority_accuracy(baseline: VQABenchmarkResult) -> dict[str, float]:
+    """Kind and "all" -> accuracy of the majority baseline."""
+    kinds = {kind: accuracy for kind, (accuracy, _) in baseline.accuracy_per_kind.items()}
+    return {**kinds, ALL: baseline.accuracy}
+
+
+def same_questions_baseline(
+    result: VQABenchmarkResult, train_split: str, data_dir: str | Path | None
+) -> tuple[VQABenchmarkResult, str]:
+    """The majority baseline on the samples of `result`, and where its answers come from.
+
+    Without question/answer pairs in the train split, the samples' own commonest answers are
+    taken, which can only flatter the baseline.
+    """
+    asked: list[Item] = [
+        {
+            "image_path": sample.image_path,
+            "question": sample.question,
+            "answer": sample.correct_answer,
+        }
+        for sample in result.samples
+    ]
+    folder = Path(data_dir or DATA_DIR) / train_split
+    if not list(folder.glob(f"*{QA_SUFFIX}")):
+        return majority_baseline(asked, asked), "these questions themselves"
+    train_items = VQADataset(train_split, data_dir)
+    return majority_baseline(train_items, asked), f"the {train_split} split"

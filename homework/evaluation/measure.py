@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..common import distributed
 from ..common.files import digest
-from ..data import VQABenchmarkResult, VQADataset, benchmark
-from ..model import adapter as checkpoint
-from ..model import heat_map
-from . import outcomes as evidence
+from ..data import Model, VQABenchmarkResult, VQADataset, benchmark
+from ..frames.split import training_pairs
+from ..model import adapter, heat_map
+from ..model.likelihood import ScoringModel
+from .majority import majority_accuracy, same_questions_baseline
+from .outcomes import outcomes as outcomes_of
 from .page import PAGE, add_comparison, read_report, report_data, write_report
 from .statistics import Outcome
-from .table import accuracy_table, majority_accuracy, same_questions_baseline
+from .table import accuracy_table
 
 if TYPE_CHECKING:
-    from ..base_vlm import BaseVLM
+    from ..model.loaded import LoadedVLM
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Measured:
 
 
 def measure(
-    vlm: BaseVLM,
+    vlm: LoadedVLM,
     dataset: VQADataset,
     max_samples: int | None,
     train_split: str,
@@ -60,13 +62,13 @@ def measure(
         baseline_split: where the majority baseline takes its answers from.
         scored: note, too, how likely the model finds every possible answer.
     """
-    model = evidence.Scoring(vlm)
+    model = ScoringModel(vlm)
     start = time.perf_counter()
     # Started by accelerate, each process answers its share.
-    result = benchmark(model if scored else distributed.Shared(vlm), dataset, max_samples)
+    result = benchmark(model if scored else Shared(vlm), dataset, max_samples)
     seconds = time.perf_counter() - start
-    training = evidence.training_pairs(dataset.data_dir / train_split)
-    outcomes = evidence.outcomes(result, dataset.data_dir, training, model.scores)
+    training = training_pairs(dataset.data_dir / train_split)
+    outcomes = outcomes_of(result, dataset.data_dir, training, model.scores)
     baseline, source = same_questions_baseline(result, baseline_split, dataset.data_dir)
     known = training is not None
     return Measured(dataset, result, outcomes, baseline, source, train_split, known, seconds)
@@ -75,7 +77,7 @@ def measure(
 def write_page(
     folder: Path,
     measured: Measured,
-    vlm: BaseVLM,
+    vlm: LoadedVLM,
     name: str | Path,
     against: Path | None,
     num_heat_maps: int,
@@ -108,11 +110,11 @@ def write_page(
     return f"wrote {folder / PAGE} and report.json ({size / 1e6:.1f} MB); open it in a browser"
 
 
-def _about(measured: Measured, vlm: BaseVLM, name: str | Path) -> dict[str, Any]:
-    adapter = checkpoint.find(name)
+def _about(measured: Measured, vlm: LoadedVLM, name: str | Path) -> dict[str, Any]:
+    found = adapter.find(name)
     return {
-        "checkpoint": adapter.resolve().name,  # no one's folders
-        "adapter_sha256": digest(adapter / checkpoint.WEIGHTS),
+        "checkpoint": found.resolve().name,  # no one's folders
+        "adapter_sha256": digest(found / adapter.WEIGHTS),
         "base": Path(vlm.base).name,
         "split": measured.dataset.split,
         "train_split": measured.train_split,
@@ -129,3 +131,27 @@ def _chosen(outcomes: Sequence[Outcome], most: int) -> list[int]:
     hits = [index for index in order if outcomes[index].right]
     kept = wrong[: max(most // 2, most - len(hits))]
     return sorted(kept + hits[: most - len(kept)])
+
+
+class Shared:
+    """A model whose questions are divided among the processes, whole pictures to each."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
+        """All answers, in the order asked, in every process."""
+        pictures = {path: place for place, path in enumerate(dict.fromkeys(image_paths))}
+        mine = [
+            index
+            for index, path in enumerate(image_paths)
+            if pictures[path] % distributed.world_size() == distributed.rank()
+        ]
+        found = self.model.answer(
+            [image_paths[index] for index in mine], [questions[index] for index in mine]
+        )
+        answers = [""] * len(questions)
+        for part in distributed.gather(list(zip(mine, found, strict=True))):
+            for index, answer in part:
+                answers[index] = answer
+        return answers

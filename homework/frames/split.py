@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -206,3 +206,44 @@ def _has_info_files(folder: Path) -> bool:
 
 def _first(names: list[str], total: int) -> str:
     return "; ".join(names) + ("; ..." if total > len(names) else "")
+
+
+def scenes(pictures: Sequence[str]) -> dict[str, Scene | None]:
+    """Picture -> its labels; None where no usable info file lies beside it."""
+    infos: dict[str, dict | None] = {}
+    found: dict[str, Scene | None] = {}
+    for picture in dict.fromkeys(map(str, pictures)):
+        folder, name = os.path.split(picture)
+        file = f"{folder}/{frame_of(name)}{INFO_SUFFIX}"
+        if file not in infos:
+            try:
+                infos[file] = read_info(file)
+            except InputError:
+                infos[file] = None
+        found[picture] = _scene(infos[file], name)
+    return found
+
+
+def training_pairs(folder: str | Path) -> frozenset[tuple[str, str]] | None:
+    """The (track, kart) pairs that some view of a split shows; None without its info files."""
+    try:
+        split = list_split(folder)
+    except InputError:
+        return None
+    frames = read_frames(split, split.info_files, Skipped())
+    return frozenset(
+        (scene.track, kart.name)
+        for frame in frames
+        for _, scene in frame.views
+        for kart in scene.karts
+    )
+
+
+def _scene(info: dict | None, picture: str) -> Scene | None:
+    parts = picture.split("_")
+    if info is None or len(parts) < 2 or not parts[1].isdigit():
+        return None
+    try:
+        return view_scene(info, int(parts[1]))
+    except ValueError:
+        return None

@@ -1,4 +1,4 @@
-"""LoRA checkpoints: the adapter as PEFT writes it, and the base that it belongs to."""
+"""LoRA checkpoints: the adapter as PEFT writes it, found, checked and attached to its base."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import json
 import shutil
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..base_vlm import BaseVLM
 from ..common.errors import InputError, one_line
-from ..common.files import PACKAGE_DIR, PARTIAL, digest, install, read_json, read_plain, write_json
-from ..training.model_card import CARD, card
-from .loading import WEIGHTS as BASE_WEIGHTS
+from ..common.files import PACKAGE_DIR, PARTIAL, install, read_json, read_plain, write_json
+from .loading import base_fingerprint
 
 if TYPE_CHECKING:
     import torch
     from peft import LoraConfig, PeftModel
 
+    from .loaded import LoadedVLM
+
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MAX_WEIGHTS_BYTES = 500_000_000  # ten times what may be handed in
 MAX_RANK = 1024
+CARD = "README.md"  # the model card
 BASE = "base.json"  # ours, written last: name and fingerprint of the base, how it was trained
 
 
@@ -51,59 +52,82 @@ def lora_config(rank: int, alpha: float, dropout: float, vision: bool = True) ->
 
 
 def add_lora(
-    vlm: BaseVLM, rank: int, alpha: float, dropout: float, vision: bool = True
+    vlm: LoadedVLM, rank: int, alpha: float, dropout: float, vision: bool = True
 ) -> PeftModel:
     """Put fresh LoRA modules on the layers that `lora_config` names."""
-    return _with_adapter(vlm, lora_config(rank, alpha, dropout, vision))
+    return _with_lora(vlm, lora_config(rank, alpha, dropout, vision))
 
 
-def save(model: PeftModel, vlm: BaseVLM, folder: Path, training: dict) -> None:
+class Adapter(NamedTuple):
+    """A LoRA checkpoint as read from disk, before any base is loaded.
+
+    Attributes:
+        folder: where it lies.
+        base: name of the base that it was trained on; see BaseVLM.
+        fingerprint: SHA-256 of that base's weights.
+        config: rank, scale and layers.
+        weights: tensors by PEFT's names, all finite.
+    """
+
+    folder: Path
+    base: str
+    fingerprint: str
+    config: LoraConfig
+    weights: dict[str, torch.Tensor]
+
+
+def save(
+    model: PeftModel, folder: Path, base: str, fingerprint: str, training: dict, card: str
+) -> None:
     """Write the adapter to `folder`; what was there stays whole until the new one is.
 
     Args:
+        base, fingerprint: of the base that it was trained on; see Adapter.
         training: how it was trained, for the record.
+        card: text of its model card.
     """
     fresh = folder / f"adapter{PARTIAL}"
     shutil.rmtree(fresh, ignore_errors=True)
     model.save_pretrained(fresh, save_embedding_layers=False)
-    fingerprint = base_fingerprint(vlm.folder)
-    write_json(fresh / BASE, {"base": vlm.base, "sha256": fingerprint, "training": training})
+    write_json(fresh / BASE, {"base": base, "sha256": fingerprint, "training": training})
     for path in fresh.iterdir():
         if path.name not in (CONFIG, WEIGHTS, BASE):
             path.unlink()  # PEFT's model card
-    (fresh / CARD).write_text(card(vlm.base, fingerprint, training), "utf-8")
+    (fresh / CARD).write_text(card, "utf-8")
     install(fresh, folder, BASE)
 
 
-def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
-    """Load a LoRA checkpoint onto the base that it was trained on.
+def read(checkpoint: str | Path) -> Adapter:
+    """Read a LoRA checkpoint and check all that can be checked without its base.
 
     Args:
         checkpoint: a folder, or the name of one inside the package.
 
     Raises:
-        InputError: no whole checkpoint there, another base, missing or unexpected weights.
+        InputError: no whole checkpoint there, or damaged, missing or unexpected contents.
     """
     folder = find(checkpoint)
     record = read_json(folder / BASE)
     base = record.get("base") if isinstance(record, dict) else None
     if not isinstance(base, str) or not base.isprintable():
         raise InputError(f"{folder / BASE}: names no base; train it again")
-    config, weights = _read_adapter(folder)
-    vlm = BaseVLM(base, verbose)
-    if base_fingerprint(vlm.folder) != record.get("sha256"):
+    config, weights = _read_weights(folder)
+    return Adapter(folder, base, record.get("sha256"), config, weights)
+
+
+def attach(vlm: LoadedVLM, adapter: Adapter) -> None:
+    """Put an adapter on the base that it was trained on, merged into its weights.
+
+    Raises:
+        InputError: `vlm` is another base, or the adapter's weights do not fit it.
+    """
+    if base_fingerprint(vlm.folder) != adapter.fingerprint:
         raise InputError(
-            f"{folder}: trained on another {base} than the one in {vlm.folder}; "
+            f"{adapter.folder}: trained on another {adapter.base} than the one in {vlm.folder}; "
             "train it again, or bring back the base that it was trained on"
         )
-    vlm.model = _attach(vlm, config, weights, folder / WEIGHTS).to(vlm.device).eval()
+    vlm.model = _with_weights(vlm, adapter).to(vlm.device).eval()
     vlm.model.merge_adapter()  # into the base's weights in memory: a third fewer seconds
-    return vlm
-
-
-def base_fingerprint(folder: Path) -> str:
-    """SHA-256 of a base's weights file."""
-    return digest(folder / BASE_WEIGHTS)
 
 
 def trained_on(checkpoint: str | Path) -> str:
@@ -138,7 +162,7 @@ def find(checkpoint: str | Path) -> Path:
     return folder
 
 
-def _read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
+def _read_weights(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
     """The adapter's configuration and weights, before anything is built from them.
 
     PEFT's configuration can name modules to import, expressions that take for ever to match
@@ -186,29 +210,30 @@ def _settings(config: LoraConfig) -> dict:
     return {name: value for name, value in settings.items() if name not in free}
 
 
-def _attach(vlm: BaseVLM, config: LoraConfig, weights: dict, file: Path) -> PeftModel:
+def _with_weights(vlm: LoadedVLM, adapter: Adapter) -> PeftModel:
     """The model with the adapter, after a check that its weights are exactly those expected."""
     from peft import get_peft_model_state_dict
     from peft.utils import set_peft_model_state_dict
 
-    config.inference_mode = True
-    model = _with_adapter(vlm, config)
+    adapter.config.inference_mode = True
+    model = _with_lora(vlm, adapter.config)
     expected = {
         name: value.shape
         for name, value in get_peft_model_state_dict(model, save_embedding_layers=False).items()
     }
-    found = {name: value.shape for name, value in weights.items()}
+    found = {name: value.shape for name, value in adapter.weights.items()}
     if expected != found:
         odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
         raise InputError(
-            f"{file}: missing, unexpected or misshapen weights, first {odd!r:.200}; "
-            "an adapter fits only the base and the version that made it: train it again"
+            f"{adapter.folder / WEIGHTS}: missing, unexpected or misshapen weights, first "
+            f"{odd!r:.200}; an adapter fits only the base and the version that made it: "
+            "train it again"
         )
-    set_peft_model_state_dict(model, weights)
+    set_peft_model_state_dict(model, adapter.weights)
     return model
 
 
-def _with_adapter(vlm: BaseVLM, config: LoraConfig) -> PeftModel:
+def _with_lora(vlm: LoadedVLM, config: LoraConfig) -> PeftModel:
     from peft import get_peft_model
 
     vlm.model.name_or_path = vlm.base  # what PEFT records as the adapter's base

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-    from ..base_vlm import BaseVLM
+    from .loaded import LoadedVLM
 
 METHOD = "HiResCAM (Draelos and Carin 2020) on the vision tower's last layer"
 BATCH_SIZE = 32
@@ -36,7 +36,7 @@ ORANGE = (255, 120, 0)
 
 
 def heat_maps(
-    vlm: BaseVLM,
+    vlm: LoadedVLM,
     image_paths: Sequence[str | Path],
     questions: Sequence[str],
     answers: Sequence[str],
@@ -90,7 +90,7 @@ def overlay(picture: Image, heat: np.ndarray) -> Image:
 
 
 def save_heat_map(
-    vlm: BaseVLM, image: str | Path, question: str, answer: str, target: Path
+    vlm: LoadedVLM, image: str | Path, question: str, answer: str, target: Path
 ) -> None:
     """Draw where the model looks for its answer to one question, as a PNG file.
 
@@ -103,7 +103,7 @@ def save_heat_map(
     print(f"wrote {target}: {METHOD}")
 
 
-def _maps(vlm: BaseVLM, asked: list[tuple[str, str, str]]) -> np.ndarray:
+def _maps(vlm: LoadedVLM, asked: list[tuple[str, str, str]]) -> np.ndarray:
     """Heat maps of one batch of (image_path, question, answer)."""
     import torch
 
@@ -126,7 +126,7 @@ def _maps(vlm: BaseVLM, asked: list[tuple[str, str, str]]) -> np.ndarray:
     return heat.float().cpu().numpy()
 
 
-def _patch_features(vlm: BaseVLM, paths: list[str]):
+def _patch_features(vlm: LoadedVLM, paths: list[str]):
     """What the vision tower says of each patch: (pictures, patches, channels)."""
     squares = [vlm.inputs.resize(open_picture(path)) for path in paths]
     pixels = vlm.inputs.pixel_values(squares)[:, 0].to(vlm.device)
@@ -134,7 +134,7 @@ def _patch_features(vlm: BaseVLM, paths: list[str]):
     return tower(pixel_values=pixels, return_dict=True).last_hidden_state
 
 
-def _log_likelihood(vlm: BaseVLM, patches, pairs: list[tuple[str, str]]):
+def _log_likelihood(vlm: LoadedVLM, patches, pairs: list[tuple[str, str]]):
     """Log-probability of each answer with its end token, given the patches: (N,).
 
     Args:

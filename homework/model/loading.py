@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common.errors import InputError, one_line
-from ..common.files import MAX_JSON_BYTES, read_json
+from ..common.files import MAX_JSON_BYTES, digest, read_json
 
 if TYPE_CHECKING:
     from transformers import Idefics3Config
@@ -242,3 +242,8 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+def base_fingerprint(folder: Path) -> str:
+    """SHA-256 of a base's weights file."""
+    return digest(folder / WEIGHTS)

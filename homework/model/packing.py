@@ -164,3 +164,18 @@ def _branches(sequence: ViewSequence, size: int) -> list[tuple[int, int]]:
     numbers = sequence.branches
     starts = [index for index in range(size, len(numbers)) if numbers[index] != numbers[index - 1]]
     return list(zip(starts, [*starts, len(numbers)][1:], strict=True))
+
+
+def pairs_right(chosen: torch.Tensor, expected: torch.Tensor, end_id: int) -> torch.Tensor:
+    """Which pairs have every token right: bool, one per pair.
+
+    Args:
+        chosen, expected: token ids of all answers, one after the other: (tokens,).
+        end_id: closes each answer in `expected`.
+    """
+    wrong = chosen != expected
+    # Pair of each token: how many answers have ended before it.
+    ends = (expected == end_id).long()
+    pair = ends.cumsum(0) - ends
+    errors = torch.zeros(int(ends.sum()), dtype=torch.long, device=expected.device)
+    return errors.index_add_(0, pair, wrong.long()) == 0

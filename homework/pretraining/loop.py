@@ -26,9 +26,9 @@ from ..common.files import PARTIAL, atomic_write, install
 from ..frames.augment import View
 from ..labels import questions
 from ..model import attention, embedded, packing
-from ..model.devices import choose_device
+from ..model.loaded import choose_device
 from ..model.loading import CONFIG, load_model, load_processor
-from ..training.trainer import pairs_right
+from ..model.packing import pairs_right
 from . import dense_labels, heads
 from .batches import AugmentedBatches, draw_pairs, hold_out, load_views
 

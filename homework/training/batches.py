@@ -27,6 +27,9 @@ from ..model import packing
 from ..model.inputs import InputBuilder, ViewSequence
 from .cache import ArrayCache
 
+HELD_OUT = 0.02  # share of the training frames that are measured on instead
+MOST_QUESTIONS = 500  # about them, for the model card; some seconds
+
 
 class Sample(NamedTuple):
     """A picture with its pairs."""
@@ -207,3 +210,10 @@ def split_views(dataset: VQADataset | Sequence[Item], share: float) -> tuple[lis
     for path, pairs in by_picture.items():
         (held if frames[path] in measured else train).append((path, pairs))
     return train, held
+
+
+def held_out_items(dataset: VQADataset | Sequence[Item]) -> list[Item]:
+    """A seeded draw of the pairs whose frames are held out of the training, to measure on."""
+    held_out = {path for path, _ in split_views(dataset, HELD_OUT)[1]}
+    items = [item for item in dataset if item["image_path"] in held_out]
+    return random.Random(0).sample(items, min(len(items), MOST_QUESTIONS))

@@ -6,17 +6,17 @@ training is over: see docs/training.md for how to push the folder to a hub as it
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.files import atomic_write
+from ..common.files import atomic_write, read_json
+from ..data import VQABenchmarkResult
 from ..evaluation.statistics import ALL, Share
+from ..evaluation.table import shares
+from ..model.adapter import BASE, CARD
 from ..model.loading import EMBEDDED
 
-CARD = "README.md"
-MOST_QUESTIONS = 500  # measured on; some seconds
 SMOLVLM_FAMILY = "HuggingFaceTB/SmolVLM"
 DATASET = "supertuxkart-frames"
 TAGS = ["lora", "peft", "smolvlm", "supertuxkart", "visual-question-answering"]
@@ -31,9 +31,9 @@ karts a region holds.
 ## How to use it
 
 ```python
-from homework import checkpoint
+from homework.base_vlm import load
 
-vlm = checkpoint.load("this folder")
+vlm = load("this folder")
 print(vlm.generate("frame.jpg", "What kart is the ego car?"))
 ```
 
@@ -70,7 +70,7 @@ def card(
     base: str,
     fingerprint: str,
     training: Mapping[str, Any],
-    shares: Sequence[Share] = (),
+    results: Sequence[Share] = (),
     name: str = "vlm_model",
 ) -> str:
     """The card as text: YAML front matter, then Markdown.
@@ -79,7 +79,7 @@ def card(
         base: what the adapter was trained on: a hub name, "embedded_base" or a folder.
         fingerprint: SHA-256 of the base's weights.
         training: the recipe, as base.json records it.
-        shares: accuracy per kind and of all on held-out train frames, if it was measured.
+        results: accuracy per kind and of all on held-out train frames, if it was measured.
         name: of the checkpoint.
     """
     from huggingface_hub import ModelCardData
@@ -95,7 +95,7 @@ def card(
         model_name=name,
         pipeline_tag="image-text-to-text",
         tags=TAGS,
-        eval_results=_results(shares) or None,
+        eval_results=_results(results) or None,
     )
     rows = [("option", "value"), *((key, training[key]) for key in sorted(training))]
     text = _TEXT.format(
@@ -104,52 +104,25 @@ def card(
         fingerprint=fingerprint,
         split=training.get("train_dataset_name", "train"),
         recipe=_table([row for row in rows if row[0] not in ("base", "base_sha256")]),
-        results=_results_text(shares),
+        results=_results_text(results),
         licence=words,
     )
     return f"---\n{data.to_yaml()}\n---\n{text}"
 
 
-def add_results(folder: Path, dataset: Sequence[Mapping[str, str]]) -> str | None:
-    """Measure a checkpoint on the train frames held out of it and write its card anew.
-
-    Args:
-        dataset: what it was trained on, held-out frames included.
+def add_results(folder: Path, result: VQABenchmarkResult) -> str:
+    """Write a checkpoint's card anew, with its results on held-out train frames.
 
     Returns:
-        One line that says what was measured; None where too few frames were to hold any out.
+        One line that says what was measured.
     """
-    from ..common.files import read_json
-    from ..model import adapter
-
-    items = _held_out(dataset)
-    if not items:
-        return None
-    shares = _measure(adapter.load(folder, verbose=False), items)
-    record = read_json(folder / adapter.BASE)
-    text = card(record["base"], record["sha256"], record["training"], shares)
+    record = read_json(folder / BASE)
+    found = shares(result)
+    text = card(record["base"], record["sha256"], record["training"], found)
     with atomic_write(folder / CARD) as file:
         file.write(text.encode())
-    parts = ", ".join(f"{share.label} {share.right / share.total:.1%}" for share in shares)
-    return f"{CARD}: {len(items)} questions about held-out train frames: {parts}"
-
-
-def _held_out(dataset: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """A seeded draw of the pairs whose frames `fit` has held out."""
-    from .batches import split_views
-    from .run import HELD_OUT
-
-    held_out = {path for path, _ in split_views(dataset, HELD_OUT)[1]}
-    items = [item for item in dataset if item["image_path"] in held_out]
-    return random.Random(0).sample(items, min(len(items), MOST_QUESTIONS))
-
-
-def _measure(vlm, items: Sequence[Mapping[str, str]]) -> list[Share]:
-    from ..data import benchmark
-    from ..evaluation.outcomes import outcomes
-    from ..evaluation.statistics import share_per_kind
-
-    return share_per_kind(outcomes(benchmark(vlm, items), Path(), None))
+    parts = ", ".join(f"{share.label} {share.right / share.total:.1%}" for share in found)
+    return f"{CARD}: {len(result.samples)} questions about held-out train frames: {parts}"
 
 
 def _licence(base: str) -> tuple[str, str]:

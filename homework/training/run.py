@@ -15,21 +15,21 @@ import torch
 from tqdm import tqdm
 from transformers import PrinterCallback, TrainingArguments, set_seed
 
-from ..base_vlm import BaseVLM
 from ..common import distributed
 from ..common.distributed import say
 from ..common.errors import InputError
 from ..common.files import writing
 from ..data import VQADataset
-from ..evaluation.table import save_curves
 from ..model import adapter
-from ..model.generation import PATCHES, inference
+from ..model.loaded import LoadedVLM
+from ..model.loading import base_fingerprint
+from ..model.prefix_cache import encode_squares, pictures_at_once
 from . import resume
-from .batches import Collator, ViewDataset, split_views
+from .batches import HELD_OUT, Collator, ViewDataset, split_views
 from .cache import ArrayCache, open_cache
+from .curves import save_curves
+from .model_card import card
 from .trainer import ProgressLine, ViewTrainer, peak_memory_bytes
-
-HELD_OUT = 0.02  # share of the training frames that are measured on instead
 
 
 def fit(
@@ -55,8 +55,8 @@ def fit(
     with writing(output):  # hours before anything else is written
         output.mkdir(parents=True, exist_ok=True)
     set_seed(recipe["seed"])
-    vlm = BaseVLM(recipe["base"])
-    fingerprint = adapter.base_fingerprint(vlm.folder)
+    vlm = LoadedVLM(recipe["base"])
+    fingerprint = base_fingerprint(vlm.folder)
     train_views, held_out = split_views(dataset, HELD_OUT)
     arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out), trackers)
     collator = Collator(
@@ -105,7 +105,9 @@ def fit(
         trainer.save_state()
         if distributed.is_main():
             save_curves(trainer.state.log_history, output / "curves.png")
-            adapter.save(model, vlm, output, _training_record(recipe))
+            record = _training_record(recipe)
+            text = card(vlm.base, fingerprint, record)
+            adapter.save(model, output, vlm.base, fingerprint, record, text)
     _close(trainer, output, seconds)
 
 
@@ -119,7 +121,7 @@ def _of_all_devices(recipe: dict[str, Any]) -> dict[str, Any]:
     return kept | {"pictures_per_step": pictures}
 
 
-def _dataset(views: list, vlm: BaseVLM, vision: bool, fingerprint: str) -> ViewDataset:
+def _dataset(views: list, vlm: LoadedVLM, vision: bool, fingerprint: str) -> ViewDataset:
     """The views with their caches: of pictures, and of image tokens where these stay the same."""
     side, resample = vlm.inputs.side, vlm.inputs.resample
     squares = _cache(views, (side, side, 3), "uint8", f"resample {resample}")
@@ -145,20 +147,19 @@ def _cache(views: list, shape: tuple, dtype: str, maker: str) -> ArrayCache | No
     return cache
 
 
-def _look(dataset: ViewDataset, vlm: BaseVLM, features: ArrayCache) -> None:
+def _look(dataset: ViewDataset, vlm: LoadedVLM, features: ArrayCache) -> None:
     """Make the image tokens that the cache does not hold yet, each in one of the processes."""
     mine = range(distributed.rank(), len(dataset), distributed.world_size())
     missing = [index for index in mine if features.get(index) is None]
-    at_once = max(1, PATCHES // vlm.patches)
+    at_once = pictures_at_once(vlm)
     with (
-        inference(vlm),
+        vlm.inference(),
         tqdm(total=len(missing), unit="picture", disable=not missing) as bar,
     ):
         for start in range(0, len(missing), at_once):
             some = missing[start : start + at_once]
-            pixels = vlm.inputs.pixel_values([dataset.square(index) for index in some])
-            seen = vlm.network.get_image_features(pixels.to(vlm.device), return_dict=True)
-            for index, tokens in zip(some, seen.pooler_output, strict=True):
+            encoded = encode_squares(vlm, [dataset.square(index) for index in some])
+            for index, tokens in zip(some, encoded, strict=True):
                 features.put(index, tokens.half().cpu().numpy())
             bar.update(len(some))
     distributed.wait()

@@ -21,6 +21,7 @@ from ..common import distributed
 from ..common.errors import not_finite
 from ..common.files import writing
 from ..model import packing
+from ..model.packing import pairs_right
 from . import resume
 from .batches import Collator, Pass, StepLoader, Steps, ViewDataset, split_views
 
@@ -181,21 +182,6 @@ class ViewTrainer(Trainer):
             if distributed.is_main():
                 resume.seal(folder)
                 resume.rotate(run_dir)
-
-
-def pairs_right(chosen: torch.Tensor, expected: torch.Tensor, end_id: int) -> torch.Tensor:
-    """Which pairs have every token right: bool, one per pair.
-
-    Args:
-        chosen, expected: token ids of all answers, one after the other: (tokens,).
-        end_id: closes each answer in `expected`.
-    """
-    wrong = chosen != expected
-    # Pair of each token: how many answers have ended before it.
-    ends = (expected == end_id).long()
-    pair = ends.cumsum(0) - ends
-    errors = torch.zeros(int(ends.sum()), dtype=torch.long, device=expected.device)
-    return errors.index_add_(0, pair, wrong.long()) == 0
 
 
 class ProgressLine(TrainerCallback):

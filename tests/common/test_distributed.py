@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tiny import write_tiny_base
 
 from homework import generate_qa
-from homework.model import adapter, devices
+from homework.model import adapter, loaded
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = 8  # pictures
@@ -45,7 +45,7 @@ def alone(options, tmp_path_factory) -> Path:
     """What one process makes of it, a step at a time."""
     output = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(devices, "choose_device", devices.choose_device)
+        patch.setattr(loaded, "choose_device", loaded.choose_device)
         launched.run(
             {**options, "per_device_train_batch_size": STEP, "output_dir": str(output)},
             {"split": "train", "data_dir": options["data_dir"], **predictions(output)},
@@ -115,7 +115,7 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on(options, alone, t
     assert not (output / adapter.BASE).exists()
     del train["gradient_accumulation_steps"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(devices, "choose_device", devices.choose_device)
+        patch.setattr(loaded, "choose_device", loaded.choose_device)
         launched.run({**train, "per_device_train_batch_size": STEP})
     assert f"goes on from {output / 'checkpoint-3'}" in capsys.readouterr().out
     # A logged loss is the mean since the record before, which the new process has not seen.

@@ -14,11 +14,12 @@ from tiny import write_tiny_base
 from homework import finetune
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
-from homework.evaluation import outcomes
 from homework.evaluation import page as report_page
 from homework.evaluation.page import read_report
+from homework.frames.split import scenes, training_pairs
 from homework.labels.questions import COUNT, EGO
 from homework.labels.vocabulary import KARTS
+from homework.model import likelihood
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +80,11 @@ def test_scores_come_with_the_models_own_answers(tmp_path):
     picture = str(tmp_path / "p.png")
     Image.new("RGB", (150, 100), "teal").save(picture)
     asked = [COUNT, "Free?", EGO, EGO.replace("ego", "other")]
-    model = outcomes.Scoring(vlm)
+    model = likelihood.ScoringModel(vlm)
     assert model.answer([picture] * 4, asked) == vlm.answer([picture] * 4, asked)
     count, free, ego, _ = model.scores
     assert free == () and len(count) == 10 and len(ego) == 18
-    apart = outcomes.softmax(KARTS, vlm.score([picture], [EGO], [KARTS])[0])
+    apart = likelihood.softmax(KARTS, vlm.score([picture], [EGO], [KARTS])[0])
     assert dict(ego) == pytest.approx(dict(apart), rel=0.02)
     assert sum(probability for _, probability in ego) == pytest.approx(1)
 
@@ -139,5 +140,5 @@ def test_a_picture_without_labels_is_shown_without_boxes(report, tmp_path):
     data_dir, _, _ = report
     picture = next((data_dir / "valid").glob("*_im.jpg"))
     (tmp_path / "lone.jpg").write_bytes(picture.read_bytes())
-    assert outcomes.scenes([str(tmp_path / "lone.jpg")]) == {str(tmp_path / "lone.jpg"): None}
-    assert outcomes.training_pairs(tmp_path) is None
+    assert scenes([str(tmp_path / "lone.jpg")]) == {str(tmp_path / "lone.jpg"): None}
+    assert training_pairs(tmp_path) is None

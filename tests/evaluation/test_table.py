@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homework.data import BenchmarkSample, VQABenchmarkResult
+from homework.evaluation.majority import same_questions_baseline
 from homework.evaluation.statistics import wilson_interval
-from homework.evaluation.table import accuracy_table, same_questions_baseline, save_curves
+from homework.evaluation.table import accuracy_table
 from homework.labels import questions
+from homework.training.curves import save_curves
 
 
 def sample(question, answer, truth):

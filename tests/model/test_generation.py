@@ -11,7 +11,7 @@ from tiny import write_tiny_base
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.labels import questions
-from homework.model import generation
+from homework.model import generation, prefix_cache
 
 ASKED = [
     questions.EGO,
@@ -75,13 +75,13 @@ def test_answers_are_those_of_plain_greedy_generation(vlm, asked, monkeypatch):
     expected = [one_at_a_time(vlm, path, question) for path, question in asked]
     assert len(set(expected)) > 2
     for rows, pictures in ((128, 64), (4, 2), (1, 1)):
-        monkeypatch.setattr(generation, "ROWS", rows)
-        monkeypatch.setattr(generation, "PICTURES", pictures)
+        monkeypatch.setattr(prefix_cache, "ROWS", rows)
+        monkeypatch.setattr(prefix_cache, "PICTURES", pictures)
         assert vlm.answer(*zip(*asked, strict=True)) == expected
 
 
 def test_scores_are_those_of_the_plain_forward_pass(vlm, asked, monkeypatch):
-    monkeypatch.setattr(generation, "ROWS", 7)
+    monkeypatch.setattr(prefix_cache, "ROWS", 7)
     some = [CANDIDATES[: 1 + index % 5] for index in range(len(asked))]
     some[3] = []
     scores = vlm.score(*zip(*asked, strict=True), some)

@@ -59,12 +59,12 @@ def test_results_are_of_held_out_frames(trained):
 
 
 def test_the_card_goes_with_the_bundle_and_loads_no_worse(trained):
-    from homework.model import adapter
+    from homework.base_vlm import load
 
     (trained.parent / "__init__.py").touch()
     members = bundle.members(trained.parent)
     assert "homework/vlm_model/README.md" in members
-    adapter.load(trained, verbose=False)
+    load(trained, verbose=False)
 
 
 @pytest.mark.parametrize(
