@@ -54,7 +54,8 @@ def generate(
         output: another file to write.
         num_workers: processes; as many as there are cores unless given.
     """
-    from .frames.qa_file import answer_table, write_pairs
+    from .frames.qa_file import write_pairs
+    from .inspection.survey import answer_table
 
     split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
     file = options.path("--output", output) or split.folder / f"{split.name}_qa_pairs.json"
@@ -143,7 +144,7 @@ def balance(
         overwrite: replace a different set that is there already.
     """
     from .frames.balance import balanced_pairs
-    from .frames.qa_file import answer_table
+    from .inspection.survey import answer_table
 
     folder = options.path("--data_dir", data_dir) or DATA_DIR
     file = options.path("--output", output) or folder / f"{split}_grader" / "balanced_qa_pairs.json"

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..common.files import DATA_DIR
-from ..data import QA_SUFFIX, Item, VQABenchmarkResult, VQADataset, benchmark
+from ..data import Item, VQABenchmarkResult, VQADataset, benchmark
+from ..frames.qa_file import QA_SUFFIX
 from ..labels.questions import FRONT_OR_BEHIND, LEFT_OR_RIGHT, WHERE, kart_in
 from .statistics import ALL
 

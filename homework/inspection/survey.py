@@ -7,14 +7,13 @@ learn "on this track it is one of these karts", and loses that on frames with ot
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..common.errors import InputError
 from ..common.workers import chunks, ordered_map
-from ..frames.qa_file import answer_table
 from ..frames.split import NAMED, Frame, Skipped, Split, picture_name, read_frames
-from ..labels.questions import Pair, pairs
+from ..labels.questions import KINDS, Pair, kind_of, pairs
 from ..labels.scene import PICTURE_SIZE
 
 LineUp = tuple[str, ...]  # kart names, sorted
@@ -180,3 +179,20 @@ def compare(split: Split, found: Survey, other: Split, met: Survey) -> Iterator[
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.0%}" if whole else "none"
+
+
+def answer_table(occurrences: Mapping[Pair, int], most: int = 5) -> str:
+    """A line for each kind: its pairs, their share and its most frequent answers."""
+    answers: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+    for (question, answer), number in occurrences.items():
+        answers[kind_of(question)][answer] += number
+    total = sum(occurrences.values())
+    lines = [f"{'kind':18}{'pairs':>9}{'share':>8}{'answers':>9}  most frequent"]
+    for kind, counter in answers.items():
+        number = counter.total()
+        commonest = sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:most]
+        shares = ", ".join(f"{answer} {times / number:.1%}" for answer, times in commonest)
+        more = ", ..." if len(counter) > most else ""
+        share = number / max(total, 1)
+        lines.append(f"{kind:18}{number:9,}{share:8.1%}{len(counter):9,}  {shares}{more}")
+    return "\n".join(lines)
