@@ -176,7 +176,7 @@ def test_check_shows_where_there_is_a_display_unless_told_to_save(data_dir, monk
     monkeypatch.setattr("matplotlib.get_backend", lambda: "tkagg")
     monkeypatch.chdir(tmp_path)
     shown = []
-    monkeypatch.setattr(generate_qa, "_show", lambda image, title: shown.append(title))
+    monkeypatch.setattr(generate_qa, "show", lambda image, title: shown.append(title))
     info_file = str(data_dir / "train" / "00000_info.json")
     generate_qa.check(info_file, 0)
     assert len(shown) == 1

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
 from ..common.workers import chunks, ordered_map
 from ..frames.split import Frame, Skipped, Split, read_frames, shuffled
-from ..labels.scene import FRAME_SIZE, KART_CLASS, Kart
+from ..labels.scene import KART_CLASS, Kart
 
 if TYPE_CHECKING:
     import numpy as np
 
 MOST_FRAMES = 2_000  # of a folder that are looked at, a seeded draw
 BEFORE = 330  # of 400: a camera that goes before its kart sees it end below this row
-_COLUMNS = "width", "height", "middle x", "middle y"
-_LOOK = "brightness", "contrast", "saturation", "red", "green", "blue"
+BOX_COLUMNS = "width", "height", "middle x", "middle y"
+PICTURE_COLUMNS = "brightness", "contrast", "saturation", "red", "green", "blue"
 
 
 @dataclass
@@ -31,9 +30,9 @@ class Look:
 
     name: str
     karts: np.ndarray  # (views,) karts large enough to count
-    boxes: np.ndarray  # (karts, 4): _COLUMNS
+    boxes: np.ndarray  # (karts, 4): BOX_COLUMNS
     own_bottom: np.ndarray  # (views with their own kart in them,) rows of 400
-    pictures: np.ndarray  # (views, 6): _LOOK, 0 to 255
+    pictures: np.ndarray  # (views, 6): PICTURE_COLUMNS, 0 to 255
     tracks: dict[str, np.ndarray]  # track -> (views, 6)
 
     @property
@@ -129,10 +128,10 @@ def table(ours: Look, others: Look) -> Iterator[str]:
         yield _line(f"  views with {number}", *(f"{(k == number).mean():.1%}" for k in karts))
     yield _line("  views with 4 or more", *(f"{(k >= 4).mean():.1%}" for k in karts))
     yield _line("camera before its kart", f"{ours.before:.1%}", f"{others.before:.1%}")
-    for column, name in enumerate(_COLUMNS):
+    for column, name in enumerate(BOX_COLUMNS):
         a, b = ours.boxes[:, column], others.boxes[:, column]
         yield _line(f"box {name} (10%, 50%, 90%)", _spread(a), _spread(b), a, b)
-    for column, name in enumerate(_LOOK):
+    for column, name in enumerate(PICTURE_COLUMNS):
         a, b = ours.pictures[:, column], others.pictures[:, column]
         yield _line(f"{name} (10%, 50%, 90%)", _spread(a), _spread(b), a, b)
     if both := sorted(ours.tracks.keys() & others.tracks.keys()):
@@ -162,38 +161,3 @@ def _spread(values: np.ndarray) -> str:
     if not len(values):
         return "none"
     return " ".join(f"{value:6.0f}" for value in np.percentile(values, (10, 50, 90)))
-
-
-def draw(ours: Look, others: Look):
-    """Histograms of both, as a matplotlib figure."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    rows = np.linspace(0, FRAME_SIZE[1], 41)
-    panels = [
-        ("karts in a view", ours.karts, others.karts, np.arange(-0.5, 8)),
-        ("bottom of the own kart (of 400)", ours.own_bottom, others.own_bottom, rows),
-    ]
-    for column, name in enumerate(_COLUMNS):
-        bins = np.linspace(0, 150 if name in ("width", "middle x") else 100, 31)
-        panels.append((f"box {name}", ours.boxes[:, column], others.boxes[:, column], bins))
-    for column, name in enumerate(_LOOK):
-        bins = np.linspace(0, 255, 41)
-        panels.append((name, ours.pictures[:, column], others.pictures[:, column], bins))
-    figure = Figure(figsize=(14, 8), layout="constrained")
-    for axes, (title, a, b, bins) in zip(figure.subplots(3, 4).flat, panels, strict=True):
-        for values, look in ((a, ours), (b, others)):
-            weights = np.full(len(values), 100 / max(len(values), 1))
-            axes.hist(values, bins, weights=weights, alpha=0.5, label=look.name)
-        axes.set_title(title, fontsize=10)
-        axes.set_ylabel("% of views" if "box" not in title else "% of karts", fontsize=8)
-    figure.axes[0].legend()
-    return figure
-
-
-def save(ours: Look, others: Look, file: Path) -> None:
-    """Write the histograms as a picture, PNG or JPEG as the name says."""
-    from ..common.files import atomic_write
-
-    with atomic_write(file) as opened:
-        draw(ours, others).savefig(opened, dpi=80, format=file.suffix[1:].lower())

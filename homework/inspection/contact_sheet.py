@@ -8,7 +8,6 @@ python -m homework.generate_qa check --info_file F --view_index 0 --augment out.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Collection
 from itertools import chain, islice, zip_longest
 from pathlib import Path
@@ -28,13 +27,12 @@ from ..frames.split import (
     shuffled,
     view_count,
 )
-from ..labels.questions import KINDS, kind_of
 from ..labels.scene import PICTURE_SIZE, Scene, view_scene
 from ..labels.vocabulary import TRACKS
 from .draw import EGO_COLOR, FONT_SIZE, PLAIN, draw_scene
+from .figures import answers_figure, line_ups_figure
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from PIL.Image import Image
 
     from .survey import Survey
@@ -46,8 +44,6 @@ LABEL = 170  # pixels for a track's name
 VIEW_COLUMNS = 5  # of a frame's ten views, or of a view's changes
 DONOR_FRAMES = 40  # that karts are pasted from
 DRAWS = 50  # of an augmentation, until one changes the view
-MOST_ANSWERS = 21  # bars of a histogram
-BAR_COLOR = "#4c8fb0"
 
 
 def save_pictures(split: Split, found: Survey, folder: Path) -> list[Path]:
@@ -181,53 +177,6 @@ def _tiled(tiles: list[Image]) -> Image:
         place = (index % VIEW_COLUMNS * (width + MARGIN), index // VIEW_COLUMNS * (height + MARGIN))
         sheet.paste(tile.resize((width, height), Image.Resampling.LANCZOS), place)
     return sheet
-
-
-def answers_figure(found: Survey) -> Figure:
-    """How often each answer comes, a histogram for each kind."""
-    from matplotlib.figure import Figure
-
-    answers: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-    for (question, answer), number in found.pairs.items():
-        answers[kind_of(question)][answer] += number
-    figure = Figure(figsize=(15, 5.5), layout="constrained")
-    for axes, (kind, counter) in zip(figure.subplots(1, len(KINDS)), answers.items(), strict=True):
-        # By value where the answers are numbers, else the commonest first.
-        rows = sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:MOST_ANSWERS]
-        if all(answer.isdigit() for answer, _ in rows):
-            rows.sort(key=lambda item: int(item[0]))
-        names, numbers = [name for name, _ in rows], [number for _, number in rows]
-        axes.barh(names, numbers, color=BAR_COLOR)
-        axes.invert_yaxis()
-        axes.set_title(f"{kind}: {counter.total():,}", fontsize=11)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def line_ups_figure(found: Survey) -> Figure:
-    """Which kart is seen on which track, in how many views; white where it never is."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    tracks = sorted(found.frames)
-    karts = sorted({kart for _, kart in found.seen} | {k for _, up in found.line_ups for k in up})
-    views = np.array([[found.seen[track, kart] for kart in karts] for track in tracks], float)
-    views = views.reshape(len(tracks), len(karts))
-    size = (3 + 0.42 * len(karts), 2 + 0.3 * len(tracks))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots()
-    shown = np.ma.masked_equal(views, 0)
-    axes.imshow(shown, cmap="Blues", vmin=0, aspect="auto")
-    axes.set_xticks(range(len(karts)), karts, rotation=90, fontsize=8)
-    axes.set_yticks(range(len(tracks)), tracks, fontsize=8)
-    for row, column in zip(*views.nonzero(), strict=True):
-        number = int(views[row, column])
-        color = "white" if number > 0.6 * views.max() else "black"
-        axes.text(column, row, number, ha="center", va="center", fontsize=6, color=color)
-    never = int((views == 0).sum())
-    axes.set_title(f"views that show a kart on a track; {never} of {views.size} pairs: none")
-    return figure
 
 
 def _draw_views(split: Split, seed: int) -> dict[str, list[tuple[str, Scene]]]:

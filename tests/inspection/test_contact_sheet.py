@@ -11,7 +11,7 @@ from homework.common.errors import InputError
 from homework.frames.pictures import open_picture
 from homework.frames.split import list_split, picture_name, read_info
 from homework.generate_qa import check, inspect
-from homework.inspection import contact_sheet
+from homework.inspection import contact_sheet, figures
 from homework.inspection.draw import draw_scene
 from homework.inspection.survey import survey
 from homework.labels.scene import view_scene
@@ -45,13 +45,13 @@ def test_inspect_writes_three_pictures(folder, tmp_path, capsys):
 
 def test_the_figures_show_the_surveys_numbers(folder):
     found = survey(list_split(folder), 1, decode=False)
-    tables = contact_sheet.answers_figure(found).axes
+    tables = figures.answers_figure(found).axes
     assert [axes.get_title().split(":")[0] for axes in tables] == [
         "ego", "count", "track", "relative position", "region",
     ]  # fmt: skip
     tracks = [int(bar.get_width()) for bar in tables[2].patches]
     assert tracks == [20, 20, 20]
-    shown = [int(text.get_text()) for text in contact_sheet.line_ups_figure(found).axes[0].texts]
+    shown = [int(text.get_text()) for text in figures.line_ups_figure(found).axes[0].texts]
     assert sorted(shown) == sorted(found.seen.values())
 
 
