@@ -7,20 +7,18 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .common import distributed, options
 from .common.errors import InputError
 from .common.files import PACKAGE_DIR, write_json
 from .data import VQADataset, benchmark
-from .training.recipes import RECIPES, filled
+from .training.recipes import check_options, filled, recipe_name
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
 
-WEIGHTINGS = ("question", "frame")  # see `packing`
 _BESIDE = ("num_workers", "report_to")  # options of `train` that do not change its result
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
 
@@ -83,9 +81,9 @@ def train(
         InputError: an option or the data is wrong, or validation frames are among them.
     """
     given = {name: value for name, value in locals().items() if name not in _BESIDE}
-    name = _recipe_name(given.pop("recipe"), base)
+    name = recipe_name(given.pop("recipe"), base)
     chosen = filled(given, name)
-    _check_options(chosen, num_workers)
+    check_options(chosen, num_workers)
 
     from .frames.leakage import refuse_pictures, refuse_split
 
@@ -216,42 +214,6 @@ def _measure_held_out(output: Path, dataset: VQADataset) -> None:
     items = held_out_items(dataset)
     if items:  # too few frames, and none is held out
         print(add_results(output, benchmark(load_checkpoint(output, verbose=False), items)))
-
-
-def _recipe_name(recipe: str | None, base: str | None) -> str:
-    """The recipe asked for, or the base's own."""
-    from .model.embedded import EMBEDDED_BASE
-    from .model.loading import EMBEDDED, find_checkpoint
-
-    if recipe is None:
-        name = find_checkpoint()[0] if base is None else str(base)
-        embedded = name == EMBEDDED or Path(name).resolve() == EMBEDDED_BASE
-        return "embedded" if embedded else "smolvlm"
-    if recipe not in RECIPES:
-        raise InputError(f"--recipe: give {' or '.join(RECIPES)}, not {recipe!r}")
-    return recipe
-
-
-def _check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
-    """Refuse, in the option's own words, what would fail after minutes of loading."""
-    pictures = ("per_device_train_batch_size", "gradient_accumulation_steps")
-    for name in (*pictures, "lora_r", "save_steps", "tokens_per_pass"):
-        options.whole(f"--{name}", recipe[name], 1)
-    for name in ("num_train_epochs", "learning_rate", "lora_alpha"):
-        options.number(f"--{name}", recipe[name], above=0)
-    if recipe["lora_dropout"] != 0:
-        options.number("--lora_dropout", recipe["lora_dropout"], above=0, below=1)
-    if recipe["max_steps"] != -1:
-        options.whole("--max_steps", recipe["max_steps"], 1)
-    if recipe["weighting"] not in WEIGHTINGS:
-        raise InputError(
-            f"--weighting: give {' or '.join(WEIGHTINGS)}, not {recipe['weighting']!r}"
-        )
-    if not isinstance(recipe["train_vision"], bool):
-        raise InputError(f"--train_vision: give True or False, not {recipe['train_vision']!r}")
-    options.whole("--seed", recipe["seed"], 0)
-    options.whole("--num_workers", num_workers, 0)
-    options.path("--output_dir", recipe["output_dir"])
 
 
 if __name__ == "__main__":

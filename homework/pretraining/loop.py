@@ -6,7 +6,6 @@ same step.
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import time
@@ -21,15 +20,15 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from ..common import distributed
-from ..common.errors import InputError, not_finite, one_line
-from ..common.files import PARTIAL, atomic_write, install
+from ..common.errors import InputError, not_finite
+from ..common.files import PARTIAL, install
 from ..frames.augment import View
 from ..labels import questions
 from ..model import attention, embedded, packing
 from ..model.loaded import choose_device
 from ..model.loading import CONFIG, load_model, load_processor
 from ..model.packing import pairs_right
-from . import dense_labels, heads
+from . import dense_labels, heads, state
 from .batches import AugmentedBatches, draw_pairs, hold_out, load_views
 
 MAX_MEASURED = 640  # views
@@ -39,7 +38,6 @@ ASKED = 0.5  # share of the pictures that questions are asked about, once they a
 DENSE_WEIGHTS = {"kart": 4.0} | dict.fromkeys(("count", "left", "right", "front", "behind"), 0.3)
 QUESTIONS_WEIGHT = 4.0
 WARM_UP_STEPS = 50
-MODEL, HEADS, OPTIMIZER = "model.", "heads.", "optimizer."  # begin the names in a state
 STEPS_PER_LINE, STEPS_PER_STATE = 50, 500
 
 
@@ -171,7 +169,9 @@ class Pretraining:
 
     def train(self) -> None:
         """All steps that are left, with a line, a measurement and a state now and then."""
-        self.resume()
+        self.step = state.load(self.state_file, *self._kept())
+        if self.step:
+            print(f"resumed at step {self.step}")
         sums, start, first = defaultdict(float), time.perf_counter(), self.step
         self.model.train()
         while self.step < self.steps:
@@ -189,7 +189,7 @@ class Pretraining:
             if end and distributed.is_main():
                 if self.step > self.dense_steps:
                     print(f"held-out accuracy at step {self.step}: {self.measure()}", flush=True)
-                self.save_state()
+                state.save(self.state_file, *self._kept(), self.step)
 
     def measure(self) -> dict[str, float]:
         """Share of the held-out questions answered right (every token foretold), per kind."""
@@ -212,65 +212,13 @@ class Pretraining:
         self.model.train()
         return {kind: round(right[kind] / asked[kind], 3) for kind in asked}
 
-    # --- what is kept ---
-
     @property
-    def _state_file(self) -> Path:
+    def state_file(self) -> Path:
+        """All that a resume needs."""
         return self.work_dir / "state.safetensors"
 
-    def save_state(self) -> None:
-        """All that a resume needs, in one file: numbers, and what they belong to as JSON."""
-        from safetensors.torch import save
-
-        tensors = {f"{MODEL}{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"{HEADS}{name}": value for name, value in self.heads.state_dict().items()}
-        for number, optimizer in enumerate(self.optimizers):
-            for index, moments in optimizer.state_dict()["state"].items():
-                named = {f"{OPTIMIZER}{number}.{index}.{name}": m for name, m in moments.items()}
-                tensors |= named
-        # Copies, as the embeddings and the vocabulary projection are one tensor.
-        tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
-        described = {"recipe": json.dumps(self.recipe), "step": str(self.step)}
-        with atomic_write(self._state_file) as file:
-            file.write(save(tensors, described))
-
-    def resume(self) -> None:
-        """Go on from the state in the work folder, if there is one of the same recipe.
-
-        Raises:
-            InputError: the state is of another recipe or damaged.
-        """
-        from safetensors import safe_open
-
-        if not self._state_file.exists():
-            return
-        try:
-            with safe_open(self._state_file, "pt", str(self.device)) as file:
-                described = file.metadata()
-                recipe, step = json.loads(described["recipe"]), int(described["step"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except Exception as error:  # the library's own, and whatever malformed metadata raises
-            raise self._unusable(f"damaged ({one_line(error)})") from None
-        if recipe != self.recipe:
-            raise self._unusable(f"made with {recipe}")
-        states = [optimizer.state_dict() for optimizer in self.optimizers]
-        for name, value in _below(tensors, OPTIMIZER).items():
-            number, index, key = name.split(".")
-            states[int(number)]["state"].setdefault(int(index), {})[key] = value
-        try:
-            self.model.load_state_dict(_below(tensors, MODEL))
-            self.heads.load_state_dict(_below(tensors, HEADS))
-            for optimizer, moments in zip(self.optimizers, states, strict=True):
-                optimizer.load_state_dict(moments)
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise self._unusable(f"does not fit ({one_line(error)})") from None
-        self.step = step
-        print(f"resumed at step {self.step}")
-
-    def _unusable(self, reason: str) -> InputError:
-        return InputError(
-            f"{self._state_file}: {reason}; give the same options, another --work_dir, or delete it"
-        )
+    def _kept(self) -> tuple:
+        return self.model, self.heads, self.optimizers, self.recipe
 
     def save(self, output: Path) -> None:
         """Write the checkpoint folder: float16 weights, configuration, processor."""
@@ -298,12 +246,3 @@ def build_optimizers(model, heads) -> list[torch.optim.Optimizer]:
         torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW([*others, *heads.parameters()], betas=(0.9, 0.98), weight_decay=0.05),
     ]
-
-
-def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """Those whose name begins with the prefix, named without it."""
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }

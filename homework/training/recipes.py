@@ -1,9 +1,13 @@
-"""What `finetune train` does where no option says otherwise: a named recipe for each base. Pure."""
+"""What `finetune train` does where no option says otherwise, and which options it takes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from ..common import options
+from ..common.errors import InputError
 
 RECIPES: dict[str, dict[str, Any]] = {
     # Minutes on two CPU cores. The base has learned the questions already, from frames and
@@ -29,6 +33,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
+WEIGHTINGS = ("question", "frame")  # see `packing`
+
 
 def filled(options: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The options, with a named recipe's values for those that are None."""
@@ -36,3 +42,39 @@ def filled(options: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {
         option: recipe.get(option) if value is None else value for option, value in options.items()
     }
+
+
+def recipe_name(recipe: str | None, base: str | None) -> str:
+    """The recipe asked for, or the base's own."""
+    from ..model.embedded import EMBEDDED_BASE
+    from ..model.loading import EMBEDDED, find_checkpoint
+
+    if recipe is None:
+        name = find_checkpoint()[0] if base is None else str(base)
+        embedded = name == EMBEDDED or Path(name).resolve() == EMBEDDED_BASE
+        return "embedded" if embedded else "smolvlm"
+    if recipe not in RECIPES:
+        raise InputError(f"--recipe: give {' or '.join(RECIPES)}, not {recipe!r}")
+    return recipe
+
+
+def check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
+    """Refuse, in the option's own words, what would fail after minutes of loading."""
+    pictures = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    for name in (*pictures, "lora_r", "save_steps", "tokens_per_pass"):
+        options.whole(f"--{name}", recipe[name], 1)
+    for name in ("num_train_epochs", "learning_rate", "lora_alpha"):
+        options.number(f"--{name}", recipe[name], above=0)
+    if recipe["lora_dropout"] != 0:
+        options.number("--lora_dropout", recipe["lora_dropout"], above=0, below=1)
+    if recipe["max_steps"] != -1:
+        options.whole("--max_steps", recipe["max_steps"], 1)
+    if recipe["weighting"] not in WEIGHTINGS:
+        raise InputError(
+            f"--weighting: give {' or '.join(WEIGHTINGS)}, not {recipe['weighting']!r}"
+        )
+    if not isinstance(recipe["train_vision"], bool):
+        raise InputError(f"--train_vision: give True or False, not {recipe['train_vision']!r}")
+    options.whole("--seed", recipe["seed"], 0)
+    options.whole("--num_workers", num_workers, 0)
+    options.path("--output_dir", recipe["output_dir"])
