@@ -19,6 +19,7 @@ Expected answers never come here.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import math
 import os
@@ -27,6 +28,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable
+from types import ModuleType
 from typing import IO, Any
 
 TEXT_FIELDS = ("image_path", "question", "model_answer", "correct_answer")
@@ -38,21 +40,23 @@ class Submission:
     """The submission's package and model; each public method is one request.
 
     Args:
-        folder: the private folder that holds `homework`; the submission is imported from there.
+        folder: the private folder that holds the package; it is imported from there.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        self._package: ModuleType
         self._load_vlm: Callable[[], Any]
         self._model: Any = None
+        self._gave_tuple = False
 
-    def start(self) -> None:
+    def start(self, package: str) -> None:
         """Import the package, which must come from the private folder and have `load_vlm`."""
-        import homework
-
-        if not str(homework.__file__).startswith(self._folder + os.sep):
-            raise ImportError(f"homework was imported from {homework.__file__}, not from the zip")
-        self._load_vlm = homework.load_vlm
+        self._package = importlib.import_module(package)
+        if not str(self._package.__file__).startswith(self._folder + os.sep):
+            place = self._package.__file__
+            raise ImportError(f"{package} was imported from {place}, not from the zip")
+        self._load_vlm = self._package.load_vlm
 
     def load(self) -> None:
         """Build the model."""
@@ -75,8 +79,9 @@ class Submission:
     def answer(self, image_paths: list[str], questions: list[str]) -> list[str]:
         """One answer per question."""
         answers = self._model.answer(list(image_paths), list(questions))
-        if not isinstance(answers, list):
+        if not isinstance(answers, (list, tuple)):
             raise TypeError(f"answer() gave {_type(answers)}, not a list of text")
+        self._gave_tuple |= isinstance(answers, tuple)
         if len(answers) != len(questions):
             raise ValueError(f"answer() gave {len(answers)} answers to {len(questions)} questions")
         for index, answer in enumerate(answers):
@@ -84,13 +89,20 @@ class Submission:
                 raise TypeError(f"answer() gave {_type(answer)} as answer {index}, not text")
             if len(answer) > MAX_ANSWER:
                 raise ValueError(f"answer() gave {len(answer)} characters as answer {index}")
-        return answers
+        return list(answers)
+
+    def course(self) -> dict[str, bool]:
+        """What only the course's grader uses or accepts; see `course.of_model`."""
+        return {
+            "package.data": _has(self._package, "data"),
+            "model.model": _has(self._model, "model") and _has(self._model.model, "parameters"),
+            "tuple": self._gave_tuple,
+        }
 
     def interface(self, split: str, count: int) -> int:
         """Call the package as the course does; returns the number of samples of the result."""
-        import homework.data
-
-        result = homework.data.benchmark(self._model, homework.data.VQADataset(split), count)
+        data = importlib.import_module(f"{self._package.__name__}.data")
+        result = data.benchmark(self._model, data.VQADataset(split), count)
         accuracy = float(result.accuracy)
         if not (math.isfinite(accuracy) and 0 <= accuracy <= 1):
             raise ValueError(f"benchmark(): accuracy is {accuracy}, not between 0 and 1")
@@ -140,6 +152,7 @@ def serve(folder: str, requests: IO[bytes], channel: Channel) -> None:
         "load": submission.load,
         "parameters": submission.parameters,
         "answer": submission.answer,
+        "course": submission.course,
         "interface": submission.interface,
     }
     for line in requests:
@@ -186,6 +199,13 @@ def _describe(error: BaseException, folder: str) -> dict[str, str]:
     frames = [frame for frame in full.stack if frame.filename != __file__]
     full.stack = traceback.StackSummary.from_list(frames)
     return {"message": message, "traceback": "".join(full.format())[-MAX_TEXT:]}
+
+
+def _has(value: object, name: str) -> bool:
+    try:
+        return hasattr(value, name)
+    except Exception:  # what a lazy import raises, for example
+        return False
 
 
 def _type(value: object) -> str:

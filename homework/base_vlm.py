@@ -208,7 +208,7 @@ def benchmark_base(
     """
     from .report import accuracy_table, same_questions_baseline
 
-    result = benchmark(BaseVLM(base), VQADataset(split, data_dir), max_samples)
+    result = benchmark(BaseVLM(base), VQADataset(split, data_dir), max_samples, batch_size=None)
     print(accuracy_table(result, *same_questions_baseline(result, baseline_split, data_dir)))
 
 

@@ -58,8 +58,10 @@ def measure(
     """
     model = evidence.Scoring(vlm)
     start = time.perf_counter()
-    # Started by accelerate, each process answers its share.
-    result = benchmark(model if scored else processes.Shared(vlm), dataset, max_samples)
+    # Started by accelerate, each process answers its share. One call of `answer`: the models make
+    # batches of their own, and show one progress bar.
+    asked = model if scored else processes.Shared(vlm)
+    result = benchmark(asked, dataset, max_samples, batch_size=None)
     seconds = time.perf_counter() - start
     training = evidence.training_pairs(dataset.data_dir / train_split)
     outcomes = evidence.outcomes(result, dataset.data_dir, training, model.scores)
