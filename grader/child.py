@@ -48,7 +48,7 @@ class Submission:
         self._package: ModuleType
         self._load_vlm: Callable[[], Any]
         self._model: Any = None
-        self._gave_tuple = False
+        self._facts: dict[str, bool] = {}
 
     def start(self, package: str) -> None:
         """Import the package, which must come from the private folder and have `load_vlm`."""
@@ -63,6 +63,11 @@ class Submission:
         self._model = self._load_vlm()
         if not callable(getattr(self._model, "answer", None)):
             raise TypeError(f"load_vlm() gave {_type(self._model)}, which has no answer()")
+        # Now: answering may import `data`, which is too late for the course's grader.
+        self._facts["package.data"] = _has(self._package, "data")
+        self._facts["model.model"] = _has(self._model, "model") and _has(
+            self._model.model, "parameters"
+        )
 
     def parameters(self) -> int | None:
         """The number of distinct parameters of the model, or None if it shows none.
@@ -81,7 +86,8 @@ class Submission:
         answers = self._model.answer(list(image_paths), list(questions))
         if not isinstance(answers, (list, tuple)):
             raise TypeError(f"answer() gave {_type(answers)}, not a list of text")
-        self._gave_tuple |= isinstance(answers, tuple)
+        if isinstance(answers, tuple):
+            self._facts["tuple"] = True
         if len(answers) != len(questions):
             raise ValueError(f"answer() gave {len(answers)} answers to {len(questions)} questions")
         for index, answer in enumerate(answers):
@@ -93,11 +99,7 @@ class Submission:
 
     def course(self) -> dict[str, bool]:
         """What only the course's grader uses or accepts; see `course.of_model`."""
-        return {
-            "package.data": _has(self._package, "data"),
-            "model.model": _has(self._model, "model") and _has(self._model.model, "parameters"),
-            "tuple": self._gave_tuple,
-        }
+        return self._facts
 
     def interface(self, split: str, count: int) -> int:
         """Call the package as the course does; returns the number of samples of the result."""

@@ -97,5 +97,6 @@ def of_score(samples: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     return [
         f"{_WOULD} give {found['total']:.1f} points ({found['accuracy']:.1%}): it accepts any "
-        f"answer that begins with the right one, and judges {found['differently']} otherwise"
+        "answer that begins with the right one, "
+        f"and judges {found['differently']} answers otherwise"
     ]

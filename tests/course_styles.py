@@ -121,6 +121,16 @@ STYLES = [
         "would give 0 points: it uses `data` of the imported package",
     ),
     Style(
+        "`data` imported by `answer` alone",
+        zipped(
+            __init__="from .vlm import load_vlm\n",
+            vlm=VLM.replace("return self.", "from . import data; return self."),
+        ),
+        None,
+        105,
+        "would give 0 points: it uses `data` of the imported package",
+    ),
+    Style(
         "a model without `.model`",
         zipped(vlm=VLM.replace("self.model", "self.network")),
         None,
@@ -149,7 +159,7 @@ STYLES = [
         105,
         0,
         r"would give 105\.0 points \(100\.0%\): it accepts any answer that begins with the right "
-        "one, and judges 40 otherwise",
+        "one, and judges 40 answers otherwise",
     ),
     Style(
         "top-level folder `hw4/`", zipped("hw4/"), 105, 105, _TOP.format("hw4")
