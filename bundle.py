@@ -27,6 +27,7 @@ LEFT_OUT = (
     ".*",
     # caches
     "__pycache__",
+    "__MACOSX",
     "*.pyc",
     "*.egg-info",
     # what training leaves beside the adapter

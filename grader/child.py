@@ -19,6 +19,7 @@ Expected answers never come here.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import math
 import os
@@ -27,10 +28,9 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable
-from importlib import import_module
+from types import ModuleType
 from typing import IO, Any
 
-PACKAGE = "homework"  # of the submission, and found in its folder alone
 TEXT_FIELDS = ("image_path", "question", "model_answer", "correct_answer")
 MAX_ANSWER = 10_000  # characters; the right ones have a few
 MAX_TEXT = 20_000  # characters of a message or traceback that are passed on
@@ -40,26 +40,34 @@ class Submission:
     """The submission's package and model; each public method is one request.
 
     Args:
-        folder: the private folder that holds `homework`; the submission is imported from there.
+        folder: the private folder that holds the package; it is imported from there.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        self._package: ModuleType
         self._load_vlm: Callable[[], Any]
         self._model: Any = None
+        self._facts: dict[str, bool] = {}
 
-    def start(self) -> None:
+    def start(self, package: str) -> None:
         """Import the package, which must come from the private folder and have `load_vlm`."""
-        homework = import_module(PACKAGE)
-        if not str(homework.__file__).startswith(self._folder + os.sep):
-            raise ImportError(f"homework was imported from {homework.__file__}, not from the zip")
-        self._load_vlm = homework.load_vlm
+        self._package = importlib.import_module(package)
+        if not str(self._package.__file__).startswith(self._folder + os.sep):
+            place = self._package.__file__
+            raise ImportError(f"{package} was imported from {place}, not from the zip")
+        self._load_vlm = self._package.load_vlm
 
     def load(self) -> None:
         """Build the model."""
         self._model = self._load_vlm()
         if not callable(getattr(self._model, "answer", None)):
             raise TypeError(f"load_vlm() gave {_type(self._model)}, which has no answer()")
+        # Now: answering may import `data`, which is too late for the course's grader.
+        self._facts["package.data"] = _has(self._package, "data")
+        self._facts["model.model"] = _has(self._model, "model") and _has(
+            self._model.model, "parameters"
+        )
 
     def parameters(self) -> int | None:
         """The number of distinct parameters of the model, or None if it shows none.
@@ -76,8 +84,10 @@ class Submission:
     def answer(self, image_paths: list[str], questions: list[str]) -> list[str]:
         """One answer per question."""
         answers = self._model.answer(list(image_paths), list(questions))
-        if not isinstance(answers, list):
+        if not isinstance(answers, (list, tuple)):
             raise TypeError(f"answer() gave {_type(answers)}, not a list of text")
+        if isinstance(answers, tuple):
+            self._facts["tuple"] = True
         if len(answers) != len(questions):
             raise ValueError(f"answer() gave {len(answers)} answers to {len(questions)} questions")
         for index, answer in enumerate(answers):
@@ -85,11 +95,15 @@ class Submission:
                 raise TypeError(f"answer() gave {_type(answer)} as answer {index}, not text")
             if len(answer) > MAX_ANSWER:
                 raise ValueError(f"answer() gave {len(answer)} characters as answer {index}")
-        return answers
+        return list(answers)
+
+    def course(self) -> dict[str, bool]:
+        """What only the course's grader uses or accepts; see `course.of_model`."""
+        return self._facts
 
     def interface(self, split: str, count: int) -> int:
         """Call the package as the course does; returns the number of samples of the result."""
-        data = import_module(f"{PACKAGE}.data")
+        data = importlib.import_module(f"{self._package.__name__}.data")
         result = data.benchmark(self._model, data.VQADataset(split), count)
         accuracy = float(result.accuracy)
         if not (math.isfinite(accuracy) and 0 <= accuracy <= 1):
@@ -140,6 +154,7 @@ def serve(folder: str, requests: IO[bytes], channel: Channel) -> None:
         "load": submission.load,
         "parameters": submission.parameters,
         "answer": submission.answer,
+        "course": submission.course,
         "interface": submission.interface,
     }
     for line in requests:
@@ -186,6 +201,13 @@ def _describe(error: BaseException, folder: str) -> dict[str, str]:
     frames = [frame for frame in full.stack if frame.filename != __file__]
     full.stack = traceback.StackSummary.from_list(frames)
     return {"message": message, "traceback": "".join(full.format())[-MAX_TEXT:]}
+
+
+def _has(value: object, name: str) -> bool:
+    try:
+        return hasattr(value, name)
+    except Exception:  # what a lazy import raises, for example
+        return False
 
 
 def _type(value: object) -> str:

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import labels, scoring, submission
+from . import course, labels, scoring, submission
+from .advice import advice
 from .errors import SubmissionError, one_line, safe_lines
 from .process import Child
 from .report import Case, Report
@@ -56,8 +57,8 @@ def grade(
     fits = Case("Parameters at most 300M")
     accuracy = Case(f"Accuracy on {len(questions)} questions", scoring.FULL_POINTS)
     extra = Case("Extra credit (80% to 85%)", scoring.EXTRA_POINTS)
-    course = Case("Course interface: VQADataset and benchmark")
-    cases = [opens, loads, fits, accuracy, extra, course]
+    interface = Case("Course interface: VQADataset and benchmark")
+    cases = [opens, loads, fits, accuracy, extra, interface]
     samples: list[dict[str, Any]] = []
     record = _Record(report)
 
@@ -65,12 +66,13 @@ def grade(
     # A case that fails ends the run: none of the later ones could mean anything.
     with contextlib.suppress(SubmissionError), submission.private_folder() as folder:
         with _running(opens, report):
-            opens.detail = submission.unpack(path, folder)
+            unpacked = submission.unpack(path, folder)
+            opens.detail, opens.remarks = unpacked.size, unpacked.remarks
         submission.write_data(data_dir, folder, split, questions)
         with Child(folder, data_dir if locked else None) as child:
             record.say_layers(child)
             with _running(loads, report, child, record):
-                start = _load(loads, child, time_limit)
+                start = _load(loads, child, unpacked.package, time_limit)
             with _running(fits, report, child, record):
                 _check_parameters(fits, child)
             with _running(accuracy, report, child, record):
@@ -85,9 +87,11 @@ def grade(
                 )
             with _running(extra, report):
                 extra.points = scoring.extra_points(share)
+                extra.remarks = course.of_score(samples)
             _say_answers(samples, report)
-            with _running(course, report, child, record):
-                _check_interface(course, child, split, len(questions), time_limit)
+            with _running(interface, report, child, record):
+                interface.remarks = _ask_about_course(child)
+                _check_interface(interface, child, split, len(questions), time_limit)
     for case in cases:
         if case.status == "not run":
             report.begin(case)
@@ -145,6 +149,8 @@ def _running(
         case.status = "ok"
     except SubmissionError as error:
         case.status, case.detail, details = "failed", str(error), error.details
+        if known := advice(case.detail, details):
+            case.detail = f"{case.detail}; {known}"
         raise
     finally:
         # Not after Ctrl-C or a GraderError: then there is no verdict.
@@ -156,10 +162,10 @@ def _running(
             report.say_block("printed by the submission", safe_lines(output), level=2)
 
 
-def _load(case: Case, child: Child, time_limit: float) -> float:
+def _load(case: Case, child: Child, package: str, time_limit: float) -> float:
     """Import the package and build the model; returns when the time limit began to run."""
-    over = f"importing homework took over {IMPORT_LIMIT_S:g} s and was stopped"
-    child.call("start", time.monotonic() + IMPORT_LIMIT_S, over)
+    over = f"importing {package} took over {IMPORT_LIMIT_S:g} s and was stopped"
+    child.call("start", time.monotonic() + IMPORT_LIMIT_S, over, package=package)
     start = time.monotonic()
     child.call("load", start + time_limit, _over(time_limit, "load_vlm()"))
     case.detail = f"{time.monotonic() - start:.1f} s"
@@ -182,16 +188,20 @@ def _answer(
     questions: list[labels.Question], data: Path, child: Child, deadline: float, time_limit: float
 ) -> list[dict[str, Any]]:
     """Have every question answered; returns the samples with whether each is correct."""
-    answers = child.call(
-        "answer",
-        deadline,
-        _over(time_limit, "load_vlm() and answer()"),
-        image_paths=[str(data / question.image) for question in questions],
-        questions=[question.question for question in questions],
-    )
-    # The child has checked this too, but what comes from there is not to be relied on.
-    if not isinstance(answers, list) or len(answers) != len(questions):
-        raise SubmissionError("the submission wrote into the grader's channel")
+    answers: list[Any] = []
+    for start in range(0, len(questions), course.BATCH):
+        batch = questions[start : start + course.BATCH]
+        found = child.call(
+            "answer",
+            deadline,
+            _over(time_limit, "load_vlm() and answer()"),
+            image_paths=[str(data / question.image) for question in batch],
+            questions=[question.question for question in batch],
+        )
+        # The child has checked this too, but what comes from there is not to be relied on.
+        if not isinstance(found, list) or len(found) != len(batch):
+            raise SubmissionError("the submission wrote into the grader's channel")
+        answers += found
     return [
         {
             "image_file": question.image,
@@ -210,6 +220,12 @@ def _check_interface(case: Case, child: Child, split: str, total: int, time_limi
     over = _over(time_limit, f"benchmark() on {count} questions")
     child.call("interface", time.monotonic() + time_limit, over, split=split, count=count)
     case.detail = f"{count} questions"
+
+
+def _ask_about_course(child: Child) -> list[str]:
+    """What the course's grader would do otherwise with the package and its model."""
+    facts = child.call("course", time.monotonic() + 60, "looking at the model took over 60 s")
+    return course.of_model(facts if isinstance(facts, dict) else {})
 
 
 def _over(time_limit: float, what: str) -> str:
@@ -245,6 +261,7 @@ def _result(
         "max_total": MAX_TOTAL,
         "accuracy": correct / len(samples) if samples else None,
         "cases": [asdict(case) for case in cases],
+        "course": course.score(samples),
         "kinds": {kind: {"right": right, "asked": asked} for kind, (right, asked) in table.items()},
         "samples": samples,
     }

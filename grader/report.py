@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import safe_lines
+from .errors import one_line, safe_lines
 
 _GREEN, _RED, _END = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
@@ -23,6 +23,7 @@ class Case:
     points: float = 0.0
     status: str = "not run"  # or "ok", "failed"
     detail: str = ""
+    remarks: list[str] = field(default_factory=list)  # lines below it: see `grader.course`
 
     def verdict(self) -> str:
         """The middle column: the points, or ok / failed / not run."""
@@ -79,6 +80,8 @@ class Report:
         if self._color and case.status != "not run":
             verdict = f"{_GREEN if case.status == 'ok' else _RED}{verdict}{_END}"
         print(f"{verdict}{text}".rstrip(), flush=True)
+        for remark in case.remarks:
+            self.say(f"    {one_line(remark)}")
         self.say_block("from the submission", safe_lines(details), level=1)
 
     def abort(self) -> None:

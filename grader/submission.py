@@ -1,13 +1,13 @@
 """Unpacks a submission into a private folder, which is removed afterwards.
 
     private folder/
-        homework/   the submission
+        homework/   the submission, under the name that its zip gives it
         data/       the pictures that are asked about, and the questions without their answers;
                     the submission looks for them beside itself
         tmp/        named as the place for temporary files; the lock lets nobody write there
 
 A zip is a stranger's: every name in it is checked before anything is written, and nothing is
-written but inside `homework/`.
+written but inside the submission's own folder.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ import stat
 import tempfile
 import unicodedata
 import zipfile
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import bundle
 
+from . import course
 from .errors import GraderError, SubmissionError
 from .labels import Question
 
@@ -39,8 +42,23 @@ MAX_UNPACKED_BYTES = 1_000_000_000
 MAX_RATIO, RATIO_FROM_BYTES = 200, 10_000_000
 HIDDEN = "hidden"  # in place of every expected answer
 _END_RECORD = 22  # bytes of a zip's end record
+_OURS = ("data", "tmp")  # the private folder's own
 _CHUNK = 1 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Unpacked(NamedTuple):
+    """A submission in the private folder.
+
+    Attributes:
+        package: the name of its folder, which it is imported under.
+        size: of the zip, and the number of its files, for the report.
+        remarks: where the course's grader would do otherwise; see `grader.course`.
+    """
+
+    package: str
+    size: str
+    remarks: list[str]
 
 
 @contextmanager
@@ -52,14 +70,11 @@ def private_folder() -> Iterator[Path]:
         yield folder
 
 
-def unpack(path: Path, folder: Path) -> str:
-    """Unpack a zip, or a folder as `bundle.py` would pack it, into `folder`/homework.
+def unpack(path: Path, folder: Path) -> Unpacked:
+    """Unpack a zip, or a folder as `bundle.py` would pack it, below `folder`.
 
     Args:
         path: an existing zip; or the homework folder, or a folder that contains it.
-
-    Returns:
-        A remark for the report: size and number of files.
 
     Raises:
         SubmissionError: the submission is malformed, unsafe or too large.
@@ -94,17 +109,23 @@ def _pack(path: Path, target: Path) -> Path:
     return target
 
 
-def _unpack_zip(path: Path, folder: Path) -> str:
+def _unpack_zip(path: Path, folder: Path) -> Unpacked:
     size = path.stat().st_size
     if size > bundle.LIMIT_BYTES:
         raise SubmissionError(f"{size} bytes; at most {bundle.LIMIT_BYTES} (50 MB) are allowed")
     _check_directory(path)
     with zipfile.ZipFile(path) as archive:
-        infos = _checked(archive.infolist())
+        entries = archive.infolist()
+        files = _checked(entries)
+        package = _package(files)
+        own = [info for name, info in files.items() if name.startswith(f"{package}/")]
         budget = MAX_UNPACKED_BYTES
-        for info in infos:
+        for info in own:
             budget -= _unpack_member(archive, info, folder, budget)
-    return f"{bundle.size_text(size)}, {len(infos)} files"
+    names = Counter(info.filename for info in entries)
+    repeated = [name for name in files if names[name] > 1]
+    remarks = course.of_zip(_top_folders(names), package, repeated)
+    return Unpacked(package, f"{bundle.size_text(size)}, {len(own)} files", remarks)
 
 
 def _check_directory(path: Path) -> None:
@@ -125,8 +146,8 @@ def _check_directory(path: Path) -> None:
         raise SubmissionError(f"more than {MAX_FILES} entries in the zip")
 
 
-def _checked(infos: Iterable[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
-    """The files inside `homework/`, once every entry of the zip has been found safe."""
+def _checked(infos: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    """The files by name, the last of each, once every entry of the zip has been found safe."""
     files: dict[str, zipfile.ZipInfo] = {}
     for number, info in enumerate(infos):
         name = info.orig_filename
@@ -136,8 +157,6 @@ def _checked(infos: Iterable[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
             raise SubmissionError(f"more than {MAX_FILES} entries in the zip")
         if info.is_dir():
             continue
-        if name in files:
-            raise SubmissionError(f"{name!r} is in the zip twice; make the zip with bundle.py")
         files[name] = info
     _check_sizes(files.values())
     _check_clashes(files)
@@ -146,12 +165,28 @@ def _checked(infos: Iterable[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
         for depth in range(1, len(parts)):
             if (parent := "/".join(parts[:depth])) in files:
                 raise SubmissionError(f"{parent!r} in the zip is both a file and a folder")
-    if f"{bundle.TOP}/__init__.py" not in files:
-        tops = ", ".join(sorted({name.split("/")[0] for name in files})[:3]) or "nothing"
+    return files
+
+
+def _package(names: Collection[str]) -> str:
+    """The folder that holds the submission: `homework`, or the only one, whatever its name."""
+    if f"{bundle.TOP}/__init__.py" in names:
+        return bundle.TOP
+    folders = _top_folders(names)
+    if len(folders) != 1 or f"{folders[0]}/__init__.py" not in names:
+        tops = ", ".join(sorted({name.split("/")[0] for name in names})[:3]) or "nothing"
         raise SubmissionError(
             f"no homework/__init__.py in the zip (at its top: {tops}); make it with bundle.py"
         )
-    return [info for name, info in files.items() if name.startswith(f"{bundle.TOP}/")]
+    if folders[0] in _OURS or "." in folders[0]:
+        raise SubmissionError(
+            f"the folder in the zip cannot be named {folders[0]!r}; make the zip with bundle.py"
+        )
+    return folders[0]
+
+
+def _top_folders(names: Iterable[str]) -> list[str]:
+    return sorted({name.split("/")[0] for name in names if "/" in name})
 
 
 def _check_sizes(infos: Collection[zipfile.ZipInfo]) -> None:

@@ -180,7 +180,7 @@ def benchmark_base(
     from .evaluation.majority import same_questions_baseline
     from .evaluation.table import accuracy_table
 
-    result = benchmark(BaseVLM(base), VQADataset(split, data_dir), max_samples)
+    result = benchmark(BaseVLM(base), VQADataset(split, data_dir), max_samples, batch_size=None)
     print(accuracy_table(result, *same_questions_baseline(result, baseline_split, data_dir)))
 
 

@@ -20,6 +20,8 @@ from .common.files import DATA_DIR
 from .frames.qa_file import QA_SUFFIX, how_to_generate, qa_files, read_pairs
 from .labels.questions import KINDS, kind_of
 
+BATCH = 32  # questions in one call of a model's `answer`, as in the course's own benchmark
+
 Item = Mapping[str, str]  # has "question" and "answer", and "image_path" where it is answered
 
 
@@ -128,11 +130,18 @@ def is_correct(answer: str, expected: str) -> bool:
 
 
 def benchmark(
-    model: Model, dataset: VQADataset | Sequence[Item], max_samples: int | None = None
+    model: Model,
+    dataset: VQADataset | Sequence[Item],
+    max_samples: int | None = None,
+    batch_size: int | None = BATCH,
 ) -> VQABenchmarkResult:
-    """Ask `model` all questions of `dataset`, or of a seeded draw, in one call of `answer`.
+    """Ask `model` all questions of `dataset`, or of a seeded draw of them, in their order.
 
     Prints and writes nothing.
+
+    Args:
+        batch_size: questions in one call of `answer`; None asks all of them in one call, for a
+            model that makes batches of its own.
 
     Raises:
         InputError: there is nothing to ask, or `answer` did not return one text per question.
@@ -140,14 +149,12 @@ def benchmark(
     items = [dataset[index] for index in draw(len(dataset), max_samples)]
     if not items:
         raise InputError("benchmark: the dataset holds no pair; give a split that has some")
-    image_paths = [item["image_path"] for item in items]
-    answers = model.answer(image_paths, [item["question"] for item in items])
-    if not isinstance(answers, (list, tuple)) or not all(isinstance(a, str) for a in answers):
-        raise InputError("benchmark: model.answer must return a list of str, one per question")
-    if len(answers) != len(items):
-        raise InputError(
-            f"benchmark: model.answer returned {len(answers)} answers to {len(items)} questions"
-        )
+    size = len(items) if batch_size is None else batch_size
+    answers = [
+        answer
+        for start in range(0, len(items), size)
+        for answer in _ask(model, items[start : start + size])
+    ]
     return VQABenchmarkResult(
         [
             BenchmarkSample(
@@ -160,6 +167,19 @@ def benchmark(
             for item, answer in zip(items, answers, strict=True)
         ]
     )
+
+
+def _ask(model: Model, items: Sequence[Item]) -> Sequence[str]:
+    answers = model.answer(
+        [item["image_path"] for item in items], [item["question"] for item in items]
+    )
+    if not isinstance(answers, (list, tuple)) or not all(isinstance(a, str) for a in answers):
+        raise InputError("benchmark: model.answer must return a list of str, one per question")
+    if len(answers) != len(items):
+        raise InputError(
+            f"benchmark: model.answer returned {len(answers)} answers to {len(items)} questions"
+        )
+    return answers
 
 
 def _normal(text: str) -> str:

@@ -64,8 +64,10 @@ def measure(
     """
     model = ScoringModel(vlm)
     start = time.perf_counter()
-    # Started by accelerate, each process answers its share.
-    result = benchmark(model if scored else Shared(vlm), dataset, max_samples)
+    # Started by accelerate, each process answers its share. One call of `answer`: the models make
+    # batches of their own, and show one progress bar.
+    asked = model if scored else Shared(vlm)
+    result = benchmark(asked, dataset, max_samples, batch_size=None)
     seconds = time.perf_counter() - start
     training = training_pairs(dataset.data_dir / train_split)
     outcomes = outcomes_of(result, dataset.data_dir, training, model.scores)

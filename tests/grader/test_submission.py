@@ -43,7 +43,6 @@ def entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
         (entry("homework\\x"), "not a proper file name"),
         (entry("homework/x\ny"), "not a proper file name"),
         (entry("homework/x\0y"), "has a second name"),
-        (entry("homework/vlm.py"), "twice"),
         (entry("homework/vlm.py/x"), "both a file and a folder"),
         (entry("homework/VLM.py"), "'homework/vlm.py' and 'homework/VLM.py' in the zip are one"),
         (entry("Homework/x"), "'homework' and 'Homework' in the zip are one file on some"),
@@ -103,9 +102,7 @@ def test_any_changed_byte_is_a_submission_error_or_none(tmp_path_factory, positi
     assert {entry.name for entry in (place / "private").iterdir()} <= {"homework"}
 
 
-@pytest.mark.parametrize(
-    ("top", "detail"), [("", "vlm.py"), ("abc/homework/", "at its top: abc"), ("Homework/", "Home")]
-)
+@pytest.mark.parametrize(("top", "detail"), [("", "vlm.py"), ("abc/homework/", "at its top: abc")])
 def test_a_zip_without_homework(place, graded, top, detail):
     path = make_zip(place / "ID.zip", top=top)
     text = failure(graded(path)[1], "Total: ")[1]
