@@ -26,7 +26,7 @@ if not __package__:
     __package__ = "homework"
 
 from . import cli, options
-from .files import DATA_DIR, PACKAGE_DIR, InputError, atomic_write, disk_line, read_json, write_json
+from .files import DATA_DIR, RUNS_DIR, InputError, atomic_write, disk_line, read_json, write_json
 from .frames import INFO_SUFFIX, PICTURE_SUFFIX, list_split, picture_name, read_info, view_count
 from .questions import pairs
 from .scene import AmbiguousView, Scene, view_scene
@@ -34,8 +34,6 @@ from .workers import num_cores
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-RUNS_DIR = PACKAGE_DIR.parent / "runs"  # never in the package, which is packed and handed in
 
 
 def generate(

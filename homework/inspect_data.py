@@ -60,11 +60,12 @@ def survey(split: Split, num_workers: int, decode: bool = True) -> Survey:
 def _survey_run(split: Split, info_files: Sequence[str], decode: bool) -> Survey:
     found = Survey()
     for frame in read_frames(split, info_files, found.skipped):
+        if not frame.views:
+            continue  # nothing in it has been checked, and nothing is learned from it
         found.pictures_expected += len(frame.views)
-        track = str(frame.info.get("track"))
-        karts = [kart for kart in frame.info.get("karts", ()) if isinstance(kart, str)]
+        track = frame.info["track"]
         found.frames[track] += 1
-        found.line_ups[track, tuple(sorted(karts))] += 1
+        found.line_ups[track, tuple(sorted(frame.info["karts"]))] += 1
         _survey_views(split, frame, found, decode)
     return found
 
