@@ -77,8 +77,8 @@ def check(
     Args:
         info_file: a NNNNN_info.json; the view's picture lies beside it.
         view_index: which of its views, from 0.
-        save: write the picture here, even where there is a display to show it on; without a
-            display it is written to runs beside the package unless given.
+        save: picture file to write instead of opening a window; where there is no display,
+            runs/NNNNN_VV_check.png beside the package unless given.
         contact_sheet: write a picture of all of the frame's views to this PNG file.
         augment: write what pre-training makes of the view to this PNG file.
     """

@@ -39,7 +39,7 @@ class Kart(NamedTuple):
 class Scene(NamedTuple):
     """One camera view: its track, the karts large enough to count, and the ego among them.
 
-    That no two karts share a name is what `view_scene` ensures.
+    No two karts have the same name; `view_scene` refuses a view where they do.
     """
 
     track: str
