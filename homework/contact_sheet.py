@@ -30,7 +30,7 @@ from .frames import (
 from .names import TRACKS
 from .pictures import open_picture
 from .questions import KINDS, kind_of
-from .scene import PICTURE_SIZE, Scene, view_scene
+from .scene import PICTURE_SIZE, AmbiguousView, Scene, view_scene
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,11 +117,13 @@ def frame_sheet(info_file: Path) -> Image:
         if picture.is_file():
             try:
                 scene = view_scene(info, view)
+            except AmbiguousView:
+                continue  # it has no labels that could be drawn
             except ValueError as error:
                 raise InputError(f"{info_file}: {error}; unpack the dataset again") from None
             tiles.append(draw_scene(open_picture(picture), scene))
     if not tiles:
-        raise InputError(f"{info_file}: none of its views has a picture beside it")
+        raise InputError(f"{info_file}: none of its views has a picture beside it and clear labels")
     return _tiled(tiles)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from .files import DATA_DIR, InputError, read_json
-from .questions import KINDS, kind_of
+from .questions import KINDS, MAX_TEXT_LENGTH, kind_of
 
 QA_SUFFIX = "_qa_pairs.json"
 FIELDS = frozenset({"question", "answer", "image_file"})  # of one pair in a QA file
@@ -251,7 +251,11 @@ def _is_pair(row: object) -> bool:
 
 def _is_text(value: object) -> bool:
     # JSON can hold half a character ("\\ud800"), which can be neither printed nor tokenized.
-    return isinstance(value, str) and (value.isascii() or _SURROGATE.search(value) is None)
+    return (
+        isinstance(value, str)
+        and len(value) <= MAX_TEXT_LENGTH
+        and (value.isascii() or _SURROGATE.search(value) is None)
+    )
 
 
 def _fault(row: object) -> str:
@@ -262,7 +266,9 @@ def _fault(row: object) -> str:
         return f": field {field!r} is missing"
     for field in sorted(row.keys() - FIELDS):
         return f": unknown field {field[:60]!r} beside question, answer and image_file"
-    field = next(field for field, value in row.items() if not _is_text(value))
+    field, value = next(item for item in row.items() if not _is_text(item[1]))
+    if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
+        return f": field {field!r} has {len(value):,} characters; {MAX_TEXT_LENGTH:,} are the most"
     return f": field {field!r} is not text"
 
 

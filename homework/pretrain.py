@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import options, processes
-from .files import DATA_DIR, InputError, writing
+from .files import DATA_DIR, RUNS_DIR, InputError, writing
 
 
 def run(
     data_dir: str | Sequence[str] | None = None,
     output: str | None = None,
-    work_dir: str = "runs/pretrain",
+    work_dir: str | None = None,
     steps: int = 3400,
     dense_steps: int = 800,
     learning_rate: float = 3e-3,
@@ -38,7 +38,7 @@ def run(
         data_dir: folders of info files and pictures with commas between, such as
             data/train,data/recorded; data/train if not given.
         output: checkpoint folder to write; homework/embedded_base if not given.
-        work_dir: where the state for a resume lies.
+        work_dir: where the state for a resume lies; runs/pretrain beside the package if not given.
         steps: optimizer steps of 64 pictures.
         dense_steps: how many of them, the first ones, train the vision tower alone.
         learning_rate: peak; warm-up, then a straight line to 0.
@@ -66,6 +66,7 @@ def run(
         raise InputError(f"--held_out: give one of {', '.join(HELD_OUT)}, not {held_out!r}")
     folders = _folders(data_dir)
     target = options.path("--output", output)
+    work = options.path("--work_dir", work_dir) or RUNS_DIR / "pretrain"
     begun = options.path("--start", start)
 
     from .checkpoint import base_fingerprint
@@ -86,8 +87,8 @@ def run(
         "seed": seed,
         "start": begun and base_fingerprint(begun),
     }
-    with writing(work_dir):
-        pretraining = Pretraining(folders, Path(work_dir), recipe, HELD_OUT[held_out], begun)
+    with writing(work):
+        pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun)
         pretraining.train()
     if processes.is_main():
         with writing(target):
