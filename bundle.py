@@ -227,4 +227,7 @@ def size_text(size: int) -> str:
 
 
 if __name__ == "__main__":
+    # A file's name may hold letters that the terminal's encoding lacks.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stderr.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:]))

@@ -53,8 +53,9 @@ class BaseVLM(LoadedVLM):
             temperature: 0 takes the likeliest token each time, more draws at random.
 
         Raises:
-            InputError: the numbers of pictures and questions differ, several different answers
-                are asked for at temperature 0, or a picture cannot be read.
+            InputError: the numbers of pictures and questions differ, a question is too long,
+                several different answers are asked for at temperature 0, or a picture cannot
+                be read.
         """
         from .model.generation import generate
 
@@ -85,8 +86,8 @@ class BaseVLM(LoadedVLM):
             tokens and its end token.
 
         Raises:
-            InputError: the numbers of pictures, questions and lists of candidates differ, or a
-                picture cannot be read.
+            InputError: the numbers of pictures, questions and lists of candidates differ, a
+                question or a candidate is too long, or a picture cannot be read.
         """
         from .model.likelihood import score
 
@@ -130,13 +131,15 @@ def ask(
 
     Args:
         image: picture file.
-        question: any text.
+        question: any text of up to 2,000 characters.
         checkpoint: a LoRA checkpoint, such as homework/vlm_model; it knows its base.
         base: what is asked without one; see BaseVLM.
         explain: write a picture of where the model looks for its answer to this PNG file.
     """
     from .model.heat_map import save_heat_map
+    from .model.inputs import check_length
 
+    check_length(str(question))  # before the model is loaded
     target = options.path("--explain", explain)
     if target and target.suffix.lower() != ".png":
         raise InputError(f"--explain: {target} is no .png; give such a name")

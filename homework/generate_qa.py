@@ -25,7 +25,7 @@ if not __package__:
 
 from .common import cli, options
 from .common.errors import InputError
-from .common.files import DATA_DIR, disk_line, read_json, write_json
+from .common.files import DATA_DIR, RUNS_DIR, disk_line, read_json, write_json
 from .common.workers import num_cores
 from .frames.split import (
     INFO_SUFFIX,
@@ -37,7 +37,7 @@ from .frames.split import (
 )
 from .inspection.show import check_picture, has_display, save_picture, show
 from .labels.questions import pairs
-from .labels.scene import Scene, view_scene
+from .labels.scene import AmbiguousView, Scene, view_scene
 
 
 def generate(
@@ -82,7 +82,8 @@ def check(
     Args:
         info_file: a NNNNN_info.json; the view's picture lies beside it.
         view_index: which of its views, from 0.
-        save: write the picture here, even where there is a display to show it on.
+        save: picture file to write instead of opening a window; where there is no display,
+            runs/NNNNN_VV_check.png beside the package unless given.
         contact_sheet: write a picture of all of the frame's views to this PNG file.
         augment: write what pre-training makes of the view to this PNG file.
     """
@@ -96,12 +97,14 @@ def check(
     view = options.whole("--view_index", view_index, 0, view_count(info) - 1)
     try:
         scene = view_scene(info, view)
+    except AmbiguousView as error:
+        raise InputError(f"{file}: {error}; look at another view") from None
     except ValueError as error:
         raise InputError(f"{file}: {error}; unpack the dataset again") from None
     picture = file.with_name(picture_name(file.name, view))
     # A bare --save arrives as True.
     given = None if save is True else options.path("--save", save)
-    target = given or Path(picture.name.replace(PICTURE_SUFFIX, "_check.png"))
+    target = given or RUNS_DIR / picture.name.replace(PICTURE_SUFFIX, "_check.png")
     check_picture(target)
     sheet = options.path("--contact_sheet", contact_sheet)
     changed = options.path("--augment", augment)

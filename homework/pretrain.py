@@ -18,13 +18,13 @@ from pathlib import Path
 
 from .common import distributed, options
 from .common.errors import InputError
-from .common.files import DATA_DIR, writing
+from .common.files import DATA_DIR, RUNS_DIR, writing
 
 
 def run(
     data_dir: str | Sequence[str] | None = None,
     output: str | None = None,
-    work_dir: str = "runs/pretrain",
+    work_dir: str | None = None,
     steps: int = 3400,
     dense_steps: int = 800,
     learning_rate: float = 3e-3,
@@ -39,7 +39,7 @@ def run(
         data_dir: folders of info files and pictures with commas between, such as
             data/train,data/recorded; data/train if not given.
         output: checkpoint folder to write; homework/embedded_base if not given.
-        work_dir: where the state for a resume lies.
+        work_dir: where the state for a resume lies; runs/pretrain beside the package if not given.
         steps: optimizer steps of 64 pictures.
         dense_steps: how many of them, the first ones, train the vision tower alone.
         learning_rate: peak; warm-up, then a straight line to 0.
@@ -67,6 +67,7 @@ def run(
         raise InputError(f"--held_out: give one of {', '.join(HELD_OUT)}, not {held_out!r}")
     folders = _folders(data_dir)
     target = options.path("--output", output)
+    work = options.path("--work_dir", work_dir) or RUNS_DIR / "pretrain"
     begun = options.path("--start", start)
 
     from .model.embedded import EMBEDDED_BASE
@@ -86,8 +87,8 @@ def run(
         "seed": seed,
         "start": begun and base_fingerprint(begun),
     }
-    with writing(work_dir):
-        pretraining = Pretraining(folders, Path(work_dir), recipe, HELD_OUT[held_out], begun)
+    with writing(work):
+        pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun)
         pretraining.train()
     if distributed.is_main():
         with writing(target):

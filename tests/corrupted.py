@@ -206,7 +206,7 @@ def read_info(folder: Path, case: Case) -> str:
         generate_qa.check(str(split / "00001_info.json"), 0, str(folder / "seen.png"))
     except InputError as error:
         assert_one_line(error)
-    return SKIPPED if summary.skipped.frames else READ
+    return SKIPPED if summary.skipped.counts else READ
 
 
 def read_qa(folder: Path, case: Case) -> str:

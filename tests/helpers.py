@@ -47,6 +47,11 @@ def make_view(generator: random.Random, number: int) -> list[list[int]]:
     return rows
 
 
+def change(info_file: Path, **fields) -> None:
+    """Put other values into an info file."""
+    info_file.write_text(json.dumps(json.loads(info_file.read_text()) | fields))
+
+
 def draw_picture(file: Path, info: dict[str, Any], view_index: int) -> None:
     """Draw the karts of a view as plain rectangles; a colour for each kart and each track."""
     from PIL import Image, ImageDraw

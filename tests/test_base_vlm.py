@@ -77,6 +77,14 @@ def test_nothing_asked_nothing_answered(vlm, pictures):
         vlm.answer(pictures[:1], ASKED[:2])
 
 
+def test_a_question_of_absurd_length_is_refused_before_a_model_sees_it(vlm, pictures):
+    with pytest.raises(InputError, match=r"'xxx.* has 2,001 characters; give at most 2,000"):
+        vlm.answer(pictures[:1], ["x" * 2001])
+    with pytest.raises(InputError, match="has 100,000 characters"):
+        base_vlm.ask(pictures[0], "x" * 100_000, base="/no/such/base")
+    assert isinstance(vlm.generate(pictures[0], "x" * 2000), str)
+
+
 def test_a_broken_picture_is_named(vlm, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -193,3 +195,15 @@ def test_an_unwritable_target(folder, capsys):
     Path("ID.zip").mkdir()
     assert bundle.main(["homework", "ID"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_name_outside_ascii_is_printed_on_an_ascii_terminal(folder):
+    (folder / "caf\u00e9.bin").write_bytes(os.urandom(200_000))
+    ended = subprocess.run(
+        [sys.executable, bundle.__file__, "homework", "my_id"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "homework/caf\\xe9.bin" in ended.stdout

@@ -90,6 +90,8 @@ def test_a_file_that_contradicts_itself(data_dir):
         ([pair(mood="x")], "pair 0: unknown field 'mood'"),
         ([{"question": EGO, "answer": "tux"}], "pair 0: field 'image_file' is missing"),
         ([pair(answer=3)], "pair 0: field 'answer' is not text"),
+        ([pair(), pair("x" * 10**6)], "pair 1: field 'question' has 1,000,000 characters; 2,000"),
+        ([pair(answer="x" * 2001)], "pair 0: field 'answer' has 2,001 characters; 2,000 are"),
         ([pair(image_file="/etc/passwd")], "'image_file': '/etc/passwd' is not below"),
         ([pair(image_file="train/../../x.jpg")], "is not below"),
         ([pair(image_file="train\\x.jpg")], "is not below"),

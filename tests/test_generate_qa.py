@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from helpers import make_split
+from helpers import change, make_split
 from PIL import Image
 
 from homework import generate_qa
@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
-def no_display(monkeypatch):
+def no_display(monkeypatch, tmp_path):
+    monkeypatch.setattr(generate_qa, "RUNS_DIR", tmp_path / "runs")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
 
@@ -163,8 +164,8 @@ def test_check_prints_the_pairs_and_saves_the_picture(data_dir, monkeypatch, tmp
     scene = view_scene(json.loads(info_file.read_text()), 5)
     for question, answer in pairs(scene):
         assert any(question in line and line.endswith(answer) for line in out.splitlines())
-    assert "wrote 00002_05_check.png" in out
-    with Image.open("00002_05_check.png") as drawn:
+    assert f"wrote {tmp_path / 'runs' / '00002_05_check.png'}" in out
+    with Image.open("runs/00002_05_check.png") as drawn:
         assert drawn.size == (900, 600)
         right, bottom = scene.ego.box[2] * 6, scene.ego.box[3] * 6
         assert drawn.getpixel((right - 2, bottom - 2)) == (255, 212, 0)  # the ego's frame
@@ -185,7 +186,7 @@ def test_check_shows_where_there_is_a_display_unless_told_to_save(data_dir, monk
     generate_qa.check(info_file, 0, save=True)  # a bare --save
     assert len(shown) == 1
     assert Path("out/here.jpg").is_file()
-    assert Path("00000_00_check.png").is_file()
+    assert Path("runs/00000_00_check.png").is_file()
 
 
 @pytest.mark.parametrize(
@@ -328,6 +329,59 @@ def test_it_runs_as_a_file_from_any_folder(data_dir, tmp_path):
     wrong = subprocess.run([*command, *flags, "10"], cwd=tmp_path, capture_output=True, text=True)
     assert wrong.returncode == 1
     assert wrong.stderr == "error: --view_index: give a whole number from 0 to 9, not 10\n"
+
+
+def test_it_runs_in_the_packages_own_folder_and_leaves_nothing_there(data_dir, tmp_path):
+    # As the course's handout writes it.
+    package = shutil.copytree(
+        ROOT / "homework",
+        tmp_path / "homework",
+        ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"),
+    )
+    before = files_in(package)
+    command = [sys.executable, "-B", "generate_qa.py", "check", "--info_file"]
+    done = subprocess.run(
+        [*command, "../data/valid/00000_info.json", "--view_index", "0"],
+        cwd=package,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert files_in(package) == before
+    assert (tmp_path / "runs" / "00000_00_check.png").is_file()
+
+
+@pytest.mark.parametrize("subcommand", ["check", "generate", "inspect"])
+def test_letters_that_the_terminal_lacks_are_escaped(data_dir, subcommand):
+    train = data_dir / "train"
+    for info_file in train.glob("*_info.json"):
+        change(info_file, track="\u0437\u0430\u043c\u043e\u043a")
+    flags = [f"--data_dir={train}", "--num_workers=1"]
+    if subcommand == "check":
+        flags = [f"--info_file={train}/00000_info.json", "--view_index=1", f"--save={train}/c.png"]
+    done = subprocess.run(
+        [sys.executable, "-m", "homework.generate_qa", subcommand, *flags],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert r"\u0437\u0430\u043c\u043e\u043a" in done.stdout
+
+
+def test_git_ignores_the_data_folders_even_where_they_are_links(tmp_path):
+    if shutil.which("git") is None:
+        pytest.skip("there is no git")
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    for name in (".venv", "runs", "data/train", "data/valid", "data/valid_grader", "data/recorded"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(ROOT)
+    for command in (["init", "-q"], ["status", "--porcelain", "-uall"]):
+        done = subprocess.run(
+            ["git", *command], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+    assert done.stdout == "?? .gitignore\n"
 
 
 def test_help_and_import_need_nothing_heavy():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,10 @@ def run(commands: Callable[..., None] | dict[str, Callable[..., None]]) -> None:
     """
     import fire
 
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal may lack the letters of a track or of a folder; Jupyter's streams lack none.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # Fire would run the command first and complain of an unknown flag after it: a mistyped
     # flag of `train` would cost hours. So Fire only says what to call.
     calls: list[Callable[[], None]] = []

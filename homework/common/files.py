@@ -19,6 +19,8 @@ from .errors import InputError
 PACKAGE_DIR = Path(__file__).resolve().parent.parent
 # The grader links the data folder beside the package, so that is where it is looked for.
 DATA_DIR = PACKAGE_DIR.parent / "data"
+# Beside the package, never in it: the package is packed and handed in.
+RUNS_DIR = PACKAGE_DIR.parent / "runs"
 MAX_JSON_BYTES = 10_000_000  # of settings and records; those written here have some kilobytes
 PARTIAL = ".partial"  # ends the name of what is still being written
 

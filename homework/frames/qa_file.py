@@ -21,7 +21,7 @@ from typing import NamedTuple
 from ..common.errors import InputError
 from ..common.files import atomic_write, disk_line, read_json
 from ..common.workers import chunks, ordered_map
-from ..labels.questions import Pair, layout, pairs
+from ..labels.questions import MAX_TEXT_LENGTH, Pair, layout, pairs
 from ..labels.scene import Scene
 from .split import Skipped, Split, read_frames
 
@@ -204,7 +204,11 @@ def _is_pair(row: object) -> bool:
 
 def _is_text(value: object) -> bool:
     # JSON can hold half a character ("\\ud800"), which can be neither printed nor tokenized.
-    return isinstance(value, str) and (value.isascii() or _SURROGATE.search(value) is None)
+    return (
+        isinstance(value, str)
+        and len(value) <= MAX_TEXT_LENGTH
+        and (value.isascii() or _SURROGATE.search(value) is None)
+    )
 
 
 def _fault(row: object) -> str:
@@ -215,7 +219,9 @@ def _fault(row: object) -> str:
         return f": field {name!r} is missing"
     for name in sorted(row.keys() - FIELDS):
         return f": unknown field {name[:60]!r} beside question, answer and image_file"
-    name = next(name for name, value in row.items() if not _is_text(value))
+    name, value = next(item for item in row.items() if not _is_text(item[1]))
+    if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
+        return f": field {name!r} has {len(value):,} characters; {MAX_TEXT_LENGTH:,} are the most"
     return f": field {name!r} is not text"
 
 

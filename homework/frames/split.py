@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.errors import InputError
 from ..common.files import read_plain
-from ..labels.scene import Scene, view_scene
+from ..labels.scene import AmbiguousView, Scene, view_scene
 
 INFO_SUFFIX = "_info.json"
 PICTURE_SUFFIX = "_im.jpg"
 CAMERAS_SUFFIX = "_cameras.json"  # beside an info file, of recordings: matrices and poses
 NAMED = 3  # of the things skipped, how many are named
 MAX_INFO_BYTES = 1_000_000  # the largest of the real ones have 45,000
+
+# What can be left out of a split, in the order in which it is told.
+NO_PICTURE = "views without a picture"
+AMBIGUOUS = "views with two karts of one name"
+NO_VIEW = "pictures without a view"  # beside an info file that has fewer views
+UNUSABLE = "unusable info files"
 
 
 class Split(NamedTuple):
@@ -52,32 +60,31 @@ class Frame(NamedTuple):
 
 @dataclass
 class Skipped:
-    """What was left out and why: the counts, and the first few by name."""
+    """What was left out and why: how often each reason occurred, and the first few by name."""
 
-    views: int = 0  # views whose picture is missing
-    pictures: list[str] = field(default_factory=list)
-    frames: int = 0  # info files that cannot be used
-    reasons: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)  # keys are NO_PICTURE and so on
+    first: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def note(self, reason: str, name: str) -> None:
+        """Count one thing left out; `name` says which."""
+        self.counts[reason] += 1
+        if len(self.first[reason]) < NAMED:
+            self.first[reason].append(name)
 
     def add(self, other: Skipped) -> None:
         """Count what `other` left out, too."""
-        self.views += other.views
-        self.frames += other.frames
-        self.pictures = (self.pictures + other.pictures)[:NAMED]
-        self.reasons = (self.reasons + other.reasons)[:NAMED]
+        self.counts.update(other.counts)
+        for reason, names in other.first.items():
+            self.first[reason] = (self.first[reason] + names)[:NAMED]
 
     def lines(self) -> list[str]:
-        """For people: one line for each thing left out, none if nothing was."""
-        lines = []
-        if self.views:
-            lines.append(
-                f"views without a picture: {self.views:,} ({_first(self.pictures, self.views)})"
-            )
-        if self.frames:
-            lines.append(
-                f"unusable info files: {self.frames:,} ({_first(self.reasons, self.frames)})"
-            )
-        return lines
+        """For people: one line for each reason that occurred."""
+        return [
+            f"{reason}: {self.counts[reason]:,} "
+            f"({'; '.join(self.first[reason])}{'; ...' if self.counts[reason] > NAMED else ''})"
+            for reason in (NO_PICTURE, AMBIGUOUS, NO_VIEW, UNUSABLE)
+            if self.counts[reason]
+        ]
 
 
 def list_split(folder: str | Path) -> Split:
@@ -135,23 +142,43 @@ def picture_name(info_file: str, view_index: int) -> str:
 
 def read_frames(split: Split, info_files: Iterable[str], skipped: Skipped) -> Iterator[Frame]:
     """Read and parse each of `info_files` once; what cannot be used is counted in `skipped`."""
+    pictures = _pictures_by_frame(split.names)
     for name in info_files:
-        views, missing = [], []
+        of_frame = Skipped()  # counts for nothing if the frame turns out to be unusable
         try:
             info = _parse(read_plain(f"{split.folder}/{name}", MAX_INFO_BYTES))
-            for view_index in range(view_count(info)):
-                picture = picture_name(name, view_index)
-                if picture in split.names:
-                    views.append((picture, view_scene(info, view_index)))
-                else:
-                    missing.append(picture)
+            names = [picture_name(name, view) for view in range(view_count(info))]
+            views = list(_views(split, info, names, of_frame))
         except (ValueError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            skipped.add(Skipped(frames=1, reasons=[f"{name}: {reason}"]))
+            skipped.note(UNUSABLE, f"{name}: {reason}")
             continue
-        if missing:
-            skipped.add(Skipped(views=len(missing), pictures=missing[:NAMED]))
+        for picture in sorted(pictures.get(name[: -len(INFO_SUFFIX)], set()).difference(names)):
+            of_frame.note(NO_VIEW, picture)
+        skipped.add(of_frame)
         yield Frame(info, views)
+
+
+def _views(
+    split: Split, info: dict[str, Any], pictures: list[str], skipped: Skipped
+) -> Iterator[tuple[str, Scene]]:
+    for view_index, picture in enumerate(pictures):
+        if picture not in split.names:
+            skipped.note(NO_PICTURE, picture)
+            continue
+        try:
+            yield picture, view_scene(info, view_index)
+        except AmbiguousView:
+            skipped.note(AMBIGUOUS, picture)
+
+
+@lru_cache(1)  # a split's frames may be read one by one
+def _pictures_by_frame(names: frozenset[str]) -> Mapping[str, set[str]]:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for name in names:
+        if name.endswith(PICTURE_SUFFIX):
+            found[name.rsplit("_", 2)[0]].add(name)  # 00000_03_im.jpg -> 00000
+    return found
 
 
 def read_info(path: str | Path) -> dict[str, Any]:
@@ -202,10 +229,6 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 def _has_info_files(folder: Path) -> bool:
     return folder.is_dir() and any(name.endswith(INFO_SUFFIX) for name in os.listdir(folder))
-
-
-def _first(names: list[str], total: int) -> str:
-    return "; ".join(names) + ("; ..." if total > len(names) else "")
 
 
 def scenes(pictures: Sequence[str]) -> dict[str, Scene | None]:

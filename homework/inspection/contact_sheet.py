@@ -27,7 +27,7 @@ from ..frames.split import (
     shuffled,
     view_count,
 )
-from ..labels.scene import PICTURE_SIZE, Scene, view_scene
+from ..labels.scene import PICTURE_SIZE, AmbiguousView, Scene, view_scene
 from ..labels.vocabulary import TRACKS
 from .draw import EGO_COLOR, FONT_SIZE, PLAIN, draw_scene
 from .figures import answers_figure, line_ups_figure
@@ -114,11 +114,13 @@ def frame_sheet(info_file: Path) -> Image:
         if picture.is_file():
             try:
                 scene = view_scene(info, view)
+            except AmbiguousView:
+                continue  # it has no labels that could be drawn
             except ValueError as error:
                 raise InputError(f"{info_file}: {error}; unpack the dataset again") from None
             tiles.append(draw_scene(open_picture(picture), scene))
     if not tiles:
-        raise InputError(f"{info_file}: none of its views has a picture beside it")
+        raise InputError(f"{info_file}: none of its views has a picture beside it and clear labels")
     return _tiled(tiles)
 
 

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 
 from ..common.errors import InputError
 from ..common.workers import chunks, ordered_map
-from ..frames.split import NAMED, Frame, Skipped, Split, picture_name, read_frames
+from ..frames.split import (
+    AMBIGUOUS,
+    NAMED,
+    NO_PICTURE,
+    Frame,
+    Skipped,
+    Split,
+    picture_name,
+    read_frames,
+)
 from ..labels.questions import KINDS, Pair, kind_of, pairs
 from ..labels.scene import PICTURE_SIZE
 
@@ -59,11 +68,12 @@ def survey(split: Split, num_workers: int, decode: bool = True) -> Survey:
 def _survey_run(split: Split, info_files: Sequence[str], decode: bool) -> Survey:
     found = Survey()
     for frame in read_frames(split, info_files, found.skipped):
+        if not frame.views:
+            continue  # nothing in it has been checked, and nothing is learned from it
         found.pictures_expected += len(frame.views)
-        track = str(frame.info.get("track"))
-        karts = [kart for kart in frame.info.get("karts", ()) if isinstance(kart, str)]
+        track = frame.info["track"]
         found.frames[track] += 1
-        found.line_ups[track, tuple(sorted(karts))] += 1
+        found.line_ups[track, tuple(sorted(frame.info["karts"]))] += 1
         _survey_views(split, frame, found, decode)
     return found
 
@@ -84,7 +94,8 @@ def _survey_views(split: Split, frame: Frame, found: Survey, decode: bool) -> No
 
 def report(split: Split, found: Survey) -> Iterator[str]:
     """The report on one split, line by line."""
-    views = found.pictures_expected + found.skipped.views
+    skipped = found.skipped.counts
+    views = found.pictures_expected + skipped[NO_PICTURE] + skipped[AMBIGUOUS]
     yield f"{split.folder}: {len(split.info_files):,} frames (info files), {views:,} views"
     yield from _pictures(split, found)
     yield from (f"  {line}" for line in found.skipped.lines())
@@ -108,7 +119,7 @@ def _pictures(split: Split, found: Survey) -> Iterator[str]:
     pictures = split.pictures
     orphans = [name for name in pictures if name.rsplit("_", 2)[0] not in frames]
     yield (
-        f"  {len(pictures):,} pictures: {found.skipped.views:,} missing, "
+        f"  {len(pictures):,} pictures: {found.skipped.counts[NO_PICTURE]:,} missing, "
         f"{found.unreadable.total():,} unreadable, {len(orphans):,} without an info file"
     )
     yield from (f"  unreadable: {line}" for line in sorted(found.unreadable)[:NAMED])

@@ -20,6 +20,7 @@ LEFT_OR_RIGHT = "Is {} to the left or right of the ego car?"
 FRONT_OR_BEHIND = "Is {} in front of or behind the ego car?"
 WHERE = "Where is {} relative to the ego car?"
 HOW_MANY = "How many karts are {} the ego car?"
+MAX_TEXT_LENGTH = 2_000  # characters of any question or answer; those of the dataset have up to 60
 REGIONS = ("to the left of", "to the right of", "in front of", "behind")
 SIDES, DEPTHS = ("left", "right"), ("front", "back")
 PLACES = tuple(f"{depth} and {side}" for depth in DEPTHS for side in SIDES)

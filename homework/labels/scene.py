@@ -37,22 +37,31 @@ class Kart(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """One camera view: its track, the karts large enough to count, and the ego among them."""
+    """One camera view: its track, the karts large enough to count, and the ego among them.
+
+    No two karts have the same name; `view_scene` refuses a view where they do.
+    """
 
     track: str
     karts: tuple[Kart, ...]
     ego: Kart | None  # None exactly when `karts` is empty
 
 
+class AmbiguousView(ValueError):
+    """Two of a view's karts have one name: a question that names it has two answers."""
+
+
 def view_scene(info: Mapping[str, Any], view_index: int) -> Scene:
     """Read one view of a parsed `NNNNN_info.json`.
 
     Args:
-        info: has `track` (str), `karts` (names, index = track id) and `detections`
-            (per view a list of `[class_id, track_id, x1, y1, x2, y2]` in a 600x400 frame).
+        info: has `track` (str), `karts` (names without spaces, index = track id) and
+            `detections` (per view a list of `[class_id, track_id, x1, y1, x2, y2]` in a
+            600x400 frame, x1 <= x2 and y1 <= y2).
         view_index: index into `detections`.
 
     Raises:
+        AmbiguousView: two karts that are large enough to count have one name.
         ValueError: a field is missing or malformed; the message names it.
     """
     try:
@@ -64,22 +73,27 @@ def view_scene(info: Mapping[str, Any], view_index: int) -> Scene:
         raise ValueError(f"field 'detections' has no view {view_index}") from None
     if not _is_name(track) or not isinstance(names, list) or not isinstance(rows, list):
         raise ValueError("expected 'track' as a name, 'karts' and each of 'detections' as lists")
-
-    karts = []
+    _check_kart_names(names)
+    karts: dict[str, Kart] = {}
     for row in rows:
         try:
+            if type(row[0]) is not int:  # true, too, equals 1
+                raise ValueError
             if row[0] != KART_CLASS:
                 continue
-            _, track_id, x1, y1, x2, y2 = row
-            left, top = int(x1 * _SCALE_X), int(y1 * _SCALE_Y)
-            right, bottom = int(x2 * _SCALE_X), int(y2 * _SCALE_Y)
+            left, top, right, bottom = _box(row)
         except (TypeError, ValueError, LookupError, OverflowError):
             raise _malformed(view_index, row) from None
         if right - left >= MIN_BOX_SIDE and bottom - top >= MIN_BOX_SIDE:
             if max(right, bottom, -left, -top) > MAX_COORDINATE:
                 raise _malformed(view_index, row)
-            karts.append(Kart(_kart_name(names, track_id), (left, top, right, bottom)))
-    return make_scene(track, tuple(karts))
+            name = _kart_name(names, row[1])
+            if name in karts:
+                raise AmbiguousView(
+                    f"field 'detections', view {view_index}: two karts are named {short_repr(name)}"
+                )
+            karts[name] = Kart(name, (left, top, right, bottom))
+    return make_scene(track, tuple(karts.values()))
 
 
 def make_scene(track: str, karts: tuple[Kart, ...]) -> Scene:
@@ -117,15 +131,28 @@ def _malformed(view_index: int, row: Any) -> ValueError:
     # Shortened: a row may be nested deeper than a plain repr can follow.
     return ValueError(
         f"field 'detections', view {view_index}: {short_repr(row)} is not "
-        "[class_id, track_id, x1, y1, x2, y2] in a frame of 600x400"
+        "[class_id, track_id, x1, y1, x2, y2], numbers with x1 <= x2 and y1 <= y2"
     )
+
+
+def _box(row: list[Any]) -> tuple[int, int, int, int]:
+    """A detection's corners in picture pixels; any error that a row of other values leads to."""
+    _, _, x1, y1, x2, y2 = row
+    if x1 > x2 or y1 > y2 or bool in map(type, row):
+        raise ValueError
+    return int(x1 * _SCALE_X), int(y1 * _SCALE_Y), int(x2 * _SCALE_X), int(y2 * _SCALE_Y)
+
+
+def _check_kart_names(names: list[Any]) -> None:
+    for name in names:
+        # A space would end the name in a question; see `questions.kart_in`.
+        if not _is_name(name) or " " in name:
+            raise ValueError(f"field 'karts': {short_repr(name)} is not a name without spaces")
 
 
 def _kart_name(names: list[Any], track_id: Any) -> str:
     if not isinstance(track_id, int) or not 0 <= track_id < len(names):
         raise ValueError(f"field 'karts' has no name for track id {short_repr(track_id)}")
-    if not _is_name(names[track_id]):
-        raise ValueError(f"field 'karts': {short_repr(names[track_id])} is not a name")
     return names[track_id]
 
 

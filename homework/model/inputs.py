@@ -18,6 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..common.errors import InputError
+from ..labels.questions import MAX_TEXT_LENGTH
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -27,6 +30,18 @@ IGNORED = -100  # the label that the loss skips
 _PREFIX = 0  # its branch number; pairs count from 1
 MAX_ENCODED = 10_000  # texts whose token ids are kept
 _QUESTION = "{QUESTION}"  # stands for the question while the chat template is taken apart
+
+
+def check_length(text: str) -> None:
+    """Raise InputError if a question or an answer is too long to be one.
+
+    The memory for attention grows with the square of its length.
+    """
+    if len(text) > MAX_TEXT_LENGTH:
+        raise InputError(
+            f"the text {text[:40]!r}... has {len(text):,} characters; give at most "
+            f"{MAX_TEXT_LENGTH:,}"
+        )
 
 
 class ViewSequence(NamedTuple):
@@ -109,8 +124,12 @@ class InputBuilder:
         """Token ids of what people write; `<image>` in it is text, not a picture's place.
 
         They are kept: the same few hundred questions and answers come again and again.
+
+        Raises:
+            InputError: the text is too long.
         """
         if text not in self._encoded:
+            check_length(text)
             if len(self._encoded) > MAX_ENCODED:
                 self._encoded.clear()
             self._encoded[text] = self.tokenizer(

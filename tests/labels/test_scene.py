@@ -7,10 +7,12 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import infos, scenes
+from strategies import any_infos, infos, scenes
 
+from homework.labels.questions import KINDS, kind_of, pairs
 from homework.labels.scene import (
     MIN_BOX_SIDE,
+    AmbiguousView,
     Kart,
     is_front,
     is_left,
@@ -104,6 +106,9 @@ def test_a_mirror_of_a_mirror_is_the_scene(scene):
         ({"track": 7}, "'track'"),
         ({"karts": "tux"}, "'karts'"),
         ({"karts": ["tux", 3, "gnu"]}, "'karts': 3 is not a name"),
+        ({"karts": ["tux", "gnu", "a b"]}, "'karts': 'a b' is not a name without spaces"),
+        ({"karts": ["tux", "gnu", "a\u00a0b"]}, r"'karts': 'a\\xa0b' is not a name"),
+        ({"karts": ["tux", "gnu", ""]}, "'karts': '' is not a name"),
         ({"karts": ["tux"]}, "'karts' has no name for track id 1"),
         ({"detections": []}, "'detections' has no view 0"),
         ({"detections": None}, "'detections' has no view 0"),
@@ -113,12 +118,40 @@ def test_a_mirror_of_a_mirror_is_the_scene(scene):
         ({"detections": [[[1, 1, 0, 0, 1e400, 9]]]}, "'detections', view 0"),
         ({"detections": [[7]]}, "'detections', view 0: 7"),
         ({"detections": [[[]]]}, "'detections', view 0"),
+        ({"detections": [[[True, 1, 0, 0, 99, 99]]]}, r"view 0: \[True, 1, 0, 0, 99, 99\] is not"),
+        ({"detections": [[[1.0, 1, 0, 0, 99, 99]]]}, r"view 0: \[1\.0, 1, 0, 0, 99, 99\] is not"),
+        ({"detections": [[[1, True, 0, 0, 99, 99]]]}, r"view 0: \[1, True, 0, 0, 99, 99\] is not"),
+        ({"detections": [[[1, 1, 0, 0, 99, True]]]}, r"view 0: \[1, 1, 0, 0, 99, True\] is not"),
+        ({"detections": [[[1, 1, 99, 0, 0, 99]]]}, r"view 0: \[1, 1, 99, 0, 0, 99\] .*x1 <= x2"),
+        ({"detections": [[[1, 1, 0, 99, 99, 0]]]}, r"view 0: \[1, 1, 0, 99, 99, 0\] .*y1 <= y2"),
     ],
 )
 def test_a_malformed_field_is_named(change, message):
     info = one_view([1, 1, 100, 100, 200, 200]) | change
     with pytest.raises(ValueError, match=message):
         view_scene(info, 0)
+
+
+@pytest.mark.parametrize("track_id", [0, 1])
+def test_two_karts_of_one_name_are_ambiguous_where_both_count(track_id):
+    left, right = [1, 0, 0, 0, 80, 80], [1, track_id, 500, 200, 599, 399]
+    info = one_view(left, right, karts=["tux", "tux"])
+    with pytest.raises(AmbiguousView, match="view 0: two karts are named 'tux'"):
+        view_scene(info, 0)
+    info["detections"] = [[left, [1, track_id, 500, 200, 519, 219]], [right]]
+    assert [kart.name for kart in view_scene(info, 0).karts] == ["tux"]
+    assert [kart.name for kart in view_scene(info, 1).karts] == ["tux"]
+
+
+@given(any_infos())
+def test_whatever_the_info_file_no_scene_contradicts_itself_and_all_its_kinds_are_known(info):
+    for view in range(len(info["detections"])):
+        try:
+            made = list(pairs(view_scene(info, view)))
+        except ValueError:
+            continue
+        assert len({question for question, _ in made}) == len(made)
+        assert all(kind_of(question) in KINDS for question, _ in made)
 
 
 @pytest.mark.parametrize("name", ["track", "karts", "detections"])
