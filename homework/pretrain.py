@@ -72,6 +72,7 @@ def run(
     from .embedded import EMBEDDED_BASE
     from .loading import find_checkpoint
     from .pretraining import Pretraining
+    from .resume import alone
 
     if begun:
         _, begun = find_checkpoint(begun)
@@ -86,12 +87,13 @@ def run(
         "seed": seed,
         "start": begun and base_fingerprint(begun),
     }
-    with writing(work_dir):
-        pretraining = Pretraining(folders, Path(work_dir), recipe, HELD_OUT[held_out], begun)
-        pretraining.train()
-    if processes.is_main():
-        with writing(target):
-            pretraining.save(target)
+    with alone(Path(work_dir)):
+        with writing(work_dir):
+            pretraining = Pretraining(folders, Path(work_dir), recipe, HELD_OUT[held_out], begun)
+            pretraining.train()
+        if processes.is_main():
+            with writing(target):
+                pretraining.save(target)
 
 
 HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1}  # what can be kept to measure on, its share
