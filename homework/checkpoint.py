@@ -17,6 +17,7 @@ from .files import (
     PARTIAL,
     RUNS_DIR,
     InputError,
+    atomic_write,
     install,
     read_json,
     read_plain,
@@ -137,9 +138,14 @@ def _same(one: Path, other: Path) -> bool:
 def _copy_files(source: Path, folder: Path) -> Path:
     """Make `folder` hold what belongs to the adapter in `source`, and nothing else."""
     _empty(folder)
-    for name in (*ADAPTER, CARD, CURVES):
-        if (source / name).is_file():
-            shutil.copy2(source / name, folder)
+    try:
+        for name in (*ADAPTER, CARD, CURVES):
+            if (source / name).is_file():
+                with atomic_write(folder / name) as file:
+                    file.write((source / name).read_bytes())
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -106,12 +107,25 @@ def test_a_copy_that_could_not_be_written_is_refused_before_the_first_step(
         finetune.train(**again)
 
 
-@pytest.mark.parametrize("moment", range(6))
+def test_a_full_disk_names_the_copy_and_leaves_the_adapter_in_place(tmp_path, runs, monkeypatch):
+    folder = write_adapter(tmp_path / "model", "old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left .*/runs/model-1.partial/adapter_config.json"):
+        checkpoint.put(write_adapter(tmp_path / "fresh", "new"), folder)
+    assert adapter(folder) == "old"
+    assert not list(runs.iterdir())
+
+
+@pytest.mark.parametrize("moment", range(8))
 def test_a_kill_at_any_moment_leaves_one_adapter_whole(tmp_path, runs, monkeypatch, moment):
     """Stopped before any of its renames: the old one in place or kept, or the new one in place."""
     folder = write_adapter(tmp_path / "model", "old")
     fresh = write_adapter(tmp_path / "fresh", "new")
-    moves = []
+    moves = []  # three files are copied, their folder is renamed, three files are moved
 
     def stopping(move):
         def moved(*paths):
@@ -124,14 +138,14 @@ def test_a_kill_at_any_moment_leaves_one_adapter_whole(tmp_path, runs, monkeypat
 
     monkeypatch.setattr(os, "replace", stopping(os.replace))
     monkeypatch.setattr(Path, "rename", stopping(Path.rename))
-    if moment < 4:
+    if moment < 7:
         with pytest.raises(KeyboardInterrupt):
             checkpoint.put(fresh, folder)
     else:
         checkpoint.put(fresh, folder)
     whole = {adapter(folder), adapter(runs / "model-1")} - {None}
-    assert "old" in whole and (moment < 4 or "new" in whole)
-    assert len(moves) == min(moment, 4)
+    assert "old" in whole and (moment < 7 or "new" in whole)
+    assert len(moves) == min(moment, 7)
 
 
 def test_kept_adapters_are_numbered(tmp_path, runs, capsys):
@@ -325,7 +339,7 @@ def test_a_folder_without_the_right_to_write_is_refused(tmp_path, monkeypatch):
     """By an attempt, as no rights say what a read-only file system refuses."""
 
     def refused(*args, **kwargs):
-        raise OSError(30, os.strerror(30), "a name of no one's")
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "a name of no one's")
 
     monkeypatch.setattr("tempfile.TemporaryFile", refused)
     with pytest.raises(InputError, match=r"a\.json: cannot be written \(Read-only file system\)"):
