@@ -95,8 +95,8 @@ def save(
 def put(fresh: Path, folder: Path, overwrite: bool = False) -> None:
     """Move a whole adapter's files from `fresh` to `folder`, in place of the one there.
 
-    The one there is copied to `RUNS_DIR` first, numbered, unless it is the same or `overwrite`
-    is given; so a kill at any moment leaves one of the two whole.
+    The one there is copied to `RUNS_DIR` first, numbered, so that a kill at any moment leaves
+    one of the two whole; not if both are the same, or with `overwrite`.
     """
     if not overwrite and is_adapter(folder) and not _same(fresh, folder):
         kept = kept_folder(folder)
@@ -132,6 +132,7 @@ def _shown(path: Path) -> str:
 
 
 def _same(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same adapter, to the byte."""
     return all(digest(one / name) == digest(other / name) for name in ADAPTER)
 
 

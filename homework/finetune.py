@@ -78,8 +78,8 @@ def train(
         num_workers: processes that decode pictures; 0 decodes in the training process.
         max_samples: train on a seeded draw of so many pairs.
         max_steps: stop after so many optimizer steps; -1 for all epochs.
-        save_steps: optimizer steps between checkpoints; a fifth of the run if not given, 200 at
-            most.
+        save_steps: optimizer steps between checkpoints; a fifth of the run, but not over 200, if
+            not given.
         seed: of the LoRA weights, the order and the dropout.
         report_to: trackers that get the curves: tensorboard, wandb, mlflow, trackio, ...; several
             with commas between them, or none.

@@ -54,7 +54,10 @@ def fit(
     with writing(output):  # hours before anything else is written
         output.mkdir(parents=True, exist_ok=True)
     if not overwrite and checkpoint.is_adapter(output):
-        require_writable(checkpoint.kept_folder(output))
+        try:
+            require_writable(checkpoint.kept_folder(output))
+        except InputError as error:
+            raise InputError(f"{error}, or --overwrite to keep no copy of {output}") from None
     set_seed(recipe["seed"])
     vlm = BaseVLM(recipe["base"])
     fingerprint = checkpoint.base_fingerprint(vlm.folder)
@@ -114,8 +117,10 @@ def fit(
 def _save_steps(pictures: int, recipe: dict[str, Any]) -> int:
     """Optimizer steps between two checkpoints where no option says."""
     per_step = _of_all_devices(recipe)["pictures_per_step"]
-    epochs = math.ceil(recipe["num_train_epochs"] * math.ceil(pictures / per_step))
-    return resume.steps_between(epochs if recipe["max_steps"] == -1 else recipe["max_steps"])
+    steps = recipe["max_steps"]
+    if steps == -1:
+        steps = math.ceil(recipe["num_train_epochs"] * math.ceil(pictures / per_step))
+    return resume.steps_between(steps)
 
 
 def _of_all_devices(recipe: dict[str, Any]) -> dict[str, Any]:

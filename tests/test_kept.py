@@ -103,7 +103,7 @@ def test_a_copy_that_could_not_be_written_is_refused_before_the_first_step(
     again, _ = trained_twice
     runs.write_text("in the way")
     stop_at(monkeypatch, 0, AssertionError)
-    with pytest.raises(InputError, match=r"out-1: cannot be written"):
+    with pytest.raises(InputError, match=r"out-1: cannot be written .* or --overwrite"):
         finetune.train(**again)
 
 
