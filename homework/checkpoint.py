@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shlex
 import shutil
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base_vlm import BaseVLM
-from .files import PACKAGE_DIR, PARTIAL, InputError, install, read_json, read_plain, write_json
+from .files import (
+    PACKAGE_DIR,
+    PARTIAL,
+    RUNS_DIR,
+    InputError,
+    atomic_write,
+    install,
+    read_json,
+    read_plain,
+    write_json,
+)
 from .loading import WEIGHTS as BASE_WEIGHTS
 from .loading import one_line
 from .model_card import CARD, card
@@ -23,6 +35,8 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MAX_WEIGHTS_BYTES = 500_000_000  # ten times what may be handed in
 MAX_RANK = 1024
 BASE = "base.json"  # ours, written last: name and fingerprint of the base, how it was trained
+ADAPTER = (CONFIG, WEIGHTS, BASE)  # what makes an adapter whole
+CURVES = "curves.png"
 
 
 def lora_config(rank: int, alpha: float, dropout: float, vision: bool = True) -> LoraConfig:
@@ -58,22 +72,88 @@ def add_lora(
     return _with_adapter(vlm, lora_config(rank, alpha, dropout, vision))
 
 
-def save(model: PeftModel, vlm: BaseVLM, folder: Path, training: dict) -> None:
+def save(
+    model: PeftModel, vlm: BaseVLM, folder: Path, training: dict, overwrite: bool = False
+) -> None:
     """Write the adapter to `folder`; what was there stays whole until the new one is.
 
     Args:
         training: how it was trained, for the record.
+        overwrite: see `put`.
     """
-    fresh = folder / f"adapter{PARTIAL}"
-    shutil.rmtree(fresh, ignore_errors=True)
+    fresh = _empty(folder / f"adapter{PARTIAL}")
     model.save_pretrained(fresh, save_embedding_layers=False)
     fingerprint = base_fingerprint(vlm.folder)
     write_json(fresh / BASE, {"base": vlm.base, "sha256": fingerprint, "training": training})
     for path in fresh.iterdir():
-        if path.name not in (CONFIG, WEIGHTS, BASE):
+        if path.name not in ADAPTER:
             path.unlink()  # PEFT's model card
     (fresh / CARD).write_text(card(vlm.base, fingerprint, training), "utf-8")
+    put(fresh, folder, overwrite)
+
+
+def put(fresh: Path, folder: Path, overwrite: bool = False) -> None:
+    """Move a whole adapter's files from `fresh` to `folder`, in place of the one there.
+
+    The one there is copied to `RUNS_DIR` first, numbered, so that a kill at any moment leaves
+    one of the two whole; not if both are the same, or with `overwrite`.
+    """
+    if not overwrite and is_adapter(folder) and not _same(fresh, folder):
+        kept = kept_folder(folder)
+        _copy_files(folder, kept.with_name(f"{kept.name}{PARTIAL}")).rename(kept)
+        print(
+            f"the previous adapter is kept in {_shown(kept)}; to bring it back:\n"
+            f"  python -m homework.finetune restore {_shown(kept)} {_shown(folder)}"
+        )
     install(fresh, folder, BASE)
+
+
+def copy(source: Path, folder: Path) -> None:
+    """Copy a whole adapter to `folder`; one that is there is kept: see `put`."""
+    put(_copy_files(source, folder / f"adapter{PARTIAL}"), folder)
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds the files of a whole adapter."""
+    return all((folder / name).is_file() for name in ADAPTER)
+
+
+def kept_folder(folder: Path) -> Path:
+    """Where the adapter in `folder` is kept when another takes its place: the next free number."""
+    name = folder.resolve().name
+    taken = [re.fullmatch(re.escape(name) + r"-(\d+)", path.name) for path in RUNS_DIR.glob("*")]
+    return RUNS_DIR / f"{name}-{max((int(found[1]) for found in taken if found), default=0) + 1}"
+
+
+def _shown(path: Path) -> str:
+    """A path as a shell takes it, relative to the current folder where it lies in it."""
+    path, here = path.resolve(), Path.cwd()
+    return shlex.quote((path.relative_to(here) if path.is_relative_to(here) else path).as_posix())
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same adapter, to the byte."""
+    return all(digest(one / name) == digest(other / name) for name in ADAPTER)
+
+
+def _copy_files(source: Path, folder: Path) -> Path:
+    """Make `folder` hold what belongs to the adapter in `source`, and nothing else."""
+    _empty(folder)
+    try:
+        for name in (*ADAPTER, CARD, CURVES):
+            if (source / name).is_file():
+                with atomic_write(folder / name) as file:
+                    file.write((source / name).read_bytes())
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return folder
+
+
+def _empty(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
@@ -136,7 +216,7 @@ def find(checkpoint: str | Path) -> Path:
             break
     else:
         raise InputError(f"{checkpoint}: no such checkpoint; run python -m homework.finetune train")
-    for name in (CONFIG, WEIGHTS, BASE):
+    for name in ADAPTER:
         if not (folder / name).is_file():
             raise InputError(
                 f"{folder}: not a whole checkpoint, it has no {name}; "

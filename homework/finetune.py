@@ -1,6 +1,7 @@
 """python -m homework.finetune demo_train
 python -m homework.finetune train [--data_dir data] [--train_dataset_name train]
 python -m homework.finetune test homework/vlm_model [--split valid_grader] [--report out]
+python -m homework.finetune restore runs/vlm_model-1
 
 Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result.
 """
@@ -13,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from . import options, processes
 from .data import VQADataset, benchmark
-from .files import PACKAGE_DIR, InputError, write_json
+from .files import PACKAGE_DIR, RUNS_DIR, InputError, require_writable, write_json
 from .recipes import RECIPES, filled
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
 
 WEIGHTINGS = ("question", "frame")  # see `packing`
-_BESIDE = ("num_workers", "report_to")  # options of `train` that do not change its result
+# Options of `train` that do not change its result.
+_BESIDE = ("num_workers", "report_to", "overwrite")
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
 
 
@@ -43,13 +45,16 @@ def train(
     num_workers: int = 0,
     max_samples: int | None = None,
     max_steps: int = -1,
-    save_steps: int = 200,
+    save_steps: int | None = None,
     seed: int = 0,
     report_to: str = "tensorboard",
+    overwrite: bool = False,
 ) -> None:
     """Fine-tune the base with LoRA and write the checkpoint that `load_vlm` reads.
 
-    A killed run goes on from its last checkpoint when the same command is given again.
+    A killed run continues from its last checkpoint when the same command is given again. An
+    adapter in the output folder stays there until the new one is complete, and is then kept,
+    numbered, in runs/ (see `restore`).
 
     Args:
         data_dir: the data folder; the one beside the package if not given.
@@ -73,10 +78,12 @@ def train(
         num_workers: processes that decode pictures; 0 decodes in the training process.
         max_samples: train on a seeded draw of so many pairs.
         max_steps: stop after so many optimizer steps; -1 for all epochs.
-        save_steps: optimizer steps between checkpoints.
+        save_steps: optimizer steps between checkpoints; a fifth of the run, but not over 200, if
+            not given.
         seed: of the LoRA weights, the order and the dropout.
         report_to: trackers that get the curves: tensorboard, wandb, mlflow, trackio, ...; several
             with commas between them, or none.
+        overwrite: replace the adapter in the output folder without keeping a copy.
 
     Raises:
         InputError: an option or the data is wrong, or validation frames are among them.
@@ -84,7 +91,7 @@ def train(
     given = {name: value for name, value in locals().items() if name not in _BESIDE}
     name = _recipe_name(given.pop("recipe"), base)
     chosen = filled(given, name)
-    _check_options(chosen, num_workers)
+    _check_options(chosen | {"overwrite": overwrite}, num_workers)
 
     from .leakage import refuse_pictures, refuse_split
 
@@ -94,10 +101,12 @@ def train(
     output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
     from .fit import fit
     from .model_card import add_results
+    from .resume import alone
 
-    fit(dataset, output, chosen, num_workers, report_to)
-    if processes.is_main() and (line := add_results(output, dataset)):
-        print(line)
+    with alone(output):
+        fit(dataset, output, chosen, num_workers, report_to, overwrite)
+        if processes.is_main() and (line := add_results(output, dataset)):
+            print(line)
 
 
 def demo_train(
@@ -110,7 +119,7 @@ def demo_train(
         train_dataset_name: the split that the pairs are drawn from.
         base: what is fine-tuned: see BaseVLM.
     """
-    output = PACKAGE_DIR.parent / "runs" / "demo"
+    output = RUNS_DIR / "demo"
     train(
         data_dir,
         train_dataset_name,
@@ -120,6 +129,7 @@ def demo_train(
         max_samples=5,
         per_device_train_batch_size=5,
         learning_rate=2e-3,
+        overwrite=True,
     )
     from .checkpoint import load as load_checkpoint
 
@@ -161,15 +171,20 @@ def test(
     """
     from .checkpoint import trained_on
     from .measuring import measure, write_page
-    from .report_page import read_report
+    from .report_page import PAGE, read_report
 
     predictions = options.path("--save_predictions", save_predictions)
     folder, other = options.path("--report", report), options.path("--against", against)
     options.whole("--heat_maps", heat_maps, 0)
-    if other:  # before minutes of answering
+    # Before minutes of answering.
+    if other:
         if not folder:
             raise InputError("--against: needs --report; give the folder to write the page to")
         read_report(other)
+    if folder:
+        require_writable(folder / PAGE)
+    if predictions:
+        require_writable(predictions)
     dataset = VQADataset(str(split), data_dir)
     processes.connect()  # first, as it says which GPU is this process's
     vlm = load(str(checkpoint))
@@ -188,6 +203,28 @@ def test(
         print(f"every answer is in {predictions}")
     if folder:
         print(write_page(folder, measured, vlm, checkpoint, other, heat_maps))
+
+
+def restore(kept: str, output_dir: str | None = None) -> None:
+    """Bring back an adapter that `train` has kept; the one in its place is kept, too.
+
+    Args:
+        kept: the kept adapter's folder, such as runs/vlm_model-1; it stays as it is.
+        output_dir: where the adapter goes; homework/vlm_model if not given.
+
+    Raises:
+        InputError: there is no whole adapter, or the folder cannot be written to.
+    """
+    output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
+    source = options.path("kept", kept)
+    from .checkpoint import copy, find
+    from .files import writing
+    from .resume import alone
+
+    source = find(source)
+    with alone(output), writing(output):
+        copy(source, output)
+    print(f"{output}: now holds the adapter of {source}")
 
 
 def load(model_name: str = MODEL_NAME) -> BaseVLM:
@@ -223,8 +260,10 @@ def _recipe_name(recipe: str | None, base: str | None) -> str:
 def _check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
     """Refuse, in the option's own words, what would fail after minutes of loading."""
     pictures = ("per_device_train_batch_size", "gradient_accumulation_steps")
-    for name in (*pictures, "lora_r", "save_steps", "tokens_per_pass"):
+    for name in (*pictures, "lora_r", "tokens_per_pass"):
         options.whole(f"--{name}", recipe[name], 1)
+    if recipe["save_steps"] is not None:
+        options.whole("--save_steps", recipe["save_steps"], 1)
     for name in ("num_train_epochs", "learning_rate", "lora_alpha"):
         options.number(f"--{name}", recipe[name], above=0)
     if recipe["lora_dropout"] != 0:
@@ -235,8 +274,9 @@ def _check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
         raise InputError(
             f"--weighting: give {' or '.join(WEIGHTINGS)}, not {recipe['weighting']!r}"
         )
-    if not isinstance(recipe["train_vision"], bool):
-        raise InputError(f"--train_vision: give True or False, not {recipe['train_vision']!r}")
+    for name in ("train_vision", "overwrite"):
+        if not isinstance(recipe[name], bool):
+            raise InputError(f"--{name}: give True or False, not {recipe[name]!r}")
     options.whole("--seed", recipe["seed"], 0)
     options.whole("--num_workers", num_workers, 0)
     options.path("--output_dir", recipe["output_dir"])
@@ -245,4 +285,4 @@ def _check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
 if __name__ == "__main__":
     from .cli import run
 
-    run({"demo_train": demo_train, "train": train, "test": test})
+    run({"demo_train": demo_train, "train": train, "test": test, "restore": restore})

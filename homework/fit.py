@@ -21,7 +21,7 @@ from .base_vlm import BaseVLM
 from .batches import Collator, ViewDataset, split_views
 from .cache import ArrayCache, open_cache
 from .data import VQADataset
-from .files import InputError, writing
+from .files import InputError, require_writable, writing
 from .processes import say
 from .report import save_curves
 from .training import ProgressLine, ViewTrainer, peak_memory_bytes
@@ -35,6 +35,7 @@ def fit(
     recipe: dict[str, Any],
     num_workers: int,
     report_to: str | Sequence[str] = "tensorboard",
+    overwrite: bool = False,
 ) -> None:
     """Train on `dataset` and write checkpoint, curves and closing report to `output`.
 
@@ -42,6 +43,7 @@ def fit(
         recipe: the options of `finetune.train` by name; whatever changes the result.
         num_workers: processes that decode pictures.
         report_to: trackers that get the curves, by the trainer's own names for them.
+        overwrite: replace an adapter in `output` without keeping a copy of it.
 
     Raises:
         InputError: a file is damaged, the disk refuses, the loss is not finite, or there is no
@@ -51,10 +53,16 @@ def fit(
     processes.connect()
     with writing(output):  # hours before anything else is written
         output.mkdir(parents=True, exist_ok=True)
+    if not overwrite and checkpoint.is_adapter(output):
+        try:
+            require_writable(checkpoint.kept_folder(output))
+        except InputError as error:
+            raise InputError(f"{error}, or --overwrite to keep no copy of {output}") from None
     set_seed(recipe["seed"])
     vlm = BaseVLM(recipe["base"])
     fingerprint = checkpoint.base_fingerprint(vlm.folder)
     train_views, held_out = split_views(dataset, HELD_OUT)
+    recipe = recipe | {"save_steps": recipe["save_steps"] or _save_steps(len(train_views), recipe)}
     arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out), trackers)
     collator = Collator(
         vlm.inputs,
@@ -101,9 +109,18 @@ def fit(
         seconds = time.perf_counter() - start
         trainer.save_state()
         if processes.is_main():
-            save_curves(trainer.state.log_history, output / "curves.png")
-            checkpoint.save(model, vlm, output, _training_record(recipe))
+            checkpoint.save(model, vlm, output, _training_record(recipe), overwrite)
+            save_curves(trainer.state.log_history, output / checkpoint.CURVES)
     _close(trainer, output, seconds)
+
+
+def _save_steps(pictures: int, recipe: dict[str, Any]) -> int:
+    """Optimizer steps between two checkpoints where no option says."""
+    per_step = _of_all_devices(recipe)["pictures_per_step"]
+    steps = recipe["max_steps"]
+    if steps == -1:
+        steps = math.ceil(recipe["num_train_epochs"] * math.ceil(pictures / per_step))
+    return resume.steps_between(steps)
 
 
 def _of_all_devices(recipe: dict[str, Any]) -> dict[str, Any]:

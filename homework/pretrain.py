@@ -73,6 +73,7 @@ def run(
     from .embedded import EMBEDDED_BASE
     from .loading import find_checkpoint
     from .pretraining import Pretraining
+    from .resume import alone
 
     if begun:
         _, begun = find_checkpoint(begun)
@@ -87,12 +88,13 @@ def run(
         "seed": seed,
         "start": begun and base_fingerprint(begun),
     }
-    with writing(work):
-        pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun)
-        pretraining.train()
-    if processes.is_main():
-        with writing(target):
-            pretraining.save(target)
+    with alone(work):
+        with writing(work):
+            pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun)
+            pretraining.train()
+        if processes.is_main():
+            with writing(target):
+                pretraining.save(target)
 
 
 HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1}  # what can be kept to measure on, its share

@@ -25,7 +25,7 @@ from .augment import View
 from .devices import choose_device
 from .files import PARTIAL, InputError, atomic_write, install
 from .loading import CONFIG, load_model, load_processor, one_line
-from .resume import not_finite
+from .resume import not_finite, steps_between
 from .training import pairs_right
 from .views import AugmentedBatches, draw_pairs, hold_out, load_views
 
@@ -182,10 +182,12 @@ class Pretraining:
                     f"{self.step}/{self.steps} {rate:.1f} pictures/s {left:.0f} min left | {line}"
                 )
                 sums.clear()
-            end = self.step % STEPS_PER_STATE == 0 or self.step == self.steps
-            if end and processes.is_main():
-                if self.step > self.dense_steps:
-                    print(f"held-out accuracy at step {self.step}: {self.measure()}", flush=True)
+            if not processes.is_main():
+                continue
+            last = self.step == self.steps
+            if (last or self.step % STEPS_PER_STATE == 0) and self.step > self.dense_steps:
+                print(f"held-out accuracy at step {self.step}: {self.measure()}", flush=True)
+            if last or self.step % steps_between(self.steps, STEPS_PER_STATE) == 0:
                 self.save_state()
 
     def measure(self) -> dict[str, float]:
