@@ -1,6 +1,7 @@
 """python -m homework.finetune demo_train
 python -m homework.finetune train [--data_dir data] [--train_dataset_name train]
 python -m homework.finetune test homework/vlm_model [--split valid_grader] [--report out]
+python -m homework.finetune restore runs/vlm_model-1
 
 Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result.
 """
@@ -12,14 +13,16 @@ from typing import TYPE_CHECKING
 
 from .common import distributed, options
 from .common.errors import InputError
-from .common.files import PACKAGE_DIR, write_json
+from .common.files import PACKAGE_DIR, RUNS_DIR, require_writable, write_json, writing
+from .common.runs import alone
 from .data import VQADataset, benchmark
 from .training.recipes import check_options, filled, recipe_name
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
 
-_BESIDE = ("num_workers", "report_to")  # options of `train` that do not change its result
+# Options of `train` that do not change its result.
+_BESIDE = ("num_workers", "report_to", "overwrite")
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
 
 
@@ -42,13 +45,16 @@ def train(
     num_workers: int = 0,
     max_samples: int | None = None,
     max_steps: int = -1,
-    save_steps: int = 200,
+    save_steps: int | None = None,
     seed: int = 0,
     report_to: str = "tensorboard",
+    overwrite: bool = False,
 ) -> None:
     """Fine-tune the base with LoRA and write the checkpoint that `load_vlm` reads.
 
-    A killed run goes on from its last checkpoint when the same command is given again.
+    A killed run continues from its last checkpoint when the same command is given again. An
+    adapter in the output folder stays there until the new one is complete, and is then kept,
+    numbered, in runs/ (see `restore`).
 
     Args:
         data_dir: the data folder; the one beside the package if not given.
@@ -72,10 +78,12 @@ def train(
         num_workers: processes that decode pictures; 0 decodes in the training process.
         max_samples: train on a seeded draw of so many pairs.
         max_steps: stop after so many optimizer steps; -1 for all epochs.
-        save_steps: optimizer steps between checkpoints.
+        save_steps: optimizer steps between checkpoints; a fifth of the run, but not over 200, if
+            not given.
         seed: of the LoRA weights, the order and the dropout.
         report_to: trackers that get the curves: tensorboard, wandb, mlflow, trackio, ...; several
             with commas between them, or none.
+        overwrite: replace the adapter in the output folder without keeping a copy.
 
     Raises:
         InputError: an option or the data is wrong, or validation frames are among them.
@@ -83,7 +91,7 @@ def train(
     given = {name: value for name, value in locals().items() if name not in _BESIDE}
     name = recipe_name(given.pop("recipe"), base)
     chosen = filled(given, name)
-    check_options(chosen, num_workers)
+    check_options(chosen | {"overwrite": overwrite}, num_workers)
 
     from .frames.leakage import refuse_pictures, refuse_split
 
@@ -93,9 +101,10 @@ def train(
     output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
     from .training.run import fit
 
-    fit(dataset, output, chosen, num_workers, report_to)
-    if distributed.is_main():
-        _measure_held_out(output, dataset)
+    with alone(output):
+        fit(dataset, output, chosen, num_workers, report_to, overwrite)
+        if distributed.is_main():
+            _measure_held_out(output, dataset)
 
 
 def demo_train(
@@ -108,7 +117,7 @@ def demo_train(
         train_dataset_name: the split that the pairs are drawn from.
         base: what is fine-tuned: see BaseVLM.
     """
-    output = PACKAGE_DIR.parent / "runs" / "demo"
+    output = RUNS_DIR / "demo"
     train(
         data_dir,
         train_dataset_name,
@@ -118,6 +127,7 @@ def demo_train(
         max_samples=5,
         per_device_train_batch_size=5,
         learning_rate=2e-3,
+        overwrite=True,
     )
     from .base_vlm import load as load_checkpoint
 
@@ -157,15 +167,20 @@ def test(
     Raises:
         InputError: the checkpoint, the data or the other report is wrong or missing.
     """
-    from .evaluation.page import read_report
+    from .evaluation.page import PAGE, read_report
 
     predictions = options.path("--save_predictions", save_predictions)
     folder, other = options.path("--report", report), options.path("--against", against)
     options.whole("--heat_maps", heat_maps, 0)
-    if other:  # before minutes of answering
+    # Before minutes of answering.
+    if other:
         if not folder:
             raise InputError("--against: needs --report; give the folder to write the page to")
         read_report(other)
+    if folder:
+        require_writable(folder / PAGE)
+    if predictions:
+        require_writable(predictions)
     dataset = VQADataset(str(split), data_dir)
     from .evaluation.measure import measure, write_page
     from .model.adapter import trained_on
@@ -187,6 +202,27 @@ def test(
         print(f"every answer is in {predictions}")
     if folder:
         print(write_page(folder, measured, vlm, checkpoint, other, heat_maps))
+
+
+def restore(kept: str, output_dir: str | None = None) -> None:
+    """Bring back an adapter that `train` has kept; the one in its place is kept, too.
+
+    Args:
+        kept: the kept adapter's folder, such as runs/vlm_model-1; it stays as it is.
+        output_dir: where the adapter goes; homework/vlm_model if not given.
+
+    Raises:
+        InputError: there is no whole adapter, or the folder cannot be written to.
+    """
+    output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
+    source = options.path("kept", kept)
+    from .model.adapter import find
+    from .training.adapters import copy
+
+    source = find(source)
+    with alone(output), writing(output):
+        copy(source, output)
+    print(f"{output}: now holds the adapter of {source}")
 
 
 def load(model_name: str = MODEL_NAME) -> BaseVLM:
@@ -219,4 +255,4 @@ def _measure_held_out(output: Path, dataset: VQADataset) -> None:
 if __name__ == "__main__":
     from .common.cli import run
 
-    run({"demo_train": demo_train, "train": train, "test": test})
+    run({"demo_train": demo_train, "train": train, "test": test, "restore": restore})

@@ -19,6 +19,7 @@ from pathlib import Path
 from .common import distributed, options
 from .common.errors import InputError
 from .common.files import DATA_DIR, RUNS_DIR, writing
+from .common.runs import alone
 
 
 def run(
@@ -87,12 +88,13 @@ def run(
         "seed": seed,
         "start": begun and base_fingerprint(begun),
     }
-    with writing(work):
-        pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun)
-        pretraining.train()
-    if distributed.is_main():
-        with writing(target):
-            pretraining.save(target)
+    with alone(work):
+        with writing(work):
+            pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun)
+            pretraining.train()
+        if distributed.is_main():
+            with writing(target):
+                pretraining.save(target)
 
 
 HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1}  # what can be kept to measure on, its share

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from grading import graded, place  # noqa: F401 (fixtures)
 from helpers import make_split
+from trainings import base, labelled, options, unfinished  # noqa: F401 (fixtures)
 
 
 @pytest.fixture

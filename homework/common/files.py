@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +35,7 @@ _MENDS = {
     errno.EPERM: _RIGHTS,
     errno.ENOTDIR: "a file stands where a folder is needed: give another path",
     errno.EEXIST: "a file stands where a folder is needed: give another path",
+    errno.EINVAL: "give the name of a plain file",
     errno.EISDIR: "a folder stands where a file is needed: give another path",
 }
 # How safetensors and torch report that the system refused to write.
@@ -93,6 +95,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
+        _refuse_special(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
         with open(partial, "wb") as file:
@@ -113,6 +116,26 @@ def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     with atomic_write(path) as file:
         file.write(json.dumps(value, indent=2).encode() + b"\n")
+
+
+def require_writable(path: str | Path) -> None:
+    """Refuse a file that cannot be written, before the work whose result it is to hold.
+
+    Tries to create a file where `path` would be, or in the nearest folder above that exists,
+    and leaves nothing there.
+
+    Raises:
+        InputError: the file cannot be written there.
+    """
+    path = Path(path)
+    try:
+        _refuse_special(path)
+        folder = next(parent for parent in path.parents if parent.exists())
+        with tempfile.TemporaryFile(dir=folder, suffix=PARTIAL):
+            pass
+    except OSError as error:
+        error.filename = str(path)
+        raise InputError(disk_line(error)) from None
 
 
 def install(fresh: Path, folder: Path, voucher: str) -> None:
@@ -151,6 +174,14 @@ def disk_line(error: OSError, path: str | Path | None = None) -> str:
     mend = _MENDS.get(error.errno, "mend that and run again")
     file = error.filename or path or "a file"
     return f"{file}: cannot be written ({error.strerror or error}); {mend}"
+
+
+def _refuse_special(path: Path) -> None:
+    """A folder or a device cannot be replaced by a file, or, as the superuser, must not be."""
+    if path.is_dir():
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
 
 
 def _remove_stale(path: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..common.errors import InputError, one_line
-from ..common.files import PACKAGE_DIR, PARTIAL, install, read_json, read_plain, write_json
+from ..common.files import PACKAGE_DIR, read_json, read_plain
 from .loading import base_fingerprint
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ MAX_WEIGHTS_BYTES = 500_000_000  # ten times what may be handed in
 MAX_RANK = 1024
 CARD = "README.md"  # the model card
 BASE = "base.json"  # ours, written last: name and fingerprint of the base, how it was trained
+FILES = (CONFIG, WEIGHTS, BASE)  # what makes an adapter whole
 
 
 def lora_config(rank: int, alpha: float, dropout: float, vision: bool = True) -> LoraConfig:
@@ -74,27 +74,6 @@ class Adapter(NamedTuple):
     fingerprint: str
     config: LoraConfig
     weights: dict[str, torch.Tensor]
-
-
-def save(
-    model: PeftModel, folder: Path, base: str, fingerprint: str, training: dict, card: str
-) -> None:
-    """Write the adapter to `folder`; what was there stays whole until the new one is.
-
-    Args:
-        base, fingerprint: of the base that it was trained on; see Adapter.
-        training: how it was trained, for the record.
-        card: text of its model card.
-    """
-    fresh = folder / f"adapter{PARTIAL}"
-    shutil.rmtree(fresh, ignore_errors=True)
-    model.save_pretrained(fresh, save_embedding_layers=False)
-    write_json(fresh / BASE, {"base": base, "sha256": fingerprint, "training": training})
-    for path in fresh.iterdir():
-        if path.name not in (CONFIG, WEIGHTS, BASE):
-            path.unlink()  # PEFT's model card
-    (fresh / CARD).write_text(card, "utf-8")
-    install(fresh, folder, BASE)
 
 
 def read(checkpoint: str | Path) -> Adapter:
@@ -153,7 +132,7 @@ def find(checkpoint: str | Path) -> Path:
             break
     else:
         raise InputError(f"{checkpoint}: no such checkpoint; run python -m homework.finetune train")
-    for name in (CONFIG, WEIGHTS, BASE):
+    for name in FILES:
         if not (folder / name).is_file():
             raise InputError(
                 f"{folder}: not a whole checkpoint, it has no {name}; "

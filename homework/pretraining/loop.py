@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from ..common import distributed
 from ..common.errors import InputError, not_finite
 from ..common.files import PARTIAL, install
+from ..common.runs import steps_between
 from ..frames.augment import View
 from ..labels import questions
 from ..model import attention, embedded, packing
@@ -185,10 +186,12 @@ class Pretraining:
                     f"{self.step}/{self.steps} {rate:.1f} pictures/s {left:.0f} min left | {line}"
                 )
                 sums.clear()
-            end = self.step % STEPS_PER_STATE == 0 or self.step == self.steps
-            if end and distributed.is_main():
-                if self.step > self.dense_steps:
-                    print(f"held-out accuracy at step {self.step}: {self.measure()}", flush=True)
+            if not distributed.is_main():
+                continue
+            last = self.step == self.steps
+            if (last or self.step % STEPS_PER_STATE == 0) and self.step > self.dense_steps:
+                print(f"held-out accuracy at step {self.step}: {self.measure()}", flush=True)
+            if last or self.step % steps_between(self.steps, STEPS_PER_STATE) == 0:
                 state.save(self.state_file, *self._kept(), self.step)
 
     def measure(self) -> dict[str, float]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ..common.files import atomic_write
 
+CURVES = "curves.png"  # the file beside an adapter
+
 
 def save_curves(log: list[dict[str, float]], path: Path) -> None:
     """Draw loss and accuracy over the steps of a run.

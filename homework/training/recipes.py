@@ -61,8 +61,10 @@ def recipe_name(recipe: str | None, base: str | None) -> str:
 def check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
     """Refuse, in the option's own words, what would fail after minutes of loading."""
     pictures = ("per_device_train_batch_size", "gradient_accumulation_steps")
-    for name in (*pictures, "lora_r", "save_steps", "tokens_per_pass"):
+    for name in (*pictures, "lora_r", "tokens_per_pass"):
         options.whole(f"--{name}", recipe[name], 1)
+    if recipe["save_steps"] is not None:
+        options.whole("--save_steps", recipe["save_steps"], 1)
     for name in ("num_train_epochs", "learning_rate", "lora_alpha"):
         options.number(f"--{name}", recipe[name], above=0)
     if recipe["lora_dropout"] != 0:
@@ -73,8 +75,9 @@ def check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
         raise InputError(
             f"--weighting: give {' or '.join(WEIGHTINGS)}, not {recipe['weighting']!r}"
         )
-    if not isinstance(recipe["train_vision"], bool):
-        raise InputError(f"--train_vision: give True or False, not {recipe['train_vision']!r}")
+    for name in ("train_vision", "overwrite"):
+        if not isinstance(recipe[name], bool):
+            raise InputError(f"--{name}: give True or False, not {recipe[name]!r}")
     options.whole("--seed", recipe["seed"], 0)
     options.whole("--num_workers", num_workers, 0)
     options.path("--output_dir", recipe["output_dir"])

@@ -18,16 +18,17 @@ from transformers import PrinterCallback, TrainingArguments, set_seed
 from ..common import distributed
 from ..common.distributed import say
 from ..common.errors import InputError
-from ..common.files import writing
+from ..common.files import require_writable, writing
+from ..common.runs import steps_between
 from ..data import VQADataset
 from ..model import adapter
 from ..model.loaded import LoadedVLM
 from ..model.loading import base_fingerprint
 from ..model.prefix_cache import encode_squares, pictures_at_once
-from . import resume
+from . import adapters, resume
 from .batches import HELD_OUT, Collator, ViewDataset, split_views
 from .cache import ArrayCache, open_cache
-from .curves import save_curves
+from .curves import CURVES, save_curves
 from .model_card import card
 from .trainer import ProgressLine, ViewTrainer, peak_memory_bytes
 
@@ -38,6 +39,7 @@ def fit(
     recipe: dict[str, Any],
     num_workers: int,
     report_to: str | Sequence[str] = "tensorboard",
+    overwrite: bool = False,
 ) -> None:
     """Train on `dataset` and write checkpoint, curves and closing report to `output`.
 
@@ -45,6 +47,7 @@ def fit(
         recipe: the options of `finetune.train` by name; whatever changes the result.
         num_workers: processes that decode pictures.
         report_to: trackers that get the curves, by the trainer's own names for them.
+        overwrite: replace an adapter in `output` without keeping a copy of it.
 
     Raises:
         InputError: a file is damaged, the disk refuses, the loss is not finite, or there is no
@@ -54,10 +57,16 @@ def fit(
     distributed.connect()
     with writing(output):  # hours before anything else is written
         output.mkdir(parents=True, exist_ok=True)
+    if not overwrite and adapters.is_adapter(output):
+        try:
+            require_writable(adapters.kept_folder(output))
+        except InputError as error:
+            raise InputError(f"{error}, or --overwrite to keep no copy of {output}") from None
     set_seed(recipe["seed"])
     vlm = LoadedVLM(recipe["base"])
     fingerprint = base_fingerprint(vlm.folder)
     train_views, held_out = split_views(dataset, HELD_OUT)
+    recipe = recipe | {"save_steps": recipe["save_steps"] or _save_steps(len(train_views), recipe)}
     arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out), trackers)
     collator = Collator(
         vlm.inputs,
@@ -104,11 +113,20 @@ def fit(
         seconds = time.perf_counter() - start
         trainer.save_state()
         if distributed.is_main():
-            save_curves(trainer.state.log_history, output / "curves.png")
             record = _training_record(recipe)
             text = card(vlm.base, fingerprint, record)
-            adapter.save(model, output, vlm.base, fingerprint, record, text)
+            adapters.save(model, output, vlm.base, fingerprint, record, text, overwrite)
+            save_curves(trainer.state.log_history, output / CURVES)
     _close(trainer, output, seconds)
+
+
+def _save_steps(pictures: int, recipe: dict[str, Any]) -> int:
+    """Optimizer steps between two checkpoints where no option says."""
+    per_step = _of_all_devices(recipe)["pictures_per_step"]
+    steps = recipe["max_steps"]
+    if steps == -1:
+        steps = math.ceil(recipe["num_train_epochs"] * math.ceil(pictures / per_step))
+    return steps_between(steps)
 
 
 def _of_all_devices(recipe: dict[str, Any]) -> dict[str, Any]:
