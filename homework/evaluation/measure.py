@@ -43,7 +43,7 @@ class Measured:
     seconds: float  # that answering took
 
     def table(self) -> str:
-        """For people: see `report.accuracy_table`."""
+        """For people: see `table.accuracy_table`."""
         return accuracy_table(self.result, self.baseline, self.source, self.outcomes)
 
 

@@ -59,7 +59,7 @@ def losses(
     """Mean cross-entropy of every head.
 
     Args:
-        targets: `dense.labels` of B scenes, stacked.
+        targets: `dense_labels.labels` of B scenes, stacked.
     """
     found = {}
     for name, values in scores.items():

@@ -199,7 +199,7 @@ def split_views(dataset: VQADataset | Sequence[Item], share: float) -> tuple[lis
     """The dataset's pictures with their pairs: those to train on and those to measure on.
 
     Args:
-        share: of the frames, how many to measure on; see `frames.held_out`.
+        share: of the frames, how many to measure on; see `split.held_out`.
     """
     by_picture: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for item in dataset:
