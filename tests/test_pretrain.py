@@ -1,33 +1,23 @@
 """Pre-training: a few steps, a resume that changes nothing, and a checkpoint that loads."""
 
 import os
-import random
 import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tiny import write_tiny_base
 
 from homework import pretrain
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
-from homework.frames.augment import View
 from homework.frames.split import frame_of
-from homework.labels import questions
-from homework.labels.scene import Kart, make_scene
-from homework.labels.vocabulary import KARTS, TRACKS
 from homework.model import embedded
-from homework.pretraining import heads, loop
-from homework.pretraining.batches import AugmentedBatches, draw_pairs, hold_out
+from homework.pretraining import loop
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 
@@ -123,99 +113,6 @@ def test_an_unknown_augmentation_or_hold_out_is_named(tmp_path):
         pretrain.run(data_dir=str(tmp_path), augmentations="pasta")
     with pytest.raises(InputError, match="--held_out: give one of frame, pair, track"):
         pretrain.run(data_dir=str(tmp_path), held_out="kart")
-
-
-def view(track, karts, source="00000_00_im.jpg"):
-    karts = tuple(Kart(name, (10 * i, 10, 10 * i + 9, 30)) for i, name in enumerate(karts))
-    return View(np.zeros((100, 150, 3), np.uint8), make_scene(track, karts), source)
-
-
-@st.composite
-def folders(draw):
-    """Two folders of views of a few karts on a few tracks."""
-    found = []
-    for _ in range(2):
-        line_ups = draw(
-            st.lists(
-                st.tuples(
-                    st.sampled_from(TRACKS[:12]),
-                    st.sets(st.sampled_from(KARTS[:4]), max_size=3),
-                ),
-                min_size=10,
-                max_size=40,
-            )
-        )
-        found.append(
-            [
-                view(track, sorted(karts), f"{i:05x}_00_im.jpg")
-                for i, (track, karts) in enumerate(line_ups)
-            ]
-        )
-    return found
-
-
-@settings(max_examples=60, deadline=None)
-@given(folders(), st.sampled_from(list(pretrain.HELD_OUT)))
-def test_what_is_held_out_is_never_learned(found, by):
-    learned, kept = hold_out(found, by, 0.1)
-    mine = [v for v in found[0] if any(v is k for k in kept)]
-    assert len(mine) == len(kept)  # of the first folder
-    scenes = [v.scene for v in kept]
-    assert len(set(scenes)) == len(scenes)
-    assert not {v.scene for v in learned} & set(scenes)
-    if by == "track":
-        assert {v.scene.track for v in learned}.isdisjoint({v.scene.track for v in kept})
-    if by == "frame":
-        assert len(learned) < sum(map(len, found))
-    if by == "pair":
-        seen = {(v.scene.track, kart.name) for v in learned for kart in v.scene.karts}
-        for v in kept:
-            assert not seen.issuperset({(v.scene.track, kart.name) for kart in v.scene.karts})
-
-
-def test_a_moment_that_never_moves_does_not_fill_the_batches():
-    """99 views of one scene and one of another: 10 to 1 is what the square root leaves of them."""
-    views = [view("abyss", ["tux"])] * 99 + [view("abyss", ["gnu"])]
-    batches = AugmentedBatches(views, 500, seed=0, augmentations=())
-    other = sum(v.scene.karts[0].name == "gnu" for v in batches[0])
-    assert 25 < other < 75  # 1 in 11, not 1 in 100
-    assert [v.scene for v in batches[0]] == [v.scene for v in batches[0]]
-
-
-def test_names_and_phrases_are_one_token_each():
-    """So that a name can be looked for by its embedding, and questions stay short."""
-    tokenizer = embedded.build_tokenizer()
-    for name in (*KARTS, *TRACKS, *questions.SIDES, *questions.DEPTHS, *questions.PLACES):
-        assert len(tokenizer(f" {name}")["input_ids"]) == 1, name
-    scene = view("abyss", ["tux", "gnu", "kiki"]).scene
-    lengths = [len(tokenizer(question)["input_ids"]) for question, _ in questions.pairs(scene)]
-    assert max(lengths) == 3
-    text = "Ein Käfer? <image> über den Wolken."
-    ids = tokenizer(text, split_special_tokens=True)["input_ids"]
-    assert tokenizer.decode(ids) == text  # anything else is spelled in bytes
-
-
-def test_heads_score_patches_by_likeness_to_the_words():
-    """A token that equals a kart's embedding is that kart to the head."""
-    torch.manual_seed(0)
-    embeddings = torch.randn(40, 16)
-    ids = {"kart": list(range(18)), "side": [20, 21], "depth": [22, 23], "place": [24, 25, 26, 27]}
-    model = heads.Heads(16, ids)
-    scores = model(embeddings[None, [5, 21]], embeddings)
-    assert scores["kart"].shape == (1, 2, len(KARTS) + 1)
-    assert scores["kart"][0, 0].argmax() == 5 + 1
-    assert scores["side"][0, 1].argmax() == 2
-    assert scores["track"].shape == (1, len(TRACKS))
-
-
-def test_pairs_are_drawn_from_every_kind():
-    scene = view("abyss", ["tux", "gnu", "kiki", "nolok", "xue"]).scene
-    pairs = list(questions.pairs(scene))
-    drawn = draw_pairs(scene, random.Random(0))
-    assert len(set(drawn)) == len(drawn) and set(drawn) <= set(pairs)
-    kinds = Counter(questions.kind_of(question) for question, _ in drawn)
-    assert kinds["ego"] == kinds["count"] == kinds["track"] == 1
-    assert kinds["relative position"] == 3 and 1 <= kinds["region"] <= 2
 
 
 def test_two_processes_share_the_steps(tiny_data, tmp_path):

@@ -4,10 +4,11 @@ import math
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from strategies import scenes
 
 from homework.evaluation import statistics
-from homework.evaluation.statistics import Outcome
+from homework.evaluation.statistics import Outcome, wilson_interval
 from homework.labels import questions
 from homework.labels.questions import kind_of, pairs
 from homework.labels.scene import Kart, make_scene
@@ -117,3 +118,17 @@ def test_every_answer_of_the_rule_is_in_its_questions_vocabulary(scene):
 
 def test_a_free_question_has_no_vocabulary():
     assert vocabulary("Who wins?") == ()
+
+
+def test_interval_is_wilsons():
+    # The example of the method's usual tables: 8 of 10.
+    assert wilson_interval(0.8, 10) == pytest.approx((0.490, 0.943), abs=5e-4)
+
+
+@given(st.integers(1, 5000), st.data())
+def test_interval_holds_the_share_and_narrows(total, data):
+    share = data.draw(st.integers(0, total)) / total
+    low, high = wilson_interval(share, total)
+    assert 0 <= low <= share + 1e-9 and share - 1e-9 <= high <= 1
+    again_low, again_high = wilson_interval(share, 4 * total)
+    assert again_high - again_low < high - low

@@ -6,29 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import views
 
 from homework.frames import augment
-from homework.labels import questions
 from homework.labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, make_scene
-from homework.labels.vocabulary import KARTS, TRACKS
-from homework.pretraining import dense_labels
-
-
-@st.composite
-def views(draw):
-    names = draw(st.lists(st.sampled_from(KARTS), unique=True, max_size=6))
-    karts = []
-    for name in names:
-        x1 = draw(st.integers(0, PICTURE_SIZE[0] - MIN_BOX_SIDE))
-        y1 = draw(st.integers(0, PICTURE_SIZE[1] - MIN_BOX_SIDE))
-        x2 = draw(st.integers(x1 + MIN_BOX_SIDE, PICTURE_SIZE[0]))
-        y2 = draw(st.integers(y1 + MIN_BOX_SIDE, PICTURE_SIZE[1]))
-        karts.append(Kart(name, (x1, y1, x2, y2)))
-    scene = make_scene(draw(st.sampled_from(TRACKS)), tuple(karts))
-    picture = np.random.default_rng(draw(st.integers(0, 9))).integers(
-        0, 255, (PICTURE_SIZE[1], PICTURE_SIZE[0], 3), dtype=np.uint8
-    )
-    return augment.View(picture, scene)
 
 
 @settings(max_examples=60, deadline=None)
@@ -116,27 +97,3 @@ def test_paste_leaves_a_view_alone_where_it_would_lie(name):
     donor = augment.View(view.picture, make_scene("abyss", (new,)))
     box = (71, 51, 99, 79) if name == "gnu" else (0, 0, 20, 20)
     assert augment.paste(view, donor, new, box) is view
-
-
-@settings(max_examples=60, deadline=None)
-@given(views(), st.sampled_from([9, 12, 16]))
-def test_dense_labels_say_what_the_scene_says(view, patches):
-    labels = dense_labels.labels(view.scene, patches)
-    names = {kart.name for kart in view.scene.karts}
-    covered = {KARTS[index - 1] for index in np.unique(labels["kart"]) if index}
-    assert covered <= names
-    assert bool(covered) == bool(names)
-    assert labels["count"] == len(names)
-    assert labels["left"] + labels["right"] == max(len(names) - 1, 0)
-    assert labels["front"] + labels["behind"] == max(len(names) - 1, 0)
-    assert labels["center"].sum() <= len(names)
-    assert TRACKS[labels["track"]] == view.scene.track
-    # A patch is either no kart, the ego, or a kart with a side and a depth.
-    other = (labels["kart"] > 0) & (labels["ego"] == 0)
-    assert ((labels["side"] > 0) == other).all()
-    assert ((labels["depth"] > 0) == other).all()
-    words = [f"{d} and {s}" for d in questions.DEPTHS for s in questions.SIDES]
-    for depth, side, place in zip(
-        *(labels[name][other] for name in ("depth", "side", "place")), strict=True
-    ):
-        assert words[place - 1] == f"{questions.DEPTHS[depth - 1]} and {questions.SIDES[side - 1]}"

@@ -15,6 +15,7 @@ from homework.base_vlm import BaseVLM
 from homework.labels import questions
 from homework.model import adapter, attention, packing
 from homework.model.inputs import IGNORED
+from homework.model.packing import pairs_right
 from homework.training.batches import Collator, Sample
 
 PAIRS = [
@@ -171,3 +172,10 @@ def test_a_row_holds_each_token_once_and_scores_each_answer(inputs, pictures):
 def test_passes_keep_to_the_budget():
     assert packing.split([3, 3, 3, 9, 1], 6) == [[0, 1], [2], [3], [4]]
     assert packing.split([], 6) == []
+
+
+def test_a_pair_is_right_only_if_every_token_is():
+    end = 5
+    expected = torch.tensor([7, 8, end, 9, end, 7, end])
+    chosen = torch.tensor([7, 8, end, 1, end, 7, end])
+    assert pairs_right(chosen, expected, end).tolist() == [True, False, True]
