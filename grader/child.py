@@ -1,5 +1,8 @@
 """Runs in a process of its own: imports the submission and does what the parent asks.
 
+First it imports the environment's own packages, then it locks itself, and then the submission's
+first line runs; docs/trust.md says why in this order.
+
 Requests come on what was stdin, replies go to what was stdout; both are moved to private file
 descriptors first, so that the submission's prints cannot mix with the replies. Each is a JSON
 object on one line, one reply per request:
@@ -19,6 +22,8 @@ Expected answers never come here.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import importlib
 import json
 import math
 import os
@@ -30,6 +35,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 TEXT_FIELDS = ("image_path", "question", "model_answer", "correct_answer")
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 MAX_ANSWER = 10_000  # characters; the right ones have a few
 MAX_TEXT = 20_000  # characters of a message or traceback that are passed on
 
@@ -48,6 +54,7 @@ class Submission:
 
     def start(self) -> None:
         """Import the package, which must come from the private folder and have `load_vlm`."""
+        sys.path.insert(0, self._folder)
         import homework
 
         if not str(homework.__file__).startswith(self._folder + os.sep):
@@ -135,6 +142,7 @@ def serve(folder: str, requests: IO[bytes], channel: Channel) -> None:
     """Answer requests until there are no more."""
     submission = Submission(folder)
     methods = {
+        "import_packages": import_packages,
         "lock": lambda policy: _lock(policy, channel),
         "start": submission.start,
         "load": submission.load,
@@ -153,8 +161,41 @@ def serve(folder: str, requests: IO[bytes], channel: Channel) -> None:
         channel.send(reply)
 
 
+def import_packages(names: list[str]) -> None:
+    """Import the environment's own packages, before the lock; nothing of the submission's.
+
+    The private folder is not in `sys.path` yet, so that no file of it is imported in their place.
+    """
+    # OpenBLAS (numpy) would start its threads while it is loaded, out of the lock's reach.
+    before = os.environ.get(BLAS_THREADS)
+    os.environ[BLAS_THREADS] = "1"
+    try:
+        for name in names:
+            importlib.import_module(name)
+    finally:
+        del os.environ[BLAS_THREADS]
+        if before is not None:
+            os.environ[BLAS_THREADS] = before
+
+
+def _start_blas_threads() -> None:
+    """Have OpenBLAS use as many threads as it would by itself; started now, they are locked."""
+    count = os.environ.get(BLAS_THREADS) or os.environ.get("OMP_NUM_THREADS") or os.cpu_count()
+    with contextlib.suppress(OSError, ValueError):  # no /proc: nothing was locked by the kernel
+        with open("/proc/self/maps") as maps:
+            paths = {line.split(maxsplit=5)[5].strip() for line in maps if "openblas" in line}
+        for path in paths:
+            library = ctypes.CDLL(path)
+            # numpy's own name for it, a distribution's, and the usual one.
+            for prefix, suffix in (("scipy_", "64_"), ("", "64_"), ("", "")):
+                set_threads = getattr(library, f"{prefix}openblas_set_num_threads{suffix}", None)
+                if set_threads:
+                    set_threads(int(count))
+                    break
+
+
 def _lock(policy: dict[str, Any], channel: Channel) -> dict[str, list[str]]:
-    """Lock this process, before anything of the submission is imported."""
+    """Lock this process, after the packages and before anything of the submission is imported."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path.insert(0, here)
     import lock
@@ -163,6 +204,7 @@ def _lock(policy: dict[str, Any], channel: Channel) -> dict[str, list[str]]:
     # Looking for it otherwise tries to write into each candidate.
     tempfile.tempdir = os.environ.get("TMPDIR")
     layers = lock.apply(policy, channel.tell)
+    _start_blas_threads()
     for name in [name for name in sys.modules if name.partition(".")[0] == "lock"]:
         del sys.modules[name]  # the name is free for the submission
     return layers
@@ -199,8 +241,10 @@ def main() -> None:
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     folder = os.getcwd()
-    # Python put the grader's own folder there; its modules are not for the submission.
-    sys.path = [folder] + [path for path in sys.path if path != os.path.dirname(__file__)]
+    # Python put the grader's own folder there; its modules are not for the submission. The
+    # submission's folder comes when it is imported.
+    unwanted = (os.path.dirname(os.path.abspath(__file__)), folder)
+    sys.path = [path for path in sys.path if os.path.abspath(path) not in unwanted]
     sys.argv = [os.path.join(folder, "homework")]
     with contextlib.suppress(BrokenPipeError):  # the parent has gone
         serve(folder, requests, Channel(replies))
