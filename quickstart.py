@@ -34,7 +34,10 @@ OWN = "runs/quickstart"  # where the adapter that is trained here goes
 FULL_POINTS = 100
 # As PyTorch's installation page says for a machine without a GPU.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-SIZES = {"cpu": "SIZE_CPU", "default": "SIZE_DEFAULT"}
+SIZES = {
+    "cpu": "0.3 GB to download, 1.2 GB on disk",
+    "default": "2.8 GB to download and 5.2 GB on disk on Linux",
+}
 
 
 def main() -> int:
