@@ -32,7 +32,11 @@ def check() -> None:
 def remedy() -> str:
     """The command that gives an environment with every package."""
     root = Path(__file__).resolve().parent.parent
-    activate = root / ".venv" / ("Scripts/activate" if sys.platform == "win32" else "bin/activate")
-    if activate.exists():
+    venv = root / ".venv"
+    activate = venv / ("Scripts/activate" if sys.platform == "win32" else "bin/activate")
+    if activate.exists() and Path(sys.prefix).resolve() != venv:
         return f"activate the environment first: source {activate}"
-    return f"install them into it: {sys.executable} -m pip install -r {root / 'requirements.txt'}"
+    return (
+        f"in a virtual environment: pip install -r {root / 'requirements.txt'} "
+        f"(python3 {root / 'quickstart.py'} makes one, .venv)"
+    )

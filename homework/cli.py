@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from .files import PACKAGE_DIR, InputError, disk_line
 
@@ -58,11 +59,13 @@ def run(commands: Callable[..., None] | dict[str, Callable[..., None]]) -> None:
 
 def _environment() -> str:
     """The command that gives an environment with every package."""
-    root = PACKAGE_DIR.parent
-    activate = root / ".venv" / ("Scripts/activate" if os.name == "nt" else "bin/activate")
-    if activate.exists():
+    venv = PACKAGE_DIR.parent / ".venv"
+    activate = venv / ("Scripts/activate" if os.name == "nt" else "bin/activate")
+    if activate.exists() and Path(sys.prefix).resolve() != venv:
         return f"activate the environment first: source {activate}"
-    return f"install what is needed: {sys.executable} -m pip install -r {root}/requirements.txt"
+    return (
+        "in a virtual environment: pip install -r requirements.txt (quickstart.py makes one, .venv)"
+    )
 
 
 def _fail(message: str, code: int) -> int:
