@@ -54,6 +54,8 @@ class Submission:
 
     def start(self) -> None:
         """Import the package, which must come from the private folder and have `load_vlm`."""
+        if sys.platform == "linux":
+            _start_blas_threads()
         sys.path.insert(0, self._folder)
         import homework
 
@@ -166,22 +168,24 @@ def import_packages(names: list[str]) -> None:
 
     The private folder is not in `sys.path` yet, so that no file of it is imported in their place.
     """
-    # OpenBLAS (numpy) would start its threads while it is loaded, out of the lock's reach.
+    # Linux: OpenBLAS (numpy) would start its threads while it is loaded, out of the lock's reach.
     before = os.environ.get(BLAS_THREADS)
-    os.environ[BLAS_THREADS] = "1"
+    if sys.platform == "linux":
+        os.environ[BLAS_THREADS] = "1"
     try:
         for name in names:
             importlib.import_module(name)
     finally:
-        del os.environ[BLAS_THREADS]
+        os.environ.pop(BLAS_THREADS, None)
         if before is not None:
             os.environ[BLAS_THREADS] = before
 
 
 def _start_blas_threads() -> None:
     """Have OpenBLAS use as many threads as it would by itself; started now, they are locked."""
-    count = os.environ.get(BLAS_THREADS) or os.environ.get("OMP_NUM_THREADS") or os.cpu_count()
-    with contextlib.suppress(OSError, ValueError):  # no /proc: nothing was locked by the kernel
+    count = os.environ.get(BLAS_THREADS) or os.environ.get("OMP_NUM_THREADS")
+    with contextlib.suppress(OSError, ValueError):  # it stays with one thread
+        count = int(count or len(os.sched_getaffinity(0)))
         with open("/proc/self/maps") as maps:
             paths = {line.split(maxsplit=5)[5].strip() for line in maps if "openblas" in line}
         for path in paths:
@@ -190,7 +194,7 @@ def _start_blas_threads() -> None:
             for prefix, suffix in (("scipy_", "64_"), ("", "64_"), ("", "")):
                 set_threads = getattr(library, f"{prefix}openblas_set_num_threads{suffix}", None)
                 if set_threads:
-                    set_threads(int(count))
+                    set_threads(count)
                     break
 
 
@@ -204,7 +208,6 @@ def _lock(policy: dict[str, Any], channel: Channel) -> dict[str, list[str]]:
     # Looking for it otherwise tries to write into each candidate.
     tempfile.tempdir = os.environ.get("TMPDIR")
     layers = lock.apply(policy, channel.tell)
-    _start_blas_threads()
     for name in [name for name in sys.modules if name.partition(".")[0] == "lock"]:
         del sys.modules[name]  # the name is free for the submission
     return layers
