@@ -35,8 +35,8 @@ FULL_POINTS = 100
 # As PyTorch's installation page says for a machine without a GPU.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 SIZES = {
-    "cpu": "0.3 GB to download, 1.2 GB on disk",
-    "default": "2.8 GB to download and 5.2 GB on disk on Linux",
+    "cpu": "0.3 GB to download and 1.4 GB on disk",
+    "default": "up to 2.8 GB to download and 5.1 GB on disk",
 }
 
 
@@ -130,11 +130,11 @@ class Environment:
             try:
                 self.run(*pip, pinned, "--index-url", CPU_INDEX)
             except subprocess.CalledProcessError:
-                print(f"not installed from there: pip's default torch, {SIZES['default']}")
+                print(f"not installed from there: pip's default build follows, {SIZES['default']}")
 
 
 def has_nvidia_gpu() -> bool:
-    """Whether Linux shows a GPU that torch's default build is for (/dev/dxg: under Windows)."""
+    """Whether there is a GPU that torch's default build for Linux can use."""
     return bool(glob.glob("/dev/nvidia[0-9]*") or shutil.which("nvidia-smi"))
 
 
