@@ -2,24 +2,42 @@
 python3 quickstart.py test     the tests
 
 Needs nothing but Python 3.11 or 3.12: makes a virtual environment (.venv), installs what
-requirements.txt names, and runs the commands of the README, each of which it prints first.
-With a downloaded dataset in data/train and data/valid it uses that.
+requirements.txt names, and runs the commands of the README, each of which it prints first. It
+tests and grades the adapter in homework/vlm_model, which stays as it is, then trains one of its
+own into runs/quickstart, and tests and grades that. With a downloaded dataset in data/train and
+data/valid it uses that.
+
+The exit code is 1 if the adapter in homework/vlm_model gets less than 100 points, or if the
+grader could not grade one of the two or denied it something. How many points the new adapter
+gets is printed only: that depends on --max_steps.
 """
 
 from __future__ import annotations
 
 import argparse
+import glob
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 DATA = ROOT / "data"
-ADAPTER = ROOT / "homework" / "vlm_model"
-VENV = ROOT / ".venv"
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+PACKAGE = ROOT / "homework"
+OWN = "runs/quickstart"  # where the adapter that is trained here goes
+FULL_POINTS = 100
+# As PyTorch's installation page says for a machine without a GPU.
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+SIZES = {
+    "cpu": "0.3 GB to download and 1.4 GB on disk",
+    "default": "up to 2.8 GB to download and 5.1 GB on disk",
+}
 
 
 def main() -> int:
@@ -29,6 +47,14 @@ def main() -> int:
     )
     parser.add_argument("job", nargs="?", choices=("run", "test"), default="run")
     parser.add_argument("--max_steps", type=int, default=150, help="of training; 1 is the least")
+    parser.add_argument(
+        "--torch",
+        choices=("auto", *SIZES),
+        default="auto",
+        help="the build of torch that is installed: PyTorch's for CPUs, pip's default one, or "
+        "(auto) the one for CPUs on Linux without an NVIDIA GPU",
+    )
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the environment")
     arguments, rest = parser.parse_known_args()
     if rest and arguments.job == "run":
         parser.error(f"unknown argument {rest[0]}")
@@ -37,40 +63,102 @@ def main() -> int:
     if not (3, 11) <= sys.version_info[:2] <= (3, 12):
         print(f"Python 3.11 or 3.12 is needed; this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
+    environment = Environment(arguments.venv.absolute())
     try:
         start = time.perf_counter()
         if arguments.job == "test":
-            set_up("requirements-dev.txt")
-            run("-m", "pytest", *rest)
-        else:
-            set_up("requirements.txt")
-            main_job(arguments.max_steps)
-            print(f"\ndone in {time.perf_counter() - start:.0f} s")
-        return 0
+            environment.set_up("requirements-dev.txt", arguments.torch)
+            environment.run("-m", "pytest", *rest)
+            return 0
+        environment.set_up("requirements.txt", arguments.torch)
+        problems = main_job(environment.run, arguments.max_steps)
+        print(f"\ndone in {time.perf_counter() - start:.0f} s")
+        for problem in problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return 1 if problems else 0
     except subprocess.CalledProcessError as error:
         return error.returncode
     except KeyboardInterrupt:
+        print("stopped by Ctrl-C; homework/vlm_model is as it was", file=sys.stderr)
         return 130
 
 
-def set_up(requirements: str) -> None:
-    """A virtual environment with `requirements` in it; made once, then kept."""
-    whole = VENV / "complete"  # written last: an environment cut short is made again
-    if not whole.exists():
-        print(f"making {VENV}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
-        whole.touch()
-    run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements)
+class Environment:
+    """A virtual environment.
+
+    Args:
+        folder: where it is, or will be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+    def run(self, *arguments: str) -> None:
+        """Print a command and run it with the environment's Python, in the repository."""
+        print("\n$ python " + " ".join(arguments), flush=True)
+        subprocess.run([str(self._python), *arguments], cwd=ROOT, check=True)
+
+    def set_up(self, requirements: str, torch: str) -> None:
+        """Make the environment, once, and install `requirements` into it."""
+        whole = self._folder / "complete"  # names what is installed; without it: made again
+        if not whole.exists():
+            print(f"making {self._folder}", flush=True)
+            subprocess.run([sys.executable, "-m", "venv", "--clear", self._folder], check=True)
+            whole.touch()
+        pip = ("-m", "pip", "--disable-pip-version-check", "install")
+        installed = whole.read_text().split()
+        if requirements in installed:
+            self.run(*pip, "--quiet", "-r", requirements)
+            return
+        if not installed:
+            self._install_torch(pip, torch)
+        self.run(*pip, "-r", requirements)
+        whole.write_text("\n".join([*installed, requirements]))
+
+    def _install_torch(self, pip: tuple[str, ...], build: str) -> None:
+        """Say how large everything will be, and install torch where not pip's default is taken."""
+        if build == "auto":
+            build = "cpu" if sys.platform == "linux" and not has_nvidia_gpu() else "default"
+        if build == "cpu" and not reachable(f"{CPU_INDEX}/torch/"):
+            print(f"{CPU_INDEX} cannot be reached: pip's default torch is installed", flush=True)
+            build = "default"
+        print(f"installing with the {build} build of torch: {SIZES[build]}", flush=True)
+        if build == "cpu":
+            lines = (ROOT / "requirements.txt").read_text().split()
+            pinned = next(line for line in lines if line.startswith("torch=="))
+            try:
+                self.run(*pip, pinned, "--index-url", CPU_INDEX)
+            except subprocess.CalledProcessError:
+                print(f"not installed from there: pip's default build follows, {SIZES['default']}")
 
 
-def main_job(max_steps: int) -> None:
-    """Look, generate, train, test, bundle, grade."""
+def has_nvidia_gpu() -> bool:
+    """Whether there is a GPU that torch's default build for Linux can use."""
+    return bool(glob.glob("/dev/nvidia[0-9]*") or shutil.which("nvidia-smi"))
+
+
+def reachable(url: str) -> bool:
+    """Whether a page can be had within five seconds."""
+    try:
+        request = urllib.request.Request(url, method="HEAD")
+        with urllib.request.urlopen(request, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def main_job(run: Callable[..., None], max_steps: int) -> list[str]:
+    """Look, generate, test and grade what is there; train, test and grade anew.
+
+    Returns:
+        What was not as it has to be, a line each.
+    """
     train, valid = "train", "valid"
     if not all(list((DATA / split).glob("*_info.json")) for split in (train, valid)):
         train, valid = "sample", "sample_valid"
     asked = f"{valid}_grader"
     info = min((DATA / valid).glob("*_info.json")).relative_to(ROOT)
-    keep_adapter()
 
     generate_qa = ("-m", "homework.generate_qa")
     run(*generate_qa, "inspect", "--data_dir", f"data/{train}")
@@ -80,29 +168,57 @@ def main_job(max_steps: int) -> None:
     # The dataset brings a set of questions of its own; that one is asked as it is.
     if not list((DATA / asked).glob("*_qa_pairs.json")):
         run(*generate_qa, "balance", "--split", valid)
+
+    problems = []
+    if (PACKAGE / "vlm_model" / "base.json").exists():
+        run("-m", "homework.finetune", "test", "homework/vlm_model", "--split", asked)
+        result, problems = grade(run, "homework", "quickstart_shipped", asked)
+        if result["total"] < FULL_POINTS:
+            problems.append(
+                f"homework/vlm_model: {result['total']:.1f} points, {FULL_POINTS} were expected; "
+                "git checkout homework/vlm_model brings the shipped adapter back"
+            )
+    else:
+        problems.append("homework/vlm_model holds no adapter: git checkout homework/vlm_model")
+
     run(
-        *("-m", "homework.finetune", "train", "--train_dataset_name", train),
+        *("-m", "homework.finetune", "train", "--train_dataset_name", train, "--output_dir", OWN),
         *("--base", "embedded_base", "--num_train_epochs", "100", "--max_steps", str(max_steps)),
     )
-    run("-m", "homework.finetune", "test", "homework/vlm_model", "--split", asked)
-    run("bundle.py", "homework", "quickstart")
-    run("-m", "grader", "quickstart.zip", "-v", "--split", asked)
-    print("\nlook at runs/check.png (a labelled frame) and homework/vlm_model/curves.png")
+    run("-m", "homework.finetune", "test", OWN, "--split", asked)
+    result, more = grade(run, package_with(OWN), "quickstart", asked)
+    print(f"\nthe adapter in {OWN}: {result['total']:.1f} points")
+    print(f"look at runs/check.png (a labelled frame) and {OWN}/curves.png")
+    return problems + more
 
 
-def keep_adapter() -> None:
-    """Move an adapter that is there out of the way: an hour's training is not overwritten."""
-    if (ADAPTER / "base.json").exists():
-        kept = ROOT / "runs" / time.strftime("vlm_model-%Y%m%d-%H%M%S")
-        kept.parent.mkdir(exist_ok=True)
-        ADAPTER.rename(kept)
-        print(f"\nthe adapter that was in {ADAPTER} is kept as {kept}")
+def package_with(adapter: str) -> str:
+    """Copy the package, with another adapter in it, to where it can be bundled; its folder."""
+    folder = f"{adapter}_package/homework"
+    print(f"\ncopying homework, with {adapter} as its vlm_model, to {folder}", flush=True)
+    copy = ROOT / folder
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "vlm_model"))
+    skipped = shutil.ignore_patterns("checkpoint-*", "runs")
+    shutil.copytree(ROOT / adapter, copy / "vlm_model", ignore=skipped)
+    return folder
 
 
-def run(*arguments: str) -> None:
-    """Print a command and run it with the environment's Python, in the repository."""
-    print("\n$ python " + " ".join(arguments), flush=True)
-    subprocess.run([str(PYTHON), *arguments], cwd=ROOT, check=True)
+def grade(
+    run: Callable[..., None], package: str, name: str, split: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Bundle a package and grade the zip; the grader's result and what went wrong."""
+    run("bundle.py", package, name)
+    log = f"runs/{name}.log"
+    run("-m", "grader", f"{name}.zip", "-v", "--split", split, "--log_path", log)
+    result = json.loads((ROOT / log).read_text(encoding="utf-8").splitlines()[-1])
+    problems = [
+        f"{name}.zip: {case['name']}: {case['detail']}"
+        for case in result["cases"]
+        if case["status"] == "failed"
+    ]
+    problems += [f"{name}.zip: {denial}" for denial in result["denied"]]
+    return result, problems
 
 
 if __name__ == "__main__":

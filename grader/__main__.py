@@ -23,11 +23,19 @@ import argparse
 import contextlib
 import math
 import os
+import runpy
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+if not __package__:  # started as `python path/to/grader`: again, as a package
+    here = Path(__file__).resolve().parent
+    sys.path[0] = str(here.parent)
+    runpy.run_module(here.name, run_name="__main__", alter_sys=True)
+    sys.exit()
+
+from . import packages
 from .errors import GraderError
 from .grade import TIME_LIMIT_S, grade
 from .report import Report
@@ -100,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not options.disable_color
     report = Report(options.verbose, color)
     try:
+        packages.check()
         _check_paths(options)
         result = grade(
             options.submission,

@@ -1,5 +1,8 @@
 """Runs in a process of its own: imports the submission and does what the parent asks.
 
+First it imports the environment's own packages, then it locks itself, and then the submission's
+first line runs; docs/trust.md says why in this order.
+
 Requests come on what was stdin, replies go to what was stdout; both are moved to private file
 descriptors first, so that the submission's prints cannot mix with the replies. Each is a JSON
 object on one line, one reply per request:
@@ -19,6 +22,7 @@ Expected answers never come here.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import json
 import math
@@ -32,6 +36,7 @@ from types import ModuleType
 from typing import IO, Any
 
 TEXT_FIELDS = ("image_path", "question", "model_answer", "correct_answer")
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 MAX_ANSWER = 10_000  # characters; the right ones have a few
 MAX_TEXT = 20_000  # characters of a message or traceback that are passed on
 
@@ -52,6 +57,9 @@ class Submission:
 
     def start(self, package: str) -> None:
         """Import the package, which must come from the private folder and have `load_vlm`."""
+        if sys.platform == "linux":
+            _start_blas_threads()
+        sys.path.insert(0, self._folder)
         self._package = importlib.import_module(package)
         if not str(self._package.__file__).startswith(self._folder + os.sep):
             place = self._package.__file__
@@ -149,6 +157,7 @@ def serve(folder: str, requests: IO[bytes], channel: Channel) -> None:
     """Answer requests until there are no more."""
     submission = Submission(folder)
     methods = {
+        "import_packages": import_packages,
         "lock": lambda policy: _lock(policy, channel),
         "start": submission.start,
         "load": submission.load,
@@ -168,8 +177,43 @@ def serve(folder: str, requests: IO[bytes], channel: Channel) -> None:
         channel.send(reply)
 
 
+def import_packages(names: list[str]) -> None:
+    """Import the environment's own packages, before the lock; nothing of the submission's.
+
+    The private folder is not in `sys.path` yet, so that no file of it is imported in their place.
+    """
+    # Linux: OpenBLAS (numpy) would start its threads while it is loaded, out of the lock's reach.
+    before = os.environ.get(BLAS_THREADS)
+    if sys.platform == "linux":
+        os.environ[BLAS_THREADS] = "1"
+    try:
+        for name in names:
+            importlib.import_module(name)
+    finally:
+        os.environ.pop(BLAS_THREADS, None)
+        if before is not None:
+            os.environ[BLAS_THREADS] = before
+
+
+def _start_blas_threads() -> None:
+    """Have OpenBLAS use as many threads as it would by itself; started now, they are locked."""
+    count = os.environ.get(BLAS_THREADS) or os.environ.get("OMP_NUM_THREADS")
+    with contextlib.suppress(OSError, ValueError):  # it stays with one thread
+        count = int(count or len(os.sched_getaffinity(0)))
+        with open("/proc/self/maps") as maps:
+            paths = {line.split(maxsplit=5)[5].strip() for line in maps if "openblas" in line}
+        for path in paths:
+            library = ctypes.CDLL(path)
+            # numpy's own name for it, a distribution's, and the usual one.
+            for prefix, suffix in (("scipy_", "64_"), ("", "64_"), ("", "")):
+                set_threads = getattr(library, f"{prefix}openblas_set_num_threads{suffix}", None)
+                if set_threads:
+                    set_threads(count)
+                    break
+
+
 def _lock(policy: dict[str, Any], channel: Channel) -> dict[str, list[str]]:
-    """Lock this process, before anything of the submission is imported."""
+    """Lock this process, after the packages and before anything of the submission is imported."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path.insert(0, here)
     import lock
@@ -221,8 +265,10 @@ def main() -> None:
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     folder = os.getcwd()
-    # Python put the grader's own folder there; its modules are not for the submission.
-    sys.path = [folder] + [path for path in sys.path if path != os.path.dirname(__file__)]
+    # Python put the grader's own folder there; its modules are not for the submission. The
+    # submission's folder comes when it is imported.
+    unwanted = (os.path.dirname(os.path.abspath(__file__)), folder)
+    sys.path = [path for path in sys.path if os.path.abspath(path) not in unwanted]
     sys.argv = [os.path.join(folder, "homework")]
     with contextlib.suppress(BrokenPipeError):  # the parent has gone
         serve(folder, requests, Channel(replies))

@@ -15,14 +15,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import usage
+from . import packages, usage
 from .errors import GraderError, SubmissionError, one_line
 from .lock import places
 from .output import Output
 
 MAX_REPLY_BYTES = 16_000_000
 MAX_DENIALS = 100  # kept, each once
-START_LIMIT_S = 60.0  # for Python itself and the lock
+START_LIMIT_S = 60.0  # for the lock
+IMPORT_LIMIT_S = 300.0  # for Python itself and the packages, from a cold disk
 CHILD = Path(__file__).with_name("child.py")
 _DENIED = b'{"denied": '
 
@@ -58,6 +59,7 @@ class Child:
         self._output = Output(self._process.stderr)
         self.layers: dict[str, list[str]] = {}
         try:
+            self._import_packages()
             if data_dir:
                 self.layers = self._apply_lock(folder, data_dir, listener_fd, ours)
         except BaseException:
@@ -66,6 +68,18 @@ class Child:
         finally:
             if ours:
                 ours.close()
+
+    def _import_packages(self) -> None:
+        """Import the environment's packages; nothing of the submission has run when it ends."""
+        over = f"not done after {IMPORT_LIMIT_S:g} s"
+        deadline = time.monotonic() + IMPORT_LIMIT_S
+        try:
+            self.call("import_packages", deadline, over, names=packages.BEFORE_THE_LOCK)
+        except SubmissionError as error:
+            raise GraderError(
+                f"{sys.executable} cannot import its packages: {error}; {packages.remedy()}"
+            ) from None
+        self._output.take()  # their warnings are not the submission's prints
 
     def _apply_lock(
         self, folder: Path, data_dir: Path, listener_fd: int | None, channel: socket.socket | None

@@ -13,10 +13,14 @@ from grader.__main__ import main
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with `data/` of 10 questions; temporary folders go to its `tmp/`."""
+    """A folder with `data/` of 10 questions; temporary folders go to its `tmp/`.
+
+    The small submissions need none of the packages, which take seconds to import.
+    """
     write_data(tmp_path / "data")
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr("grader.packages.BEFORE_THE_LOCK", ())
     return tmp_path
 
 

@@ -6,9 +6,10 @@
     seccomp          Linux, x86-64/arm64 sockets, processes, signals to others, deletion, ptrace ...
     audit hook       everywhere          the same, from Python code, with a sentence that says so
 
-`apply` runs in the child, in this order; `places` and `listener` belong to the parent. Nothing
-here imports the rest of the grader, and only the standard library is used: the kernel's own
-interfaces are small and fixed, while the bindings on PyPI are pre-releases or need a C library.
+On Linux `alone` first makes sure that nothing is left which these do not reach. `apply` runs in
+the child, in this order; `places` and `listener` belong to the parent. Nothing here imports the
+rest of the grader, and only the standard library is used: the kernel's own interfaces are small
+and fixed, while the bindings on PyPI are pre-releases or need a C library.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Policy:
 
 
 def apply(policy: dict[str, Any], tell: Callable[[str], None]) -> dict[str, list[str]]:
-    """Lock this process, for good. It must have one thread only.
+    """Lock this process, for good.
 
     Args:
         policy: the fields of a `Policy`.
@@ -52,6 +53,9 @@ def apply(policy: dict[str, Any], tell: Callable[[str], None]) -> dict[str, list
 
     Returns:
         The layers that are `active`, and those that are `missing` with the reason.
+
+    Raises:
+        RuntimeError: Linux: something of this process would escape the lock; see `alone`.
     """
     from . import audit, limits
 
@@ -70,9 +74,10 @@ def apply(policy: dict[str, Any], tell: Callable[[str], None]) -> dict[str, list
 
 
 def _apply_kernel_layers(policy: Policy, active: list[str], missing: list[str]) -> None:
-    from . import landlock, limits, seccomp
+    from . import alone, landlock, limits, seccomp
     from .linux import Unavailable
 
+    alone.check(policy.listener_fd)
     limits.give_up_privileges()
     try:
         landlock.install(policy)

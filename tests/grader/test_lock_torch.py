@@ -1,14 +1,21 @@
-"""A real model under the lock: torch, transformers and peft load, and it answers the same."""
+"""The real packages under the lock: they load unhindered, and a model answers the same."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
+import pytest
+from fake_submission import GOOD
 from PIL import Image
 from tiny import write_tiny_base
 
+from grader import packages
+
 PACKAGE = Path(__file__).resolve().parents[2] / "homework"
+BEFORE_THE_LOCK = packages.BEFORE_THE_LOCK
 LOAD = """
 def load_vlm():
     import peft
@@ -16,6 +23,11 @@ def load_vlm():
     from .base_vlm import BaseVLM
     return BaseVLM(Path(__file__).parent / "tiny", verbose=False)
 """
+
+
+@pytest.fixture(autouse=True)
+def real_packages(place, monkeypatch):
+    monkeypatch.setattr(packages, "BEFORE_THE_LOCK", BEFORE_THE_LOCK)
 
 
 def test_a_real_model_answers_under_the_lock_as_without(place, graded, capsys, monkeypatch):
@@ -41,3 +53,30 @@ def test_a_real_model_answers_under_the_lock_as_without(place, graded, capsys, m
         [item["image_path"] for item in items], [item["question"] for item in items]
     )
     assert [sample["model_answer"] for sample in result["samples"]] == expected
+
+
+LOOK = """
+import ctypes, os, sys
+import accelerate, matplotlib.pyplot, peft, torch, transformers
+import torch._dynamo, torch._inductor, torch.distributed, torch.utils.cpp_extension
+from torch.utils.tensorboard import SummaryWriter
+from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer
+
+maps = [line.split() for line in open("/proc/self/maps")]
+print("shared", [line for line in maps if line[1].startswith("rw-s")])
+blas = {line[5] for line in maps if "libscipy_openblas64" in line[-1]}
+print("blas", [ctypes.CDLL(path).scipy_openblas_get_num_threads64_() for path in blas])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@pytest.mark.parametrize("tools", ["", os.environ["PATH"]], ids=["no gcc", "the usual path"])
+def test_what_the_packages_do_at_import_is_neither_hindered_nor_reported(
+    graded, monkeypatch, tools
+):
+    monkeypatch.setenv("PATH", tools)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    out, result = graded(GOOD | {"__init__.py": LOOK + GOOD["__init__.py"]}, "-vv")
+    assert (result["total"], result["denied"]) == (105, []), out
+    assert "| shared []" in out  # no file's memory through which the process could write
+    assert "| blas [3]" in out or "| blas []" in out  # another BLAS than numpy's own
