@@ -18,6 +18,8 @@ from tiny import write_tiny_base
 
 from homework.base_vlm import BaseVLM, load
 from homework.model import adapter as checkpoint
+from homework.model.loading import base_fingerprint
+from homework.training import adapters
 
 # Takes for ever on a name of thirty letters, if it is ever matched.
 CATASTROPHIC = r"(.+)+\.(.+)+(.*)*!"
@@ -76,7 +78,8 @@ def whole() -> tuple[Path, Path]:
     base, adapter = write_tiny_base(folder / "base"), folder / "adapter"
     vlm = BaseVLM(base, verbose=False)
     adapter.mkdir()
-    checkpoint.save(checkpoint.add_lora(vlm, 4, 8, 0.0), vlm, adapter, {})
+    lora = checkpoint.add_lora(vlm, 4, 8, 0.0)
+    adapters.save(lora, adapter, vlm.base, base_fingerprint(vlm.folder), {}, "")
     return base, adapter
 
 
