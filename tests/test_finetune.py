@@ -19,7 +19,6 @@ from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.data import VQADataset
 from homework.model import adapter, embedded, packing
-from homework.training import run as fit
 from homework.training.batches import Collator, ViewDataset, split_views
 from homework.training.recipes import RECIPES
 
@@ -212,8 +211,13 @@ def test_options_are_checked_before_anything_is_loaded(option, data_dir):
 def test_options_not_given_are_the_recipes(base, recipe, name, data_dir, monkeypatch):
     """What is given stays; the rest comes from the base's recipe, or the one that is named."""
     seen = []
-    monkeypatch.setattr(fit, "fit", lambda dataset, output, options, *rest: seen.append(options))
-    finetune.train(str(data_dir), base=base, recipe=recipe, lora_r=3, output_dir="none")
+    monkeypatch.setattr(
+        "homework.training.run.fit",
+        lambda dataset, output, options, *rest: seen.append(options),
+    )
+    finetune.train(
+        str(data_dir), base=base, recipe=recipe, lora_r=3, output_dir=str(data_dir / "out")
+    )
     (options,) = seen
     assert options["lora_r"] == 3 and "recipe" not in options
     assert options | {"lora_r": 0} == options | RECIPES[name] | {"lora_r": 0}

@@ -23,9 +23,7 @@ from ..common.files import writing
 from ..model import packing
 from ..model.packing import pairs_right
 from . import resume
-from .batches import Collator, Pass, StepLoader, Steps, ViewDataset, split_views
-
-__all__ = ["ProgressLine", "ViewDataset", "ViewTrainer", "pairs_right", "split_views"]
+from .batches import Collator, Pass, StepLoader, Steps
 
 
 class ViewTrainer(Trainer):
