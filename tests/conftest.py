@@ -10,9 +10,19 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from dataset_server import server  # noqa: F401 (fixture)
 from grading import graded, place  # noqa: F401 (fixtures)
 from helpers import make_split
-from trainings import base, labelled, options, unfinished  # noqa: F401 (fixtures)
+from recorded import installed  # noqa: F401 (fixture)
+from trainings import (  # noqa: F401 (fixtures)
+    base,
+    labelled,
+    options,
+    runs,
+    sample_data,
+    trained,
+    unfinished,
+)
 
 
 @pytest.fixture

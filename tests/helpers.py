@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from homework.labels.questions import pairs
 from homework.labels.scene import view_scene
 from homework.labels.vocabulary import KARTS, TRACKS
 
@@ -66,3 +67,22 @@ def draw_picture(file: Path, info: dict[str, Any], view_index: int) -> None:
 def color(number: int) -> tuple[int, int, int]:
     """One of many different colours."""
     return (number * 67 % 256, number * 151 % 256, number * 199 % 256)
+
+
+def expected_pairs(folder: Path) -> list[dict[str, str]]:
+    """The pairs of a folder, made in the plainest way."""
+    rows = []
+    for file in sorted(folder.glob("*_info.json")):
+        info = json.loads(file.read_text())
+        for view in range(len(info["detections"])):
+            picture = f"{file.name[:5]}_{view:02d}_im.jpg"
+            if (folder / picture).exists():
+                for question, answer in pairs(view_scene(info, view)):
+                    image_file = f"{folder.name}/{picture}"
+                    row = {"question": question, "answer": answer, "image_file": image_file}
+                    rows.append(row)
+    return rows
+
+
+def files_in(folder: Path) -> set[str]:
+    return {file.name for file in folder.rglob("*")}

@@ -1,4 +1,4 @@
-"""What `accelerate launch` starts in test_processes.py: a fine-tuning and its measurement.
+"""What `accelerate launch` starts in test_distributed.py: a fine-tuning and its measurement.
 
     accelerate launch --config_file configs/2_cpu_processes.yaml tests/launched.py OPTIONS.json
 

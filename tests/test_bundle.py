@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -207,3 +208,22 @@ def test_a_name_outside_ascii_is_printed_on_an_ascii_terminal(folder):
     )
     assert ended.returncode == 0, ended.stderr
     assert "homework/caf\\xe9.bin" in ended.stdout
+
+
+def test_bundle_on_a_full_disk_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    package = tmp_path / "homework"
+    (package / "vlm_model").mkdir(parents=True)
+    for name in ("__init__.py", *bundle.ADAPTER):
+        (package / name).write_text("x")
+    (tmp_path / "ID.zip").write_text("the one before")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(bundle, "_add", full)
+    assert bundle.main(["homework", "ID"]) == 1
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "ID.zip" in line and "No space left on device" in line
+    assert {path.name for path in tmp_path.iterdir()} == {"homework", "ID.zip"}
+    assert (tmp_path / "ID.zip").read_text() == "the one before"

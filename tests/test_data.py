@@ -1,8 +1,6 @@
 """Reading QA files: what is read, each wrong input's line, and the benchmark."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -136,9 +134,6 @@ def test_dataset_and_benchmark_draw_the_same(data_dir):
     assert [sample.question for sample in result.samples] == drawn
 
 
-# --- pictures ---
-
-
 # --- the benchmark ---
 
 
@@ -198,16 +193,3 @@ def test_a_model_that_answers_wrongly_is_an_error(value):
 def test_nothing_to_benchmark_is_an_error():
     with pytest.raises(InputError, match="no pair"):
         benchmark(Says("x"), [])
-
-
-# --- the majority baseline ---
-
-
-def test_import_needs_the_standard_library_only():
-    code = "import sys, homework.evaluation.majority; "
-    code += "print([m for m in ('torch', 'PIL', 'fire', 'numpy') if m in sys.modules])"
-    root = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "[]\n"

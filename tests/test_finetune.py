@@ -9,48 +9,21 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file
-from tiny import write_tiny_base
+from trainings import SMALL
 from transformers.models.idefics3.modeling_idefics3 import Idefics3Model
 
-from homework import base_vlm, finetune
-from homework.base_vlm import BaseVLM
+from homework import finetune
 from homework.common.errors import InputError
-from homework.data import VQADataset
-from homework.model import adapter, embedded, packing
-from homework.training.batches import Collator, ViewDataset, split_views
+from homework.model import adapter, embedded
 from homework.training.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE = ROOT / "data" / "sample"
-SMALL = {"per_device_train_batch_size": 4, "lora_r": 4, "lora_alpha": 8}
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return write_tiny_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    """A data folder whose `train` holds four of the sample's frames, with pairs."""
-    from homework.generate_qa import generate
-
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "train").mkdir()
-    for info in sorted(SAMPLE.glob("*_info.json"))[:4]:
-        for file in SAMPLE.glob(f"{info.name.split('_')[0]}_*"):
-            shutil.copy(file, folder / "train")
-    generate(str(folder / "train"), num_workers=1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, base, data_dir):
-    output = tmp_path_factory.mktemp("trained")
-    finetune.train(str(data_dir), output_dir=str(output), base=str(base), max_steps=4, **SMALL)
-    return output
+@pytest.fixture
+def data_dir(sample_data):
+    return sample_data
 
 
 def test_training_writes_a_checkpoint_curves_and_events(trained):
@@ -59,46 +32,6 @@ def test_training_writes_a_checkpoint_curves_and_events(trained):
     assert not [name for name in names if name.startswith("checkpoint-")]
     assert (trained / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert list((trained / "runs").glob("*/events.out.tfevents*"))
-
-
-def test_plain_peft_loads_the_same_adapter(trained, base):
-    from peft import PeftModel
-    from transformers import Idefics3ForConditionalGeneration
-
-    ours = base_vlm.load(trained, verbose=False)
-    plain = PeftModel.from_pretrained(
-        Idefics3ForConditionalGeneration.from_pretrained(base, dtype=torch.float32), trained
-    )
-    ids = ours.inputs.view_sequence([("What track is this?", "abyss")]).input_ids
-    sequence = {"input_ids": torch.tensor([ids])}
-    pixels = torch.rand(1, 1, 3, 144, 144)
-    before = BaseVLM(base, verbose=False).model(pixel_values=pixels, **sequence).logits
-    after = ours.model(pixel_values=pixels, **sequence).logits
-    # Ours is merged into the base's weights, whose sums are rounded otherwise.
-    unmerged = plain.eval()(pixel_values=pixels, **sequence).logits
-    torch.testing.assert_close(unmerged, after, rtol=1e-4, atol=1e-4)
-    assert (before - after).abs().max() > 1e-3
-
-
-def test_every_lora_module_gets_a_gradient(base, data_dir):
-    """Vision tower, connector and text model alike: both matrices, after one step."""
-    vlm = BaseVLM(base, verbose=False)
-    model = adapter.add_lora(vlm, 4, 8, 0.0).train()
-    views, _ = split_views(VQADataset("train", data_dir), 0)
-    dataset = ViewDataset(views[:4], vlm.inputs)
-    [batch] = Collator(vlm.inputs, vlm.patches)([dataset[index] for index in range(4)])["passes"]
-    pixels = vlm.inputs.normalise(batch.seen)
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
-    # B starts at zero, so that A has a gradient only from the second step on.
-    for _ in range(2):
-        optimizer.zero_grad()
-        scores = packing.scores(model, batch.row, pixel_values=pixels)
-        packing.weighted_loss(scores, batch.row).backward()
-        optimizer.step()
-    trained = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
-    for part in ("vision_model", "connector", "text_model"):
-        assert any(part in name for name in trained)
-    assert not [name for name, gradient in trained.items() if not gradient.abs().sum() > 0]
 
 
 def test_the_text_side_alone_learns_from_image_tokens_kept_on_disk(
@@ -124,39 +57,6 @@ def test_the_text_side_alone_learns_from_image_tokens_kept_on_disk(
     capsys.readouterr()
     finetune.test(str(output), "train", str(data_dir), max_samples=4)
     assert "questions/s" in capsys.readouterr().out
-
-
-def test_a_damaged_or_foreign_checkpoint_is_refused(trained, base, tmp_path):
-    from safetensors.torch import save_file
-
-    def broken(change) -> Path:
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        shutil.copytree(trained, folder)
-        change(folder)
-        return folder
-
-    def rewrite(folder, change):
-        weights = load_file(folder / adapter.WEIGHTS)
-        change(weights)
-        save_file(weights, folder / adapter.WEIGHTS)
-
-    def record(folder, **fields):
-        path = folder / adapter.BASE
-        path.write_text(json.dumps(json.loads(path.read_text()) | fields))
-
-    other = write_tiny_base(tmp_path / "other", seed=1)
-    wrong = {
-        "missing": lambda f: rewrite(f, lambda w: w.pop(next(iter(w)))),
-        "unexpected": lambda f: rewrite(f, lambda w: w.update(extra=torch.zeros(2))),
-        "misshapen": lambda f: rewrite(f, lambda w: w.update({next(iter(w)): torch.zeros(2)})),
-        "damaged": lambda f: (f / adapter.WEIGHTS).write_bytes(b"nothing"),
-        "another": lambda f: record(f, base=str(other)),
-        "not a whole": lambda f: (f / adapter.CONFIG).unlink(),
-    }
-    for words, change in wrong.items():
-        with pytest.raises(InputError, match=words) as caught:
-            base_vlm.load(broken(change), verbose=False)
-        assert "\n" not in str(caught.value)
 
 
 def test_validation_frames_are_refused_by_name_by_prefix_and_by_content(data_dir, base, tmp_path):

@@ -1,4 +1,4 @@
-"""`generate_qa`: generate, check, balance and inspect, on small folders with every fault."""
+"""`generate_qa`: generate, check and the command itself, on small folders with every fault."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from helpers import change, make_split
+from helpers import change, expected_pairs, files_in
 from PIL import Image
 
 from homework import generate_qa
 from homework.common.errors import InputError
-from homework.labels.questions import kind_of, pairs
+from homework.labels.questions import pairs
 from homework.labels.scene import view_scene
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,25 +28,6 @@ def no_display(monkeypatch, tmp_path):
     monkeypatch.setattr(generate_qa, "RUNS_DIR", tmp_path / "runs")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-
-
-def expected_pairs(folder: Path) -> list[dict[str, str]]:
-    """The pairs of a folder, made in the plainest way."""
-    rows = []
-    for file in sorted(folder.glob("*_info.json")):
-        info = json.loads(file.read_text())
-        for view in range(len(info["detections"])):
-            picture = f"{file.name[:5]}_{view:02d}_im.jpg"
-            if (folder / picture).exists():
-                for question, answer in pairs(view_scene(info, view)):
-                    image_file = f"{folder.name}/{picture}"
-                    row = {"question": question, "answer": answer, "image_file": image_file}
-                    rows.append(row)
-    return rows
-
-
-def files_in(folder: Path) -> set[str]:
-    return {file.name for file in folder.rglob("*")}
 
 
 # generate
@@ -220,99 +200,6 @@ def test_wrong_input_to_check_is_one_line(
     assert files_in(train) == before
 
 
-# balance
-
-
-def test_balance_has_equal_shares_and_only_pairs_of_the_split(data_dir, capsys):
-    generate_qa.balance("valid", per_kind=4, data_dir=str(data_dir))
-    file = data_dir / "valid_grader" / "balanced_qa_pairs.json"
-    drawn = json.loads(file.read_bytes())
-    shares = Counter(kind_of(pair["question"]) for pair in drawn)
-    assert len(shares) == 5
-    assert set(shares.values()) == {4}
-    possible = {tuple(pair.values()) for pair in expected_pairs(data_dir / "valid")}
-    assert {tuple(pair.values()) for pair in drawn} <= possible
-    assert len({(pair["question"], pair["image_file"]) for pair in drawn}) == 20
-    assert "skipped: nothing" in capsys.readouterr().out
-
-
-def test_balance_is_drawn_by_its_seed_and_overwrites_no_other_set(data_dir):
-    file = data_dir / "valid_grader" / "balanced_qa_pairs.json"
-    generate_qa.balance(per_kind=4, data_dir=str(data_dir))
-    first = file.read_bytes()
-    generate_qa.balance(per_kind=4, data_dir=str(data_dir))
-    assert file.read_bytes() == first
-    with pytest.raises(InputError, match="there is another set already"):
-        generate_qa.balance(per_kind=4, seed=1, data_dir=str(data_dir))
-    assert file.read_bytes() == first
-    generate_qa.balance(per_kind=4, seed=1, data_dir=str(data_dir), overwrite=True)
-    assert file.read_bytes() != first
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ({"per_kind": 20}, "has 19 pairs of kind 'ego', not 20; give a smaller --per_kind"),
-        ({"per_kind": 0}, "--per_kind: give a whole number of 1 or more, not 0"),
-        ({"seed": "x"}, "--seed"),
-        ({"split": "test"}, "test: no such folder"),
-    ],
-)
-def test_wrong_input_to_balance_is_one_line(data_dir, flags, message):
-    with pytest.raises(InputError, match=message):
-        generate_qa.balance(data_dir=str(data_dir), **flags)
-    assert not (data_dir / "valid_grader").exists()
-
-
-# inspect
-
-
-def test_inspect_finds_what_is_wrong_in_a_folder(data_dir, capsys):
-    train = data_dir / "train"
-    (train / "00000_03_im.jpg").unlink()
-    (train / "00001_04_im.jpg").write_bytes(b"not a picture")
-    shutil.copy(train / "00000_00_im.jpg", train / "00077_00_im.jpg")
-    Image.new("RGB", (600, 400)).save(train / "00002_00_im.jpg")
-    (train / "00005_info.json").write_text("{")
-    generate_qa.inspect(str(train), num_workers=2)
-    out = capsys.readouterr().out
-    assert "60 pictures: 1 missing, 1 unreadable, 1 without an info file" in out
-    assert "00001_04_im.jpg: not a picture" in out
-    assert "without an info file: 00077_00_im.jpg" in out
-    assert "pictures of 600x400, not 150x100: 1" in out
-    assert "unusable info files: 1 (00005_info.json" in out
-
-
-def test_inspect_warns_of_one_line_up_per_track(data_dir, capsys):
-    generate_qa.inspect(str(data_dir / "train"), against=str(data_dir / "valid"), num_workers=1)
-    out = capsys.readouterr().out
-    assert "WARNING: 3 of 3 tracks were raced by one line-up of karts only (10 of the " in out
-
-    def seen(split: str) -> set[tuple[str, str]]:
-        found = set()
-        for file in (data_dir / split).glob("*_info.json"):
-            info = json.loads(file.read_text())
-            for view in range(10):
-                found |= {(info["track"], kart.name) for kart in view_scene(info, view).karts}
-        return found
-
-    new = len(seen("valid") - seen("train"))
-    assert f"{new} of the {len(seen('valid'))} (track, kart) pairs seen in" in out
-    assert "0 of the 2 tracks of both have a line-up in common" in out
-
-
-def test_inspect_does_not_warn_where_line_ups_vary(tmp_path, capsys):
-    folder = make_split(tmp_path / "train", frames=12, seed=0)
-    for number, file in enumerate(sorted(folder.glob("*_info.json"))):
-        info = json.loads(file.read_text())
-        info["karts"] = [f"kart{(number * 3 + k) % 12}" for k in range(10)]
-        # Every kart is seen in full in every view.
-        info["detections"] = [[[1, k, 60 * k, 99, 60 * k + 50, 199] for k in range(10)]] * 10
-        file.write_text(json.dumps(info))
-    generate_qa.inspect(str(folder), num_workers=1)
-    assert "WARNING" not in capsys.readouterr().out
-
-
 # the command itself
 
 
@@ -400,6 +287,3 @@ def test_help_and_import_need_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--num_workers" in done.stdout + done.stderr
-
-
-# workers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,15 @@ from helpers import make_split
 from tiny import write_tiny_base
 
 from homework import finetune, generate_qa
+from homework.model import adapter
+from homework.training import adapters
 from homework.training.trainer import ViewTrainer
 
+SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
+SMALL = {"per_device_train_batch_size": 4, "lora_r": 4, "lora_alpha": 8}
 
-@pytest.fixture(scope="module")
+
+@pytest.fixture(scope="session")
 def labelled(tmp_path_factory) -> Path:
     """A data folder with labelled frames."""
     folder = tmp_path_factory.mktemp("data")
@@ -20,13 +26,41 @@ def labelled(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def base(tmp_path_factory) -> Path:
+    """A base that is small enough to train within a second; not to be changed."""
     return write_tiny_base(tmp_path_factory.mktemp("base"))
 
 
+@pytest.fixture(scope="session")
+def sample_data(tmp_path_factory) -> Path:
+    """A data folder whose `train` holds four of the sample's frames, with pairs."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "train").mkdir()
+    for info in sorted(SAMPLE.glob("*_info.json"))[:4]:
+        for file in SAMPLE.glob(f"{info.name.split('_')[0]}_*"):
+            shutil.copy(file, folder / "train")
+    generate_qa.generate(str(folder / "train"), num_workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, base, sample_data) -> Path:
+    """An adapter that was trained on `sample_data` for four steps; not to be changed."""
+    output = tmp_path_factory.mktemp("trained")
+    finetune.train(str(sample_data), output_dir=str(output), base=str(base), max_steps=4, **SMALL)
+    return output
+
+
 @pytest.fixture
-def options(labelled, base, tmp_path) -> dict:
+def runs(tmp_path, monkeypatch) -> Path:
+    """Where replaced adapters are kept."""
+    monkeypatch.setattr(adapters, "RUNS_DIR", tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def options(labelled, base, tmp_path, runs) -> dict:
     """Of a training of four steps, with a checkpoint after each."""
     return {
         "data_dir": str(labelled),
@@ -59,3 +93,11 @@ def stop_at(monkeypatch, step: int, error: type[BaseException]) -> None:
         return compute_loss(self, *args, **kwargs)
 
     monkeypatch.setattr(ViewTrainer, "compute_loss", stopping)
+
+
+def write_adapter(folder: Path, text: str) -> Path:
+    """The files of an adapter, all of which hold `text`."""
+    folder.mkdir(parents=True)
+    for name in adapter.FILES:
+        (folder / name).write_text(text)
+    return folder

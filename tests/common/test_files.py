@@ -2,11 +2,16 @@
 
 import errno
 import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
 from homework.common.errors import InputError
-from homework.common.files import atomic_write, require_writable
+from homework.common.files import atomic_write, install, read_plain, require_writable
+
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and limits of a process")
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs the rights of files")
@@ -36,3 +41,56 @@ def test_a_device_is_never_replaced_by_a_file(tmp_path):
     with pytest.raises(OSError, match="not a plain file"), atomic_write(tmp_path / "pipe") as file:
         file.write(b"x")
     assert (tmp_path / "pipe").is_fifo()
+
+
+@needs_posix
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    stale, alive = (tmp_path / f"a.json.{pid}.partial" for pid in (ended.pid, os.getppid()))
+    other = tmp_path / f"b.json.{ended.pid}.partial"
+    for file in (stale, alive, other):
+        file.write_text("half")
+    with atomic_write(tmp_path / "a.json") as file:
+        file.write(b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", alive.name, other.name}
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_files_moved_in_are_never_taken_for_whole_too_early(tmp_path, monkeypatch, moment):
+    """Stopped before any of its renames, `install` leaves no voucher over a mixture."""
+    names, replaced = ("a", "b", "voucher"), []
+    for folder in ("fresh", "there"):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).write_text(folder)
+    replace = os.replace
+
+    def stopping(*paths):
+        if len(replaced) == moment:
+            raise KeyboardInterrupt
+        replaced.append(paths)
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", stopping)
+    if moment < len(names):
+        with pytest.raises(KeyboardInterrupt):
+            install(tmp_path / "fresh", tmp_path / "there", "voucher")
+        assert not (tmp_path / "there" / "voucher").exists()
+    else:
+        install(tmp_path / "fresh", tmp_path / "there", "voucher")
+        assert {(tmp_path / "there" / name).read_text() for name in names} == {"fresh"}
+        assert not (tmp_path / "fresh").exists()
+
+
+def test_files_without_end_are_not_read(tmp_path):
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(1 << 31)
+    for path, words in ((tmp_path / "large", "over 1,000 bytes"), (tmp_path, "director|plain")):
+        with pytest.raises(OSError, match=words):
+            read_plain(path, 1000)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(OSError, match="not a plain file"):
+            read_plain(tmp_path / "pipe", 1000)
+    shutil.rmtree(tmp_path)

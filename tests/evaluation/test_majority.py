@@ -1,5 +1,9 @@
 """The majority baseline."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 from homework.evaluation.majority import majority_answers, majority_baseline, template
 from homework.labels.questions import COUNT, EGO
 
@@ -33,3 +37,13 @@ def test_majority_baseline():
         "count": (0.0, 1),
         "relative position": (1.0, 1),
     }
+
+
+def test_import_needs_the_standard_library_only():
+    code = "import sys, homework.evaluation.majority; "
+    code += "print([m for m in ('torch', 'PIL', 'fire', 'numpy') if m in sys.modules])"
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
