@@ -70,7 +70,7 @@ def test_several_answers_are_drawn_at_random(vlm, pictures):
         vlm.batched_generate(pictures[:1], ASKED[:1], num_return_sequences=2)
 
 
-def test_nothing_asked_nothing_answered(vlm, pictures):
+def test_no_questions_give_no_answers(vlm, pictures):
     assert vlm.answer([], []) == []
     with pytest.raises(InputError, match="1 pictures but 2 questions"):
         vlm.answer(pictures[:1], ASKED[:2])

@@ -128,7 +128,7 @@ def test_over_the_limit_names_the_files_to_delete(folder, capsys, monkeypatch):
     assert line.endswith("over 60.0 kB: delete homework/big.bin (45.0 kB)\n")
 
 
-def test_over_the_limit_with_nothing_to_spare(folder, capsys, monkeypatch):
+def test_over_the_limit_with_nothing_to_delete_names_the_largest_file(folder, capsys, monkeypatch):
     monkeypatch.setattr(bundle, "LIMIT_BYTES", 30_000)
     write_files(folder, {"embedded_base/model.safetensors": os.urandom(40_000)})
     line = fails(capsys, "homework", "ID")
@@ -136,29 +136,29 @@ def test_over_the_limit_with_nothing_to_spare(folder, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ADAPTER)
-def test_a_missing_adapter(folder, capsys, name):
+def test_a_missing_adapter_file_is_named_with_the_command_that_makes_it(folder, capsys, name):
     (folder / name).unlink()
     line = fails(capsys, "homework", "ID")
     assert name in line and "python -m homework.finetune train" in line
 
 
-def test_a_missing_folder(tmp_path, capsys, monkeypatch):
+def test_a_missing_folder_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "nowhere: no such folder" in fails(capsys, "nowhere", "ID")
 
 
-def test_a_folder_that_is_not_a_package(folder, capsys):
+def test_a_folder_that_is_not_a_package_is_refused(folder, capsys):
     (folder / "__init__.py").unlink()
     assert "no __init__.py" in fails(capsys, "homework", "ID")
 
 
 @pytest.mark.parametrize("name", ["a/b", "../x", "", "a b", "x.zip", "ID\n", "ä", ".x"])
-def test_an_odd_id(folder, capsys, name):
+def test_an_id_with_other_characters_is_refused(folder, capsys, name):
     assert "letters, digits" in fails(capsys, "homework", name)
 
 
 @pytest.mark.parametrize("arguments", [(), ("homework",), ("a", "b", "c"), ("homework", "--help")])
-def test_usage(folder, capsys, arguments):
+def test_wrong_arguments_print_the_usage(folder, capsys, arguments):
     assert fails(capsys, *arguments, code=2) == "usage: python3 bundle.py homework ID\n"
 
 
@@ -175,7 +175,7 @@ def test_a_pipe_is_refused_and_not_read(folder, capsys):
     assert "not a plain file" in fails(capsys, "homework", "ID")
 
 
-def test_a_name_that_the_grader_would_refuse(folder, capsys):
+def test_a_file_name_that_the_grader_would_refuse_is_refused(folder, capsys):
     (folder / "a\nb.py").touch()
     assert "rename" in fails(capsys, "homework", "ID")
 
@@ -192,7 +192,7 @@ def test_a_failed_write_leaves_the_old_zip(folder, capsys, monkeypatch):
     assert Path("ID.zip").read_text() == "old" and not list(Path().glob("*.partial"))
 
 
-def test_an_unwritable_target(folder, capsys):
+def test_a_zip_that_cannot_be_written_is_one_line(folder, capsys):
     Path("ID.zip").mkdir()
     assert bundle.main(["homework", "ID"]) == 1
     assert capsys.readouterr().err.count("\n") == 1

@@ -33,7 +33,7 @@ def anywhere(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.parametrize("kind", corrupted.KINDS)
-def test_every_case_ends_well(kind, anywhere):
+def test_every_corrupted_input_is_one_line_or_a_counted_skip(kind, anywhere):
     ends = Counter()
     for number, case in enumerate(corrupted.KINDS[kind][0]()):
         end = outcome(kind, case, anywhere / str(number))
@@ -72,21 +72,21 @@ FEW = settings(
 
 @FEW
 @given(INFOS | JSON)
-def test_random_info_files_end_well(tmp_path_factory, info):
+def test_random_info_files_give_no_traceback(tmp_path_factory, info):
     folder = tmp_path_factory.mktemp("info") / "in"
     outcome("info file", Case("random", json.dumps(info).encode()), folder)
 
 
 @FEW
 @given(ROWS | JSON)
-def test_random_qa_files_end_well(tmp_path_factory, rows):
+def test_random_qa_files_give_no_traceback(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("qa") / "in"
     outcome("QA file", Case("random", json.dumps(rows).encode()), folder)
 
 
 @FEW
 @given(st.binary(max_size=300), st.integers(0, len(corrupted.PICTURE)))
-def test_random_bytes_in_pictures_end_well(tmp_path_factory, data, place):
+def test_random_bytes_in_pictures_give_no_traceback(tmp_path_factory, data, place):
     whole = corrupted.PICTURE
     content = whole[:place] + data + whole[place + len(data) :]
     outcome("picture", Case("random", content), tmp_path_factory.mktemp("picture") / "in")
@@ -123,7 +123,7 @@ def test_on_the_command_line_it_is_one_line_and_exit_code_1(command, case, anywh
     assert ended.stderr.splitlines()[-1].startswith("error: ")
 
 
-def test_a_hostile_adapter_on_the_command_line(anywhere):
+def test_a_hostile_adapter_is_one_line_on_the_command_line(anywhere):
     import shutil
 
     shutil.copytree(corrupted_checkpoints.whole()[1], anywhere / "adapter")
@@ -145,7 +145,7 @@ def test_a_hostile_adapter_on_the_command_line(anywhere):
     assert "'target_modules' is not as train writes it" in ended.stderr.splitlines()[-1]
 
 
-def test_a_whole_checkpoint_is_read(anywhere):
+def test_an_undamaged_adapter_and_base_are_read(anywhere):
     """Else all of the above would prove nothing."""
     nothing = Case("nothing", lambda folder: None)
     assert outcome("adapter", nothing, anywhere / "a") == READ

@@ -73,7 +73,7 @@ def test_contradicting_files_are_both_named(data_dir):
     assert EGO in message and "'tux' and 'gnu'" in message
 
 
-def test_a_file_that_contradicts_itself(data_dir):
+def test_a_file_that_contradicts_itself_is_named(data_dir):
     write(data_dir, [pair(), pair(answer="gnu")])
     assert "a_qa_pairs.json contradicts itself" in error_of(data_dir)
 

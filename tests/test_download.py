@@ -40,21 +40,21 @@ def test_a_lost_file_is_fetched_again(server, tmp_path):
 
 
 @pytest.mark.parametrize("url", ["data.zip", "file:///etc/passwd", "ftp://x/y.zip"])
-def test_only_web_addresses(tmp_path, url):
+def test_an_address_other_than_http_is_refused(tmp_path, url):
     assert "not an address" in error_of(url, str(tmp_path))
 
 
-def test_another_dataset_in_the_folder_is_not_mixed(server, tmp_path):
+def test_a_folder_with_another_dataset_is_refused(server, tmp_path):
     download(server.url, str(tmp_path))
     assert "give another --data_dir" in error_of(server.url + "?2", str(tmp_path))
 
 
-def test_a_data_dir_that_is_a_file(server, tmp_path):
+def test_a_data_dir_that_is_a_file_is_one_line(server, tmp_path):
     (tmp_path / "data").write_text("")
     assert "File exists" in error_of(server.url, str(tmp_path / "data"))
 
 
-def test_sha256(server, tmp_path):
+def test_an_archive_of_another_sha256_is_refused(server, tmp_path):
     right = hashlib.sha256(server.body).hexdigest()
     assert "expected 0000" in error_of(server.url, str(tmp_path), sha256="0" * 64)
     assert not (tmp_path / "train").exists()
@@ -76,7 +76,9 @@ def test_a_damaged_archive_is_fetched_again(server, tmp_path):
     assert unpacked(tmp_path) == FILES
 
 
-def test_the_command_line(server, tmp_path, monkeypatch, capsys):
+def test_the_command_downloads_and_reports_a_wrong_address_in_one_line(
+    server, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(sys, "argv", ["x", "--url", server.url, "--data_dir", str(tmp_path)])
     cli.run(download)
     assert "complete: " in capsys.readouterr().out

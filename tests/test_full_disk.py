@@ -79,7 +79,9 @@ def test_training_into_a_file_is_one_line(options, tmp_path):
 
 @needs_posix
 @pytest.mark.parametrize("command", ["train", "pretrain", "generate"])
-def test_a_disk_that_stops_in_the_middle_of_a_file(command, options, labelled, tmp_path):
+def test_a_disk_that_fills_in_the_middle_of_a_file_is_one_line(
+    command, options, labelled, tmp_path
+):
     """A real limit, so that native code meets it too: one line, exit code 1, nothing half."""
     import resource
 

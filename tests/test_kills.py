@@ -17,7 +17,7 @@ needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and limits 
 
 
 @needs_posix
-def test_kills_cost_nothing():
+def test_a_rerun_after_a_kill_ends_with_the_same_files():
     """The short form of benchmarks/kills.py: a few moments for each job."""
     command = [sys.executable, "benchmarks/kills.py", "--moments", "2"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -39,7 +39,7 @@ def tiny_data(tmp_path, monkeypatch):
     return folder
 
 
-def test_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch, capsys):
+def test_a_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch, capsys):
     options = {"data_dir": str(tiny_data), "steps": 4, "dense_steps": 1}
     pretrain.run(output=str(tmp_path / "whole"), work_dir=str(tmp_path / "a"), **options)
     printed = capsys.readouterr().out
@@ -66,7 +66,7 @@ def test_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_a_run_goes_on_from_a_checkpoint(tiny_data, tmp_path):
+def test_pretraining_starts_from_a_given_checkpoint(tiny_data, tmp_path):
     options = {"data_dir": str(tiny_data), "steps": 1, "dense_steps": 0}
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
     pretrain.run(output=first, work_dir=str(tmp_path / "a"), seed=1, **options)
@@ -81,7 +81,7 @@ def test_a_run_goes_on_from_a_checkpoint(tiny_data, tmp_path):
     assert 0 < (ended - begun).norm() < 0.1 * (fresh - begun).norm()
 
 
-def test_only_our_own_base_is_gone_on_from(tiny_data, tmp_path, monkeypatch):
+def test_a_start_that_is_not_the_embedded_base_is_refused(tiny_data, tmp_path, monkeypatch):
     options = {"data_dir": str(tiny_data), "work_dir": str(tmp_path / "work"), "steps": 1}
     options["output"] = str(tmp_path / "output")
     with pytest.raises(InputError, match="nothing: no such checkpoint folder"):
@@ -96,7 +96,7 @@ def test_only_our_own_base_is_gone_on_from(tiny_data, tmp_path, monkeypatch):
             pretrain.run(start=str(folder), **options)
 
 
-def test_a_state_of_another_recipe_is_not_gone_on_from(tiny_data, tmp_path):
+def test_a_state_of_another_recipe_is_refused(tiny_data, tmp_path):
     options = {"data_dir": str(tiny_data), "work_dir": str(tmp_path / "a"), "dense_steps": 1}
     pretrain.run(output=str(tmp_path / "one"), steps=2, **options)
     with pytest.raises(InputError, match="delete it"):

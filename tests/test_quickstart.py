@@ -158,7 +158,7 @@ def test_a_failure_of_that_index_leads_to_the_default(installs, capsys):
     assert quickstart.SIZES["default"] in capsys.readouterr().out
 
 
-def test_what_is_installed_is_only_looked_over(installs):
+def test_installed_packages_are_only_checked(installs):
     installs("default")
     assert "--quiet" in installs("default")[-1]
 

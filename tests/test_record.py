@@ -11,7 +11,7 @@ from homework.data import VQADataset
 from homework.frames.split import list_split
 
 
-def test_what_is_recorded_is_read_as_it_is(installed, tmp_path, capsys):
+def test_a_recorded_folder_is_a_split_like_any_other(installed, tmp_path, capsys):
     folder = tmp_path / "data" / "recorded"
     run(folder)
     split = list_split(folder)
@@ -28,7 +28,7 @@ def test_what_is_recorded_is_read_as_it_is(installed, tmp_path, capsys):
     assert "4 frames, 0 lost" in capsys.readouterr().out
 
 
-def test_frames_of_others_are_never_mixed_in(installed, tmp_path):
+def test_a_folder_recorded_with_other_options_is_refused(installed, tmp_path):
     folder = tmp_path / "recorded"
     run(folder)
     with pytest.raises(InputError, match="with seed 0, not 1; give the same options"):

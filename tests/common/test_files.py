@@ -27,7 +27,7 @@ def test_a_folder_without_the_right_to_write_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_attempt_to_write_leaves_nothing(tmp_path):
+def test_checking_that_a_file_can_be_written_leaves_nothing(tmp_path):
     (tmp_path / "there.json").write_text("before")
     require_writable(tmp_path / "there.json")
     require_writable(tmp_path / "new" / "a.json")
@@ -44,7 +44,7 @@ def test_a_device_is_never_replaced_by_a_file(tmp_path):
 
 
 @needs_posix
-def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):
+def test_the_next_write_removes_what_a_killed_process_left(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     stale, alive = (tmp_path / f"a.json.{pid}.partial" for pid in (ended.pid, os.getppid()))
@@ -83,7 +83,7 @@ def test_files_moved_in_are_never_taken_for_whole_too_early(tmp_path, monkeypatc
         assert not (tmp_path / "fresh").exists()
 
 
-def test_files_without_end_are_not_read(tmp_path):
+def test_files_over_the_limit_folders_and_pipes_are_not_read(tmp_path):
     with open(tmp_path / "large", "wb") as file:
         file.truncate(1 << 31)
     for path, words in ((tmp_path / "large", "over 1,000 bytes"), (tmp_path, "director|plain")):

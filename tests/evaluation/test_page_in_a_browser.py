@@ -61,7 +61,7 @@ def test_it_opens_from_disk_with_its_numbers(opened, reports):
     assert page.evaluate(loaded) == 48
 
 
-def test_filters_leave_what_they_say(opened, reports):
+def test_filters_show_the_matching_samples_only(opened, reports):
     page, samples = opened(), reports[1]["samples"]
     page.locator("select[name=kind]").select_option("ego")
     page.locator("select[name=result]").select_option("wrong")
@@ -158,7 +158,7 @@ def test_a_phones_width_has_no_sideways_scroll(opened, state):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_in_light_and_in_dark(opened, scheme):
+def test_text_has_enough_contrast_in_light_and_in_dark(opened, scheme):
     page = opened(color_scheme=scheme)
     ground, ink = page.evaluate(
         "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"

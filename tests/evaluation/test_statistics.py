@@ -86,7 +86,7 @@ def test_calibration_is_the_mean_distance_of_claim_and_truth():
     assert statistics.calibration(OUTCOMES[2:]) is None
 
 
-def test_two_models_are_held_together_question_by_question():
+def test_two_models_are_compared_question_by_question():
     before = {
         (OUTCOMES[0].image_file, questions.EGO): {"answer": "gnu", "right": False},
         (OUTCOMES[2].image_file, FRONT_GNU): {"answer": "front", "right": True},

@@ -8,14 +8,14 @@ from dataset_server import FILES, error_of, stop_after, unpacked, zipped
 from homework.download import download
 
 
-def test_goes_on_after_a_cut_connection(server, tmp_path):
+def test_a_cut_connection_is_resumed(server, tmp_path):
     server.cuts = [4000, 7000]
     download(server.url, str(tmp_path))
     assert server.asked == [None, "bytes=4000-", "bytes=7000-"]
     assert unpacked(tmp_path) == FILES
 
 
-def test_the_next_run_goes_on_after_giving_up(server, tmp_path):
+def test_the_next_run_resumes_an_unfinished_archive(server, tmp_path):
     server.cuts = [4000] * 4
     message = error_of(server.url, str(tmp_path))
     assert "4,000 of" in message and "run the same command again" in message
@@ -25,21 +25,21 @@ def test_the_next_run_goes_on_after_giving_up(server, tmp_path):
     assert unpacked(tmp_path) == FILES
 
 
-def test_a_server_without_ranges_starts_again(server, tmp_path):
+def test_without_ranges_the_archive_is_fetched_from_the_start(server, tmp_path):
     server.ranges, server.cuts = False, [4000]
     download(server.url, str(tmp_path))
     assert server.asked == [None, "bytes=4000-"]
     assert unpacked(tmp_path) == FILES
 
 
-def test_without_an_etag_nothing_is_continued(server, tmp_path):
+def test_without_an_etag_the_archive_is_fetched_from_the_start(server, tmp_path):
     server.etag, server.cuts = None, [4000]
     download(server.url, str(tmp_path))
     assert server.asked == [None, None]
     assert unpacked(tmp_path) == FILES
 
 
-def test_a_changed_file_starts_again(server, tmp_path):
+def test_a_changed_archive_is_fetched_from_the_start(server, tmp_path):
     server.cuts = [4000] * 4
     error_of(server.url, str(tmp_path))
     server.etag, server.body = '"two"', zipped(FILES | {"train/more.json": b"{}"})
@@ -48,7 +48,7 @@ def test_a_changed_file_starts_again(server, tmp_path):
     assert (tmp_path / "train/more.json").exists()
 
 
-def test_a_part_that_is_longer_than_the_file_starts_again(server, tmp_path, monkeypatch):
+def test_a_part_longer_than_the_archive_is_fetched_from_the_start(server, tmp_path, monkeypatch):
     server.cuts = [4000] * 4
     error_of(server.url, str(tmp_path))
     server.status = 416
@@ -56,7 +56,7 @@ def test_a_part_that_is_longer_than_the_file_starts_again(server, tmp_path, monk
     assert server.asked[-2:] == ["bytes=4000-", None]
 
 
-def test_stopped_while_fetching_goes_on(server, tmp_path, monkeypatch):
+def test_ctrl_c_while_fetching_is_resumed_by_the_next_run(server, tmp_path, monkeypatch):
     monkeypatch.setattr("homework.frames.fetch._CHUNK_BYTES", 1000)
     monkeypatch.setattr("tqdm.tqdm.update", stop_after(3))
     with pytest.raises(KeyboardInterrupt):
@@ -79,6 +79,6 @@ def test_a_web_page_is_not_a_dataset(server, tmp_path):
     assert "sends a web page" in error_of(server.url, str(tmp_path))
 
 
-def test_nobody_listens(server, tmp_path):
+def test_a_refused_connection_is_one_line_with_its_address(server, tmp_path):
     url = server.url.replace(str(server.server_port), "9")  # the discard port
     assert "127.0.0.1:9: the connection failed" in error_of(url, str(tmp_path))

@@ -11,7 +11,7 @@ from homework.download import download
 from homework.frames import unpack
 
 
-def test_stopped_while_unpacking_goes_on(server, tmp_path, monkeypatch):
+def test_ctrl_c_while_unpacking_is_resumed_by_the_next_run(server, tmp_path, monkeypatch):
     monkeypatch.setattr("homework.download.fetch", write_body(server.body))
     monkeypatch.setattr("tqdm.tqdm.update", stop_after(2))
     with pytest.raises(KeyboardInterrupt):
@@ -66,7 +66,7 @@ def test_unsafe_archives_are_refused_whole(server, tmp_path, files, attributes, 
     assert kinds == {".zip", ".partial"}
 
 
-def test_bombs_are_refused(server, tmp_path, monkeypatch):
+def test_an_archive_that_would_unpack_to_too_much_is_refused(server, tmp_path, monkeypatch):
     server.body = zipped({"train/a.json": bytes(1_000_000)}, compression=zipfile.ZIP_DEFLATED)
     assert "over 100 times" in error_of(server.url, str(tmp_path))
     monkeypatch.setattr(unpack, "MAX_UNPACKED_BYTES", 1000)
@@ -82,7 +82,7 @@ def test_other_folders_and_junk_are_left_out(server, tmp_path):
     assert set(tree(tmp_path)) == {"train/a.json", "manifest.json"}
 
 
-def test_an_archive_without_splits(server, tmp_path):
+def test_an_archive_without_splits_is_refused(server, tmp_path):
     server.body = zipped({"readme.txt": b""})
     assert "holds no folder train" in error_of(server.url, str(tmp_path))
 

@@ -20,7 +20,7 @@ def swap(text: str) -> str:
     return " ".join(SWAPPED.get(word, word) for word in text.split(" "))
 
 
-def test_golden_file():
+def test_pairs_are_those_of_the_golden_file():
     info = json.loads((GOLDEN / "00000_info.json").read_text())
     expected = json.loads((GOLDEN / "pairs.json").read_text())
     made = [[list(pair) for pair in pairs(view_scene(info, view))] for view in range(3)]

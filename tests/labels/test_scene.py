@@ -59,7 +59,7 @@ def test_the_ego_is_the_nearest_not_the_views_own_kart():
     assert view_scene(one_view(far, near), 0).ego.name == "nolok"
 
 
-def test_ties():
+def test_a_tie_counts_as_left_and_as_behind():
     ego = Kart("tux", (70, 45, 80, 55))
     same = Kart("gnu", (60, 40, 90, 60))
     assert is_left(same, ego)

@@ -70,7 +70,7 @@ def test_the_hottest_patch_is_the_one_that_the_answer_depends_on(vlm, pictures, 
     assert (heat > 0).sum() == 1
 
 
-def test_nothing_asked_and_unequal_numbers(vlm, pictures):
+def test_no_questions_give_no_maps_and_unequal_lists_are_refused(vlm, pictures):
     assert len(heat_map.heat_maps(vlm, [], [], [])) == 0
     with pytest.raises(InputError, match="2 pictures, 1 questions"):
         heat_map.heat_maps(vlm, pictures, [questions.EGO], ["tux"])

@@ -169,7 +169,7 @@ def test_a_row_holds_each_token_once_and_scores_each_answer(inputs, pictures):
     assert flat.tolist() == list(range(len(pictures) * size, len(ids)))
 
 
-def test_passes_keep_to_the_budget():
+def test_passes_stay_within_their_number_of_tokens():
     assert packing.split([3, 3, 3, 9, 1], 6) == [[0, 1], [2], [3], [4]]
     assert packing.split([], 6) == []
 

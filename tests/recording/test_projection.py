@@ -9,14 +9,14 @@ from homework.common.errors import InputError
 from homework.recording.projection import compare, verify_folder
 
 
-def test_the_tapes_boxes_are_their_karts():
+def test_recorded_boxes_lie_on_the_projections_of_their_karts():
     found = [item for frame in FRAMES for item in compare("0", frame["info"], frame["cameras"])]
     assert len(found) >= 9
     assert all(item.center_inside and item.nearest == item.kart for item in found)
     assert all(item.sticks_out < 0.5 for item in found)
 
 
-def test_exchanged_ids_are_noticed(tmp_path):
+def test_exchanged_kart_ids_are_noticed(tmp_path):
     frame = json.loads(json.dumps(FRAMES[0]))
     for view in frame["info"]["detections"]:
         for row in view:

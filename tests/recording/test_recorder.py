@@ -14,9 +14,7 @@ from homework.recording.projection import verify_folder
 
 
 @pytest.mark.parametrize("word", ["crash", "hang", "garbage"])
-def test_an_engine_in_trouble_costs_one_frame_and_a_rerun_brings_it(
-    installed, tmp_path, capsys, word
-):
+def test_a_failing_engine_loses_one_frame_and_a_rerun_records_it(installed, tmp_path, capsys, word):
     folder = tmp_path / "recorded"
     installed.write_text(word)
     run(folder, num_workers=1)

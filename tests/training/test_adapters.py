@@ -67,7 +67,7 @@ def test_the_same_training_again_leaves_no_second_copy(options, runs):
     assert not runs.exists()
 
 
-def test_a_training_that_stops_leaves_the_previous_adapter_working(trained_twice, monkeypatch):
+def test_a_stopped_training_leaves_the_previous_adapter_working(trained_twice, monkeypatch):
     again, first = trained_twice
     stop_at(monkeypatch, 0, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):

@@ -35,7 +35,7 @@ def opened(pictures, **kwargs):
     return cache.open_cache(pictures, SHAPE, **{"dtype": "uint8", "maker": "test", **kwargs})
 
 
-def test_what_is_kept_is_found_again_also_by_another_process(pictures):
+def test_cached_arrays_are_found_again_also_by_another_process(pictures):
     arrays = np.random.default_rng(1).integers(0, 255, (3, *SHAPE), dtype=np.uint8)
     first = opened(pictures)
     assert [first.get(index) for index in range(3)] == [None] * 3
@@ -70,7 +70,9 @@ def test_a_changed_picture_or_maker_is_another_file(pictures, monkeypatch):
     assert opened(pictures).get(0) is None
 
 
-def test_old_files_make_room_and_what_is_too_large_is_left_out(pictures, folder, monkeypatch):
+def test_the_cache_drops_its_oldest_files_and_skips_what_is_too_large(
+    pictures, folder, monkeypatch
+):
     size = 3 * (4 + 60)
     monkeypatch.setattr(cache, "MAX_BYTES", 2 * size)
     for number in range(4):
