@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -10,18 +11,24 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side: one thread of torch for each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from dataset_server import server  # noqa: F401 (fixture)
 from grading import graded, place  # noqa: F401 (fixtures)
 from helpers import make_split
 from recorded import installed  # noqa: F401 (fixture)
 from trainings import (  # noqa: F401 (fixtures)
     base,
+    finished_run,
+    four_steps,
     labelled,
     options,
     runs,
     sample_data,
     trained,
     unfinished,
+    unfinished_run,
 )
 
 

@@ -100,6 +100,7 @@ def test_the_256m_shape_has_the_published_number_of_parameters():
     assert sum(p.numel() for p in model.parameters()) == 256_484_928
 
 
+@pytest.mark.slow
 def test_the_256m_shape_is_trained_tested_and_asked_through_the_same_commands(
     tmp_path, pictures, capsys
 ):

@@ -123,6 +123,7 @@ def test_on_the_command_line_it_is_one_line_and_exit_code_1(command, case, anywh
     assert ended.stderr.splitlines()[-1].startswith("error: ")
 
 
+@pytest.mark.slow
 def test_a_hostile_adapter_is_one_line_on_the_command_line(anywhere):
     import shutil
 

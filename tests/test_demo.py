@@ -64,6 +64,7 @@ def test_frames_to_pick_from_are_a_seeded_draw(split, tmp_path):
     assert demo.frames(tmp_path / "none") == []
 
 
+@pytest.mark.slow
 def test_a_question_is_answered_in_the_browser(vlm, split, tmp_path, monkeypatch):
     pytest.importorskip("gradio", reason="gradio is not installed: requirements-demo.txt")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))

@@ -146,6 +146,7 @@ def test_a_broken_picture_is_one_line_from_worker_processes_too(base, data_dir, 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_resume_after_a_kill_continues_the_same_curve(base, data_dir, tmp_path):
     """SIGKILL in mid-run; the same command again ends with the undisturbed run's losses."""
     options = {"max_steps": 60, "save_steps": 20, "num_train_epochs": 99, **SMALL}

@@ -78,7 +78,14 @@ def test_training_into_a_file_is_one_line(options, tmp_path):
 
 
 @needs_posix
-@pytest.mark.parametrize("command", ["train", "pretrain", "generate"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("train", marks=pytest.mark.slow),
+        pytest.param("pretrain", marks=pytest.mark.slow),
+        "generate",
+    ],
+)
 def test_a_disk_that_fills_in_the_middle_of_a_file_is_one_line(
     command, options, labelled, tmp_path
 ):

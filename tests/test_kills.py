@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and limits of a process")
 
 
+@pytest.mark.slow
 @needs_posix
 def test_a_rerun_after_a_kill_ends_with_the_same_files():
     """The short form of benchmarks/kills.py: a few moments for each job."""

@@ -115,6 +115,7 @@ def test_an_unknown_augmentation_or_hold_out_is_named(tmp_path):
         pretrain.run(data_dir=str(tmp_path), held_out="kart")
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_steps(tiny_data, tmp_path):
     """Each takes half of a step's pictures; one of them prints and writes."""
     command = ["accelerate.commands.launch", "--config_file", "configs/2_cpu_processes.yaml"]

@@ -39,6 +39,7 @@ def clone(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_samples_commands_run_one_after_the_other(clone):
     printed = ""
     for line in SAMPLE_BLOCK.splitlines():

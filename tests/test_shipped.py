@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "homework" / "vlm_model" / "adapter_model.safetensors"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHIPPED.exists(), reason="no adapter is here")
 def test_the_adapter_answers_about_frames_it_has_never_seen(tmp_path):
     shutil.copytree(ROOT / "data" / "sample_valid", tmp_path / "sample_valid")

@@ -59,12 +59,11 @@ def runs(tmp_path, monkeypatch) -> Path:
     return tmp_path / "runs"
 
 
-@pytest.fixture
-def options(labelled, base, tmp_path, runs) -> dict:
-    """Of a training of four steps, with a checkpoint after each."""
+@pytest.fixture(scope="session")
+def four_steps(labelled, base) -> dict:
+    """The options of a training of four steps, with a checkpoint after each; without a folder."""
     return {
         "data_dir": str(labelled),
-        "output_dir": str(tmp_path / "out"),
         "base": str(base),
         "max_steps": 4,
         "save_steps": 1,
@@ -74,13 +73,34 @@ def options(labelled, base, tmp_path, runs) -> dict:
 
 
 @pytest.fixture
-def unfinished(options, monkeypatch) -> Path:
-    """A training that was stopped in its fourth step, and can be gone on with."""
-    with monkeypatch.context() as patch:
+def options(four_steps, tmp_path, runs) -> dict:
+    """Of a training of four steps into a folder of the test's own."""
+    return four_steps | {"output_dir": str(tmp_path / "out")}
+
+
+@pytest.fixture(scope="session")
+def finished_run(four_steps, tmp_path_factory) -> Path:
+    """What `finetune.train(**options)` writes; not to be changed."""
+    output = tmp_path_factory.mktemp("finished")
+    finetune.train(**four_steps, output_dir=str(output))
+    return output
+
+
+@pytest.fixture(scope="session")
+def unfinished_run(four_steps, tmp_path_factory) -> Path:
+    """What a training leaves that was stopped in its fourth step; not to be changed."""
+    output = tmp_path_factory.mktemp("unfinished")
+    with pytest.MonkeyPatch.context() as patch:
         stop_at(patch, 3, KeyboardInterrupt)
         with pytest.raises(KeyboardInterrupt):
-            finetune.train(**options)
-    return Path(options["output_dir"])
+            finetune.train(**four_steps, output_dir=str(output))
+    return output
+
+
+@pytest.fixture
+def unfinished(unfinished_run, options) -> Path:
+    """The folder of `options` after a training that was stopped in its fourth step."""
+    return shutil.copytree(unfinished_run, options["output_dir"])
 
 
 def stop_at(monkeypatch, step: int, error: type[BaseException]) -> None:

@@ -88,6 +88,7 @@ def assert_same(found: Path, expected: Path, names=("loss", "accuracy", "grad_no
         assert weight.abs().max() > 0
 
 
+@pytest.mark.slow
 def test_two_processes_learn_and_answer_as_one(options, alone, tmp_path):
     output = tmp_path / "two"
     train = {**options, "per_device_train_batch_size": STEP // 2, "output_dir": str(output)}
@@ -105,6 +106,7 @@ def test_two_processes_learn_and_answer_as_one(options, alone, tmp_path):
     assert not list(output.glob("checkpoint-*"))
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_and_one_process_goes_on(options, alone, tmp_path, capsys):
     output = tmp_path / "killed"
     train = {**options, "per_device_train_batch_size": STEP // 4, "output_dir": str(output)}

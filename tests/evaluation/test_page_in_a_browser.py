@@ -6,6 +6,8 @@ import pytest
 from browser import Watched, open_browser, wait_until
 from reports import make_report
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def browser():

@@ -83,6 +83,7 @@ def command(place: Path, *arguments: str, **options) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_the_command_from_another_folder(place):
     make_zip(place / "ID.zip")
     out, err = (process := command(place, "ID.zip", "--disable_color")).communicate(timeout=TIMEOUT)
@@ -90,6 +91,7 @@ def test_the_command_from_another_folder(place):
     assert out.startswith("Grading ID.zip\n") and out.endswith("Total: 105.0 / 100 (105 at most)\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stop_leaves_nothing(place, number, code):

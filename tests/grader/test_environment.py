@@ -147,6 +147,7 @@ def test_outside_the_environment_a_command_says_so_in_one_line(arguments):
     assert "source " in done.stderr or "pip install -r " in done.stderr
 
 
+@pytest.mark.slow
 def test_the_grader_runs_as_a_folder_too(place):
     make_zip(place / "ID.zip")
     command = [sys.executable, str(ROOT / "grader"), "ID.zip", "--data_dir", "data"]

@@ -30,6 +30,7 @@ def real_packages(place, monkeypatch):
     monkeypatch.setattr(packages, "BEFORE_THE_LOCK", BEFORE_THE_LOCK)
 
 
+@pytest.mark.slow
 def test_a_real_model_answers_under_the_lock_as_without(place, graded, capsys, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(place / "cache"))
     from homework.base_vlm import BaseVLM
@@ -69,6 +70,7 @@ print("blas", [ctypes.CDLL(path).scipy_openblas_get_num_threads64_() for path in
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 @pytest.mark.parametrize("tools", ["", os.environ["PATH"]], ids=["no gcc", "the usual path"])
 def test_what_the_packages_do_at_import_is_neither_hindered_nor_reported(

@@ -30,7 +30,13 @@ def double_norm(self, hidden):
     return self.weight * hidden * torch.rsqrt(variance + self.variance_epsilon)
 
 
-@pytest.fixture(scope="module", params=["embedded base", "SmolVLM-256M, a layer a side"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "embedded base",
+        pytest.param("SmolVLM-256M, a layer a side", marks=pytest.mark.slow),
+    ],
+)
 def vlm(request, tmp_path_factory):
     """A base with LoRA whose B matrices are not zero, so that every module gets a gradient."""
     base = "embedded_base"

@@ -68,6 +68,7 @@ def _real_engine():
 ENGINE = _real_engine()  # before a test gets a cache folder of its own
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(ENGINE is None, reason="python -m homework.record setup was not run")
 def test_the_real_engine_records_a_frame(tmp_path):
     race = Race("lighthouse", KARTS, 3, ((0, "chase"), (1, "finish")))
