@@ -56,9 +56,9 @@ def _region(scene: Scene, rng: random.Random) -> Iterator[Statement]:
     if not scene.ego:
         return
     for name, karts in rng.sample(list(zip(REGIONS, _regions(scene), strict=True)), 2):
-        yield Statement("region", f"Karts {name} the ego car:", str(len(karts)))
+        yield Statement("region", f"Karts {name} the ego:", str(len(karts)))
     names, karts = rng.choice(list(zip(REGIONS, _regions(scene), strict=True)))
-    yield Statement("region names", f"Names {names} the ego car:", _names(karts))
+    yield Statement("region names", f"Names {names} the ego:", _names(karts))
 
 
 def _place(scene: Scene, rng: random.Random) -> Iterator[Statement]:
@@ -69,11 +69,11 @@ def _place(scene: Scene, rng: random.Random) -> Iterator[Statement]:
         given, told = rng.choice(
             (
                 ("{} keeps to the", side),
-                ("To the left or right: {} is", side),
+                ("Here {} keeps to the", side),
                 ("{} drives at the", depth),
-                ("In front or behind: {} is", depth),
+                ("Here {} drives at the", depth),
                 ("Place of {}:", f"{depth} and {side}"),
-                ("Relative to the ego car, {} is", f"{depth} and {side}"),
+                ("From the ego car, {} drives at the", f"{depth} and {side}"),
             )
         )
         yield Statement("place", given.format(kart.name), told)

@@ -95,6 +95,8 @@ def load_processor(folder: Path):
 
     from .inputs import InputBuilder
 
+    if (folder / CONFIG).is_file():
+        _classes(folder)  # lets the Auto classes know its type, which the tokenizer looks up
     try:
         # The default image processor needs torchvision; the PIL one is named on purpose.
         image_processor = Idefics3ImageProcessorPil.from_pretrained(folder)

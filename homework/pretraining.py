@@ -255,7 +255,8 @@ class Pretraining:
                 asked[kind] += 1
                 right[kind] += outcome
         self.model.train()
-        return {kind: round(right[kind] / asked[kind], 3) for kind in sorted(asked)}
+        kinds = [kind for kind in descriptions.KINDS if asked[kind]]
+        return {kind: round(right[kind] / asked[kind], 3) for kind in kinds}
 
     # --- what is kept ---
 
