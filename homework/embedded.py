@@ -16,9 +16,13 @@ from .files import PACKAGE_DIR
 from .names import KARTS, TRACKS
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import (
+        Idefics3Config,
+        Idefics3ForConditionalGeneration,
+        PreTrainedTokenizerFast,
+    )
 
-    from .stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
+    from .stem import Idefics3StemConfig
 
 EMBEDDED_BASE = PACKAGE_DIR / "embedded_base"
 
@@ -96,22 +100,30 @@ def base_config() -> Idefics3StemConfig:
 
 
 def build_model(
-    seed: int, config: Idefics3StemConfig | None = None
-) -> Idefics3StemForConditionalGeneration:
-    """A model with fresh float32 weights, of the embedded base's shape unless given another."""
+    seed: int, config: Idefics3Config | None = None
+) -> Idefics3ForConditionalGeneration:
+    """A model with fresh float32 weights, of the embedded base's shape unless given another.
+
+    With a configuration that says nothing of a stem it has none, as SmolVLM has none.
+    """
     import torch
+    from transformers import Idefics3ForConditionalGeneration
 
-    from .stem import Idefics3StemForConditionalGeneration
+    from .stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
 
+    config = config or base_config()
+    stem = isinstance(config, Idefics3StemConfig)
     torch.manual_seed(seed)
-    model = Idefics3StemForConditionalGeneration(config or base_config())
+    model = (Idefics3StemForConditionalGeneration if stem else Idefics3ForConditionalGeneration)(
+        config
+    )
     _look_for_likeness(model)
     model.generation_config.eos_token_id = model.config.text_config.eos_token_id
     model.generation_config.pad_token_id = model.config.text_config.pad_token_id
     return model
 
 
-def _look_for_likeness(model: Idefics3StemForConditionalGeneration) -> None:
+def _look_for_likeness(model: Idefics3ForConditionalGeneration) -> None:
     """Let every query start equal to its key, and near places alike.
 
     A token then first attends to those like it: patches to the patches around them, a kart's

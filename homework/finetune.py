@@ -56,7 +56,7 @@ def train(
         train_dataset_name: the split whose pairs are learned.
         output_dir: where the checkpoint goes; homework/vlm_model if not given.
         base: what is fine-tuned: see BaseVLM.
-        recipe: "embedded" or "smolvlm", whichever the base is if not given: what the next six
+        recipe: "embedded", "stem" or "smolvlm", whichever the base is if not given: what the next six
             options are where they are not given (homework/recipes.py).
         num_train_epochs: how often each picture is seen.
         per_device_train_batch_size: pictures, each with all its pairs, of a device at a time.
@@ -209,11 +209,13 @@ def load_vlm() -> BaseVLM:
 def _recipe_name(recipe: str | None, base: str | None) -> str:
     """The recipe asked for, or the base's own."""
     from .embedded import EMBEDDED_BASE
-    from .loading import EMBEDDED, find_checkpoint
+    from .loading import EMBEDDED, find_checkpoint, model_type
 
     if recipe is None:
         name = find_checkpoint()[0] if base is None else str(base)
         embedded = name == EMBEDDED or Path(name).resolve() == EMBEDDED_BASE
+        if model_type(EMBEDDED_BASE if embedded else Path(name)) == "idefics3_stem":
+            return "stem"
         return "embedded" if embedded else "smolvlm"
     if recipe not in RECIPES:
         raise InputError(f"--recipe: give {' or '.join(RECIPES)}, not {recipe!r}")

@@ -95,8 +95,7 @@ def load_processor(folder: Path):
 
     from .inputs import InputBuilder
 
-    if (folder / CONFIG).is_file():
-        _classes(folder)  # lets the Auto classes know its type, which the tokenizer looks up
+    _classes(folder)  # the Auto classes must know its type, which the tokenizer looks up
     try:
         # The default image processor needs torchvision; the PIL one is named on purpose.
         image_processor = Idefics3ImageProcessorPil.from_pretrained(folder)
@@ -161,9 +160,23 @@ def load_model(folder: Path):
     return model
 
 
+def model_type(folder: Path) -> str | None:
+    """What a checkpoint's configuration says that it is; None where there is none.
+
+    Raises:
+        InputError: the configuration is malformed.
+    """
+    file = folder / CONFIG
+    config = read_json(file) if file.is_file() else None
+    return config.get("model_type") if isinstance(config, dict) else None
+
+
 def _classes(folder: Path) -> tuple[type, type]:
-    """The classes of a checkpoint's configuration and model: SmolVLM's, or ours with a stem."""
-    if read_json(folder / CONFIG).get("model_type") == "idefics3":
+    """The classes of a checkpoint's configuration and model: SmolVLM's, or ours with a stem.
+
+    Importing ours lets transformers' Auto classes know its type.
+    """
+    if model_type(folder) != "idefics3_stem":
         from transformers import Idefics3Config, Idefics3ForConditionalGeneration
 
         return Idefics3Config, Idefics3ForConditionalGeneration

@@ -17,6 +17,16 @@ RECIPES: dict[str, dict[str, Any]] = {
         "lora_r": 16,
         "lora_alpha": 32,
     },
+    # An embedded base with a stem: it sees karts and tracks and describes them, but has never
+    # been asked a question. Large steps: all of the questions is to be learned.
+    "stem": {
+        "num_train_epochs": 1,
+        "per_device_train_batch_size": 16,
+        "gradient_accumulation_steps": 1,
+        "learning_rate": 1e-3,
+        "lora_r": 16,
+        "lora_alpha": 32,
+    },
     # SmolVLM-256M: an hour of one GPU. It has never seen a kart: one pass over all frames, at
     # the rates usual for LoRA on models of its size.
     "smolvlm": {

@@ -70,6 +70,8 @@ class Unit(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.conv.bias)
         self.norm: nn.Module = nn.Identity()
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
@@ -130,6 +132,7 @@ class Stem(nn.Module):
             self.stages.append(Stage(inputs, channels, blocks, stride))
             inputs = channels
         self.project = nn.Conv2d(inputs, config.vision_config.hidden_size, 1)
+        nn.init.kaiming_normal_(self.project.weight, nonlinearity="linear")
 
     @property
     def weight(self) -> torch.Tensor:
@@ -148,16 +151,13 @@ class Stem(nn.Module):
         return [module for module in self.modules() if isinstance(module, Unit)]
 
     def normalise(self) -> None:
-        """Begin pre-training: give each unit a normalisation and its convolution a start."""
+        """Begin pre-training: give each unit a normalisation."""
         for unit in self.units():
-            nn.init.kaiming_normal_(unit.conv.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(unit.conv.bias)
             unit.conv.bias.requires_grad_(False)  # the normalisation has one of its own
             unit.norm = nn.BatchNorm2d(unit.conv.out_channels, momentum=0.02)
         for module in self.modules():
             if isinstance(module, Block):
                 nn.init.zeros_(module.second.norm.weight)  # a block begins as its shortcut
-        nn.init.kaiming_normal_(self.project.weight, nonlinearity="linear")
         self.to(memory_format=torch.channels_last)
 
     def fold(self) -> None:

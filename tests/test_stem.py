@@ -55,7 +55,7 @@ def test_folding_changes_no_answer(model):
 
 
 def test_auto_classes_load_a_checkpoint(tmp_path):
-    folder = write_tiny_base(tmp_path / "base")
+    folder = write_tiny_base(tmp_path / "base", stem=True)
     assert isinstance(AutoConfig.from_pretrained(folder), Idefics3StemConfig)
     model = AutoModelForImageTextToText.from_pretrained(folder)
     assert isinstance(model, Idefics3StemForConditionalGeneration)
@@ -76,7 +76,7 @@ def test_auto_classes_load_a_checkpoint(tmp_path):
     ],
 )
 def test_a_checkpoint_with_another_stem_is_refused(tmp_path, field, value):
-    folder = write_tiny_base(tmp_path / "base")
+    folder = write_tiny_base(tmp_path / "base", stem=True)
     config = read_json(folder / "config.json")
     write_json(folder / "config.json", config | {field: value})
     with pytest.raises(InputError, match="the model cannot be loaded"):
