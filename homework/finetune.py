@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import options, processes
-from .data import VQADataset, benchmark
+from .data import VQADataset, benchmark, draw
 from .files import PACKAGE_DIR, InputError, write_json
 from .recipes import RECIPES, filled
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WEIGHTINGS = ("question", "frame")  # see `packing`
 _BESIDE = ("num_workers", "report_to")  # options of `train` that do not change its result
+ELSEWHERE = 100  # pairs that `demo_train` asks beside the five
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
 
 
@@ -56,8 +57,8 @@ def train(
         train_dataset_name: the split whose pairs are learned.
         output_dir: where the checkpoint goes; homework/vlm_model if not given.
         base: what is fine-tuned: see BaseVLM.
-        recipe: "embedded", "stem" or "smolvlm", whichever the base is if not given: what the next six
-            options are where they are not given (homework/recipes.py).
+        recipe: "embedded", "stem" or "smolvlm", whichever the base is if not given: what the next
+            six options are where they are not given (homework/recipes.py).
         num_train_epochs: how often each picture is seen.
         per_device_train_batch_size: pictures, each with all its pairs, of a device at a time.
         gradient_accumulation_steps: so many times in one optimizer step.
@@ -103,7 +104,7 @@ def train(
 def demo_train(
     data_dir: str | None = None, train_dataset_name: str = "train", base: str | None = None
 ) -> None:
-    """Learn 5 pairs by heart: a minute that shows that training works.
+    """Learn 5 pairs by heart: a minute that shows that training works, and what it does not show.
 
     Args:
         data_dir: the data folder; the one beside the package if not given.
@@ -123,12 +124,16 @@ def demo_train(
     )
     from .checkpoint import load as load_checkpoint
 
-    result = benchmark(
-        load_checkpoint(output, verbose=False), VQADataset(train_dataset_name, data_dir, 5)
-    )
+    vlm = load_checkpoint(output, verbose=False)
+    whole = VQADataset(train_dataset_name, data_dir)
+    learned = draw(len(whole), 5)  # what `max_samples` has drawn
+    result = benchmark(vlm, [whole[index] for index in learned])
     for sample in result.samples:
         print(f"  {sample.question}  {sample.model_answer!r}, expected {sample.correct_answer!r}")
     print(f"{result.accuracy:.0%} of the 5 pairs by heart")
+    if others := sorted(set(draw(len(whole), ELSEWHERE + 5)) - set(learned))[:ELSEWHERE]:
+        elsewhere = benchmark(vlm, [whole[index] for index in others])
+        print(f"{elsewhere.accuracy:.0%} of {len(others)} other pairs, which it has not learned")
 
 
 def test(

@@ -1,8 +1,8 @@
 """The throw-away heads that teach the vision tower the dense labels and the fine ones.
 
-The dense ones read what the connector hands to the text model, and score it against the vocabulary's own
-embeddings: a patch that shows nolok, left of the ego, comes to lie near the tokens ` nolok` and
-` left`. A question that names nolok then finds the patch by likeness, and the answer in it.
+The dense ones read what the connector hands to the text model, and score it against the
+vocabulary's own embeddings: a patch that shows nolok, left of the ego, comes to lie near the
+tokens ` nolok` and ` left`. A question that names nolok then finds the patch by likeness, and the answer in it.
 """
 
 from __future__ import annotations

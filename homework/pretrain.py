@@ -2,7 +2,8 @@
 
 Makes the embedded base from labelled frames, from nothing: dense supervision of the vision
 tower first, then sentences that describe each frame beside it, over augmented pictures. It is
-never asked a question: that is left to fine-tuning. Never give it validation frames. Resumable: a rerun goes on from the last state in `--work_dir`.
+never asked a question: that is left to fine-tuning. Never give it validation frames. Resumable: a
+rerun goes on from the last state in `--work_dir`.
 
     accelerate launch --config_file configs/2_cpu_processes.yaml -m homework.pretrain run
 

@@ -78,8 +78,10 @@ class Pretraining:
             },
         ).to(self.device)
         stem = self.model.stem
-        self.fine_side = vision.image_size // stem.side // math.prod(
-            self.model.config.stem_strides[: FINE_STAGE + 1]
+        self.fine_side = (
+            vision.image_size
+            // stem.side
+            // math.prod(self.model.config.stem_strides[: FINE_STAGE + 1])
         )
         self.center_head = heads.CenterHead(
             self.model.config.stem_channels[FINE_STAGE], self.model.config.text_config.hidden_size

@@ -98,7 +98,9 @@ def test_each_kart_has_a_peak_of_its_own():
     assert (found.heat == 1).sum() == 6
     assert [KARTS[name] for name in found.names[:3]] == ["tux", "gnu", "xue"]
     assert ((found.boxes[:, :2] >= 0) & (found.boxes[:, :2] < 1)).all()
-    np.testing.assert_allclose(np.exp(found.boxes[0, 2:]), [40 / 150 * 36, 30 / 100 * 36], rtol=1e-5)
+    np.testing.assert_allclose(
+        np.exp(found.boxes[0, 2:]), [40 / 150 * 36, 30 / 100 * 36], rtol=1e-5
+    )
     row, column = divmod(int(found.cells[0]), 36)
     assert (column, row) == (int(80 / 150 * 36), int(55 / 100 * 36))
 
