@@ -7,6 +7,7 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,9 +83,7 @@ def train(
     Raises:
         InputError: an option or the data is wrong, or validation frames are among them.
     """
-    given = {name: value for name, value in locals().items() if name not in _BESIDE}
-    name = _recipe_name(given.pop("recipe"), base)
-    chosen = filled(given, name)
+    chosen = recipe_for(**{n: value for n, value in locals().items() if n not in _BESIDE})
     _check_options(chosen, num_workers)
 
     from .leakage import refuse_pictures, refuse_split
@@ -209,6 +208,14 @@ def load(model_name: str = MODEL_NAME) -> BaseVLM:
 def load_vlm() -> BaseVLM:
     """The submission's model, as the grader asks for it."""
     return load(str(PACKAGE_DIR / MODEL_NAME))
+
+
+def recipe_for(recipe: str | None = None, **given: Any) -> dict[str, Any]:
+    """All options of `train` that change its result, with its defaults where none is given."""
+    options_of_train = inspect.signature(train).parameters.items()
+    left_out = (*_BESIDE, "recipe")
+    defaults = {name: each.default for name, each in options_of_train if name not in left_out}
+    return filled(defaults | given, _recipe_name(recipe, given.get("base")))
 
 
 def _recipe_name(recipe: str | None, base: str | None) -> str:

@@ -2,7 +2,8 @@
 
 The dense ones read what the connector hands to the text model, and score it against the
 vocabulary's own embeddings: a patch that shows nolok, left of the ego, comes to lie near the
-tokens ` nolok` and ` left`. A question that names nolok then finds the patch by likeness, and the answer in it.
+tokens ` nolok` and ` left`. A sentence or question that names nolok then finds the patch by
+likeness, and the answer in it.
 """
 
 from __future__ import annotations
