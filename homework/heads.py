@@ -18,6 +18,7 @@ from .centers import Centers
 from .dense import PATCH_HEADS, PICTURE_HEADS
 from .names import KARTS
 
+AT_CENTERS = ("kart", "side", "depth")  # heads that are scored once more at karts' centres
 _NO_CENTER = -4.0  # where the score of a cell to be a centre begins: there are few
 _CENTER_WEIGHT = 4.0  # of a patch with a kart's centre: there are few
 
@@ -110,15 +111,26 @@ def center_losses(scores: torch.Tensor, truth: Centers) -> dict[str, torch.Tenso
 def losses(
     scores: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Mean cross-entropy of every head.
+    """Mean cross-entropy of every head; of kart, side and depth once more at karts' centres.
+
+    The mean over all patches is one of large karts and of background; that over the centres is
+    one of karts, small ones as well.
 
     Args:
         targets: `dense.labels` of B scenes, stacked.
     """
     found = {}
+    centers = targets["center"] > 0
     for name, values in scores.items():
         weight = values.new_tensor([1.0, _CENTER_WEIGHT]) if name == "center" else None
         found[name] = functional.cross_entropy(
             values.flatten(0, -2), targets[name].flatten(), weight=weight
         )
+        if name in AT_CENTERS:
+            places = centers.flatten(1)
+            # A sum, as a batch may show no kart.
+            total = functional.cross_entropy(
+                values[places], targets[name].flatten(1)[places], reduction="sum"
+            )
+            found[f"{name} at centers"] = total / places.sum().clamp(min=1)
     return found
