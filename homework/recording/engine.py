@@ -44,7 +44,7 @@ STUCK_SPEED = 2.0  # metres a second; a slower kart is put back on the track
 CRUISING = (10.0, 22.0)  # metres a second: how fast a kart goes that was put somewhere
 SETTLE = 1.5  # seconds in which karts that were put somewhere drive again and cameras follow
 GROUP = 4  # karts that are put near each other
-PACK = (3, 5)  # karts that make a pack, from and to
+PACK = (5, 10)  # karts that make a pack, from and to: the first sees none, the last all
 # Metres past the line: where the dataset's karts are when the last has finished. There it stops,
 # so half of the dataset shows that one moment of each race.
 FINISHED = (0.0, 250.0)
