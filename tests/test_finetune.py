@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+from tiny import write_tiny_base
 from trainings import SMALL
 from transformers.models.idefics3.modeling_idefics3 import Idefics3Model
 
