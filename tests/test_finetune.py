@@ -36,6 +36,7 @@ def test_training_writes_a_checkpoint_curves_and_events(trained):
     assert list((trained / "runs").glob("*/events.out.tfevents*"))
 
 
+@pytest.mark.slow
 def test_the_text_side_alone_learns_from_image_tokens_kept_on_disk(
     base, data_dir, tmp_path, monkeypatch, capsys
 ):

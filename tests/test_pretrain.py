@@ -40,6 +40,7 @@ def tiny_data(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch, capsys):
     options = {"data_dir": str(tiny_data), "steps": 4, "dense_steps": 1}
     pretrain.run(output=str(tmp_path / "whole"), work_dir=str(tmp_path / "a"), **options)

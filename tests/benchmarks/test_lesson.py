@@ -41,6 +41,7 @@ def test_kinds_come_in_equal_shares():
     assert {kind: kinds.count(kind) for kind in KINDS} == dict.fromkeys(KINDS, 5)
 
 
+@pytest.mark.slow
 def test_every_choice_is_trained_and_measured_once(data_dir, tmp_path, monkeypatch, capsys):
     for split in ("train", "valid"):
         generate_qa.generate(str(data_dir / split))

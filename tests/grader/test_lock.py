@@ -72,6 +72,7 @@ def test_a_forgery_earns_nothing(graded, case):
     assert "\x1b" not in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OVER_A_LIMIT)
 def test_a_limit_ends_it(graded, monkeypatch, name):
     body, reported = OVER_A_LIMIT[name]

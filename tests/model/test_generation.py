@@ -40,7 +40,9 @@ def asked(pictures) -> list[tuple[str, str]]:
     return random.Random(0).sample(pairs, len(pairs))
 
 
-@pytest.fixture(scope="module", params=["tiny", "embedded_base"])
+@pytest.fixture(
+    scope="module", params=["tiny", pytest.param("embedded_base", marks=pytest.mark.slow)]
+)
 def vlm(request, tmp_path_factory) -> BaseVLM:
     """Models in float64, in which no sum's order can change an answer."""
     tiny = request.param == "tiny"

@@ -60,6 +60,7 @@ def test_an_adapter_is_replaced_without_a_copy_where_that_is_asked_for(trained_t
     assert not runs.exists()
 
 
+@pytest.mark.slow
 def test_the_same_training_again_leaves_no_second_copy(options, runs):
     for _ in range(2):
         finetune.train(**options)

@@ -17,6 +17,7 @@ from homework.model import adapter
 from homework.training import resume
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(unfinished, options, capsys):
     newest = unfinished / "checkpoint-3"
     (newest / "optimizer.pt").write_bytes((newest / "optimizer.pt").read_bytes()[:-100])
@@ -62,6 +63,7 @@ def test_a_pickle_in_a_checkpoint_never_runs(unfinished, options, tmp_path, caps
     assert not witness.exists()
 
 
+@pytest.mark.slow
 def test_a_changed_option_keeps_the_checkpoints_until_it_is_changed_back(
     unfinished,
     options,
