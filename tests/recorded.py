@@ -11,11 +11,7 @@ from homework.recording import recorder, setup
 from homework.recording.process import Installation
 
 TAPE = Path(__file__).with_name("tapes") / "lighthouse.jsonl"
-
-
 KARTS = ("gnu", "kiki", "tux")
-
-
 FRAMES = [json.loads(line)["frame"] for line in TAPE.read_text().splitlines()[1:4]]
 
 

@@ -16,8 +16,6 @@ from homework.model import adapter
 from homework.training import resume
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and limits of a process")
 
 

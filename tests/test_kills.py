@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and limits of a process")
 
 

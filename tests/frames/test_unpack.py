@@ -36,8 +36,6 @@ def test_no_space_is_told_before_anything_is_fetched(server, tmp_path, monkeypat
 
 
 SAFE = {"train/a.json": b"{}"}
-
-
 LINK, DEVICE = stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o600
 
 
