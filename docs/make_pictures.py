@@ -93,10 +93,10 @@ def five_kinds(frame, scene: Scene, answers: Mapping[str, str] | None = None):
     drawn.paste(frame, (0, 0))
     draw, top = ImageDraw.Draw(drawn), 22
     left = frame.width + 28
-    for kind, questions in KINDS.items():
-        draw.text((left, top), kind, SOFT, ImageFont.load_default(15))
+    for name, kind in KINDS.items():
+        draw.text((left, top), name, SOFT, ImageFont.load_default(15))
         top += 24
-        for question, label in list(questions(scene))[: 3 if kind == "relative position" else 2]:
+        for question, label in list(kind.pairs(scene))[: 3 if name == "relative position" else 2]:
             said = answers[question] if answers else label
             draw.text((left, top), question, INK, ImageFont.load_default(19))
             width = draw.textlength(question, ImageFont.load_default(19))

@@ -130,7 +130,7 @@ def _pairs(view: View) -> set[str]:
 def draw_pairs(scene: Scene, rng: random.Random) -> list[tuple[str, str]]:
     """Some of a scene's pairs, the kinds more even than they come: at most eight."""
     drawn = []
-    for kind, find in questions.KINDS.items():
-        pairs = list(find(scene))
-        drawn += rng.sample(pairs, min(len(pairs), MAX_PAIRS.get(kind, 1)))
+    for name, kind in questions.KINDS.items():
+        pairs = list(kind.pairs(scene))
+        drawn += rng.sample(pairs, min(len(pairs), MAX_PAIRS.get(name, 1)))
     return drawn
