@@ -1,15 +1,15 @@
-"""python3 quickstart.py          the whole homework, end to end, on frames that come with it
-python3 quickstart.py test     the tests
+"""python3 quickstart.py          run everything, end to end, on frames that come with it
+python3 quickstart.py test     run the tests
 
-Needs nothing but Python 3.11 or 3.12: makes a virtual environment (.venv), installs what
-requirements.txt names, and runs the commands of the README, each of which it prints first. It
-tests and grades the adapter in homework/vlm_model, which stays as it is, then trains one of its
-own into runs/quickstart, and tests and grades that. With a downloaded dataset in data/train and
-data/valid it uses that.
+Needs only Python 3.11 or 3.12. Makes a virtual environment (.venv), installs what
+requirements.txt names, and runs the commands of the README; prints each one first. Tests and
+grades the adapter in homework/vlm_model, which stays as it is, then trains a new one in
+runs/quickstart, and tests and grades that. Uses the dataset in data/train and data/valid if it
+is there.
 
 The exit code is 1 if the adapter in homework/vlm_model gets less than 100 points, or if the
-grader could not grade one of the two or denied it something. How many points the new adapter
-gets is printed only: that depends on --max_steps.
+grader could not grade one of the two or denied it something. The points of the new adapter are
+only printed, since they depend on --max_steps.
 """
 
 from __future__ import annotations

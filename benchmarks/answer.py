@@ -1,9 +1,9 @@
 """python benchmarks/answer.py [--data_dir data] [--split sample_valid] [--checkpoint FOLDER]
 
-Questions answered a second: ours against the usual recipe (benchmarks/usual.py: batches in the
-order given, each question with its picture through the processor, `generate`). Both have the
-same model, in turns, on two mixes: a split's natural one, several questions a picture, and one
-question for each distinct picture. That the answers are the same is counted.
+Answering throughput in questions per second, against the usual recipe (benchmarks/usual.py:
+batches in the order given, each question with its picture through the processor, `generate`).
+Both use the same model and take turns, on two mixes: the questions of a split, several per
+picture, and one question per picture. Counts how many answers are the same.
 """
 
 from __future__ import annotations

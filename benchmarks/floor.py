@@ -1,12 +1,13 @@
 """python benchmarks/floor.py
 
-The floor of a training step and of an answer: the arithmetic that is left when nothing is done
-twice, against the usual recipe's (one question a sample). Pure counting; nothing is run.
+The floor of a training step and of an answer: the operations that remain when nothing is
+computed twice, against those of the usual recipe (one question per sample). Counts only; runs
+nothing.
 
 A product of (m, k) and (k, n) is 2mkn operations. Training with LoRA takes a forward pass and
-the gradients of the activations, so twice the forward pass; LoRA's own products are left out.
-Bytes are those that must move at least: each weight once a pass in bf16, and the inputs and
-outputs of each linear layer once, in bf16.
+the gradients of the activations, so twice the forward pass; the products of LoRA itself are left
+out. Bytes are the least that must move: each weight once per pass, and the inputs and outputs of
+each linear layer once, in bf16.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ PAIRS = 5.65  # of a frame, on average, in the dataset's train split
 
 @dataclass(frozen=True)
 class Shape:
-    """What a model's operations depend on."""
+    """The sizes that the number of operations depends on."""
 
     name: str
     patches: int
@@ -48,7 +49,7 @@ SMOLVLM = Shape(
 
 
 def vision_flops(shape: Shape) -> float:
-    """Forward, of one picture: patches, layers, attention, connector."""
+    """Forward pass of one picture: patches, layers, attention, connector."""
     hidden, wide, layers = shape.vision
     linear = 2 * shape.patches * (4 * hidden**2 + 2 * hidden * wide)
     attention = 4 * shape.patches**2 * hidden
@@ -59,14 +60,14 @@ def vision_flops(shape: Shape) -> float:
 
 
 def text_flops(shape: Shape, tokens: float, seen: float, scored: float) -> float:
-    """Forward, of `tokens` that each see `seen` tokens, with the vocabulary at `scored`."""
+    """Forward pass of `tokens` that each see `seen` tokens, with logits at `scored` of them."""
     hidden, wide, layers = shape.text
     linear = 2 * (2 * hidden**2 + 2 * hidden * shape.key_values + 3 * hidden * wide)
     return tokens * layers * (linear + 4 * seen * hidden) + 2 * scored * hidden * shape.vocabulary
 
 
 def pair_flops(shape: Shape, pairs: float, shared: bool, vision: bool = True) -> float:
-    """Forward, of one pair: a sample of its own, or one of `pairs` behind a shared prefix.
+    """Forward pass of one pair: a sample of its own, or one of `pairs` after a shared prefix.
 
     Args:
         vision: with the vision tower; if not, from image tokens that are kept.
@@ -90,7 +91,7 @@ def weights(shape: Shape) -> tuple[float, float]:
 
 
 def pair_bytes(shape: Shape, pairs: float, frames: int) -> float:
-    """Forward, of one pair of a shared pass of `frames` pictures."""
+    """Bytes of the forward pass of one pair, in a shared pass of `frames` pictures."""
     hidden, wide, layers = shape.vision
     width, inner, depth = shape.text
     tokens = shape.image_tokens + shape.head + pairs * shape.branch

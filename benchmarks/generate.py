@@ -3,16 +3,16 @@
 How fast `generate_qa generate` is, and how much memory it needs:
 
     floor      one process: list the folder, read and parse (orjson) every info file, and write
-               the same JSON, as safely, from objects made beforehand; no rule
+               the same JSON, as safely, from objects made before; no labelling
     generate   what the command does, on all cores and on one
     naive      one process: read and parse (json) the info file again for each view
     commands   generate and the empty program, from start-up to exit
 
-Each measurement is a fresh process; all but `commands` time the work alone, without start-up.
-The kinds take turns, after one round that does not count. Then memory: the peak over start-up,
-all processes added up, on a quarter of `memory_frames` and on all of them (Linux only).
+Each measurement is a new process; all but `commands` time the work alone, without start-up. The
+four take turns, after one round that does not count. Then memory: the peak above start-up, summed
+over all processes, on a quarter of `memory_frames` and on all of them (Linux only).
 
-Without --data_dir the info files are made up; pictures are empty files, since none is opened.
+Without --data_dir the info files are made up. The pictures are empty files, since none is opened.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def _view(generator: random.Random) -> list[list[int]]:
 
 
 def multiply(folder: Path, copies: Path, frames: int) -> None:
-    """`frames` info files, those of `folder` over and over, and empty files for the pictures."""
+    """`frames` info files, copies of those of `folder` in turn, and empty files as pictures."""
     copies.mkdir(parents=True)
     names = list_split(folder).info_files
     for number in range(frames):
@@ -232,7 +232,7 @@ def multiply(folder: Path, copies: Path, frames: int) -> None:
 
 
 def cpu_name() -> str:
-    """The processor, in the words of its maker."""
+    """The name of the processor, as its maker gives it."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.exists() else []
     models = (line.split(": ")[1] for line in lines if line.startswith("model name"))

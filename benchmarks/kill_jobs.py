@@ -1,4 +1,4 @@
-"""The jobs that `kills` kills: tiny, and each the whole of what its command does."""
+"""The jobs that `kills` kills: small, and each does all that its command does."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pathlib import Path
 
 @dataclass
 class Job:
-    """What is killed, how its result is recognised, and who reads it.
+    """A job to kill, with its result and its reader.
 
     `run(folder)` does the whole job in `folder`. `result(folder)` is what must be the same after
-    a rerun: digests by file name. `read(folder)` is what a reader takes for whole, in the same
+    a rerun: digests by file name. `read(folder)` is what a reader accepts as complete, in the same
     form; None when it refuses.
     """
 
@@ -33,7 +33,7 @@ class Job:
 
 
 def tree(folder: Path, *left_out: str) -> dict[str, str]:
-    """Name -> digest of every file below a folder, but for those that match `left_out`."""
+    """Name -> digest of every file below a folder, except those that match `left_out`."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))

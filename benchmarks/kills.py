@@ -2,14 +2,14 @@
 
     python benchmarks/kills.py [--moments 30] [--seed 0] [--jobs generate,bundle,...]
 
-Each try is a run from nothing in a folder of its own, killed, looked at, and run again to its
-end; tries go on until so many kills came before the job had ended. Half of the moments are
-random times; the other half are random file operations (opening for writing, renaming,
-removing), just before which a kill does the most harm. After the kill a reader must find the
-whole result or refuse; after the rerun the result must be that of a run that was left alone,
-and nothing half-written may lie about. The jobs run on drawn frames and models of some 80,000
-weights, as children of one process that has everything imported, so that kills hit the work and
-not the imports. Needs fork: Linux or macOS.
+Each try runs the job from nothing in a folder of its own, kills it, reads the folder, and runs the
+job again to its end. Tries continue until `--moments` kills came before the job had ended. Half of
+the moments are random times; the other half are random file operations (opening for writing,
+renaming, removing), just before which a kill does the most harm. After the kill a reader must find
+the whole result or refuse; after the rerun the result must be that of an undisturbed run, and no
+half-written file may remain. The jobs run on drawn frames and models of about 80,000 weights, as
+children of one process that has imported everything, so that kills hit the work and not the
+imports. Needs fork: Linux or macOS.
 
 Ends with a table and one line of JSON; exit code 1 if anything was lost.
 """
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def kill_at_moments(job: Job, work: Path, moments: int, rng: random.Random) -> Outcome:
-    """Run the job undisturbed, then kill it at random moments until so many kills hit it."""
+    """Run the job undisturbed, then kill it at random moments until `moments` kills hit it."""
     undisturbed = work / "undisturbed"
     run_child(job, undisturbed)  # warms the disk's cache, so that the next one's time is right
     shutil.rmtree(undisturbed)
@@ -126,7 +126,7 @@ def kill_at_moments(job: Job, work: Path, moments: int, rng: random.Random) -> O
 def run_child(
     job: Job, folder: Path, event: int | None = None, seconds: float | None = None
 ) -> tuple[int, float] | None:
-    """Run the job in a child, killed at its n-th file operation or after so many seconds.
+    """Run the job in a child, killed at its n-th file operation or after a number of seconds.
 
     Returns:
         The number of file operations and the seconds it took; None if it was killed.
@@ -160,7 +160,7 @@ def run_child(
 
 
 def _be_child(job: Job, folder: Path, event: int | None, log: Path, count: Path) -> None:
-    """Do the job, and never come back."""
+    """Do the job; never returns."""
     code = 1
     try:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

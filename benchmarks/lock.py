@@ -1,7 +1,7 @@
 """python benchmarks/lock.py SUBMISSION.zip [--split valid_grader] [--repeats 5]
 
-What the grader's lock costs: whole gradings of one submission, locked and `--open` (the
-baseline) in turns.
+Measures what the grader's lock costs: whole gradings of one submission, in turns locked and
+with `--open` (the baseline).
 """
 
 from __future__ import annotations

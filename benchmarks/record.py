@@ -1,7 +1,7 @@
 """python benchmarks/record.py [--tracks zengarden,candela_city] [--settings "hd,without ssao"]
 
-Where the time of a recorded view goes, and what leaving an effect out does to the look. Karts are
-put in the same places each time and seen by both cameras, so pictures differ by the effect alone.
+Measures where the time of a recorded view goes, and how the look changes without an effect. Karts
+are put in the same places each time and seen by both cameras, so only the effect differs.
 The baseline is the engine's own `hd` with every effect. Needs `python -m homework.record setup`.
 """
 

@@ -1,6 +1,6 @@
 """The engine's side of benchmarks/record.py: karts in fixed places, seen by both cameras.
 
-Runs in the engine's own Python. Its last word is the CPU seconds that a view took.
+Runs in the engine's own Python. The last line that it prints is the CPU seconds per view.
 """
 
 import json

@@ -1,11 +1,11 @@
 """python benchmarks/report.py CHECKPOINT --data_dir DATA [--split train] [--per_kind 600]
 
-How long the report of 3,000 samples takes beyond answering, how large it is, and how soon a
-browser shows it. The questions are drawn from the split's frames, the five kinds in equal
-shares; the frames are real ones, as drawn ones compress better.
+Measures how long the report of 3,000 samples takes in addition to answering, how large it is, and
+how soon a browser shows it. The questions are drawn from the frames of the split, the five kinds in
+equal shares. Use real frames: drawn ones compress better.
 
     answers   the baseline: the model answers all the questions
-    scores    the probabilities of every answer there could be, beyond answering
+    scores    the probabilities of all possible answers, in addition to answering
     labels    frames' labels, (track, kart) pairs of training, majority baseline
     report    heat maps, pictures, page
     open      from the browser's start to navigate until the page is drawn (median of three)
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def now() -> tuple[float, float]:
-    """The clock, and the CPU time of this process: on a busy machine the second says more."""
+    """The clock, and the CPU time of this process, which says more on a busy machine."""
     return time.perf_counter(), time.process_time()
 
 

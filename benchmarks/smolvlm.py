@@ -1,8 +1,8 @@
 """python benchmarks/smolvlm.py [--frames 2] [--questions 8] [--train_steps 2]
 
-SmolVLM-256M-Instruct's shape, all its layers, with random weights: that the kit's own path
-runs on it, what that takes, and `answer` on grouped questions against one `generate` a
-question (the baseline). Random weights never stop, so each answer has all its tokens.
+Runs the package on a model of SmolVLM-256M-Instruct's shape, all layers, with random weights.
+Measures the time and memory, and `answer` on grouped questions against one `generate` per question
+(the baseline). Random weights never produce the end token, so each answer has the full length.
 """
 
 from __future__ import annotations

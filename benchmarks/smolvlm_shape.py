@@ -1,8 +1,8 @@
 """A checkpoint folder of SmolVLM-256M-Instruct's exact shape and file layout, random weights.
 
-The real weights come from a hub; the shape is enough to prove the path and to measure speed.
-Sizes and token ids are the published ones. The tokenizer has them too, but its words are those
-of our own questions: the real merges come with the weights.
+The real weights come from a hub; the shape is enough to test the path and to measure speed.
+Sizes and token ids are the published ones. The tokenizer has the same size and ids, but its words
+are those of our own questions: the real merges come with the weights.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ PREPROCESSOR = {
 
 
 def smolvlm_config(vision_layers: int = 12, text_layers: int = 30) -> dict:
-    """`config.json` as the hub has it, but for the numbers of layers."""
+    """`config.json` as the hub has it, except for the number of layers."""
     return {
         "architectures": ["Idefics3ForConditionalGeneration"],
         "model_type": "idefics3",
@@ -103,7 +103,7 @@ def write_smolvlm_shape(
 
 
 def _write_tokenizer(folder: Path) -> None:
-    """The embedded tokenizer with SmolVLM's ids: what lies between is filled up."""
+    """The embedded tokenizer with SmolVLM's ids; the ids between are filled with unused tokens."""
     embedded.build_tokenizer().save_pretrained(folder)
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     path = folder / "tokenizer.json"

@@ -1,7 +1,7 @@
 """python benchmarks/startup.py [--repeats 5]
 
-How long a command takes to say anything: `--help` of each module and `import homework`, whole
-processes, against an interpreter that does nothing.
+Measures how soon a command prints anything: `--help` of each module and `import homework`, as
+whole processes, against an interpreter that does nothing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """python benchmarks/train.py [--data_dir data] [--split sample] [--shapes embedded smolvlm]
 
-Pairs trained a second: ours against the usual recipe (benchmarks/usual.py) on the same frames
-and pairs, as many pairs a step. Each is a process of its own, for its peak memory; they take
-turns, and the ratio is of the best turn of each. SmolVLM-256M's shape has random weights.
-On a machine that others use, compare the seconds of CPU ("cpu"): they count this process alone.
+Training throughput in pairs per second, against the usual recipe (benchmarks/usual.py), on the same
+frames with the same number of pairs per step. Each runs in its own process, for its peak memory.
+They take turns; the ratio compares the best turn of each. SmolVLM-256M's shape has random weights.
+On a machine with other work, compare the CPU seconds ("cpu"), which count this process alone.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def child(options, shape: str, way: str, base: str, started: str) -> None:
 
 
 class Clock:
-    """Seconds and seconds of CPU at the end of each step, and the memory before the first."""
+    """Seconds and CPU seconds at the end of each step, and the memory before the first."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[float, float]] = []
@@ -254,7 +254,7 @@ def usual(items, base, frames, steps, way, output, clock):
 
 
 def matrix_peak(where) -> float:
-    """Operations a second of a large matrix product, in the precision that was trained in."""
+    """Operations per second of a large matrix product, in the precision of the training."""
     import torch
 
     device, dtype = where

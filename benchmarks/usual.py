@@ -1,9 +1,9 @@
-"""The usual recipe, as course notebooks and tutorials have it, for the benchmarks to compare with.
+"""The usual recipe of course notebooks and tutorials, as the baseline of the benchmarks.
 
-One question a sample; the processor's own chain for text and picture (with SmolVLM's default
+One question per sample; the processor's own chain for text and picture (with SmolVLM's default
 first resize, to 2048 pixels, unless told otherwise); batches padded on the right; labels masked
-but for the answer; transformers' Trainer, its loss over the whole vocabulary at every token;
-PEFT's LoRA on the same layers, and the same precision as ours.
+except for the answer; transformers' Trainer, its loss over the whole vocabulary at every token;
+PEFT's LoRA on the same layers, and the same precision as this package uses.
 """
 
 from __future__ import annotations

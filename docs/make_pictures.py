@@ -1,8 +1,8 @@
 """python docs/make_pictures.py [--checkpoint homework/vlm_model] [--output docs/pictures]
 
-The README's pictures, made anew: one frame with the five kinds of question, the contact sheet of
-the shipped sample and, with a checkpoint, where the model looks with what it answers, and the
-report in light.
+Makes the pictures of README.md and docs/: a frame with the five kinds of question and the contact
+sheet of the shipped sample; with a checkpoint also where the model looks and what it answers, and
+the head of a report.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def make(
     """Write the pictures.
 
     Args:
-        checkpoint: a LoRA checkpoint; without one the last two pictures are left out.
+        checkpoint: a LoRA checkpoint; None leaves the last two pictures out.
         output: the folder they go to.
-        data_dir: the folder with `sample` and `sample_valid`; data beside the package if not given.
+        data_dir: the folder with `sample` and `sample_valid`; None: beside the package.
     """
     folder, data = Path(output), options.path("--data_dir", data_dir) or DATA_DIR
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def make(
 
 
 def clearest(folders: list[Path]) -> tuple[Path, Scene]:
-    """The view of some splits that shows best: several karts, whole, apart and large."""
+    """The clearest view of some splits: several karts, whole, separate and large."""
     views = []
     for split in map(list_split, folders):
         for frame in read_frames(split, split.info_files, Skipped()):
@@ -85,7 +85,7 @@ def five_kinds(frame, scene: Scene, answers: Mapping[str, str] | None = None):
 
     Args:
         frame: the picture as it is to be shown.
-        answers: a model's to the scene's questions, in red where wrong; the labels' if None.
+        answers: of a model to the questions of the scene, red where wrong; None shows the labels.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -93,10 +93,10 @@ def five_kinds(frame, scene: Scene, answers: Mapping[str, str] | None = None):
     drawn.paste(frame, (0, 0))
     draw, top = ImageDraw.Draw(drawn), 22
     left = frame.width + 28
-    for kind, questions in KINDS.items():
-        draw.text((left, top), kind, SOFT, ImageFont.load_default(15))
+    for name, kind in KINDS.items():
+        draw.text((left, top), name, SOFT, ImageFont.load_default(15))
         top += 24
-        for question, label in list(questions(scene))[: 3 if kind == "relative position" else 2]:
+        for question, label in list(kind.pairs(scene))[: 3 if name == "relative position" else 2]:
             said = answers[question] if answers else label
             draw.text((left, top), question, INK, ImageFont.load_default(19))
             width = draw.textlength(question, ImageFont.load_default(19))
@@ -121,7 +121,7 @@ def looks(checkpoint: str, split: Path):
 
 
 def report(checkpoint: str, data: Path, target: Path) -> None:
-    """The head of a report, as a browser shows it; left out where there is none."""
+    """The head of a report, as a browser shows it; left out without a browser."""
     from homework.finetune import test
     from homework.generate_qa import balance
 

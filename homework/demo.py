@@ -62,12 +62,12 @@ def frames(folder: Path) -> list[str]:
 def suggestions(picture: str | None) -> list[str]:
     """Questions to ask: about a labelled frame those that its labels answer, else all kinds."""
     from .frames.split import scenes
-    from .labels.questions import COUNT, EGO, HOW_MANY, REGIONS, TRACK, WHERE, pairs
+    from .labels.questions import FORMS, pairs
 
     scene = scenes([picture])[picture] if picture else None
     if scene:
         return [question for question, _ in pairs(scene)]
-    return [EGO, COUNT, TRACK, *map(HOW_MANY.format, REGIONS), WHERE.format("tux")]
+    return [form.format("tux") for form in FORMS]
 
 
 def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:

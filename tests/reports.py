@@ -12,7 +12,7 @@ from homework.evaluation import page
 from homework.evaluation.outcomes import outcomes
 from homework.frames.balance import balanced_pairs
 from homework.frames.split import list_split, training_pairs
-from homework.labels.vocabulary import vocabulary
+from homework.labels.questions import possible_answers
 from homework.model.likelihood import softmax
 
 
@@ -32,9 +32,9 @@ def make_outcomes(data_dir: Path, per_kind: int, seed: int = 0):
     paths = [str(data_dir / pair["image_file"]) for pair in drawn]
     asked = [pair["question"] for pair in drawn]
     scores = [
-        softmax(vocabulary(question), values)
+        softmax(possible_answers(question), values)
         for question, values in zip(
-            asked, Guesser(seed).score(paths, asked, map(vocabulary, asked)), strict=True
+            asked, Guesser(seed).score(paths, asked, map(possible_answers, asked)), strict=True
         )
     ]
     result = VQABenchmarkResult(

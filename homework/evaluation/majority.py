@@ -9,24 +9,15 @@ from pathlib import Path
 from ..common.files import DATA_DIR
 from ..data import Item, VQABenchmarkResult, VQADataset, benchmark
 from ..frames.qa_file import QA_SUFFIX
-from ..labels.questions import FRONT_OR_BEHIND, LEFT_OR_RIGHT, WHERE, kart_in
+from ..labels.questions import form_of
 from .statistics import ALL
 
 
-def template(question: str) -> str:
-    """The question with the kart it names, if any, replaced by "{}"."""
-    kart = kart_in(question)
-    if kart is None:
-        return question
-    forms = (LEFT_OR_RIGHT, FRONT_OR_BEHIND, WHERE)
-    return next(form for form in forms if form.format(kart) == question)
-
-
 def majority_answers(items: Iterable[Item]) -> dict[str, str]:
-    """Template of a question -> its commonest answer (of equals, the first by alphabet)."""
+    """Form of a question -> its commonest answer (of equals, the first by alphabet)."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for item in items:
-        counts[template(item["question"])][item["answer"]] += 1
+        counts[form_of(item["question"])][item["answer"]] += 1
     return {
         form: min(answers, key=lambda answer: (-answers[answer], answer))
         for form, answers in counts.items()
@@ -34,14 +25,14 @@ def majority_answers(items: Iterable[Item]) -> dict[str, str]:
 
 
 class MajorityModel:
-    """Answers each question with the commonest answer that `items` give to its template."""
+    """Answers each question with the commonest answer that `items` give to its form."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self.answers = majority_answers(items)
 
     def answer(self, image_paths: list[str], questions: list[str]) -> list[str]:
-        """The commonest answers; "" to a template that `items` did not have."""
-        return [self.answers.get(template(question), "") for question in questions]
+        """The commonest answers; "" to a form that `items` did not have."""
+        return [self.answers.get(form_of(question), "") for question in questions]
 
 
 def majority_baseline(

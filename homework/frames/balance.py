@@ -22,13 +22,13 @@ def balanced_pairs(
     Raises:
         InputError: the split has fewer pairs of some kind.
     """
-    found: dict[str, dict[tuple[str, str], str]] = {kind: {} for kind in KINDS}
+    found: dict[str, dict[tuple[str, str], str]] = {name: {} for name in KINDS}
     skipped = Skipped()
     for frame in read_frames(split, split.info_files, skipped):
         for picture, scene in frame.views:
-            for kind, questions in KINDS.items():
-                for question, answer in questions(scene):
-                    found[kind].setdefault((question, split.image_file(picture)), answer)
+            for name, kind in KINDS.items():
+                for question, answer in kind.pairs(scene):
+                    found[name].setdefault((question, split.image_file(picture)), answer)
 
     generator = random.Random(seed)
     drawn = []

@@ -1,15 +1,18 @@
 """From a scene to question/answer pairs: five kinds, each one small function.
 
-Pure, like `scene`. The words are the course's own and must not change.
+Pure, like `scene`. The words are the course's own and must not change. All that is known of a
+kind stands in `KINDS`: a new kind is a function and a line there, and nothing elsewhere.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from typing import NamedTuple
 
 from .scene import Scene, is_front, is_left
+from .vocabulary import COUNTS, KARTS, TRACKS
 
 Pair = tuple[str, str]  # question, answer
 
@@ -73,19 +76,39 @@ def region(scene: Scene) -> Iterator[Pair]:
             yield question, str(number)
 
 
+class Kind(NamedTuple):
+    """One kind of question.
+
+    `pairs` makes its pairs from a scene. `forms` maps each of its questions, with "{}" in the
+    place of a kart's name, to all answers that the question can have.
+    """
+
+    pairs: Callable[[Scene], Iterator[Pair]]
+    forms: Mapping[str, tuple[str, ...]]
+
+
+# A region holds the other karts of the race at most, and is asked about where it holds one.
+_REGION_COUNTS = COUNTS[:-1]
 KINDS = {
-    "ego": ego,
-    "count": count,
-    "track": track,
-    "relative position": relative_position,
-    "region": region,
+    "ego": Kind(ego, {EGO: KARTS}),
+    "count": Kind(count, {COUNT: COUNTS}),
+    "track": Kind(track, {TRACK: TRACKS}),
+    "relative position": Kind(
+        relative_position, {LEFT_OR_RIGHT: SIDES, FRONT_OR_BEHIND: DEPTHS, WHERE: PLACES}
+    ),
+    "region": Kind(region, dict.fromkeys(_REGION_QUESTIONS, _REGION_COUNTS)),
 }
+FORMS = {form: answers for kind in KINDS.values() for form, answers in kind.forms.items()}
+_KIND_OF_FORM = {form: name for name, kind in KINDS.items() for form in kind.forms}
+_NAMES_A_KART = re.compile(
+    "|".join(re.escape(form).replace(r"\{\}", r"(\S+)") for form in FORMS if "{}" in form)
+)
 
 
 def pairs(scene: Scene) -> Iterator[Pair]:
     """Every question/answer pair of a scene, kind by kind, karts in the info file's order."""
     for kind in KINDS.values():
-        yield from kind(scene)
+        yield from kind.pairs(scene)
 
 
 def layout(scene: Scene) -> tuple:
@@ -102,23 +125,26 @@ def layout(scene: Scene) -> tuple:
     return scene.track, ego and ego.name, tuple(others)
 
 
-_FIXED = {EGO: "ego", COUNT: "count", TRACK: "track"} | dict.fromkeys(_REGION_QUESTIONS, "region")
-_POSITION = re.compile(
-    "|".join(
-        re.escape(form).replace(r"\{\}", r"(\S+)")
-        for form in (LEFT_OR_RIGHT, FRONT_OR_BEHIND, WHERE)
-    )
-)
+def form_of(question: str) -> str:
+    """The question with "{}" in the place of the kart that it names, if it names one."""
+    match = _NAMES_A_KART.fullmatch(question)
+    if not match:
+        return question
+    start, end = match.span(match.lastindex)
+    return f"{question[:start]}{{}}{question[end:]}"
+
+
+def kart_in(question: str) -> str | None:
+    """The kart that a question names, or None."""
+    match = _NAMES_A_KART.fullmatch(question)
+    return match[match.lastindex] if match else None
 
 
 def kind_of(question: str) -> str:
     """The kind (a key of KINDS) that a question belongs to, or "other"."""
-    if question in _FIXED:
-        return _FIXED[question]
-    return "relative position" if _POSITION.fullmatch(question) else "other"
+    return _KIND_OF_FORM.get(form_of(question), "other")
 
 
-def kart_in(question: str) -> str | None:
-    """The kart a relative-position question names, or None."""
-    match = _POSITION.fullmatch(question)
-    return next(filter(None, match.groups())) if match else None
+def possible_answers(question: str) -> tuple[str, ...]:
+    """Every answer that the labelling rule can give to `question`; () to any other question."""
+    return FORMS.get(form_of(question), ())

@@ -7,7 +7,7 @@ Everything a user of SmolVLM-256M-Instruct relies on is the same: the class
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -202,11 +202,9 @@ def save_processor(folder: str | Path) -> None:
 
 
 def _language() -> list[str]:
-    forms = (questions.LEFT_OR_RIGHT, questions.FRONT_OR_BEHIND, questions.WHERE)
-    fixed = [questions.EGO, questions.COUNT, questions.TRACK]
-    fixed += [questions.HOW_MANY.format(region) for region in questions.REGIONS]
-    asked = [form.format(kart) for form, kart in product(forms, KARTS)] + fixed
-    answers = [*KARTS, *TRACKS, *map(str, range(100)), "left", "right", "front", "back"]
-    answers += [f"{depth} and {side}" for depth in ("front", "back") for side in ("left", "right")]
-    told = [f" {text}" for text in (*answers, *descriptions.language())]
+    naming = [form for form in questions.FORMS if "{}" in form]
+    fixed = [form for form in questions.FORMS if "{}" not in form]
+    asked = [form.format(kart) for form, kart in product(naming, KARTS)] + fixed
+    answers = [*KARTS, *TRACKS, *map(str, range(100)), *chain(*questions.FORMS.values())]
+    told = [f" {text}" for text in (*dict.fromkeys(answers), *descriptions.language())]
     return ["User:", *asked, "\nAssistant:", *told]

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..labels.vocabulary import Scores, vocabulary
+from ..labels.questions import possible_answers
+from ..labels.vocabulary import Scores
 from .generation import decode_answers
 from .prefix_cache import (
     PrefixCache,
@@ -132,7 +133,7 @@ class ScoringModel:
 
     def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
         """The answers that the model itself gives; see BaseVLM.answer."""
-        closed = [vocabulary(question) for question in questions]
+        closed = [possible_answers(question) for question in questions]
         answers, found = answer_and_score(self.vlm, image_paths, questions, closed)
         self.scores = [softmax(*row) if row[0] else () for row in zip(closed, found, strict=True)]
         return answers

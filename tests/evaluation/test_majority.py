@@ -4,19 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from homework.evaluation.majority import majority_answers, majority_baseline, template
+from homework.evaluation.majority import majority_answers, majority_baseline
 from homework.labels.questions import COUNT, EGO
 
 
 def items(*pairs):
     return [{"image_path": "x.jpg", "question": q, "answer": a} for q, a in pairs]
-
-
-def test_template_replaces_the_kart_only():
-    assert template("Is left to the left or right of the ego car?") == (
-        "Is {} to the left or right of the ego car?"
-    )
-    assert template(EGO) == EGO
 
 
 def test_majority_baseline():

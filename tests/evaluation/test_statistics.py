@@ -5,14 +5,12 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import scenes
 
 from homework.evaluation import statistics
 from homework.evaluation.statistics import Outcome, wilson_interval
 from homework.labels import questions
-from homework.labels.questions import kind_of, pairs
+from homework.labels.questions import kind_of
 from homework.labels.scene import Kart, make_scene
-from homework.labels.vocabulary import vocabulary
 
 SCENE = make_scene(
     "abyss", (Kart("tux", (60, 40, 90, 60)), Kart("gnu", (0, 0, 6, 9)), Kart("xue", (0, 0, 9, 9)))
@@ -106,18 +104,6 @@ def test_the_sign_test_is_the_binomials():
     assert statistics.sign_test(0, 0) == 1
     assert statistics.sign_test(5, 5) == 1
     assert math.isclose(statistics.sign_test(3000, 1000), statistics.sign_test(1000, 3000))
-
-
-@given(scenes())
-def test_every_answer_of_the_rule_is_in_its_questions_vocabulary(scene):
-    for question, answer in pairs(scene):
-        known = vocabulary(question)
-        assert answer in known
-        assert len(set(known)) == len(known) > 1
-
-
-def test_a_free_question_has_no_vocabulary():
-    assert vocabulary("Who wins?") == ()
 
 
 def test_interval_is_wilsons():

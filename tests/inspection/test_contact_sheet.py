@@ -14,6 +14,7 @@ from homework.generate_qa import check, inspect
 from homework.inspection import contact_sheet, figures
 from homework.inspection.draw import draw_scene
 from homework.inspection.survey import survey
+from homework.labels.questions import KINDS
 from homework.labels.scene import view_scene
 
 
@@ -46,9 +47,7 @@ def test_inspect_writes_three_pictures(folder, tmp_path, capsys):
 def test_the_figures_show_the_surveys_numbers(folder):
     found = survey(list_split(folder), 1, decode=False)
     tables = figures.answers_figure(found).axes
-    assert [axes.get_title().split(":")[0] for axes in tables] == [
-        "ego", "count", "track", "relative position", "region",
-    ]  # fmt: skip
+    assert [axes.get_title().split(":")[0] for axes in tables] == [*KINDS]
     tracks = [int(bar.get_width()) for bar in tables[2].patches]
     assert tracks == [20, 20, 20]
     shown = [int(text.get_text()) for text in figures.line_ups_figure(found).axes[0].texts]

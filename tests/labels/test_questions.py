@@ -8,7 +8,18 @@ from pathlib import Path
 from hypothesis import assume, given
 from strategies import scenes
 
-from homework.labels.questions import COUNT, EGO, KINDS, TRACK, kart_in, kind_of, layout, pairs
+from homework.labels.questions import (
+    COUNT,
+    EGO,
+    KINDS,
+    TRACK,
+    form_of,
+    kart_in,
+    kind_of,
+    layout,
+    pairs,
+    possible_answers,
+)
 from homework.labels.scene import Kart, Scene, mirrored, view_scene
 from homework.labels.vocabulary import KARTS, TRACKS
 
@@ -91,9 +102,28 @@ def test_answers_come_from_a_closed_vocabulary(scene):
 
 
 @given(scenes())
+def test_every_answer_of_the_rule_is_among_the_possible_answers(scene):
+    for question, answer in pairs(scene):
+        known = possible_answers(question)
+        assert answer in known
+        assert len(set(known)) == len(known) > 1
+
+
+def test_a_free_question_has_no_possible_answers():
+    assert possible_answers("Who wins?") == ()
+
+
+def test_the_form_of_a_question_replaces_the_kart_only():
+    assert form_of("Is left to the left or right of the ego car?") == (
+        "Is {} to the left or right of the ego car?"
+    )
+    assert form_of(EGO) == EGO
+
+
+@given(scenes())
 def test_kind_of_is_the_kind_that_asked(scene):
-    for kind, questions in KINDS.items():
-        assert all(kind_of(question) == kind for question, _ in questions(scene))
+    for name, kind in KINDS.items():
+        assert all(kind_of(question) == name for question, _ in kind.pairs(scene))
 
 
 def test_other_questions_are_of_no_kind():
