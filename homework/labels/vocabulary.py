@@ -28,7 +28,7 @@ TRACKS = tuple(_TRACKS.split())
 MAX_KARTS = 10  # of a race
 COUNTS = tuple(str(number) for number in range(1, MAX_KARTS + 1))
 _ANSWERS = {EGO: KARTS, COUNT: COUNTS, TRACK: TRACKS}
-Scores = tuple[tuple[str, float], ...]  # (possible answer, probability), likeliest first
+Probabilities = tuple[tuple[str, float], ...]  # (possible answer, probability), likeliest first
 
 
 def vocabulary(question: str) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ class Pretraining:
             total = sum(DENSE_WEIGHTS.get(name, 1.0) * part for name, part in parts.items())
             if row.layout.count:
                 seen.pooler_output = seen.pooler_output[: row.layout.count]
-                scores = packing.scores(self.model, row, mm_encoder_outputs={"image": seen})
+                scores = packing.answer_logits(self.model, row, mm_encoder_outputs={"image": seen})
                 parts["questions"] = cross_entropy(scores.float(), row.answers)
                 total = total + QUESTIONS_WEIGHT * parts["questions"]
         return total, parts
@@ -207,7 +207,7 @@ class Pretraining:
                 torch.no_grad(),
                 torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32),
             ):
-                scores = packing.scores(self.model, row, pixel_values=pixels)
+                scores = packing.answer_logits(self.model, row, pixel_values=pixels)
             outcomes = pairs_right(scores.argmax(-1), row.answers, self.inputs.end_id).tolist()
             for kind, outcome in zip(kinds, outcomes, strict=True):
                 asked[kind] += 1

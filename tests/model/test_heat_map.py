@@ -76,13 +76,14 @@ def test_nothing_asked_and_unequal_numbers(vlm, pictures):
         heat_map.heat_maps(vlm, pictures, [questions.EGO], ["tux"])
 
 
-def test_overlay_dims_the_cold_and_tints_the_hot():
+def test_overlay_lights_up_the_hot_and_leaves_the_cold_as_it_is():
     heat = np.zeros((12, 12), np.float32)
     heat[:4, :4] = 1
     drawn = np.asarray(heat_map.overlay(Image.new("RGB", (150, 100), (100, 100, 100)), heat))
     assert drawn.shape == (600, 900, 3)
     hot, cold = drawn[60, 60].astype(int), drawn[500, 800].astype(int)
-    assert hot[0] > hot[2] + 60 and cold.sum() < 200
+    assert hot[0] > hot[2] + 60 and hot.sum() > 300
+    assert cold.tolist() == [100, 100, 100]
 
 
 def test_ask_explains_into_a_file(vlm, pictures, tmp_path, capsys):
