@@ -92,5 +92,5 @@ def test_ask_explains_into_a_file(vlm, pictures, tmp_path, capsys):
     base_vlm.ask(pictures[0], questions.TRACK, base=base, explain=str(target))
     assert Image.open(target).size == (900, 600)
     assert "HiResCAM" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"no \.png"):
+    with pytest.raises(InputError, match=r"not a \.png"):
         base_vlm.ask(pictures[0], questions.TRACK, base=base, explain=str(tmp_path / "out.gif"))
