@@ -366,7 +366,7 @@ function heatPicture(text) {
   const side = Math.sqrt(bytes.length);
   const small = make("canvas", { width: side, height: side });
   const image = new ImageData(side, side);
-  bytes.forEach((value, i) => image.data.set([255, 140, 0, 0.75 * value], 4 * i));
+  bytes.forEach((value, i) => image.data.set([255, 140, 0, 0.65 * value], 4 * i));
   small.getContext("2d").putImageData(image, 0, 0);
   const large = make("canvas", { width: 150, height: 100 });
   const context = large.getContext("2d");

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .prefix_cache import Prefilled, PrefixCache, attention_mask, embed, forward, prefill_questions
+from .prefix_cache import Prefilled, PrefixCache, answer_each, attention_mask, embed, forward
 
 if TYPE_CHECKING:
     from .loaded import LoadedVLM
@@ -27,13 +27,9 @@ def generate(
     temperature: float = 0,
 ) -> list[list[str]]:
     """`copies` answers per question; see BaseVLM.batched_generate."""
-    found: list[list[str]] = [[]] * len(questions)
-    with vlm.inference():
-        for batch in prefill_questions(vlm, image_paths, questions):
-            texts = decode_answers(vlm, batch, copies, temperature)
-            for index, answers in zip(batch.indices, texts, strict=True):
-                found[index] = answers
-    return found
+    return answer_each(
+        vlm, image_paths, questions, lambda batch: decode_answers(vlm, batch, copies, temperature)
+    )
 
 
 def decode_answers(

@@ -33,7 +33,7 @@ BATCH_SIZE = 32
 MAX_SIDE = 16  # cells per side; a finer map is averaged down
 SCALE = 6  # drawn pixels per picture pixel
 ORANGE = (255, 140, 0)
-OPACITY = 0.75  # of the orange where the heat is 1
+OPACITY = 0.65  # of the orange where the heat is 1
 
 
 def heat_maps(

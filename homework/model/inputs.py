@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 IGNORED = -100  # label of tokens without loss
-_PREFIX = 0  # branch number of the prefix; pairs count from 1
 MAX_ENCODED = 10_000  # texts whose token ids stay in memory
 _QUESTION = "{QUESTION}"  # placeholder that marks where the chat template puts the question
 
@@ -44,12 +43,11 @@ def check_length(text: str) -> None:
 
 
 class ViewSequence(NamedTuple):
-    """The tokens of one view, as four lists of the same length."""
+    """The tokens of one view: the prefix, then one branch per pair."""
 
     input_ids: list[int]
-    labels: list[int]  # IGNORED except on answers and their end tokens
-    position_ids: list[int]
-    branches: list[int]  # 0 for the prefix, k for the k-th pair
+    labels: list[int]  # as long; IGNORED except on answers and their end tokens
+    lengths: list[int]  # tokens of each branch
 
 
 class InputBuilder:
@@ -126,16 +124,11 @@ class InputBuilder:
 
     def _sequence(self, branches: Iterable[tuple[list[int], list[int]]]) -> ViewSequence:
         """The prefix, then one branch per (given tokens, supervised tokens)."""
-        size = len(self.prefix_ids)
-        sequence = ViewSequence(
-            [*self.prefix_ids], [IGNORED] * size, [*range(size)], [_PREFIX] * size
-        )
-        for branch, (asked, answered) in enumerate(branches, start=1):
-            length = len(asked) + len(answered)
-            sequence.input_ids.extend(asked + answered)
-            sequence.labels.extend([IGNORED] * len(asked) + answered)
-            sequence.position_ids.extend(range(size, size + length))
-            sequence.branches.extend([branch] * length)
+        sequence = ViewSequence([*self.prefix_ids], [IGNORED] * len(self.prefix_ids), [])
+        for given, supervised in branches:
+            sequence.input_ids.extend(given + supervised)
+            sequence.labels.extend([IGNORED] * len(given) + supervised)
+            sequence.lengths.append(len(given) + len(supervised))
         return sequence
 
     def _encode(self, text: str) -> list[int]:

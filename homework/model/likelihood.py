@@ -21,7 +21,7 @@ import torch
 
 from ..labels.vocabulary import Probabilities, vocabulary
 from .generation import decode_answers
-from .prefix_cache import Prefilled, attention_mask, embed, even_chunks, forward, prefill_questions
+from .prefix_cache import Prefilled, answer_each, attention_mask, embed, even_chunks, forward
 
 if TYPE_CHECKING:
     from .loaded import LoadedVLM
@@ -36,13 +36,9 @@ def score(
     candidates: Sequence[Sequence[str]],
 ) -> list[list[float]]:
     """Log-probability of each candidate answer; see BaseVLM.score."""
-    found: list[list[float]] = [[]] * len(questions)
-    with vlm.inference():
-        for batch in prefill_questions(vlm, image_paths, questions):
-            rows = _score_batch(vlm, batch, [candidates[index] for index in batch.indices])
-            for index, row in zip(batch.indices, rows, strict=True):
-                found[index] = row
-    return found
+    return answer_each(
+        vlm, image_paths, questions, lambda batch: _score_batch(vlm, batch, candidates)
+    )
 
 
 class ScoringModel:
@@ -59,20 +55,18 @@ class ScoringModel:
 
     def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
         """The same answers as BaseVLM.answer, with one prefill for answers and probabilities."""
-        answers = [""] * len(questions)
-        self.probabilities = [()] * len(questions)
-        with self.vlm.inference():
-            for batch in prefill_questions(self.vlm, image_paths, questions):
-                candidates = [vocabulary(questions[index]) for index in batch.indices]
-                rows = _score_batch(self.vlm, batch, candidates)
-                texts = decode_answers(self.vlm, batch)
-                for index, (text,), names, row in zip(
-                    batch.indices, texts, candidates, rows, strict=True
-                ):
-                    answers[index] = text
-                    if names:
-                        self.probabilities[index] = softmax(names, row)
-        return answers
+        closed = [vocabulary(question) for question in questions]
+
+        def compute(batch: Prefilled) -> list[tuple[list[str], list[float]]]:
+            scored = _score_batch(self.vlm, batch, closed)
+            return list(zip(decode_answers(self.vlm, batch), scored, strict=True))
+
+        results = answer_each(self.vlm, image_paths, questions, compute)
+        self.probabilities = [
+            softmax(names, row) if names else ()
+            for names, (_, row) in zip(closed, results, strict=True)
+        ]
+        return [answer for (answer,), _ in results]
 
 
 def softmax(answers: Sequence[str], log_probabilities: Sequence[float]) -> Probabilities:
@@ -94,12 +88,16 @@ def token_log_probabilities(logits: torch.Tensor, tokens: torch.Tensor) -> torch
 def _score_batch(
     vlm: LoadedVLM, batch: Prefilled, candidates: Sequence[Sequence[str]]
 ) -> list[list[float]]:
-    """Log-probability of each candidate of each question of a batch."""
-    found: list[list[float]] = [[] for _ in candidates]
+    """Log-probabilities of the candidates of a batch.
+
+    Args:
+        candidates: of every question in the call.
+    """
+    found: list[list[float]] = [[] for _ in batch.indices]
     rows_of: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for row, answers in enumerate(candidates):
-        if answers:
-            rows_of[tuple(answers)].append(row)
+    for row, index in enumerate(batch.indices):
+        if candidates[index]:
+            rows_of[tuple(candidates[index])].append(row)
     # Questions with the same candidates share a pass, as the mask is the same.
     for answers, rows in rows_of.items():
         ids = [vlm.inputs.answer_ids(answer) for answer in answers]

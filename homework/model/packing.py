@@ -74,31 +74,30 @@ def pack(sequences: Sequence[ViewSequence], size: int, weighting: str = "questio
         sequences: one per picture; all start with the same prefix of `size` tokens.
         weighting: "question" or "frame", see above.
     """
-    branches = [_branches(sequence, size) for sequence in sequences]
-    lengths = np.array([end - start for cuts in branches for start, end in cuts], dtype=np.int64)
-    head = len(sequences) * size
+    head = len(sequences) * size  # tokens of all prefixes
 
-    def joined(field: int) -> np.ndarray:
-        prefixes = [number for sequence in sequences for number in sequence[field][:size]]
-        rest = [number for sequence in sequences for number in sequence[field][size:]]
+    def joined(lists: Sequence[list[int]]) -> np.ndarray:
+        prefixes = [number for numbers in lists for number in numbers[:size]]
+        rest = [number for numbers in lists for number in numbers[size:]]
         return np.array(prefixes + rest, dtype=np.int64)
 
-    input_ids, labels, position_ids = (joined(field) for field in range(3))
-    starts = head + np.cumsum(lengths) - lengths
-    answers = (labels != IGNORED).nonzero()[0]  # (S,)
-    pairs = np.searchsorted(starts, answers, side="right") - 1
-    counts = np.array([len(cuts) for cuts in branches], dtype=np.int64)
+    input_ids = joined([sequence.input_ids for sequence in sequences])
+    labels = joined([sequence.labels for sequence in sequences])
+    lengths = np.array([n for sequence in sequences for n in sequence.lengths], dtype=np.int64)
+    counts = np.array([len(sequence.lengths) for sequence in sequences], dtype=np.int64)
     weights = np.ones(len(lengths), np.float32)
     if weighting == "frame":
         weights = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
-    # (F, M, B): position in the row of each branch token, 0 where a picture has fewer.
+    # (F, M, B): which branch tokens exist, and their positions in the row, 0 for padding.
     frames = np.repeat(np.arange(len(sequences)), counts)
-    steps = np.arange(lengths.max(initial=0))
-    places = np.zeros((len(sequences), counts.max(initial=0), len(steps)), dtype=np.int64)
-    among = np.arange(len(lengths)) - np.repeat(np.cumsum(counts) - counts, counts)
-    real = np.zeros(places.shape, dtype=bool)
-    real[frames, among] = steps < lengths[:, None]
+    number = np.arange(len(lengths)) - np.repeat(np.cumsum(counts) - counts, counts)
+    real = np.zeros((len(sequences), counts.max(initial=0), lengths.max(initial=0)), dtype=bool)
+    real[frames, number] = np.arange(real.shape[2]) < lengths[:, None]
+    places = np.zeros(real.shape, dtype=np.int64)
     places[real] = np.arange(head, head + lengths.sum())
+    position_ids = np.append(np.tile(np.arange(size), len(sequences)), size + real.nonzero()[2])
+    answers = (labels != IGNORED).nonzero()[0]  # (S,)
+    pairs = np.repeat(np.arange(len(lengths)), lengths)[answers - head]
     layout = Layout(
         len(sequences),
         size,
@@ -164,13 +163,6 @@ def split(costs: Sequence[int], budget: int) -> list[list[int]]:
         passes[-1].append(index)
         used += cost
     return passes
-
-
-def _branches(sequence: ViewSequence, size: int) -> list[tuple[int, int]]:
-    """Start and end of each branch in a sequence."""
-    numbers = sequence.branches
-    starts = [index for index in range(size, len(numbers)) if numbers[index] != numbers[index - 1]]
-    return list(zip(starts, [*starts, len(numbers)][1:], strict=True))
 
 
 def pairs_right(chosen: torch.Tensor, expected: torch.Tensor, end_id: int) -> torch.Tensor:

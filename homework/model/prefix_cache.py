@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PATCHES = 2_304  # per pass of the vision tower: more do not fit into the cache of a CPU
 PICTURES = 64  # whose prefixes are in memory together
 ROWS = 128  # questions per batch
+Result = TypeVar("Result")
 
 
 class PrefixCache:
@@ -100,6 +101,24 @@ def encode_squares(vlm: LoadedVLM, squares: Sequence[Image]) -> Sequence[torch.T
 def pictures_at_once(vlm: LoadedVLM) -> int:
     """Pictures per pass of the vision tower."""
     return max(1, PATCHES // vlm.patches)
+
+
+def answer_each(
+    vlm: LoadedVLM,
+    image_paths: Sequence[str],
+    questions: Sequence[str],
+    compute: Callable[[Prefilled], Sequence[Result]],
+) -> list[Result]:
+    """Prefill the questions and compute one result per question of each batch.
+
+    Returns:
+        the results in the order of the questions.
+    """
+    found: dict[int, Result] = {}
+    with vlm.inference():
+        for batch in prefill_questions(vlm, image_paths, questions):
+            found.update(zip(batch.indices, compute(batch), strict=True))
+    return [found[index] for index in range(len(questions))]
 
 
 def prefill_questions(
