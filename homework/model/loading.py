@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..common.errors import InputError, one_line
 from ..common.files import MAX_JSON_BYTES, digest, read_json
@@ -206,12 +206,10 @@ def check_config(folder: Path) -> None:
         if not isinstance(part, dict):
             raise InputError(f"{file}: {name} is not an object; copy the checkpoint again")
         for field, most in LIMITS.items():
-            _check_limit(file, field, part.get(field), most)
-
-
-def _check_limit(file: Path, field: str, value: Any, most: int) -> None:
-    if value is not None and not (type(value) is int and 0 < value <= most):
-        raise InputError(f"{file}: {field} is not from 1 to {most}; copy the checkpoint again")
+            value = part.get(field)
+            if value is not None and not (type(value) is int and 0 < value <= most):
+                line = f"{file}: {field} is not from 1 to {most}; copy the checkpoint again"
+                raise InputError(line)
 
 
 def check_match(model, inputs: InputBuilder, folder: Path) -> None:
