@@ -205,7 +205,7 @@ def test(
     print(f"{len(measured.outcomes) / measured.seconds:.1f} questions/s")
     if predictions:
         write_json(predictions, [vars(sample) for sample in measured.result.samples])
-        print(f"wrote every answer to {predictions}")
+        print(f"every answer is in {predictions}")
     if folder:
         print(write_page(folder, measured, vlm, checkpoint, other, heat_maps))
 
