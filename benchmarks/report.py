@@ -58,7 +58,7 @@ def main() -> None:
         marks = [now()]
         seconds = measure(*asked).seconds
         marks.append(now())
-        measured = measure(*asked, scored=True)
+        measured = measure(*asked, probabilities=True)
         marks.append(now())
         write_page(out, measured, vlm, given.checkpoint, None, given.heat_maps)
         marks.append(now())

@@ -1,7 +1,7 @@
 """Fine-tune a small vision-language model to answer questions about SuperTuxKart frames.
 
-The names below are what the course's grader imports. They load on first use, so that
-`import homework` and every `--help` stay fast.
+The course's grader imports the names below. They load on first use, so that `import homework` and
+`--help` stay fast.
 """
 
 from __future__ import annotations

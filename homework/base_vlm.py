@@ -3,8 +3,8 @@ python -m homework.base_vlm test
 python -m homework.base_vlm benchmark [--split valid_grader]
 python -m homework.base_vlm download
 
-A SmolVLM that answers questions about pictures: SmolVLM-256M-Instruct where it is on disk,
-otherwise the embedded base, a small model of the very same class and form.
+A SmolVLM that answers questions about pictures: SmolVLM-256M-Instruct if it is on disk, otherwise
+the embedded base, a small model of the same architecture that ships in this package.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from .model.loading import SMOLVLM
 
 
 class BaseVLM(LoadedVLM):
-    """A vision-language model that answers questions; see LoadedVLM for what it is given."""
+    """A vision-language model that answers questions; LoadedVLM documents its arguments."""
 
     def format_prompt(self, question: str) -> str:
-        """The prompt as the chat template writes it, `<image>` standing for the picture."""
+        """The prompt from the chat template; `<image>` stands for the picture."""
         content = [{"type": "image"}, {"type": "text", "text": question}]
         return self.processor.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True
         )
 
     def generate(self, image_path: str | Path, question: str) -> str:
-        """The answer to one question about one picture."""
+        """Answer one question about one picture."""
         return self.batched_generate([image_path], [question])[0]
 
     def answer(self, image_paths: Sequence[str | Path], questions: Sequence[str]) -> list[str]:
-        """The answer to each question about the picture beside it, in the order asked."""
+        """Answer each question about the picture at the same index."""
         return self.batched_generate(image_paths, questions)
 
     def batched_generate(
@@ -45,17 +45,16 @@ class BaseVLM(LoadedVLM):
         num_return_sequences: int | None = None,
         temperature: float = 0,
     ) -> list[str] | list[list[str]]:
-        """Generate answers; each distinct picture is decoded and encoded once.
+        """Generate answers; each distinct picture is read and encoded once.
 
         Args:
-            num_return_sequences: so many answers to each question, as a list per question;
-                one, as plain text, if None.
-            temperature: 0 takes the likeliest token each time, more draws at random.
+            num_return_sequences: answers to sample per question. None returns one string per
+                question instead of a list.
+            temperature: 0 decodes greedily; above 0, tokens are sampled.
 
         Raises:
             InputError: the numbers of pictures and questions differ, a question is too long,
-                several different answers are asked for at temperature 0, or a picture cannot
-                be read.
+                more than one answer is requested at temperature 0, or a picture cannot be read.
         """
         from .model.generation import generate
 
@@ -74,16 +73,16 @@ class BaseVLM(LoadedVLM):
         questions: Sequence[str],
         candidates: Sequence[Sequence[str]],
     ) -> list[list[float]]:
-        """How likely the model holds each of some answers to a question.
+        """Log-probabilities of candidate answers.
 
-        Each distinct picture is encoded once, each question read once for all its candidates.
+        Each distinct picture and each question is encoded once for all its candidates.
 
         Args:
-            candidates: possible answers, a list per question.
+            candidates: one list of possible answers per question.
 
         Returns:
-            log-probabilities beside the candidates: natural logarithm, summed over the answer's
-            tokens and its end token.
+            one list of log-probabilities per question: natural logarithm, summed over the tokens
+            of the answer and its end token.
 
         Raises:
             InputError: the numbers of pictures, questions and lists of candidates differ, a
@@ -101,13 +100,14 @@ class BaseVLM(LoadedVLM):
 
 
 def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
-    """Load a LoRA checkpoint onto the base that it was trained on.
+    """Load an adapter onto the base that it was trained on.
 
     Args:
-        checkpoint: a folder, or the name of one inside the package.
+        checkpoint: folder of the adapter, or the name of one inside the package.
+        verbose: print the base and the device.
 
     Raises:
-        InputError: no whole checkpoint there, another base, missing or unexpected weights.
+        InputError: the adapter is missing, incomplete or damaged, or does not fit the base.
     """
     from .model import adapter
 
@@ -132,9 +132,9 @@ def ask(
     Args:
         image: picture file.
         question: any text of up to 2,000 characters.
-        checkpoint: a LoRA checkpoint, such as homework/vlm_model; it knows its base.
-        base: what is asked without one; see BaseVLM.
-        explain: write a picture of where the model looks for its answer to this PNG file.
+        checkpoint: folder of an adapter, such as homework/vlm_model; it names its base.
+        base: the model to ask if no checkpoint is given; see BaseVLM.
+        explain: PNG file to write; it shows where the model looks for its answer.
     """
     from .model.heat_map import save_heat_map
     from .model.inputs import check_length
@@ -142,7 +142,7 @@ def ask(
     check_length(str(question))  # before the model is loaded
     target = options.path("--explain", explain)
     if target and target.suffix.lower() != ".png":
-        raise InputError(f"--explain: {target} is no .png; give such a name")
+        raise InputError(f"--explain: {target} is not a .png file; give a name that ends in .png")
     vlm = load(checkpoint) if checkpoint else BaseVLM(base)
     answer = vlm.generate(image, str(question))
     print(answer)
@@ -151,7 +151,7 @@ def ask(
 
 
 def test(base: str | None = None, split: str = "valid_grader", data_dir: str | None = None) -> None:
-    """Ask the base, before any fine-tuning, everything that is asked about one picture."""
+    """Ask the base, before fine-tuning, all questions about the first picture of a split."""
     dataset = VQADataset(split, data_dir)
     path = dataset[0]["image_path"]
     items = [item for item in dataset if item["image_path"] == path]
@@ -171,14 +171,14 @@ def benchmark_base(
     max_samples: int | None = 128,
     baseline_split: str = "train",
 ) -> None:
-    """Accuracy of the base, before any fine-tuning, per kind of question.
+    """Measure the accuracy of the base, before fine-tuning, per kind of question.
 
     Args:
         base: see BaseVLM.
-        split: whose pairs are asked.
-        data_dir: the data folder; the one beside the package if not given.
-        max_samples: ask a seeded draw of so many pairs; None asks all.
-        baseline_split: where the majority baseline takes its answers from.
+        split: the split whose questions are asked.
+        data_dir: the data folder; the one beside the package if omitted.
+        max_samples: questions to draw at random, with a fixed seed; None asks all.
+        baseline_split: the split from which the majority baseline takes its answers.
     """
     from .evaluation.majority import same_questions_baseline
     from .evaluation.table import accuracy_table
@@ -188,10 +188,10 @@ def benchmark_base(
 
 
 def download(name: str = SMOLVLM) -> None:
-    """Fetch a checkpoint into the hub cache, resuming what was begun.
+    """Download a model into the hub cache; a partial download resumes.
 
     Raises:
-        InputError: the hub cannot be reached or has no such checkpoint.
+        InputError: the hub cannot be reached or has no such model.
     """
     from huggingface_hub import snapshot_download
 
@@ -200,7 +200,7 @@ def download(name: str = SMOLVLM) -> None:
             name, allow_patterns=["*.json", "*.jinja", "*.txt", "model.safetensors"]
         )
     except Exception as error:
-        raise InputError(f"{name}: cannot be fetched from the hub ({one_line(error)})") from None
+        raise InputError(f"{name}: cannot be downloaded from the hub ({one_line(error)})") from None
     print(f"{name} is in {folder}")
 
 

@@ -1,6 +1,6 @@
-"""Question/answer pairs with their pictures, and the benchmark that scores a model on them.
+"""Question/answer pairs with their pictures, and the benchmark that measures a model on them.
 
-No torch here, and no picture is opened.
+It imports no torch and opens no picture.
 
     data/<split>/*_qa_pairs.json --VQADataset--> items --benchmark(model)--> VQABenchmarkResult
 """
@@ -10,31 +10,33 @@ from __future__ import annotations
 import os
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from .common.errors import InputError
 from .common.files import DATA_DIR
+from .common.share import Share
 from .frames.qa_file import QA_SUFFIX, how_to_generate, qa_files, read_pairs
 from .labels.questions import KINDS, kind_of
 
-BATCH = 32  # questions in one call of a model's `answer`, as in the course's own benchmark
+BATCH = 32  # questions per call of a model's `answer`, as in the course's benchmark
+ALL = "all"  # label of the share over all kinds
 
-Item = Mapping[str, str]  # has "question" and "answer", and "image_path" where it is answered
+Item = Mapping[str, str]  # keys "question", "answer" and, to be answered, "image_path"
 
 
 class VQADataset:
     """The pairs of every `*_qa_pairs.json` in `<data_dir>/<split>/`, files in name order.
 
-    Items are `{"image_path": absolute path, "question": ..., "answer": ...}`. A pair that
-    stands in the files more than once is kept once; `duplicates` is how many were dropped.
+    Items are `{"image_path": absolute path, "question": ..., "answer": ...}`. Repeated pairs
+    are kept once; `duplicates` counts those dropped.
 
     Args:
         split: name of a folder in `data_dir`, such as "train" or "valid".
         data_dir: the folder that `image_file` is relative to; `data` beside the package if None.
-        max_samples: keep a seeded draw of so many pairs (see `draw`).
+        max_samples: pairs to draw at random, with a fixed seed (see `draw`); None keeps all.
 
     Raises:
         InputError: the split or a QA file is missing or malformed, a picture is missing, or
@@ -53,7 +55,7 @@ class VQADataset:
                 f"{self.data_dir / self.split}: its *{QA_SUFFIX} hold no pair; "
                 f"{how_to_generate(self.data_dir / self.split)}"
             )
-        # Tuples, with one path string per picture: a tenth of the memory of 100,000 dicts.
+        # Tuples that share one path string per picture need a tenth of the memory of dicts.
         self._pairs = [pairs[index] for index in draw(len(pairs), max_samples)]
 
     def __len__(self) -> int:
@@ -65,7 +67,7 @@ class VQADataset:
 
 
 def draw(total: int, n: int | None, seed: int = 0) -> list[int]:
-    """Indices, in order, of a seeded draw of `n` from `total`; all of them if n is None or more.
+    """Draw `n` of `total` indices without replacement, sorted; all if `n` is None or too large.
 
     Raises:
         InputError: `n` is not a positive whole number.
@@ -86,12 +88,12 @@ class Model(Protocol):
     """Anything that answers questions about pictures, several at a time."""
 
     def answer(self, image_paths: list[str], questions: list[str]) -> list[str]:
-        """One answer for each picture and question, in the order asked."""
+        """One answer per question about the picture at the same index."""
 
 
 @dataclass(frozen=True)
 class BenchmarkSample:
-    """One question, what the model said and what was right."""
+    """One question with the model's answer and the correct one."""
 
     image_path: str
     question: str
@@ -107,25 +109,32 @@ class VQABenchmarkResult:
     samples: list[BenchmarkSample]
 
     @property
+    def shares(self) -> list[Share]:
+        """Correct answers of each kind that occurs, and last of all kinds."""
+        return share_per_kind((kind_of(s.question), s.is_correct) for s in self.samples)
+
+    @property
     def accuracy(self) -> float:
         """Share of the samples answered correctly, 0 to 1."""
-        return sum(sample.is_correct for sample in self.samples) / len(self.samples)
+        return self.shares[-1].accuracy
 
     @property
     def accuracy_per_kind(self) -> dict[str, tuple[float, int]]:
         """Kind of question -> (accuracy, number of samples), for the kinds that occur."""
-        outcomes = defaultdict(list)
-        for sample in self.samples:
-            outcomes[kind_of(sample.question)].append(sample.is_correct)
-        return {
-            kind: (sum(outcomes[kind]) / len(outcomes[kind]), len(outcomes[kind]))
-            for kind in (*KINDS, "other")
-            if kind in outcomes
-        }
+        return {share.label: (share.accuracy, share.total) for share in self.shares[:-1]}
+
+
+def share_per_kind(answers: Iterable[tuple[str, bool]]) -> list[Share]:
+    """Count (kind, is correct) by kind, in the order of KINDS; the last share is of all kinds."""
+    correct = defaultdict(list)
+    for kind, is_right in answers:
+        correct[kind].append(is_right)
+        correct[ALL].append(is_right)
+    return [Share.count(kind, correct[kind]) for kind in (*KINDS, "other", ALL) if kind in correct]
 
 
 def is_correct(answer: str, expected: str) -> bool:
-    """Equal but for surrounding space, case and one trailing full stop; "10" is not "1"."""
+    """Compare two texts, ignoring case, surrounding space and one trailing full stop."""
     return _normal(answer) == _normal(expected)
 
 
@@ -135,13 +144,12 @@ def benchmark(
     max_samples: int | None = None,
     batch_size: int | None = BATCH,
 ) -> VQABenchmarkResult:
-    """Ask `model` all questions of `dataset`, or of a seeded draw of them, in their order.
-
-    Prints and writes nothing.
+    """Ask `model` the questions of `dataset` in their order; prints and writes nothing.
 
     Args:
-        batch_size: questions in one call of `answer`; None asks all of them in one call, for a
-            model that makes batches of its own.
+        max_samples: questions to draw at random, with a fixed seed (see `draw`); None asks all.
+        batch_size: questions per call of `answer`; None asks all in one call, for a model that
+            makes its own batches.
 
     Raises:
         InputError: there is nothing to ask, or `answer` did not return one text per question.

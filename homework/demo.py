@@ -1,8 +1,8 @@
 """python -m homework.demo homework/vlm_model [--split valid] [--data_dir data]
 
-A page on this machine to ask a model questions: pick a frame of a split or drop a picture, ask
-any of the five kinds of question or one of your own, and see the answer, the runners-up, the
-boxes that the labels give and where the model looks. Needs one package more:
+A local web page to ask a model questions: pick a frame of a split or upload a picture, ask a
+question, and see the answer, the most probable answers, the boxes of the labels and where the model
+looks. It needs one more package:
 
     pip install -r requirements-demo.txt
 """
@@ -21,9 +21,9 @@ from .common.files import DATA_DIR
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
 
-HOST = "127.0.0.1"  # this machine, and no other one
-FRAMES = 24  # of the split, drawn by a seed, to pick from
-# Without it every font would be looked for at a font service.
+HOST = "127.0.0.1"  # reachable from this machine alone
+FRAMES = 24  # frames of the split to pick from
+# System fonts: the default theme would request its fonts from a web service.
 FONTS = ("system-ui", "sans-serif")
 
 
@@ -33,13 +33,13 @@ def demo(
     data_dir: str | None = None,
     port: int = 7860,
 ) -> None:
-    """Open the page and serve it until Ctrl-C.
+    """Serve the page until Ctrl-C.
 
     Args:
-        checkpoint: a LoRA checkpoint, such as homework/vlm_model, or "embedded_base".
-        split: whose frames there are to pick from.
-        data_dir: the data folder; the one beside the package if not given.
-        port: where the page is: http://127.0.0.1:PORT.
+        checkpoint: folder of an adapter, such as homework/vlm_model, or "embedded_base".
+        split: the split whose frames are offered.
+        data_dir: the data folder; the one beside the package if omitted.
+        port: the page is at http://127.0.0.1:PORT.
 
     Raises:
         InputError: gradio is not installed, or the checkpoint or the data is wrong.
@@ -52,7 +52,7 @@ def demo(
 
 
 def frames(folder: Path) -> list[str]:
-    """Pictures of a split to pick from: a seeded draw; none where there is no such split."""
+    """Pictures of a split, drawn with a fixed seed; none if the split does not exist."""
     if not folder.is_dir():
         return []
     names = sorted(path for path in folder.glob("*_im.jpg") if path.name[0] != ".")
@@ -60,7 +60,7 @@ def frames(folder: Path) -> list[str]:
 
 
 def suggestions(picture: str | None) -> list[str]:
-    """Questions to ask: about a labelled frame those that its labels answer, else all kinds."""
+    """Questions about a picture: those that its labels answer, or all kinds without labels."""
     from .frames.split import scenes
     from .labels.questions import FORMS, pairs
 
@@ -71,11 +71,11 @@ def suggestions(picture: str | None) -> list[str]:
 
 
 def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
-    """What there is to show for one question about one picture file.
+    """Everything that the page shows for one question about one picture file.
 
     Returns:
-        answer, truth (None where no label says it), scores (answer -> probability, {} for a
-        question without a closed list of answers), boxes and heat (pictures to show).
+        answer; truth (None if the labels have none); probabilities (answer -> probability, {} if
+        the question has no closed list of answers); boxes and heat (pictures).
     """
     from .frames.pictures import open_picture
     from .frames.split import scenes
@@ -91,7 +91,7 @@ def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
     return {
         "answer": answer,
         "truth": dict(pairs(scene)).get(question) if scene else None,
-        "scores": dict(model.scores[0]),
+        "probabilities": dict(model.probabilities[0]),
         "boxes": draw_scene(image, scene) if scene else None,
         "heat": overlay(image, heat),
     }
@@ -99,81 +99,93 @@ def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
 
 def build(vlm: BaseVLM, pictures: list[str]):
     """The page: gradio's Blocks."""
-    from .frames.pictures import open_picture
-
     gr = _gradio()
-
-    def pick(event):
-        path = pictures[event.index]
-        return path, open_picture(path), *choose(path)
-
-    # By this gradio knows what to hand over; as text it could not look it up here.
-    pick.__annotations__["event"] = gr.SelectData
-
-    def drop(path: str | None):
-        return None, *choose(path)
-
-    def choose(path: str | None):
-        asked = suggestions(path)
-        return gr.update(choices=asked, value=asked[0]), "", None, None, None
-
-    def ask(picked: str | None, dropped: str | None, question: str | None):
-        path = picked or dropped
-        if not path or not question:
-            return "Pick or drop a picture, and choose or type a question.", None, None, None
-        try:
-            found = reply(vlm, path, question)
-        except InputError as error:
-            return str(error), None, None, None
-        truth = f"  \n*The labels say: {found['truth']}*" if found["truth"] is not None else ""
-        text = f"### {found['answer'] or '(nothing)'}{truth}"
-        return text, found["scores"] or None, found["boxes"], found["heat"]
-
     with gr.Blocks(title="Ask about a frame", analytics_enabled=False) as page:
-        gr.Markdown("# Ask about a frame\nPick a frame or drop a picture, then ask.")
-        # What gradio shows is a copy of its own; the labels lie beside the frame that was picked.
+        gr.Markdown("# Ask about a frame\nPick a frame or upload a picture, then ask.")
+        # gradio shows a copy of the picked frame; its labels are beside the original.
         picked = gr.State(None)
         with gr.Row():
             with gr.Column():
                 picture = gr.Image(type="filepath", label="Picture", sources=["upload"])
-                if pictures:
-                    gallery = gr.Gallery(
-                        [open_picture(path) for path in pictures],
-                        label="Frames",
-                        columns=4,
-                        height=260,
-                        allow_preview=False,
-                        buttons=[],
-                    )
+                gallery = _gallery(gr, pictures) if pictures else None
             with gr.Column():
                 question = gr.Dropdown(
                     suggestions(None), label="Question", allow_custom_value=True, elem_id="question"
                 )
                 button = gr.Button("Ask", variant="primary", elem_id="ask")
                 answer = gr.Markdown(elem_id="answer")
-                scores = gr.Label(label="Runners-up", num_top_classes=5, elem_id="scores")
+                probabilities = gr.Label(
+                    label="Most probable answers", num_top_classes=5, elem_id="probabilities"
+                )
         with gr.Row():
-            # Without gradio's button that shares a picture on the web.
+            # Without the button of gradio that shares a picture on the web.
             plain = {"interactive": False, "buttons": ["download", "fullscreen"]}
-            boxes = gr.Image(label="What the labels say", elem_id="boxes", **plain)
-            heat = gr.Image(label="Where it looks", elem_id="heat", **plain)
-        shown = [answer, scores, boxes, heat]
-        if pictures:
-            gallery.select(pick, None, [picked, picture, question, *shown])
-        picture.upload(drop, picture, [picked, question, *shown])
-        picture.clear(drop, picture, [picked, question, *shown])
-        button.click(ask, [picked, picture, question], shown)
+            boxes = gr.Image(label="Boxes of the labels", elem_id="boxes", **plain)
+            heat = gr.Image(label="Where the model looks", elem_id="heat", **plain)
+        results = [answer, probabilities, boxes, heat]
+        pick, upload, ask = _handlers(gr, vlm, pictures)
+        if gallery is not None:
+            gallery.select(pick, None, [picked, picture, question, *results])
+        picture.upload(upload, picture, [picked, question, *results])
+        picture.clear(upload, picture, [picked, question, *results])
+        button.click(ask, [picked, picture, question], results)
     return page
 
 
+def _gallery(gr, pictures: list[str]):
+    from .frames.pictures import open_picture
+
+    return gr.Gallery(
+        [open_picture(path) for path in pictures],
+        label="Frames",
+        columns=4,
+        height=260,
+        allow_preview=False,
+        buttons=[],
+    )
+
+
+def _handlers(gr, vlm: BaseVLM, pictures: list[str]):
+    """What the page does on a picked frame, an uploaded or removed picture, and "Ask"."""
+    from .frames.pictures import open_picture
+
+    def choose(path: str | None):
+        choices = suggestions(path)
+        return gr.update(choices=choices, value=choices[0]), "", None, None, None
+
+    def pick(event):
+        path = pictures[event.index]
+        return path, open_picture(path), *choose(path)
+
+    # gradio reads the type to pass the event; it could not resolve it as text.
+    pick.__annotations__["event"] = gr.SelectData
+
+    def upload(path: str | None):
+        return None, *choose(path)
+
+    def ask(picked: str | None, uploaded: str | None, question: str | None):
+        path = picked or uploaded
+        if not path or not question:
+            return "Pick or upload a picture, and choose or type a question.", None, None, None
+        try:
+            found = reply(vlm, path, question)
+        except InputError as error:
+            return str(error), None, None, None
+        truth = f"  \n*The labels say: {found['truth']}*" if found["truth"] is not None else ""
+        text = f"### {found['answer'] or '(nothing)'}{truth}"
+        return text, found["probabilities"] or None, found["boxes"], found["heat"]
+
+    return pick, upload, ask
+
+
 def serve(page, port: int, wait: bool = True) -> str:
-    """Serve the page to this machine alone; its address.
+    """Serve the page to this machine alone and return its address.
 
     Args:
-        wait: until Ctrl-C.
+        wait: block until Ctrl-C.
 
     Raises:
-        InputError: the port is taken.
+        InputError: the port is in use.
     """
     gr = _gradio()
     try:
@@ -188,8 +200,8 @@ def serve(page, port: int, wait: bool = True) -> str:
             theme=gr.themes.Default(font=FONTS, font_mono=("monospace",)),
         )
     except OSError:
-        raise InputError(f"--port: {port} is taken; give another one") from None
-    print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
+        raise InputError(f"--port: {port} is in use; give another port") from None
+    print(f"the page is at {address} (Ctrl-C stops it)", flush=True)
     if wait:
         page.block_thread()
     return address
@@ -203,7 +215,7 @@ def _load(checkpoint: str) -> BaseVLM:
 
 
 def _gradio():
-    # Before it is imported: nothing is reported to anyone, and no newer version looked for.
+    # Before the import: without these, gradio reports usage and looks for newer versions.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:

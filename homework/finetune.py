@@ -155,29 +155,29 @@ def test(
     against: str | None = None,
     heat_maps: int = 200,
 ) -> None:
-    """Accuracy of a LoRA checkpoint, per kind of question, beside the majority baseline.
+    """Measure the accuracy of an adapter per kind of question, beside the majority baseline.
 
     Args:
-        checkpoint: its folder, such as homework/vlm_model.
-        split: whose pairs are asked.
-        data_dir: the data folder; the one beside the package if not given.
-        max_samples: ask a seeded draw of so many pairs, the grader's own; None asks all.
-        save_predictions: write every question, answer and truth to this JSON file.
-        baseline_split: where the majority baseline takes its answers from; what the checkpoint
-            was trained on if not given.
-        report: write a page to look at, index.html, and report.json to this folder.
-        against: another report, or its folder: what changed, question by question.
-        heat_maps: in the report, show where the model looks for so many of the answers.
+        checkpoint: folder of the adapter, such as homework/vlm_model.
+        split: the split whose questions are asked.
+        data_dir: the data folder; the one beside the package if omitted.
+        max_samples: questions to draw at random, the same ones as the grader; None asks all.
+        save_predictions: JSON file to write, with every question, answer and truth.
+        baseline_split: the split from which the majority baseline takes its answers; the split
+            that the adapter was trained on if omitted.
+        report: folder to write a report to: index.html, a page to browse, and report.json.
+        against: an earlier report or its folder, to compare question by question.
+        heat_maps: number of answers for which the report shows where the model looks.
 
     Raises:
-        InputError: the checkpoint, the data or the other report is wrong or missing.
+        InputError: the adapter, the data or the earlier report is missing or malformed.
     """
     from .evaluation.page import PAGE, read_report
 
     predictions = options.path("--save_predictions", save_predictions)
     folder, other = options.path("--report", report), options.path("--against", against)
     options.whole("--heat_maps", heat_maps, 0)
-    # Before minutes of answering.
+    # Checked before minutes of answering.
     if other:
         if not folder:
             raise InputError("--against: needs --report; give the folder to write the page to")
@@ -190,13 +190,14 @@ def test(
     from .evaluation.measure import measure, write_page
     from .model.adapter import trained_on
 
-    distributed.connect()  # first, as it says which GPU is this process's
+    distributed.connect()  # first, as it chooses the GPU of this process
     vlm = load(str(checkpoint))
     if folder and not distributed.is_main():
-        return  # scores are asked for beside the answers, by the main process alone
+        return  # the main process alone computes the probabilities for the report
     trained = trained_on(checkpoint)
+    baseline = str(baseline_split or trained)
     measured = measure(
-        vlm, dataset, max_samples, trained, str(baseline_split or trained), scored=bool(folder)
+        vlm, dataset, max_samples, trained, baseline, probabilities=folder is not None
     )
     if not distributed.is_main():
         return

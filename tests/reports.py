@@ -17,7 +17,7 @@ from homework.model.likelihood import softmax
 
 
 class Guesser:
-    """Gives scores at random; answers with the likeliest."""
+    """Gives log-probabilities at random."""
 
     def __init__(self, seed: int = 0) -> None:
         self.random = random.Random(seed)
@@ -31,7 +31,7 @@ def make_outcomes(data_dir: Path, per_kind: int, seed: int = 0):
     drawn, _ = balanced_pairs(list_split(data_dir / "valid"), per_kind)
     paths = [str(data_dir / pair["image_file"]) for pair in drawn]
     asked = [pair["question"] for pair in drawn]
-    scores = [
+    probabilities = [
         softmax(possible_answers(question), values)
         for question, values in zip(
             asked, Guesser(seed).score(paths, asked, map(possible_answers, asked)), strict=True
@@ -43,11 +43,11 @@ def make_outcomes(data_dir: Path, per_kind: int, seed: int = 0):
                 path, pair["question"], best[0][0], pair["answer"],
                 is_correct(best[0][0], pair["answer"]),
             )
-            for path, pair, best in zip(paths, drawn, scores, strict=True)
+            for path, pair, best in zip(paths, drawn, probabilities, strict=True)
         ]
     )  # fmt: skip
     training = training_pairs(data_dir / "train")
-    return outcomes(result, data_dir, training, scores), paths
+    return outcomes(result, data_dir, training, probabilities), paths
 
 
 def make_report(folder: Path, data_dir: Path, per_kind: int = 12, seed: int = 0, against=None):
@@ -55,6 +55,7 @@ def make_report(folder: Path, data_dir: Path, per_kind: int = 12, seed: int = 0,
     outcomes, paths = make_outcomes(data_dir, per_kind, seed)
     about = {
         "checkpoint": f"guesser_{seed}</script><b>&amp;",
+        "date": f"2026-01-0{seed + 1} 09:30+00:00",
         "adapter_sha256": f"{seed:064x}",
         "base": "none",
         "split": "valid",

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from homework.common.errors import InputError
-from homework.data import VQADataset, benchmark, draw, is_correct
+from homework.data import VQADataset, benchmark, draw, is_correct, share_per_kind
 
 EGO = "What kart is the ego car?"
 COUNT = "How many karts are there in the scenario?"
@@ -182,6 +182,16 @@ def test_benchmark_scores_overall_and_per_kind():
     sample = result.samples[1]
     assert (sample.model_answer, sample.correct_answer, sample.is_correct) == ("tux", "gnu", False)
     assert (sample.image_path, sample.question) == ("x.jpg", EGO)
+
+
+def test_shares_per_kind_and_of_all():
+    answers = [("track", True), ("ego", True), ("other", False), ("ego", False)]
+    assert share_per_kind(answers) == [
+        ("ego", 1, 2),
+        ("track", 1, 1),
+        ("other", 0, 1),
+        ("all", 2, 4),
+    ]
 
 
 @pytest.mark.parametrize("value", [None, "tux", ["tux"], ["tux", 3], ["tux"] * 3, {"a": "b"}])

@@ -44,17 +44,17 @@ def test_a_reply_holds_all_that_is_shown(vlm, split):
     assert asked[0] == questions.EGO and len(asked) > 2
     found = demo.reply(vlm, picture, questions.EGO)
     assert found["answer"] == vlm.generate(picture, questions.EGO)
-    assert len(found["scores"]) == 18 and found["truth"] in found["scores"]
+    assert len(found["probabilities"]) == 18 and found["truth"] in found["probabilities"]
     assert found["boxes"].size == found["heat"].size == (900, 600)
     free = demo.reply(vlm, picture, "Is it raining?")
-    assert free["scores"] == {} and free["truth"] is None
+    assert free["probabilities"] == {} and free["truth"] is None
 
 
 def test_a_dropped_picture_has_no_labels(vlm, split, tmp_path):
     picture = tmp_path / "mine.jpg"
     picture.write_bytes((split / "00001_03_im.jpg").read_bytes())
     found = demo.reply(vlm, str(picture), questions.COUNT)
-    assert found["boxes"] is None and found["truth"] is None and len(found["scores"]) == 10
+    assert found["boxes"] is None and found["truth"] is None and len(found["probabilities"]) == 10
     assert questions.EGO in demo.suggestions(None)
 
 
@@ -75,7 +75,7 @@ def test_a_question_is_answered_in_the_browser(vlm, split, tmp_path, monkeypatch
         port = free.getsockname()[1]
     address = demo.serve(page, port, wait=False)
     try:
-        with pytest.raises(InputError, match="is taken"):
+        with pytest.raises(InputError, match="is in use"):
             demo.serve(demo.build(vlm, []), port, wait=False)
         with open_browser() as browser:
             view = Watched(browser, address, viewport={"width": 400, "height": 900})
@@ -92,7 +92,7 @@ def test_a_question_is_answered_in_the_browser(vlm, split, tmp_path, monkeypatch
             assert "The labels say" in view.page.locator("#answer").inner_text()
             for name in ("boxes", "heat"):
                 view.page.wait_for_selector(f"#{name} img")
-            assert "%" in view.page.locator("#scores").inner_text()
+            assert "%" in view.page.locator("#probabilities").inner_text()
             assert view.page.evaluate("document.documentElement.scrollWidth") <= 400
             assert not view.foreign
             assert not [line for line in view.complaints if "rror" in line]

@@ -1,4 +1,4 @@
-"""Measure a checkpoint on a split, and write the report of it.
+"""Measure an adapter on a split and write the report.
 
 python -m homework.finetune test homework/vlm_model --report out
 """
@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from ..data import Model, VQABenchmarkResult, VQADataset, benchmark
 from ..frames.split import training_pairs
 from ..model import adapter, heat_map
 from ..model.likelihood import ScoringModel
-from .majority import majority_accuracy, same_questions_baseline
+from .majority import same_questions_baseline
 from .outcomes import outcomes as outcomes_of
 from .page import PAGE, add_comparison, read_report, report_data, write_report
 from .statistics import Outcome
@@ -31,19 +32,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measured:
-    """A benchmark with all that is reported of it."""
+    """A benchmark with everything that is reported about it."""
 
     dataset: VQADataset
     result: VQABenchmarkResult
-    outcomes: list[Outcome]  # of the result's samples
-    baseline: VQABenchmarkResult  # the majority's, on the same samples
-    source: str  # where the majority's answers come from
+    outcomes: list[Outcome]  # one per sample of the result
+    baseline: VQABenchmarkResult  # the majority baseline on the same questions
+    source: str  # where the answers of the baseline come from
     train_split: str
-    seen_known: bool  # are the training split's info files here?
-    seconds: float  # that answering took
+    seen_known: bool  # whether the info files of the training split are present
+    seconds: float  # spent answering
 
     def table(self) -> str:
-        """For people: see `table.accuracy_table`."""
+        """The text to print; see `accuracy_table`."""
         return accuracy_table(self.result, self.baseline, self.source, self.outcomes)
 
 
@@ -53,24 +54,24 @@ def measure(
     max_samples: int | None,
     train_split: str,
     baseline_split: str,
-    scored: bool = False,
+    probabilities: bool = False,
 ) -> Measured:
-    """Ask the dataset's questions, or a seeded draw of them, and look up what is known of each.
+    """Ask the questions of the dataset and join the answers with their labels.
 
     Args:
-        train_split: what the model was trained on; says which karts it has seen on which track.
+        max_samples: questions to draw at random, with a fixed seed; None asks all.
+        train_split: what the model was trained on; tells which karts it has seen on which track.
         baseline_split: where the majority baseline takes its answers from.
-        scored: note, too, how likely the model finds every possible answer.
+        probabilities: compute the probability of every possible answer, too.
     """
-    model = ScoringModel(vlm)
+    # One call of `answer`: both models make their own batches and show one progress bar.
+    model = ScoringModel(vlm) if probabilities else DistributedModel(vlm)
     start = time.perf_counter()
-    # Started by accelerate, each process answers its share. One call of `answer`: the models make
-    # batches of their own, and show one progress bar.
-    asked = model if scored else Shared(vlm)
-    result = benchmark(asked, dataset, max_samples, batch_size=None)
+    result = benchmark(model, dataset, max_samples, batch_size=None)
     seconds = time.perf_counter() - start
     training = training_pairs(dataset.data_dir / train_split)
-    outcomes = outcomes_of(result, dataset.data_dir, training, model.scores)
+    computed = model.probabilities if isinstance(model, ScoringModel) else ()
+    outcomes = outcomes_of(result, dataset.data_dir, training, computed)
     baseline, source = same_questions_baseline(result, baseline_split, dataset.data_dir)
     known = training is not None
     return Measured(dataset, result, outcomes, baseline, source, train_split, known, seconds)
@@ -84,22 +85,26 @@ def write_page(
     against: Path | None,
     num_heat_maps: int,
 ) -> str:
-    """Write the report as a page and as JSON to `folder`; what was written, as one line.
+    """Write the report to `folder`, as a page and as JSON.
 
     Args:
-        name: the checkpoint's folder.
+        name: folder of the adapter.
         against: another report, to compare question by question.
-        num_heat_maps: of so many samples, half of them mistakes, if there are so many.
+        num_heat_maps: samples with a heat map, half of them wrong answers if there are enough.
+
+    Returns:
+        One line that says what was written.
 
     Raises:
-        InputError: `against` is no report.
+        InputError: `against` is not a report.
     """
     other = read_report(against) if against else None
-    samples, found = measured.result.samples, measured.outcomes
-    data = report_data(found, _about(measured, vlm, name), majority_accuracy(measured.baseline))
+    samples, outcomes = measured.result.samples, measured.outcomes
+    majority = {share.label: share.accuracy for share in measured.baseline.shares}
+    data = report_data(outcomes, _about(measured, vlm, name), majority)
     if other:
-        add_comparison(data, found, other)
-    chosen = _chosen(found, num_heat_maps)
+        add_comparison(data, outcomes, other)
+    chosen = _chosen(outcomes, num_heat_maps)
     shown = [samples[index] for index in chosen]
     maps = heat_map.heat_maps(
         vlm,
@@ -107,16 +112,17 @@ def write_page(
         [sample.question for sample in shown],
         [sample.model_answer for sample in shown],
     )
-    files = {o.image_file: s.image_path for o, s in zip(found, samples, strict=True)}
+    files = {o.image_file: s.image_path for o, s in zip(outcomes, samples, strict=True)}
     size = write_report(folder, data, files, dict(zip(chosen, maps, strict=True)), heat_map.METHOD)
     return f"wrote {folder / PAGE} and report.json ({size / 1e6:.1f} MB); open it in a browser"
 
 
 def _about(measured: Measured, vlm: LoadedVLM, name: str | Path) -> dict[str, Any]:
-    found = adapter.find(name)
+    folder = adapter.find(name)
     return {
-        "checkpoint": found.resolve().name,  # no one's folders
-        "adapter_sha256": digest(found / adapter.WEIGHTS),
+        "checkpoint": folder.resolve().name,  # without the folders above, which are private
+        "date": datetime.now().astimezone().isoformat(" ", "minutes"),
+        "adapter_sha256": digest(folder / adapter.WEIGHTS),
         "base": Path(vlm.base).name,
         "split": measured.dataset.split,
         "train_split": measured.train_split,
@@ -127,22 +133,22 @@ def _about(measured: Measured, vlm: LoadedVLM, name: str | Path) -> dict[str, An
 
 
 def _chosen(outcomes: Sequence[Outcome], most: int) -> list[int]:
-    """A seeded draw of samples, half of them wrong where there are enough."""
+    """Draw samples at random with a fixed seed, half of them wrong if there are enough."""
     order = random.Random(0).sample(range(len(outcomes)), len(outcomes))
     wrong = [index for index in order if not outcomes[index].right]
-    hits = [index for index in order if outcomes[index].right]
-    kept = wrong[: max(most // 2, most - len(hits))]
-    return sorted(kept + hits[: most - len(kept)])
+    right = [index for index in order if outcomes[index].right]
+    kept = wrong[: max(most // 2, most - len(right))]
+    return sorted(kept + right[: most - len(kept)])
 
 
-class Shared:
-    """A model whose questions are divided among the processes, whole pictures to each."""
+class DistributedModel:
+    """Divides the questions among the processes; one process answers all about a picture."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
 
     def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
-        """All answers, in the order asked, in every process."""
+        """All answers, in the order asked; every process gets them all."""
         pictures = {path: place for place, path in enumerate(dict.fromkeys(image_paths))}
         mine = [
             index

@@ -1,6 +1,6 @@
-"""Joins a benchmark's samples with labels, training coverage and answer probabilities.
+"""Joins benchmark samples with labels, training coverage and answer probabilities.
 
-VQABenchmarkResult --outcomes--> [Outcome], which `statistics` adds up
+VQABenchmarkResult --outcomes--> [Outcome] --> statistics, page
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data import VQABenchmarkResult
-from ..frames.split import (
-    scenes,
-)
+from ..frames.split import scenes
 from ..labels.questions import kind_of
-from ..labels.vocabulary import Scores
+from ..labels.vocabulary import Probabilities
 from .statistics import Outcome, asked_kart, seen_in_training
 
 
@@ -21,14 +19,14 @@ def outcomes(
     result: VQABenchmarkResult,
     data_dir: Path,
     training: frozenset[tuple[str, str]] | None,
-    scores: Sequence[Scores] | None = None,
+    probabilities: Sequence[Probabilities] = (),
 ) -> list[Outcome]:
-    """A benchmark's samples with what is known of their views, in the same order.
+    """One outcome per sample of `result`, in the same order.
 
     Args:
-        data_dir: the folder that the pictures' names are given relative to.
+        data_dir: the folder that `image_file` is relative to.
         training: see `training_pairs`.
-        scores: of each sample; see `ScoringModel`.
+        probabilities: of each sample's possible answers; see `ScoringModel`.
     """
     views = scenes([sample.image_path for sample in result.samples])
     found = []
@@ -37,7 +35,7 @@ def outcomes(
         kart = asked_kart(sample.question, sample.correct_answer, kind)
         found.append(
             Outcome(
-                _below(sample.image_path, data_dir),
+                _relative(Path(sample.image_path), data_dir),
                 sample.question,
                 kind,
                 sample.model_answer,
@@ -45,12 +43,11 @@ def outcomes(
                 sample.is_correct,
                 scene,
                 seen_in_training(scene, kart, training),
-                scores[index] if scores else (),
+                probabilities[index] if probabilities else (),
             )
         )
     return found
 
 
-def _below(path: str, folder: Path) -> str:
-    file = Path(path)
+def _relative(file: Path, folder: Path) -> str:
     return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name

@@ -69,19 +69,23 @@ function shareRow(row, tick, detail) {
   );
 }
 
-const interval = (row) => `${percent(row.low, 0)} to ${percent(row.high, 0)}, n ${count(row.total)}`;
+const questions = (number) => `${count(number)} question${number === 1 ? "" : "s"}`;
+const interval = (row) => `${percent(row.low, 0)} to ${percent(row.high, 0)}, ${questions(row.total)}`;
+// Runs often have the same name: date and hash tell them apart.
+const named = (run) =>
+  `${run.checkpoint} (${run.date ? `measured ${run.date.slice(0, 16)}, ` : ""}adapter ${run.adapter_sha256.slice(0, 12)})`;
 
 function drawAccuracy() {
   byId("title").textContent = `What ${report.checkpoint} sees`;
   byId("subtitle").textContent =
     `${count(samples.length)} questions about ${report.split}; trained on ${report.train_split}, ` +
-    `from ${report.base}`;
+    `from ${report.base}` + (report.date ? `; measured ${report.date.slice(0, 16)}` : "");
   byId("accuracy-note").textContent =
-    "Bar: answered right, with its 95% interval (Wilson). Dashed tick: always giving the commonest " +
-    `answer of ${report.majority_source}.`;
+    "Bar: share of right answers, with its 95% interval (Wilson). Dashed tick: accuracy of always giving " +
+    `the most common answer of ${report.majority_source}.`;
   for (const row of report.kinds) byId("accuracy").append(shareRow(row, row.majority, interval(row)));
   byId("footer").textContent = [
-    `${report.checkpoint} (adapter ${report.adapter_sha256.slice(0, 12)})`,
+    named(report),
     ...Object.entries(report.versions).map((entry) => entry.join(" ")),
   ].join(" · ");
 }
@@ -90,19 +94,19 @@ function drawChanges() {
   if (!before) return;
   byId("changes").hidden = false;
   byId("changes-note").textContent =
-    `Against ${before.checkpoint} (adapter ${before.adapter_sha256.slice(0, 12)}), question by question. p: McNemar's exact test; ` +
-    "small means that two equally good models would rarely differ so much." +
+    `Before: ${named(before)}. Now: ${named(report)}. By chance: how often two equally good models would ` +
+    "differ at least this much (McNemar's exact test)." +
     (before.only_now || before.only_before
       ? ` Left out: ${count(before.only_now)} asked only now, ${count(before.only_before)} only before.`
       : "");
-  const head = ["kind", "before", "now", "fixed", "broken", "p"];
+  const head = ["kind", "before", "now", "fixed", "broken", "by chance"];
   const rows = before.kinds.map((row) => [
     row.label,
     percent(row.before / row.total),
     percent(row.now / row.total),
     count(row.fixed),
     count(row.broken),
-    row.p < 0.001 ? "<0.001" : row.p.toFixed(3),
+    row.p < 0.001 ? "under 0.1%" : percent(row.p),
   ]);
   const line = (tag, cells) =>
     make("tr", {}, ...cells.map((cell, i) => make(i && tag === "td" ? "td" : "th", { scope: i && tag === "td" ? null : tag === "td" ? "row" : "col" }, cell)));
@@ -113,7 +117,7 @@ function drawChanges() {
 
 const BREAKDOWNS = {
   size: ["Size of the kart asked about", "shorter side of its box, in pixels of the 150×100 picture"],
-  karts: ["Karts in the view", "that are large enough to count"],
+  karts: ["Karts in the view", "only those large enough to count"],
   seen: ["Kart on this track in training", "whether the training split shows the kart asked about on this track"],
 };
 
@@ -147,7 +151,7 @@ function drawWhere(kind) {
         "div",
         { class: "card" },
         make("h3", {}, "How sure it is"),
-        make("p", { class: "note" }, `by the probability of its answer (dashed tick: what it claims); mean distance ${percent(calibration.error)}`),
+        make("p", { class: "note" }, `accuracy by the probability of the answer (dashed tick: mean probability); the two differ by ${percent(calibration.error)} on average`),
         ...calibration.bins.map((row) => shareRow({ ...row, label: `from ${row.label}` }, row.probability, interval(row))),
       ),
     );
@@ -293,9 +297,11 @@ function drawGallery(chosen) {
     if (box.value !== value) box.value = value;
   }
   const right = found.filter((index) => samples[index].right).length;
+  const share =
+    right === found.length ? "all right" : right ? `${percent(right / found.length)} right` : "all wrong";
   byId("found").textContent = found.length
-    ? `${count(found.length)} of ${count(samples.length)}, ${percent(right / found.length)} right`
-    : "none: take a filter away";
+    ? `${count(found.length)} of ${questions(samples.length)}: ${share}`
+    : "no question fits: remove a filter";
   byId("cell-filter").hidden = !chosen.has("truth");
   byId("cell-filter").textContent = `truth ${chosen.get("truth")}, answered ${chosen.get("answer")} ✕`;
   byId("reset").hidden = !drawn;
@@ -331,7 +337,7 @@ function card(index, looks) {
       make("div", { class: "question" }, sample.question),
       make("div", { class: `said ${sample.right ? "right" : "wrong"}` }, sample.answer || "(nothing)"),
       make("div", { class: "truth" },
-        [sample.right ? null : `truth: ${sample.truth}`, sample.probability == null ? null : `p\u00a0${percent(sample.probability, 0)}`]
+        [sample.right ? null : `truth: ${sample.truth}`, sample.probability == null ? null : `probability\u00a0${percent(sample.probability, 0)}`]
           .filter(Boolean).join(" · ") || "\u00a0"),
     )));
 }
@@ -353,17 +359,14 @@ function frame(sample, index, { boxes, looks, labels }) {
   return picture;
 }
 
-// Grids hold a byte a cell, rows first. Smoothly enlarged: dimmed where it is cold, tinted where
-// it is hot, as explain.overlay draws it.
+// A grid holds one byte per cell, row by row. Enlarged smoothly, it lights up orange where it is
+// hot and leaves the picture as it is elsewhere, as heat_map.overlay does.
 function heatPicture(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const side = Math.sqrt(bytes.length);
   const small = make("canvas", { width: side, height: side });
   const image = new ImageData(side, side);
-  bytes.forEach((value, i) => {
-    const heat = value / 255;
-    image.data.set(heat < 0.5 ? [8, 12, 32, 350 * (0.5 - heat)] : [255, 120, 0, 300 * (heat - 0.5)], 4 * i);
-  });
+  bytes.forEach((value, i) => image.data.set([255, 140, 0, 0.65 * value], 4 * i));
   small.getContext("2d").putImageData(image, 0, 0);
   const large = make("canvas", { width: 150, height: 100 });
   const context = large.getContext("2d");
@@ -400,7 +403,7 @@ function drawDetail(chosen) {
       make("h3", { id: "detail-question", class: "question" }, sample.question),
       make("div", { class: `said ${sample.right ? "right" : "wrong"}` }, sample.answer || "(nothing)"),
       sample.right ? null : make("div", { class: "truth" }, `truth: ${sample.truth}`),
-      scores(sample),
+      probabilities(sample),
       facts(sample),
       make("div", { class: "row" },
         toggle("boxes", "Boxes"),
@@ -414,12 +417,12 @@ function drawDetail(chosen) {
   (again || dialog.querySelector("[data-name=close]")).focus();
 }
 
-function scores(sample) {
+function probabilities(sample) {
   if (!sample.scores.length) return null;
   const rows = sample.scores.flatMap(([answer, value]) => [
     make("span", {}, answer + (answer === sample.truth ? " (truth)" : "")), bar(value), make("span", { class: "value" }, percent(value)),
   ]);
-  return make("div", { class: "scores" }, ...rows);
+  return make("div", { class: "probabilities" }, ...rows);
 }
 
 function facts(sample) {
@@ -428,7 +431,7 @@ function facts(sample) {
     ["Frame", sample.image_file],
     ["Track", view.track],
     ["Karts", view.karts.map(([name], i) => name + (i === view.ego ? " (ego)" : "")).join(", ")],
-    ["Kart's size", sample.size == null ? null : `${sample.size} pixels`],
+    ["Size of the kart", sample.size == null ? null : `${sample.size} pixels`],
     ["In training", sample.seen == null ? null : sample.seen ? "this kart was seen on this track" : "this kart was never seen on this track"],
     ["Before", sample.before ? `${sample.before.answer || "(nothing)"} (${sample.before.right ? "right" : "wrong"})` : null],
   ];

@@ -1,7 +1,7 @@
-"""The report of a benchmark as a page and for machines: `index.html` and `report.json`.
+"""The report of a benchmark: `index.html` for people and `report.json` for programs.
 
-The page is one file: tables, pictures and heat maps are in it, so that it opens from a disk,
-with no network and no server. Its own policy (CSP) keeps it from asking for anything.
+The page is one file that contains its tables, pictures and heat maps: it opens from disk and
+needs neither network nor server. Its content security policy (CSP) forbids every request.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ import html
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError
 from ..common.files import atomic_write, read_json
+from ..data import ALL, share_per_kind
 from ..frames.pictures import open_picture
 from ..labels.scene import PICTURE_SIZE, Scene
 from . import statistics
-from .statistics import ALL, Outcome, asked_kart, size_of
+from .statistics import Outcome, asked_kart, size_of
 
 FORMAT = "supertuxkart-vqa-report/1"
 PAGE, DATA = "index.html", "report.json"
 MAX_REPORT_BYTES = 500_000_000
 TEMPLATE = Path(__file__).with_name("page.html")
 SCRIPT = TEMPLATE.with_suffix(".js")
-RUNNERS_UP = 5  # answers with their probabilities, the first included
-QUALITY = 72  # of WebP: 2.2 kB a frame; its JPEG file has 8
+LISTED = 5  # most probable answers that a sample lists
+QUALITY = 72  # of WebP: 2.2 kB per frame, where the JPEG file has 8 kB
 NOTE = (
-    "p: the model's probability of its answer, by a softmax over the closed list of answers "
-    "that such a question can have."
+    "Probability: how much the model believes its answer, compared with every other answer that "
+    "such a question can have (softmax)."
 )
-Grids = Mapping[int, Any]  # index of a sample -> heat map, float (side, side) from 0 to 1
 
 
 def report_data(
@@ -43,11 +43,11 @@ def report_data(
     """The whole report as plain JSON data.
 
     Args:
-        about: checkpoint, adapter_sha256, base, split, train_split, majority_source, versions,
-            seen_known.
+        about: checkpoint, date, adapter_sha256, base, split, train_split, majority_source,
+            versions, seen_known.
         majority: kind and "all" -> accuracy of the majority baseline.
     """
-    shares = statistics.share_per_kind(outcomes)
+    shares = share_per_kind((outcome.kind, outcome.right) for outcome in outcomes)
     kinds = [share.label for share in shares]
     calibrations = {
         kind: statistics.calibration(o for o in outcomes if kind in (o.kind, ALL)) for kind in kinds
@@ -55,7 +55,7 @@ def report_data(
     return {
         "format": FORMAT,
         **about,
-        "probability_note": NOTE if any(o.scores for o in outcomes) else "",
+        "probability_note": NOTE if any(o.probabilities for o in outcomes) else "",
         "kinds": [{**share.row(), "majority": majority.get(share.label)} for share in shares],
         "breakdowns": {
             name: {kind: [share.row() for share in shares] for kind, shares in table.items()}
@@ -75,9 +75,9 @@ def report_data(
 def add_comparison(
     data: dict[str, Any], outcomes: Sequence[Outcome], before: Mapping[str, Any]
 ) -> None:
-    """Hold the report against another one: `against`, and what each sample was `before`."""
+    """Add a comparison with an earlier report: `against`, and each sample's result `before`."""
     known = {(s["image_file"], s["question"]): s for s in before["samples"]}
-    names = {name: str(before.get(name, "")) for name in ("checkpoint", "adapter_sha256")}
+    names = {name: str(before.get(name, "")) for name in ("checkpoint", "date", "adapter_sha256")}
     data["against"] = {**names, **statistics.compare(outcomes, known)}
     for sample in data["samples"]:
         old = known.get((sample["image_file"], sample["question"]))
@@ -87,10 +87,10 @@ def add_comparison(
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Read another report's `report.json`, given itself or by its folder.
+    """Read the `report.json` of a report; `path` is the file or its folder.
 
     Raises:
-        InputError: it is missing or is no report.
+        InputError: it is missing or not a report.
     """
     file = path / DATA if path.is_dir() else path
     found = read_json(file, MAX_REPORT_BYTES)
@@ -107,14 +107,18 @@ def read_report(path: Path) -> dict[str, Any]:
 
 
 def write_report(
-    folder: Path, data: Mapping[str, Any], pictures: Mapping[str, str], heat: Grids, method: str
+    folder: Path,
+    data: Mapping[str, Any],
+    pictures: Mapping[str, str],
+    heat: Mapping[int, Any],
+    method: str,
 ) -> int:
     """Write the page and its data to `folder`; returns their size in bytes.
 
     Args:
         pictures: image_file -> path of the picture.
-        heat: heat maps of some samples.
-        method: how they were made.
+        heat: index of a sample -> heat map, float (side, side) from 0 to 1.
+        method: name of the method that computed the heat maps.
     """
     grids = {str(index): _grid_text(grid) for index, grid in heat.items()}
     page = _page({**data, "heat": {"method": method, "grids": grids}}, _encoded(pictures))
@@ -129,7 +133,7 @@ def _page(data: Mapping[str, Any], pictures: Mapping[str, str]) -> bytes:
     template, script = TEMPLATE.read_text("utf-8"), SCRIPT.read_text("utf-8")
     style = re.search(r"<style>(.*?)</style>", template, re.DOTALL)[1]
     parts = {
-        # This very script and style run and nothing else does, wherever it may come from.
+        # Only this script and this style run.
         "csp": "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"script-src '{_hash(script)}'; style-src '{_hash(style)}'",
         "title": html.escape(f"What {data['checkpoint']} sees"),
@@ -137,7 +141,7 @@ def _page(data: Mapping[str, Any], pictures: Mapping[str, str]) -> bytes:
         "pictures": _json_block(pictures),
         "script": script,
     }
-    # In one pass: what is put in is never searched for names itself.
+    # In one pass, so that inserted text is not searched for names.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template).encode()
 
 
@@ -146,7 +150,7 @@ def _hash(text: str) -> str:
 
 
 def _json_block(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """JSON that cannot end the script element around it."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
@@ -158,7 +162,7 @@ def _encoded(pictures: Mapping[str, str]) -> dict[str, str]:
 
     from ..common.workers import num_cores
 
-    # Threads: Pillow lets go of Python's lock, and torch, loaded by now, does not bear forks.
+    # Threads: Pillow releases Python's lock, and torch, loaded by now, must not be forked.
     with ThreadPoolExecutor(num_cores()) as pool:
         texts = pool.map(_webp, pictures.values())
         bar = tqdm(
@@ -205,15 +209,15 @@ def _sample(outcome: Outcome) -> dict[str, Any]:
         "size": size_of(outcome),
         "seen": outcome.seen,
         "probability": None if probability is None else round(probability, 4),
-        "scores": [[answer, round(p, 4)] for answer, p in _listed(outcome)],
+        "scores": [[answer, round(value, 4)] for answer, value in _listed(outcome)],
     }
 
 
-def _listed(outcome: Outcome) -> Iterable[tuple[str, float]]:
-    """The likeliest answers; the truth and the answer given, too, if they are not among them."""
-    first = outcome.scores[:RUNNERS_UP]
-    named = (outcome.truth, outcome.answer)
-    return (*first, *(pair for pair in outcome.scores[RUNNERS_UP:] if pair[0] in named))
+def _listed(outcome: Outcome) -> Iterator[tuple[str, float]]:
+    """The most probable answers, and after them the truth and the model's answer."""
+    for rank, (answer, probability) in enumerate(outcome.probabilities):
+        if rank < LISTED or answer in (outcome.truth, outcome.answer):
+            yield answer, probability
 
 
 def _is_sample(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What the answers of a benchmark add up to: shares with intervals, confusions, calibration.
+"""Statistics of a benchmark: accuracy by class, confusions, calibration, two models compared.
 
 Pure: outcomes go in, plain tables come out.
 """
@@ -10,17 +10,20 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from ..common.share import Share
+from ..data import ALL
 from ..labels.questions import KINDS, kart_in
 from ..labels.scene import Kart, Scene
+from ..labels.vocabulary import Probabilities
 
-ALL = "all"
 SIZES = (5, 8, 12, 18, 30)  # lower bounds of the classes of kart size, in picture pixels
-MOST_KARTS = 5  # views with so many karts or more are one class
-BINS = 10  # of a probability, for calibration
+MOST_KARTS = 5  # views with this many karts or more form one class
+BINS = 10  # equal intervals of probability, for calibration
+Class = tuple[int, str]  # rank and label of a class of outcomes
 
 
 class Outcome(NamedTuple):
-    """One question with its answer, and what is known of the view that it was asked about."""
+    """One question with its answer, and what is known about the view."""
 
     image_file: str  # relative to the data folder
     question: str
@@ -28,104 +31,67 @@ class Outcome(NamedTuple):
     answer: str  # the model's
     truth: str
     right: bool
-    scene: Scene | None  # None where the picture has no info file
-    seen: bool | None  # is its (track, kart) pair in the training split? None: names none
-    scores: tuple[tuple[str, float], ...] = ()  # (possible answer, probability), likeliest first
+    scene: Scene | None  # None if the picture has no info file
+    seen: bool | None  # is its (track, kart) pair in the training split? None: unknown or no kart
+    probabilities: Probabilities = ()  # of every possible answer; () if not computed
 
     @property
     def probability(self) -> float | None:
-        """The model's for the answer that it gave; None where that was not measured."""
-        return dict(self.scores).get(self.answer)
-
-
-class Share(NamedTuple):
-    """How many of some answers are right."""
-
-    label: str
-    right: int
-    total: int
-
-    def row(self) -> dict:
-        """For JSON: with the share and its 95% interval."""
-        low, high = wilson_interval(self.right / self.total, self.total)
-        return {**self._asdict(), "accuracy": self.right / self.total, "low": low, "high": high}
-
-
-def wilson_interval(share: float, total: int, z: float = 1.96) -> tuple[float, float]:
-    """Confidence interval of a share of `total` trials (Wilson 1927); z = 1.96 for 95%."""
-    if not total:
-        return 0.0, 1.0
-    middle = share + z * z / (2 * total)
-    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+        """The probability of the model's answer; None if it was not computed."""
+        return dict(self.probabilities).get(self.answer)
 
 
 def asked_kart(question: str, truth: str, kind: str) -> str | None:
-    """The kart that a question names or asks for; None where it is about no single one."""
+    """The kart that a question names or asks for; None if it is not about one kart."""
     return truth if kind == "ego" else kart_in(question)
 
 
 def seen_in_training(
     scene: Scene | None, kart: str | None, training: frozenset[tuple[str, str]] | None
 ) -> bool | None:
-    """Whether a kart was seen on the scene's track; None where that is no question or unknown.
+    """Whether training showed the kart on the scene's track; None if an argument is None.
 
     Args:
-        training: (track, kart) pairs of all views of the training split, or None.
+        training: (track, kart) pairs of all views of the training split.
     """
     if scene is None or kart is None or training is None:
         return None
     return (scene.track, kart) in training
 
 
-# --- shares ---
-
-
-def share_per_kind(outcomes: Sequence[Outcome]) -> list[Share]:
-    """One share for each kind that occurs, and one for all."""
-    kinds = [kind for kind in (*KINDS, "other") if any(o.kind == kind for o in outcomes)]
-    return [
-        *(_share(kind, (o for o in outcomes if o.kind == kind)) for kind in kinds),
-        _share(ALL, outcomes),
-    ]
+# --- accuracy by class ---
 
 
 def breakdowns(outcomes: Sequence[Outcome]) -> dict[str, dict[str, list[Share]]]:
-    """Name of a property -> kind (and "all") -> its shares, classes in their natural order."""
-    classes: dict[str, Callable[[Outcome], tuple[int, str] | None]] = {
-        "size": _size_class,
-        "karts": _karts_class,
-        "seen": _seen_class,
-    }
-    return {name: _by_class(outcomes, classify) for name, classify in classes.items()}
+    """Property -> kind (and "all") -> one share per class of the property, in rank order."""
+    classify = {"size": _size_class, "karts": _karts_class, "seen": _seen_class}
+    return {name: _by_class(outcomes, function) for name, function in classify.items()}
 
 
 def _by_class(
-    outcomes: Sequence[Outcome], classify: Callable[[Outcome], tuple[int, str] | None]
+    outcomes: Sequence[Outcome], classify: Callable[[Outcome], Class | None]
 ) -> dict[str, list[Share]]:
-    found: defaultdict[str, defaultdict[tuple[int, str], list[Outcome]]]
+    found: defaultdict[str, defaultdict[Class, list[bool]]]
     found = defaultdict(lambda: defaultdict(list))
     for outcome in outcomes:
-        belongs = classify(outcome)
-        if belongs is not None:
-            found[ALL][belongs].append(outcome)
-            found[outcome.kind][belongs].append(outcome)
+        if (group := classify(outcome)) is not None:
+            found[ALL][group].append(outcome.right)
+            found[outcome.kind][group].append(outcome.right)
     return {
-        kind: [_share(label, members) for (_, label), members in sorted(classes.items())]
-        for kind, classes in found.items()
+        kind: [Share.count(label, right) for (_, label), right in sorted(groups.items())]
+        for kind, groups in found.items()
     }
 
 
 def size_of(outcome: Outcome) -> int | None:
-    """The shorter side, in picture pixels, of the box of the kart that is asked about."""
+    """Shorter side, in picture pixels, of the box of the kart asked about; None if unknown."""
     name = asked_kart(outcome.question, outcome.truth, outcome.kind)
     karts: Iterable[Kart] = outcome.scene.karts if outcome.scene else ()
     sides = [min(k.box[2] - k.box[0], k.box[3] - k.box[1]) for k in karts if k.name == name]
     return sides[0] if sides else None
 
 
-def _size_class(outcome: Outcome) -> tuple[int, str] | None:
+def _size_class(outcome: Outcome) -> Class | None:
     size = size_of(outcome)
     if size is None:
         return None
@@ -134,33 +100,28 @@ def _size_class(outcome: Outcome) -> tuple[int, str] | None:
     return index, f"{SIZES[index]}+" if last else f"{SIZES[index]}-{SIZES[index + 1] - 1}"
 
 
-def _karts_class(outcome: Outcome) -> tuple[int, str] | None:
+def _karts_class(outcome: Outcome) -> Class | None:
     if outcome.scene is None:
         return None
     number = min(len(outcome.scene.karts), MOST_KARTS)
     return number, f"{number}+" if number == MOST_KARTS else str(number)
 
 
-def _seen_class(outcome: Outcome) -> tuple[int, str] | None:
+def _seen_class(outcome: Outcome) -> Class | None:
     if outcome.seen is None:
         return None
     return (0, "seen") if outcome.seen else (1, "unseen")
-
-
-def _share(label: str, outcomes: Iterable[Outcome]) -> Share:
-    right = [outcome.right for outcome in outcomes]
-    return Share(label, sum(right), len(right))
 
 
 # --- confusions ---
 
 
 def confusion(outcomes: Iterable[Outcome], kind: str) -> dict:
-    """How often each truth was answered how, for one kind.
+    """The confusion matrix of one kind.
 
     Returns:
-        `labels`: truths and answers, sorted, counts by value; `counts`: a row for each truth
-        and a column for each answer.
+        `labels`: truths and answers, sorted, numbers by value; `counts`: one row per truth,
+        one column per answer.
     """
     pairs = Counter((o.truth, o.answer) for o in outcomes if o.kind == kind)
     labels = sorted(
@@ -175,11 +136,11 @@ def confusion(outcomes: Iterable[Outcome], kind: str) -> dict:
 
 
 def calibration(outcomes: Iterable[Outcome]) -> dict | None:
-    """How the model's probabilities compare with how often it is right; None without any.
+    """Compare the probabilities of the model's answers with its accuracy; None without any.
 
     Returns:
-        `bins`: shares by probability in ten equal steps, with the bin's mean probability;
-        `error`: the expected calibration error (Naeini et al. 2015), their mean distance.
+        `bins`: share and mean probability per tenth of probability; `error`: the expected
+        calibration error (Naeini et al. 2015), the mean distance of the two; `total`: answers.
     """
     bins: defaultdict[int, list[tuple[float, bool]]] = defaultdict(list)
     for outcome in outcomes:
@@ -191,10 +152,10 @@ def calibration(outcomes: Iterable[Outcome]) -> dict | None:
         return None
     rows, error = [], 0.0
     for index, members in sorted(bins.items()):
-        share = Share(f"{index / BINS:.0%}", sum(right for _, right in members), len(members))
+        share = Share.count(f"{index / BINS:.0%}", (right for _, right in members))
         mean = sum(probability for probability, _ in members) / len(members)
         rows.append({**share.row(), "probability": mean})
-        error += abs(mean - share.right / share.total) * share.total / total
+        error += abs(mean - share.accuracy) * share.total / total
     return {"bins": rows, "error": error, "total": total}
 
 
@@ -202,7 +163,7 @@ def calibration(outcomes: Iterable[Outcome]) -> dict | None:
 
 
 def compare(now: Sequence[Outcome], before: dict[tuple[str, str], dict]) -> dict:
-    """What changed, kind by kind, on the questions that both were asked.
+    """Count what changed per kind, on the questions that both models were asked.
 
     Args:
         before: (image_file, question) -> a sample of the other report, with `answer`, `right`.
@@ -233,7 +194,7 @@ def compare(now: Sequence[Outcome], before: dict[tuple[str, str], dict]) -> dict
 
 
 def sign_test(fixed: int, broken: int) -> float:
-    """McNemar's exact test: how likely a difference like this is between equally good models."""
+    """McNemar's exact test: two-sided p-value of the difference between equally good models."""
     total = fixed + broken
     tail = sum(math.comb(total, index) for index in range(min(fixed, broken) + 1))
     return min(1.0, 2 * tail / 2**total)

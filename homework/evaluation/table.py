@@ -1,12 +1,12 @@
-"""The tables and curves that a run prints, as text and as a picture."""
+"""The accuracy table that a command prints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..data import VQABenchmarkResult
-from .majority import majority_accuracy
-from .statistics import ALL, Outcome, Share, breakdowns
+from ..common.share import Share
+from ..data import ALL, VQABenchmarkResult
+from .statistics import Outcome, breakdowns
 
 
 def accuracy_table(
@@ -15,35 +15,30 @@ def accuracy_table(
     source: str,
     outcomes: Sequence[Outcome] = (),
 ) -> str:
-    """Accuracy overall and per kind with 95% intervals, beside the majority baseline's.
+    """Accuracy per kind and overall with 95% intervals, beside the majority baseline.
 
     Args:
-        baseline: of the same samples; see `same_questions_baseline`.
-        source: where its answers come from.
-        outcomes: of the same samples; where they know it, accuracy is given apart for karts
-            that training showed on the same track and for those that it did not.
+        baseline: the majority baseline on the same questions; see `same_questions_baseline`.
+        source: where the answers of the baseline come from.
+        outcomes: of the same questions. If they tell whether training showed the kart on the
+            track, the table gives the accuracy for seen and unseen pairs separately.
     """
-    commonest = majority_accuracy(baseline)
-    rows = shares(result)
     lines = [f"{'kind':<22}questions  accuracy     95% interval  majority"]
-    lines += [f"{_row(share)} {commonest[share.label]:>9.1%}" for share in rows]
+    lines += [
+        f"{_line(share)} {majority.accuracy:>9.1%}"
+        for share, majority in zip(result.shares, baseline.shares, strict=True)
+    ]
     seen = breakdowns(outcomes)["seen"]
     if seen:
         lines += ["", "kart and track together in the training split, for kinds about one kart:"]
-        for kind, apart in seen.items():
+        for kind, shares in seen.items():
             if kind != ALL:
-                lines += [_row(share._replace(label=f"{kind}, {share.label}")) for share in apart]
-    lines += ["", f"intervals: Wilson; majority: the commonest answer of {source}"]
+                lines += [_line(share._replace(label=f"{kind}, {share.label}")) for share in shares]
+    lines += ["", f"intervals: Wilson; majority: the most common answer of {source}"]
     return "\n".join(lines)
 
 
-def shares(result: VQABenchmarkResult) -> list[Share]:
-    """Correct answers of each kind that occurs, and of all."""
-    rows = [Share(k, round(a * n), n) for k, (a, n) in result.accuracy_per_kind.items()]
-    return [*rows, Share(ALL, sum(row.right for row in rows), len(result.samples))]
-
-
-def _row(share: Share) -> str:
+def _line(share: Share) -> str:
     row = share.row()
     interval = f"{row['low']:.1%} to {row['high']:.1%}"
     return f"{share.label:<25} {share.total:>5} {row['accuracy']:>9.1%}  {interval:>15}"

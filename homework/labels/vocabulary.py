@@ -13,4 +13,4 @@ KARTS = tuple(_KARTS.split())
 TRACKS = tuple(_TRACKS.split())
 MAX_KARTS = 10  # of a race
 COUNTS = tuple(str(number) for number in range(1, MAX_KARTS + 1))
-Scores = tuple[tuple[str, float], ...]  # (possible answer, probability), likeliest first
+Probabilities = tuple[tuple[str, float], ...]  # (possible answer, probability), likeliest first

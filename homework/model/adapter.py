@@ -1,11 +1,11 @@
-"""LoRA checkpoints: the adapter as PEFT writes it, found, checked and attached to its base."""
+"""LoRA adapters in the format of PEFT: find one, check it and attach it to its base."""
 
 from __future__ import annotations
 
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..common.errors import InputError, one_line
 from ..common.files import PACKAGE_DIR, read_json, read_plain
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from .loaded import LoadedVLM
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-MAX_WEIGHTS_BYTES = 500_000_000  # ten times what may be handed in
+MAX_WEIGHTS_BYTES = 500_000_000  # ten times the limit of a submission
 MAX_RANK = 1024
 CARD = "README.md"  # the model card
-BASE = "base.json"  # ours, written last: name and fingerprint of the base, how it was trained
-FILES = (CONFIG, WEIGHTS, BASE)  # what makes an adapter whole
+BASE = "base.json"  # our own record, written last: name and hash of the base, training options
+FILES = (CONFIG, WEIGHTS, BASE)  # a complete adapter has all three
 
 
 def lora_config(rank: int, alpha: float, dropout: float, vision: bool = True) -> LoraConfig:
     """LoRA on every linear layer of the vision tower, connector and text model.
 
-    The vision tower is included on purpose: no base has seen karts named. The vocabulary
-    projection is left alone: in the embedded base it shares its weights with the embeddings.
+    The vision tower is included because SmolVLM has never learned the names of karts. The
+    vocabulary projection is excluded: in the embedded base it shares weights with the embeddings.
 
     Args:
-        vision: with the vision tower and the connector; if not, on the text model alone.
+        vision: include the vision tower and the connector; if False, the text model alone.
     """
     from peft import LoraConfig
 
@@ -59,14 +59,14 @@ def add_lora(
 
 
 class Adapter(NamedTuple):
-    """A LoRA checkpoint as read from disk, before any base is loaded.
+    """An adapter that was read from disk, before its base is loaded.
 
     Attributes:
-        folder: where it lies.
+        folder: its folder.
         base: name of the base that it was trained on; see BaseVLM.
-        fingerprint: SHA-256 of that base's weights.
+        fingerprint: SHA-256 of the weights of that base.
         config: rank, scale and layers.
-        weights: tensors by PEFT's names, all finite.
+        weights: PEFT's name -> tensor; all values are finite.
     """
 
     folder: Path
@@ -77,55 +77,54 @@ class Adapter(NamedTuple):
 
 
 def read(checkpoint: str | Path) -> Adapter:
-    """Read a LoRA checkpoint and check all that can be checked without its base.
+    """Read an adapter and check everything that does not need its base.
 
     Args:
-        checkpoint: a folder, or the name of one inside the package.
+        checkpoint: folder of the adapter, or the name of one inside the package.
 
     Raises:
-        InputError: no whole checkpoint there, or damaged, missing or unexpected contents.
+        InputError: the adapter is missing, incomplete or damaged.
     """
     folder = find(checkpoint)
-    record = read_json(folder / BASE)
-    base = record.get("base") if isinstance(record, dict) else None
+    record = _record(folder)
+    base = record.get("base")
     if not isinstance(base, str) or not base.isprintable():
-        raise InputError(f"{folder / BASE}: names no base; train it again")
-    config, weights = _read_weights(folder)
-    return Adapter(folder, base, record.get("sha256"), config, weights)
+        raise InputError(f"{folder / BASE}: names no base; train the adapter again")
+    config = _read_config(folder / CONFIG)
+    return Adapter(folder, base, record.get("sha256"), config, _read_weights(folder, config.r))
 
 
 def attach(vlm: LoadedVLM, adapter: Adapter) -> None:
-    """Put an adapter on the base that it was trained on, merged into its weights.
+    """Attach an adapter to the base that it was trained on and merge it into the base's weights.
 
     Raises:
-        InputError: `vlm` is another base, or the adapter's weights do not fit it.
+        InputError: `vlm` is another base, or the weights of the adapter do not fit it.
     """
     if base_fingerprint(vlm.folder) != adapter.fingerprint:
         raise InputError(
             f"{adapter.folder}: trained on another {adapter.base} than the one in {vlm.folder}; "
-            "train it again, or bring back the base that it was trained on"
+            "train it again, or restore the base that it was trained on"
         )
     vlm.model = _with_weights(vlm, adapter).to(vlm.device).eval()
-    vlm.model.merge_adapter()  # into the base's weights in memory: a third fewer seconds
+    vlm.model.merge_adapter()  # in memory; answering takes a third less time
 
 
 def trained_on(checkpoint: str | Path) -> str:
-    """Name of the split that a checkpoint was trained on; "train" if it does not say.
+    """Name of the split that an adapter was trained on; "train" if it was not recorded.
 
     Raises:
-        InputError: no whole checkpoint there.
+        InputError: the adapter is missing or incomplete.
     """
-    record = read_json(find(checkpoint) / BASE)
-    training = record.get("training") if isinstance(record, dict) else None
+    training = _record(find(checkpoint)).get("training")
     split = training.get("train_dataset_name") if isinstance(training, dict) else None
     return split if isinstance(split, str) else "train"
 
 
 def find(checkpoint: str | Path) -> Path:
-    """The folder of a whole checkpoint, itself or inside the package.
+    """The folder of a complete adapter: `checkpoint` itself, or of that name in the package.
 
     Raises:
-        InputError: there is none.
+        InputError: the adapter is missing or incomplete.
     """
     for folder in (Path(checkpoint), PACKAGE_DIR / checkpoint):
         if folder.is_dir():
@@ -141,16 +140,18 @@ def find(checkpoint: str | Path) -> Path:
     return folder
 
 
-def _read_weights(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
-    """The adapter's configuration and weights, before anything is built from them.
+def _record(folder: Path) -> dict[str, Any]:
+    record = read_json(folder / BASE)
+    return record if isinstance(record, dict) else {}
 
-    PEFT's configuration can name modules to import, expressions that take for ever to match
-    and ranks of a billion. So it is never handed on: it must say what `lora_config` says.
+
+def _read_config(file: Path) -> LoraConfig:
+    """Our own configuration with the rank, alpha and dropout of the file.
+
+    PEFT's configuration can name modules to import, expressions that never end to match and ranks
+    of a billion. So the file is only compared with what `lora_config` gives, and never used.
     """
-    import torch
-    from safetensors.torch import load
-
-    written = read_json(folder / CONFIG)
+    written = read_json(file)
     try:
         rank, alpha, dropout = (written[name] for name in ("r", "lora_alpha", "lora_dropout"))
         numbers = type(rank) is int and {type(alpha), type(dropout)} <= {int, float}
@@ -163,34 +164,39 @@ def _read_weights(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
                 raise ValueError(f"field {name!r} is not as train writes it")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"field {error} is missing" if isinstance(error, KeyError) else one_line(error)
-        raise InputError(f"{folder / CONFIG}: malformed ({reason}); train it again") from None
+        raise InputError(f"{file}: malformed ({reason}); train the adapter again") from None
+    return config
+
+
+def _read_weights(folder: Path, rank: int) -> dict[str, torch.Tensor]:
+    import torch
+    from safetensors.torch import load
+
+    file = folder / WEIGHTS
     try:
-        weights = load(read_plain(folder / WEIGHTS, MAX_WEIGHTS_BYTES))
-    except Exception as error:  # the library's own, and Python's
-        raise InputError(
-            f"{folder}: the adapter is damaged ({one_line(error)}); train it again"
-        ) from None
+        weights = load(read_plain(file, MAX_WEIGHTS_BYTES))
+    except Exception as error:  # safetensors raises its own and built-in exceptions
+        reason = one_line(error)
+        raise InputError(f"{folder}: the adapter is damaged ({reason}); train it again") from None
     for name, value in weights.items():
         if not value.is_floating_point() or not torch.isfinite(value).all():
             raise InputError(
-                f"{folder / WEIGHTS}: {name!r:.100} holds values that are not finite numbers; "
-                "train it again"
+                f"{file}: {name!r:.100} has values that are not finite; train the adapter again"
             )
-    ranks = {value.shape[:1] for name, value in weights.items() if name.endswith("lora_A.weight")}
-    if not ranks <= {(config.r,)}:
-        raise InputError(f"{folder / WEIGHTS}: misshapen weights, not of rank {config.r}")
-    return config, weights
+        if name.endswith("lora_A.weight") and value.shape[:1] != (rank,):
+            raise InputError(f"{file}: misshapen weights, not of rank {rank}")
+    return weights
 
 
 def _settings(config: LoraConfig) -> dict:
-    """What a configuration says, as JSON gives it back, but for what differs at no harm."""
+    """The fields of a configuration as JSON values, without those that may differ."""
     free = {"base_model_name_or_path", "inference_mode", "peft_version"}
     settings = json.loads(json.dumps(config.to_dict(), default=sorted))
     return {name: value for name, value in settings.items() if name not in free}
 
 
 def _with_weights(vlm: LoadedVLM, adapter: Adapter) -> PeftModel:
-    """The model with the adapter, after a check that its weights are exactly those expected."""
+    """The model with the adapter, whose weights must be exactly those that the base needs."""
     from peft import get_peft_model_state_dict
     from peft.utils import set_peft_model_state_dict
 
@@ -205,8 +211,8 @@ def _with_weights(vlm: LoadedVLM, adapter: Adapter) -> PeftModel:
         odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
         raise InputError(
             f"{adapter.folder / WEIGHTS}: missing, unexpected or misshapen weights, first "
-            f"{odd!r:.200}; an adapter fits only the base and the version that made it: "
-            "train it again"
+            f"{odd!r:.200}; an adapter fits only the base and the version that it was trained "
+            "with: train it again"
         )
     set_peft_model_state_dict(model, adapter.weights)
     return model
@@ -217,6 +223,6 @@ def _with_lora(vlm: LoadedVLM, config: LoraConfig) -> PeftModel:
 
     vlm.model.name_or_path = vlm.base  # what PEFT records as the adapter's base
     with warnings.catch_warnings():
-        # PEFT asks transformers by a name that transformers has renamed.
+        # PEFT uses a name that transformers has since changed.
         warnings.simplefilter("ignore", FutureWarning)
         return get_peft_model(vlm.model, config)

@@ -1,12 +1,15 @@
-"""Attention over shared prefixes: plain matrix products, and only where a block of them is due.
+"""Attention for packed rows: matrix products for the blocks of the mask that are not empty.
 
-transformers asks for attention by name; `use` gives a model ours. It serves any mask like the
-library's own, and besides a packed row (see `packing`): all prefixes, then all branches. There it
-never makes the L x L scores of which nearly all would be masked: a prefix attends to itself, a
-branch to its prefix and itself.
+transformers looks up attention functions by name; `use` registers ours for a model. With a mask it
+behaves like the attention of the library. With the layout of a packed row (see `packing` for the
+mask) it never computes the L x L logits, nearly all of which would be masked:
 
-On a CPU plain products are quicker than the fused attention, forward and backward, bf16 above
-all (docs/speed.md); elsewhere the fused one is taken.
+                 prefixes              branches
+    prefixes     causal, per prefix    (empty)
+    branches     own prefix, whole     causal, per branch
+
+On a CPU plain matrix products are faster than the fused attention, forward and backward, most of
+all in bf16 (docs/speed.md). Other devices use the fused attention for everything but the branches.
 """
 
 from __future__ import annotations
@@ -19,21 +22,21 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 NAME = "shared_prefix"
-# Patches from which the vision tower takes the fused attention: plain scores of 12 heads over
-# 1,024 patches would fill 300 MB a picture in training.
+# From this number of patches the vision tower uses the fused attention: in training, plain logits
+# of 12 heads over 1,024 patches would fill 300 MB per picture.
 MANY_PATCHES = 512
 
 
 class Layout(NamedTuple):
-    """Where the tokens of a packed row lie: F prefixes of P tokens, then N branches, one row.
+    """The positions of tokens in a packed row: F prefixes of P tokens each, then N branches.
 
     Attributes:
         count, size: F and P.
-        frames: int64 (N,), which prefix a branch sees.
-        branches: int64 (F, M, B), places of the tokens of each prefix' branches; missing branches
-            and tokens are filled up with some place, whose results are dropped.
-        tokens: int64 (tokens of all branches,), places in the flattened (F, M, B) that are real,
-            in the row's order.
+        frames: int64 (N,), the prefix that a branch attends to.
+        branches: int64 (F, M, B), positions of the tokens of each prefix's branches, padded to M
+            branches of B tokens; results of the padding are dropped.
+        tokens: int64 (branch tokens,), indices into the flattened `branches` that are not
+            padding, in the order of the row.
     """
 
     count: int
@@ -42,9 +45,17 @@ class Layout(NamedTuple):
     branches: torch.Tensor
     tokens: torch.Tensor
 
+    def to(self, device) -> Layout:
+        """The layout with its tensors on another device."""
+        return self._replace(
+            frames=self.frames.to(device),
+            branches=self.branches.to(device),
+            tokens=self.tokens.to(device),
+        )
+
 
 def use(model) -> None:
-    """Let an Idefics3 model attend as this module does, in the text model and the vision tower."""
+    """Use this attention in the text model and the vision tower of an Idefics3 model."""
     ALL_ATTENTION_FUNCTIONS.register(NAME, attention)
     ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, _mask)
     vision = model.config.vision_config
@@ -54,67 +65,66 @@ def use(model) -> None:
 
 
 def attention(module, query, key, value, attention_mask, scaling=None, layout=None, **kwargs):
-    """Attention as transformers calls it.
+    """The attention function as transformers calls it: H query heads, G key heads of width W.
 
     Args:
-        query: (rows, heads, Q, width); key, value: (rows, key heads, K, width).
-        attention_mask: None or bool, broadcast to (rows, 1, Q, K), true where seen.
-        layout: of a packed row; the mask is then not looked at.
+        query: (R, H, Q, W); key, value: (R, G, K, W).
+        attention_mask: None or bool, broadcast to (R, 1, Q, K), true where a token attends.
+        layout: of a packed row, R = 1; the mask is then ignored.
 
     Returns:
-        (rows, Q, heads, width), and None for the weights.
+        (R, Q, H, W), and None for the weights.
     """
     if layout is None:
-        seen = attend(query, key, value, attention_mask, scaling)
-        return seen.transpose(1, 2).contiguous(), None
-    # From here on (tokens, heads, width): of one row.
-    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
+        output = attend(query, key, value, attention_mask, scaling)
+        return output.transpose(1, 2).contiguous(), None
+    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))  # (T, H or G, W)
     size = layout.size
     prefixes = [
         part[: layout.count * size].unflatten(0, (layout.count, size)).transpose(1, 2)
         for part in (query, key, value)
-    ]
-    behind = torch.ones(size, size, dtype=torch.bool, device=query.device).tril()
-    parts = [attend(*prefixes, behind, scaling).transpose(1, 2).flatten(0, 1)]
+    ]  # (F, H or G, P, W)
+    causal = torch.ones(size, size, dtype=torch.bool, device=query.device).tril()
+    parts = [attend(*prefixes, causal, scaling).transpose(1, 2).flatten(0, 1)]  # (F * P, H, W)
     if layout.branches.numel():
-        places = layout.branches.flatten()
-        own = [
-            part.index_select(0, places).unflatten(0, layout.branches.shape).movedim(3, 1)
+        positions = layout.branches.flatten()
+        branches = [
+            part.index_select(0, positions).unflatten(0, layout.branches.shape).movedim(3, 1)
             for part in (query, key, value)
-        ]
-        seen = _attend_branches(*own, *prefixes[1:], scaling).movedim(1, 3)
-        parts.append(seen.flatten(0, 2).index_select(0, layout.tokens))
+        ]  # (F, H or G, M, B, W)
+        output = _attend_branches(*branches, *prefixes[1:], scaling).movedim(1, 3)
+        parts.append(output.flatten(0, 2).index_select(0, layout.tokens))
     return torch.cat(parts).unsqueeze(0), None
 
 
 def _attend_branches(query, key, value, prefix_key, prefix_value, scaling):
-    """What branches see: all of their prefix, which is never copied, and themselves so far.
+    """Attention of branches to their prefix, which is never copied, and causally to themselves.
 
     Args:
-        query: (F, heads, M, B, width); key, value: (F, key heads, M, B, width).
-        prefix_key, prefix_value: (F, key heads, P, width).
+        query: (F, H, M, B, W); key, value: (F, G, M, B, W).
+        prefix_key, prefix_value: (F, G, P, W).
 
     Returns:
-        (F, heads, M, B, width).
+        (F, H, M, B, W).
     """
     count, heads, several, length, width = query.shape
     groups, size = prefix_key.shape[1:3]
-    shared = heads // groups
+    shared = heads // groups  # S query heads per key head
     scaling = width**-0.5 if scaling is None else scaling
-    query = (query * scaling).unflatten(1, (groups, shared))
+    query = (query * scaling).unflatten(1, (groups, shared))  # (F, G, S, M, B, W)
     above = query.reshape(count, groups, -1, width) @ prefix_key.transpose(-1, -2)
-    above = above.view(count, groups, shared, several, length, size)
-    own = query @ key.unsqueeze(2).transpose(-1, -2)
-    behind = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()
-    own = own.masked_fill(~behind, torch.finfo(own.dtype).min)
+    above = above.view(count, groups, shared, several, length, size)  # (F, G, S, M, B, P)
+    own = query @ key.unsqueeze(2).transpose(-1, -2)  # (F, G, S, M, B, B)
+    causal = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()
+    own = own.masked_fill(~causal, torch.finfo(own.dtype).min)
     weights = torch.cat([above, own], -1).softmax(-1)
     above, own = weights.split([size, length], -1)
-    seen = (above.reshape(count, groups, -1, size) @ prefix_value).view_as(query)
-    return (seen + own @ value.unsqueeze(2)).flatten(1, 2)
+    output = (above.reshape(count, groups, -1, size) @ prefix_value).view_as(query)
+    return (output + own @ value.unsqueeze(2)).flatten(1, 2)
 
 
 def attend(query, key, value, mask, scaling):
-    """softmax(query key^T) value; several query heads may share a key head."""
+    """softmax(query key^T) value: (R, H, Q, W); see `attention` for the shapes."""
     rows, heads, length, width = query.shape
     scaling = width**-0.5 if scaling is None else scaling
     shared = heads // key.shape[1]
@@ -122,17 +132,17 @@ def attend(query, key, value, mask, scaling):
         return scaled_dot_product_attention(
             query, key, value, attn_mask=mask, scale=scaling, enable_gqa=shared > 1
         )
-    # The heads that share a key are rows of one product.
+    # The S heads that share a key are rows of one product.
     query = (query * scaling).reshape(rows, heads // shared, shared * length, width)
-    scores = query @ key.transpose(-1, -2)
+    logits = query @ key.transpose(-1, -2)  # (R, G, S * Q, K)
     if mask is not None:
-        apart = scores.view(*scores.shape[:2], shared, length, -1)
+        split = logits.view(*logits.shape[:2], shared, length, -1)  # (R, G, S, Q, K)
         hidden = ~mask if mask.dim() == 2 else ~mask.unsqueeze(2)
-        lowest = torch.finfo(scores.dtype).min
-        scores = apart.masked_fill(hidden, lowest).view_as(scores)
-    return (scores.softmax(-1) @ value).view(rows, heads, length, width)
+        lowest = torch.finfo(logits.dtype).min
+        logits = split.masked_fill(hidden, lowest).view_as(logits)
+    return (logits.softmax(-1) @ value).view(rows, heads, length, width)
 
 
 def _mask(*args, allow_is_causal_skip=True, **kwargs):
-    """A causal mask is written out: without one, `attention` takes all for seen."""
+    """Always write out the causal mask: without a mask, `attention` attends to everything."""
     return sdpa_mask(*args, allow_is_causal_skip=False, **kwargs)

@@ -1,8 +1,8 @@
-"""The embedded base: a small model of SmolVLM's own class and form, made from nothing.
+"""The embedded base: a small model of the SmolVLM architecture, trained from scratch.
 
-Here are its shape, its tokenizer and its processor; `homework.pretrain` trains its weights.
-Everything a user of SmolVLM-256M-Instruct relies on is the same: the class
-(Idefics3ForConditionalGeneration), the special tokens, the chat template, the file layout.
+This module defines its shape, tokenizer and processor; `homework.pretrain` trains its weights. The
+special tokens, the chat template and the file layout are those of SmolVLM-256M-Instruct, and the
+class is its Idefics3ForConditionalGeneration with a convolutional stem (see `stem`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EMBEDDED_BASE = PACKAGE_DIR / "embedded_base"
 
-IMAGE_SIDE = 144  # pixels; the 150x100 picture is squared, as SmolVLM does without splitting
+IMAGE_SIDE = 144  # pixels; the 150x100 picture becomes a square, as with SmolVLM without splitting
 PATCH_SIDE = 12
 STEM = {
     "stem_side": 2,
@@ -38,7 +38,7 @@ SCALE_FACTOR = 1  # each patch is an image token: two karts rarely share one
 IMAGE_TOKENS = (IMAGE_SIDE // PATCH_SIDE // SCALE_FACTOR) ** 2
 VOCABULARY = 1024
 
-# SmolVLM-256M-Instruct's own special tokens and chat template (Apache-2.0).
+# Special tokens and chat template of SmolVLM-256M-Instruct (Apache-2.0).
 SPECIAL_TOKENS = (
     "<|im_start|>",
     "<|im_end|>",
@@ -57,7 +57,7 @@ CHAT_TEMPLATE = (
 
 
 def base_config() -> Idefics3StemConfig:
-    """The embedded base's shape: about 5M parameters."""
+    """The configuration of the embedded base: about 5M parameters."""
     from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 
     from .stem import Idefics3StemConfig
@@ -86,7 +86,7 @@ def base_config() -> Idefics3StemConfig:
         num_attention_heads=3,
         image_size=IMAGE_SIDE,
         patch_size=PATCH_SIDE,
-        hidden_act="relu",  # GELU took a tenth of pre-training's time
+        hidden_act="relu",  # GELU took a tenth of the time of pre-training
     )
     return Idefics3StemConfig(
         **STEM,
@@ -102,9 +102,10 @@ def base_config() -> Idefics3StemConfig:
 def build_model(
     seed: int, config: Idefics3Config | None = None
 ) -> Idefics3ForConditionalGeneration:
-    """A model with fresh float32 weights, of the embedded base's shape unless given another.
+    """A model with new random float32 weights.
 
-    With a configuration that says nothing of a stem it has none, as SmolVLM has none.
+    Args:
+        config: the embedded base's if None. A plain Idefics3Config gives a model without a stem.
     """
     import torch
     from transformers import Idefics3ForConditionalGeneration
@@ -117,18 +118,18 @@ def build_model(
     model = (Idefics3StemForConditionalGeneration if stem else Idefics3ForConditionalGeneration)(
         config
     )
-    _look_for_likeness(model)
+    _initialise_attention(model)
     model.generation_config.eos_token_id = model.config.text_config.eos_token_id
     model.generation_config.pad_token_id = model.config.text_config.pad_token_id
     return model
 
 
-def _look_for_likeness(model: Idefics3ForConditionalGeneration) -> None:
-    """Let every query start equal to its key, and near places alike.
+def _initialise_attention(model: Idefics3ForConditionalGeneration) -> None:
+    """Initialise each query projection like its key projection, and positions as waves.
 
-    A token then first attends to those like it: patches to the patches around them, a kart's
-    name to the patches that show the kart. Otherwise both are found out by chance, and late.
-    After Trockman and Kolter, Mimetic Initialization of Self-Attention Layers, 2023.
+    A token then first attends to similar tokens: a patch to its neighbours, the name of a kart to
+    the patches that show it. With random weights, training finds both late.
+    Source: Trockman and Kolter, Mimetic Initialization of Self-Attention Layers, 2023.
     """
     import torch
 
@@ -150,8 +151,8 @@ def _look_for_likeness(model: Idefics3ForConditionalGeneration) -> None:
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE over the words of questions and descriptions; it can encode any text.
 
-    A word or name is one token, the space before it included. So a question is made of words
-    that the descriptions have taught.
+    A word or name with the space before it is one token, so that questions and descriptions share
+    their words.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -184,14 +185,14 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_processor(folder: str | Path) -> None:
-    """Write tokenizer, image processor and chat template to `folder`, as the hub lays them out."""
+    """Write tokenizer, image processor and chat template to `folder`, in the layout of the hub."""
     from transformers import Idefics3ImageProcessorPil, Idefics3Processor
 
     image_processor = Idefics3ImageProcessorPil(
         size={"longest_edge": IMAGE_SIDE},
         max_image_size={"longest_edge": IMAGE_SIDE},
         do_image_splitting=False,
-        resample=2,  # bilinear: the picture is made larger, in a fifth of the time of Lanczos
+        resample=2,  # bilinear: it enlarges the picture in a fifth of the time of Lanczos
     )
     Idefics3Processor(
         image_processor,

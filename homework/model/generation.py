@@ -1,7 +1,7 @@
-"""Answer questions about pictures: greedily, or drawn at a temperature.
+"""Generate answers to questions about pictures, greedily or by sampling.
 
-Pictures and questions are read once for all answers (see `prefix_cache`). A row leaves the batch
-when its answer ends, and the results return in the order asked.
+Pictures and questions are prefilled once for all answers (see `prefix_cache`). A row leaves the
+batch when its answer ends, and the answers return in the order of the questions.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .prefix_cache import PrefixCache, attention_mask, embed, forward, prefill_questions
+from .prefix_cache import Prefilled, PrefixCache, answer_each, attention_mask, embed, forward
 
 if TYPE_CHECKING:
     from .loaded import LoadedVLM
 
-MAX_NEW_TOKENS = 16  # a kart's or track's name takes up to 6 with the embedded base's tokenizer
+MAX_NEW_TOKENS = 16  # a name is one token for the embedded base, several for SmolVLM
 
 
 def generate(
@@ -26,50 +26,54 @@ def generate(
     copies: int = 1,
     temperature: float = 0,
 ) -> list[list[str]]:
-    """`copies` answers to each question; see BaseVLM.batched_generate."""
-    found: list[list[str]] = [[]] * len(questions)
-    with vlm.inference():
-        for batch, *given in prefill_questions(vlm, image_paths, questions):
-            for index, texts in zip(
-                batch, decode_answers(vlm, *given, copies, temperature), strict=True
-            ):
-                found[index] = texts
-    return found
+    """`copies` answers per question; see BaseVLM.batched_generate."""
+    return answer_each(
+        vlm, image_paths, questions, lambda batch: decode_answers(vlm, batch, copies, temperature)
+    )
 
 
-def decode_answers(vlm: LoadedVLM, cache: PrefixCache, logits, lengths, copies, temperature):
-    """`copies` answers to each question of a batch; see `prefill_questions`."""
-    rows = torch.arange(len(lengths), device=vlm.device).repeat_interleave(copies)
-    cache = cache.rows(rows, MAX_NEW_TOKENS)
-    found = decode(vlm, cache, logits[rows], lengths[rows], temperature)
-    texts = vlm.processor.tokenizer.batch_decode(found, skip_special_tokens=True)
+def decode_answers(
+    vlm: LoadedVLM, batch: Prefilled, copies: int = 1, temperature: float = 0
+) -> list[list[str]]:
+    """`copies` answers to each question of a batch."""
+    rows = torch.arange(len(batch.lengths), device=vlm.device).repeat_interleave(copies)
+    cache = batch.cache.rows(rows, MAX_NEW_TOKENS)
+    tokens = decode(vlm, cache, batch.logits[rows], batch.lengths[rows], temperature)
+    texts = vlm.processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
     texts = [text.strip() for text in texts]
     return [texts[start : start + copies] for start in range(0, len(texts), copies)]
 
 
-def decode(vlm: LoadedVLM, cache: PrefixCache, logits, lengths, temperature) -> list[list[int]]:
-    """Tokens of an answer for each row, up to its end token.
+def decode(
+    vlm: LoadedVLM,
+    cache: PrefixCache,
+    logits: torch.Tensor,
+    lengths: torch.Tensor,
+    temperature: float,
+) -> list[list[int]]:
+    """Token ids of one answer per row, without the end token.
 
     Args:
-        logits: of the first token: (rows, vocabulary).
-        lengths: (rows,), tokens of the questions.
+        cache: of N rows, with room for MAX_NEW_TOKENS more tokens.
+        logits: (N, vocabulary), of the answers' first tokens.
+        lengths: int64 (N,), tokens of the questions.
     """
     size = len(vlm.inputs.prefix_ids)
     longest = cache.length - size
     found: list[list[int]] = [[] for _ in range(len(lengths))]
-    rows = torch.arange(len(lengths), device=vlm.device)  # those not yet at their end
+    rows = torch.arange(len(lengths), device=vlm.device)  # those whose answer has not ended
     for step in range(MAX_NEW_TOKENS):
         if temperature > 0:
             tokens = torch.multinomial((logits.float() / temperature).softmax(-1), 1)[:, 0]
         else:
             tokens = logits.argmax(-1)
-        going = tokens != vlm.inputs.end_id
-        for row, token in zip(rows[going].tolist(), tokens[going].tolist(), strict=True):
+        active = tokens != vlm.inputs.end_id
+        for row, token in zip(rows[active].tolist(), tokens[active].tolist(), strict=True):
             found[row].append(token)
-        if step == MAX_NEW_TOKENS - 1 or not going.any():
+        if step == MAX_NEW_TOKENS - 1 or not active.any():
             break
-        if not going.all():
-            index = going.nonzero()[:, 0]
+        if not active.all():
+            index = active.nonzero()[:, 0]
             rows, tokens, lengths = rows[index], tokens[index], lengths[index]
             cache = cache.rows(index, MAX_NEW_TOKENS - step)
         hidden = forward(
@@ -78,6 +82,6 @@ def decode(vlm: LoadedVLM, cache: PrefixCache, logits, lengths, temperature) -> 
             embed(vlm, tokens.unsqueeze(1)),
             (size + lengths + step).unsqueeze(1),
             attention_mask(cache, lengths, longest, size, 1),
-        )
+        )  # (active rows, 1, D)
         logits = vlm.network.lm_head(hidden[:, 0])
     return found

@@ -1,15 +1,14 @@
-"""Where a model looks for an answer: HiResCAM on the vision tower's last layer.
+"""Heat maps of where a model looks for an answer: HiResCAM on the last layer of the vision tower.
 
-For every patch of the picture: how much of the log-probability of the answer, its end token
-included, goes, to first order, if the patch's features are made those of the picture's mean
-patch. That is the gradient times the features, summed over the channels; what speaks against
-the answer is left out (Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful
-explanations", 2020, arXiv:2011.08891; the difference from a reference in place of the features
-as they are: Shrikumar et al. 2017, arXiv:1704.02685).
+The heat of a patch estimates, to first order, how much log-probability the answer (with its end
+token) loses if the features of the patch are replaced by the mean over the picture: gradient times
+difference from the mean, summed over the channels, negative values set to 0. HiResCAM is Draelos
+and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations", 2020, arXiv:2011.08891;
+the difference from a reference is Shrikumar et al. 2017, arXiv:1704.02685.
 
-Grad-CAM (Selvaraju et al. 2017) averages the gradient over the patches first, and so mixes up
-places: on train frames held out, the hottest patch lay on the kart asked for in 39% of the ego
-questions, against 73% here, where chance is 8%.
+Grad-CAM (Selvaraju et al. 2017) first averages the gradient over the patches, which loses the
+place: on held-out train frames its hottest patch lay on the kart asked for in 39% of the ego
+questions, against 73% here; chance is 8%.
 """
 
 from __future__ import annotations
@@ -24,15 +23,17 @@ from ..frames.pictures import open_picture
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from PIL.Image import Image
 
     from .loaded import LoadedVLM
 
-METHOD = "HiResCAM (Draelos and Carin 2020) on the vision tower's last layer"
+METHOD = "HiResCAM (Draelos and Carin 2020) on the last layer of the vision tower"
 BATCH_SIZE = 32
-MAX_SIDE = 16  # cells a side; a finer map is averaged down
+MAX_SIDE = 16  # cells per side; a finer map is averaged down
 SCALE = 6  # drawn pixels per picture pixel
-ORANGE = (255, 120, 0)
+ORANGE = (255, 140, 0)
+OPACITY = 0.65  # of the orange where the heat is 1
 
 
 def heat_maps(
@@ -41,11 +42,11 @@ def heat_maps(
     questions: Sequence[str],
     answers: Sequence[str],
 ) -> np.ndarray:
-    """How much each part of a picture speaks for the answer given.
+    """How much each part of a picture contributes to an answer.
 
     Returns:
-        float32 (N, side, side), rows first, over the whole picture; each map's largest value
-        is 1, or all of it is 0 where nothing speaks for the answer.
+        float32 (N, rows, columns) over the whole picture, scaled so that the maximum of each map
+        is 1; all 0 if no patch contributes.
 
     Raises:
         InputError: the numbers of pictures, questions and answers differ, or a picture cannot
@@ -60,7 +61,7 @@ def heat_maps(
             f"{len(image_paths)} pictures, {len(questions)} questions, {len(answers)} answers"
         )
     asked = list(zip(map(str, image_paths), questions, answers, strict=True))
-    # Questions about one picture together: it is looked at once.
+    # Questions about one picture are neighbours, so that it is encoded once.
     order = sorted(range(len(asked)), key=lambda index: asked[index][0])
     maps: list[np.ndarray] = [np.empty(0)] * len(asked)
     bar = tqdm(total=len(asked), unit="heat map", disable=len(asked) <= BATCH_SIZE)
@@ -74,8 +75,10 @@ def heat_maps(
 
 
 def overlay(picture: Image, heat: np.ndarray) -> Image:
-    """The picture (RGB) enlarged SCALE times: dimmed where the heat map (side, side) is low,
-    tinted orange where it is high.
+    """Enlarge a picture (RGB) SCALE times and light up in orange where the heat map is high.
+
+    Args:
+        heat: float (rows, columns) from 0 to 1.
     """
     import numpy as np
     from PIL import Image as Pillow
@@ -84,15 +87,14 @@ def overlay(picture: Image, heat: np.ndarray) -> Image:
     large = np.asarray(picture.resize(size, Pillow.Resampling.BICUBIC), np.float32)
     cells = Pillow.fromarray((np.clip(heat, 0, 1) * 255).round().astype(np.uint8))
     warm = np.asarray(cells.resize(size, Pillow.Resampling.BICUBIC), np.float32)[..., None] / 255
-    dim, tint = np.clip(0.5 - warm, 0, 0.5) * 1.4, np.clip(warm - 0.5, 0, 0.5) * 1.2
-    mixed = large * (1 - dim - tint) + dim * np.float32([8, 12, 32]) + tint * np.float32(ORANGE)
-    return Pillow.fromarray(mixed.clip(0, 255).astype(np.uint8))
+    mixed = large + OPACITY * warm * (np.float32(ORANGE) - large)  # (height, width, 3)
+    return Pillow.fromarray(mixed.round().astype(np.uint8))
 
 
 def save_heat_map(
     vlm: LoadedVLM, image: str | Path, question: str, answer: str, target: Path
 ) -> None:
-    """Draw where the model looks for its answer to one question, as a PNG file.
+    """Write the heat map of one answer over its picture, as a PNG file.
 
     Raises:
         InputError: the picture cannot be read or the file cannot be written.
@@ -104,20 +106,19 @@ def save_heat_map(
 
 
 def _maps(vlm: LoadedVLM, asked: list[tuple[str, str, str]]) -> np.ndarray:
-    """Heat maps of one batch of (image_path, question, answer)."""
+    """Heat maps of one batch of (image_path, question, answer): (N, side, side)."""
     import torch
 
     paths = list(dict.fromkeys(path for path, _, _ in asked))
-    # The device's fast precision for most of the work; the gradient is float32.
+    # The vision tower in the fast precision of the device; the gradient in float32.
     with torch.no_grad(), torch.autocast(vlm.device, vlm.dtype, vlm.dtype != torch.float32):
         features = _patch_features(vlm, paths).float()
     rows = [paths.index(path) for path, _, _ in asked]
-    # A leaf of its own for each question: (N, patches, channels).
-    patches = features[rows].detach().requires_grad_()
+    patches = features[rows].requires_grad_()  # (N, P, C), one leaf per question
     likely = _log_likelihood(vlm, patches, [(question, answer) for _, question, answer in asked])
     (gradient,) = torch.autograd.grad(likely.sum(), patches)
-    away = patches.detach() - features[rows].mean(1, keepdim=True)
-    heat = (gradient * away).sum(-1).clamp(min=0)
+    difference = features[rows] - features[rows].mean(1, keepdim=True)
+    heat = (gradient * difference).sum(-1).clamp(min=0)  # (N, P)
     side = round(heat.shape[1] ** 0.5)
     heat = heat.view(-1, 1, side, side)
     while side > MAX_SIDE:
@@ -126,40 +127,31 @@ def _maps(vlm: LoadedVLM, asked: list[tuple[str, str, str]]) -> np.ndarray:
     return heat.float().cpu().numpy()
 
 
-def _patch_features(vlm: LoadedVLM, paths: list[str]):
-    """What the vision tower says of each patch: (pictures, patches, channels)."""
+def _patch_features(vlm: LoadedVLM, paths: list[str]) -> torch.Tensor:
+    """Output of the vision tower: (pictures, P, C)."""
     squares = [vlm.inputs.resize(open_picture(path)) for path in paths]
-    pixels = vlm.inputs.pixel_values(squares)[:, 0].to(vlm.device)
+    pixels = vlm.inputs.pixel_values(squares)[:, 0].to(vlm.device)  # (pictures, 3, side, side)
     tower = vlm.network.model.vision_model
     return tower(pixel_values=pixels, return_dict=True).last_hidden_state
 
 
-def _log_likelihood(vlm: LoadedVLM, patches, pairs: list[tuple[str, str]]):
+def _log_likelihood(
+    vlm: LoadedVLM, patches: torch.Tensor, pairs: list[tuple[str, str]]
+) -> torch.Tensor:
     """Log-probability of each answer with its end token, given the patches: (N,).
 
     Args:
-        patches: (N, patches, channels); a picture's for each (question, answer) of `pairs`.
+        patches: (N, P, C), of the picture of each (question, answer) in `pairs`.
     """
-    import torch
+    from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-    asked = [vlm.inputs.prefix_ids + vlm.inputs.question_ids(question) for question, _ in pairs]
-    answers = [vlm.inputs.answer_ids(answer) for _, answer in pairs]
-    longest = max(len(q) + len(a) for q, a in zip(asked, answers, strict=True))
-    ids = torch.full((len(pairs), longest), vlm.inputs.pad_id)
-    real, due = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
-    for row, (question, answer) in enumerate(zip(asked, answers, strict=True)):
-        end = len(question) + len(answer)
-        ids[row, :end] = torch.tensor(question + answer)
-        real[row, :end] = 1
-        due[row, len(question) : end] = True
-    ids, real, due = (part.to(vlm.device) for part in (ids, real, due))
-    embeddings = vlm.network.get_input_embeddings()(ids)
-    tokens = vlm.network.model.connector(patches).flatten(0, 1).to(embeddings.dtype)
-    places = (ids == vlm.network.config.image_token_id) & (real > 0)
-    embeddings = embeddings.masked_scatter(places.unsqueeze(-1), tokens)
-    text = vlm.network.model.text_model(inputs_embeds=embeddings, attention_mask=real)
-    # The vocabulary is scored only where an answer's token comes next.
-    scores = vlm.network.lm_head(text.last_hidden_state[:, :-1][due[:, 1:]]).float()
-    each = scores.log_softmax(-1).gather(-1, ids[due].unsqueeze(-1)).squeeze(-1)
-    rows = due.nonzero()[:, 0]
-    return each.new_zeros(len(pairs)).index_add(0, rows, each)
+    from . import packing
+    from .likelihood import token_log_probabilities
+
+    sequences = [vlm.inputs.view_sequence([pair]) for pair in pairs]
+    row = packing.pack(sequences, len(vlm.inputs.prefix_ids)).to(vlm.device)
+    tokens = vlm.network.model.connector(patches)  # (N, image tokens, D)
+    encoded = {"image": BaseModelOutputWithPooling(pooler_output=tokens)}
+    logits = packing.answer_logits(vlm.network, row, mm_encoder_outputs=encoded)
+    each = token_log_probabilities(logits, row.answers.unsqueeze(1)).squeeze(1)
+    return each.new_zeros(len(pairs)).index_add(0, row.pairs, each)

@@ -1,16 +1,15 @@
-"""From pictures and question/answer pairs to model inputs; the same in training and answering.
+"""Build model inputs from pictures and question/answer pairs, for training and generation.
 
-A view's pairs share one sequence. The prefix (image tokens and the prompt's opening) comes
-once, then each pair is a branch that sees the prefix and itself only (see `packing`), with
-positions that restart after the prefix:
+All pairs of a view share one sequence. It starts with the prefix (image tokens and the start of
+the prompt). Each pair is a branch behind it, which attends to the prefix and to itself only (see
+`packing`) and whose positions continue those of the prefix:
 
     prefix: <|im_start|>User:<fake_token_around_image><global-img><image>*N<fake_token_around_image>
     branch 1: QUESTION<end_of_utterance>\\nAssistant: ANSWER<end_of_utterance>
     branch 2: ...
 
-To a branch this is the same as a sequence of its own, so a view with one pair is the usual
-one-question sample. Token ids and labels come out of the same pass: the answer and its end
-token are supervised, nothing else.
+The result is the same as with one sequence per pair. Only the answer and its end token are
+supervised.
 """
 
 from __future__ import annotations
@@ -26,16 +25,15 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-IGNORED = -100  # the label that the loss skips
-_PREFIX = 0  # its branch number; pairs count from 1
-MAX_ENCODED = 10_000  # texts whose token ids are kept
-_QUESTION = "{QUESTION}"  # stands for the question while the chat template is taken apart
+IGNORED = -100  # label of tokens without loss
+MAX_ENCODED = 10_000  # texts whose token ids stay in memory
+_QUESTION = "{QUESTION}"  # placeholder that marks where the chat template puts the question
 
 
 def check_length(text: str) -> None:
-    """Raise InputError if a question or an answer is too long to be one.
+    """Raise InputError if a question or an answer is too long.
 
-    The memory for attention grows with the square of its length.
+    The memory of attention grows with the square of the length.
     """
     if len(text) > MAX_TEXT_LENGTH:
         raise InputError(
@@ -45,16 +43,15 @@ def check_length(text: str) -> None:
 
 
 class ViewSequence(NamedTuple):
-    """One view's tokens; four lists of the same length."""
+    """The tokens of one view: the prefix, then one branch per pair."""
 
     input_ids: list[int]
-    labels: list[int]  # IGNORED except on answers and their end tokens
-    position_ids: list[int]
-    branches: list[int]  # 0 is the prefix, k the k-th pair
+    labels: list[int]  # as long; IGNORED except on answers and their end tokens
+    lengths: list[int]  # tokens of each branch
 
 
 class InputBuilder:
-    """Turns pictures and pairs into the inputs of the model that `processor` belongs to."""
+    """Turns pictures and pairs into the inputs of the model of `processor`."""
 
     def __init__(self, processor) -> None:
         self.tokenizer = processor.tokenizer
@@ -76,29 +73,29 @@ class InputBuilder:
         self._tail_ids = self.tokenizer(tail, add_special_tokens=False)["input_ids"]
 
     def resize(self, picture: Image) -> np.ndarray:
-        """The picture (RGB) squared to the model's input size, straight: uint8 (side, side, 3)."""
+        """Resize a picture (RGB) to the square input of the model: uint8 (side, side, 3)."""
         import numpy as np
 
         return np.asarray(picture.resize((self.side, self.side), self.resample))
 
     def pixel_values(self, squares: Sequence[np.ndarray]) -> torch.Tensor:
-        """Normalise N squared pictures: float32 (N, 1 picture a sample, 3, side, side)."""
+        """Normalise N resized pictures: float32 (N, 1, 3, side, side), 1 picture per sample."""
         import numpy as np
         import torch
 
         return self.normalise(torch.from_numpy(np.stack(squares)))
 
     def normalise(self, squares: torch.Tensor) -> torch.Tensor:
-        """As `pixel_values`, of uint8 (N, side, side, 3), on the device where they are."""
+        """As `pixel_values`, from uint8 (N, side, side, 3), on the same device."""
         import torch
 
         mean = torch.tensor(self.mean, device=squares.device).view(3, 1, 1) * 255
         std = torch.tensor(self.std, device=squares.device).view(3, 1, 1) * 255
-        batch = squares.permute(0, 3, 1, 2).to(torch.float32)
+        batch = squares.permute(0, 3, 1, 2).to(torch.float32)  # (N, 3, side, side)
         return ((batch - mean) / std).unsqueeze(1)
 
     def question_ids(self, question: str) -> list[int]:
-        """What follows the prefix: the question up to and with `Assistant:`."""
+        """Tokens behind the prefix: the question up to and including `Assistant:`."""
         return self._encode(question) + self._tail_ids
 
     def answer_ids(self, answer: str) -> list[int]:
@@ -106,16 +103,16 @@ class InputBuilder:
         return [*self._encode(f" {answer}"), self.end_id]
 
     def view_sequence(self, pairs: Iterable[tuple[str, str]]) -> ViewSequence:
-        """Tokens of one view's (question, answer) pairs behind their common prefix."""
+        """Tokens of the (question, answer) pairs of one view behind their common prefix."""
         return self._sequence(
             (self.question_ids(question), self.answer_ids(answer)) for question, answer in pairs
         )
 
     def statement_sequence(self, statements: Iterable[tuple[str, str]]) -> ViewSequence:
-        """Tokens of sentences about one view, which the assistant says unasked.
+        """Tokens of statements about one view that the assistant makes without a question.
 
         Args:
-            statements: what is given of each, "" if nothing, and what is to be learned.
+            statements: (start that is given, or ""; continuation that is supervised).
         """
         return self._sequence(
             (
@@ -126,23 +123,18 @@ class InputBuilder:
         )
 
     def _sequence(self, branches: Iterable[tuple[list[int], list[int]]]) -> ViewSequence:
-        """The prefix, and branches of what is given and what is learned."""
-        size = len(self.prefix_ids)
-        sequence = ViewSequence(
-            [*self.prefix_ids], [IGNORED] * size, [*range(size)], [_PREFIX] * size
-        )
-        for branch, (asked, answered) in enumerate(branches, start=1):
-            length = len(asked) + len(answered)
-            sequence.input_ids.extend(asked + answered)
-            sequence.labels.extend([IGNORED] * len(asked) + answered)
-            sequence.position_ids.extend(range(size, size + length))
-            sequence.branches.extend([branch] * length)
+        """The prefix, then one branch per (given tokens, supervised tokens)."""
+        sequence = ViewSequence([*self.prefix_ids], [IGNORED] * len(self.prefix_ids), [])
+        for given, supervised in branches:
+            sequence.input_ids.extend(given + supervised)
+            sequence.labels.extend([IGNORED] * len(given) + supervised)
+            sequence.lengths.append(len(given) + len(supervised))
         return sequence
 
     def _encode(self, text: str) -> list[int]:
-        """Token ids of what people write; `<image>` in it is text, not a picture's place.
+        """Token ids of text that users write; `<image>` in it is plain text.
 
-        They are kept: the same few hundred questions and answers come again and again.
+        The ids stay in memory, as the same few hundred questions and answers repeat.
 
         Raises:
             InputError: the text is too long.

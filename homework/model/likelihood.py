@@ -1,7 +1,13 @@
-"""How likely a model finds given answers, alone or beside the answers that it gives itself.
+"""Log-probabilities of candidate answers, alone or together with the model's own answers.
 
-Pictures and questions are read as for answering (see `prefix_cache`); then all candidates of a
-question are read at once.
+Pictures and questions are prefilled as for generation (see `prefix_cache`). One forward pass then
+reads all candidates of a question side by side. Each attends to the question and to itself (x);
+here candidate 1 has two tokens and candidate 2 has one:
+
+                  prefix  question  padding  candidate 1  candidate 2
+    candidate 1     x        x         .        x .            .
+                    x        x         .        x x            .
+    candidate 2     x        x         .        . .            x
 """
 
 from __future__ import annotations
@@ -14,20 +20,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..labels.questions import possible_answers
-from ..labels.vocabulary import Scores
+from ..labels.vocabulary import Probabilities
 from .generation import decode_answers
-from .prefix_cache import (
-    PrefixCache,
-    attention_mask,
-    even_chunks,
-    forward,
-    prefill_questions,
-)
+from .prefix_cache import Prefilled, answer_each, attention_mask, embed, even_chunks, forward
 
 if TYPE_CHECKING:
     from .loaded import LoadedVLM
 
-TOKENS = 2_048  # of candidates at a time: over a large vocabulary their logits fill 400 MB
+TOKENS = 2_048  # candidate tokens per pass: with a large vocabulary their logits fill 400 MB
 
 
 def score(
@@ -37,112 +37,101 @@ def score(
     candidates: Sequence[Sequence[str]],
 ) -> list[list[float]]:
     """Log-probability of each candidate answer; see BaseVLM.score."""
-    found: list[list[float]] = [[]] * len(questions)
-    with vlm.inference():
-        for batch, *given in prefill_questions(vlm, image_paths, questions):
-            values = _log_probabilities(vlm, *given, [candidates[index] for index in batch])
-            for index, row in zip(batch, values, strict=True):
-                found[index] = row
-    return found
-
-
-def answer_and_score(
-    vlm: LoadedVLM,
-    image_paths: Sequence[str],
-    questions: Sequence[str],
-    candidates: Sequence[Sequence[str]],
-) -> tuple[list[str], list[list[float]]]:
-    """What `generate` and `score` say, pictures and questions read once for both."""
-    texts = [""] * len(questions)
-    found: list[list[float]] = [[]] * len(questions)
-    with vlm.inference():
-        for batch, *given in prefill_questions(vlm, image_paths, questions):
-            values = _log_probabilities(vlm, *given, [candidates[index] for index in batch])
-            found_texts = decode_answers(vlm, *given, 1, 0)
-            for index, (text,), row in zip(batch, found_texts, values, strict=True):
-                texts[index], found[index] = text, row
-    return texts, found
-
-
-def _log_probabilities(
-    vlm: LoadedVLM, cache: PrefixCache, first, lengths, candidates
-) -> list[list[float]]:
-    """Log-probability of each candidate of each question of a batch; see `prefill_questions`."""
-    found: list[list[float]] = [[] for _ in candidates]
-    same: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for row, given in enumerate(candidates):
-        if given:
-            same[tuple(given)].append(row)
-    # Questions with the same candidates in one pass: they share its layout.
-    for given, rows in same.items():
-        ids = [vlm.inputs.answer_ids(answer) for answer in given]
-        for part in even_chunks(rows, max(1, TOKENS // sum(map(len, ids)))):
-            index = torch.tensor(part, device=vlm.device)
-            sums = _of_answers(vlm, cache, index, first[index], lengths[index], ids)
-            for row, values in zip(part, sums.tolist(), strict=True):
-                found[row] = values
-    return found
-
-
-def _of_answers(vlm: LoadedVLM, cache: PrefixCache, rows, first, lengths, ids) -> torch.Tensor:
-    """Natural log of the probability of answers `ids`, end tokens included: (rows, answers).
-
-    All answers of a question are read at once, side by side: each sees the question and itself.
-
-    Args:
-        rows: (rows,), of the questions in `cache`.
-        first: logits of each answer's first token: (rows, vocabulary).
-        lengths: (rows,), tokens of each question.
-    """
-    size, device = len(vlm.inputs.prefix_ids), vlm.device
-    questions = cache.length - size
-    taken = torch.tensor([token for answer in ids for token in answer[:-1]], device=device)
-    targets = torch.tensor([token for answer in ids for token in answer[1:]], device=device)
-    owner = torch.tensor([i for i, a in enumerate(ids) for _ in a[1:]], device=device)
-    place = torch.tensor([step for a in ids for step in range(len(a) - 1)], device=device)
-    cache = cache.rows(rows, len(taken))
-    own = (owner.unsqueeze(0) == owner.unsqueeze(1)).tril()
-    before = attention_mask(cache, lengths, questions, size, len(taken))[..., : cache.length]
-    mask = torch.cat([before, own.expand(len(rows), 1, -1, -1)], 3)
-    embeddings = vlm.network.get_input_embeddings()(taken).expand(len(rows), -1, -1)
-    positions = size + lengths.unsqueeze(1) + place
-    hidden = forward(vlm, cache, embeddings, positions, mask)
-    starts = torch.tensor([answer[0] for answer in ids], device=device)
-    sums = _chosen(first, starts.expand(len(rows), -1))
-    later = _chosen(vlm.network.lm_head(hidden), targets.expand(len(rows), -1).unsqueeze(2))
-    return sums.index_add(1, owner, later.squeeze(2))
-
-
-def _chosen(logits, tokens) -> torch.Tensor:
-    """Log-probability of `tokens`, in the shape of `tokens`."""
-    if logits.dtype != torch.float64:
-        logits = logits.float()
-    return logits.gather(-1, tokens) - logits.logsumexp(-1, keepdim=True)
+    return answer_each(
+        vlm, image_paths, questions, lambda batch: _score_batch(vlm, batch, candidates)
+    )
 
 
 class ScoringModel:
-    """A model that answers, and keeps beside how likely it finds each answer there could be.
+    """A model that answers and keeps the probability of every answer in the closed vocabulary.
 
-    `scores` are those of the last call: for each question the answers of its closed vocabulary
-    by a softmax over that vocabulary alone, so that they add up to one; () where it has none.
+    Attributes:
+        probabilities: of the last call, one entry per question: a softmax over the question's
+            closed vocabulary, so that they sum to 1; () if the question has none.
     """
 
     def __init__(self, vlm: LoadedVLM) -> None:
         self.vlm = vlm
-        self.scores: list[Scores] = []
+        self.probabilities: list[Probabilities] = []
 
     def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
-        """The answers that the model itself gives; see BaseVLM.answer."""
+        """The same answers as BaseVLM.answer, with one prefill for answers and probabilities."""
         closed = [possible_answers(question) for question in questions]
-        answers, found = answer_and_score(self.vlm, image_paths, questions, closed)
-        self.scores = [softmax(*row) if row[0] else () for row in zip(closed, found, strict=True)]
-        return answers
+
+        def compute(batch: Prefilled) -> list[tuple[list[str], list[float]]]:
+            scored = _score_batch(self.vlm, batch, closed)
+            return list(zip(decode_answers(self.vlm, batch), scored, strict=True))
+
+        results = answer_each(self.vlm, image_paths, questions, compute)
+        self.probabilities = [
+            softmax(names, row) if names else ()
+            for names, (_, row) in zip(closed, results, strict=True)
+        ]
+        return [answer for (answer,), _ in results]
 
 
-def softmax(answers: Sequence[str], log_probabilities: Sequence[float]) -> Scores:
-    """Answers with their shares of the probability, likeliest first."""
+def softmax(answers: Sequence[str], log_probabilities: Sequence[float]) -> Probabilities:
+    """Normalise over the answers and sort them, most probable first."""
     most = max(log_probabilities)
     weights = [math.exp(value - most) for value in log_probabilities]
     total = sum(weights)
     ranked = zip(answers, (weight / total for weight in weights), strict=True)
     return tuple(sorted(ranked, key=lambda pair: -pair[1]))
+
+
+def token_log_probabilities(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities of `tokens`, (..., N), given logits, (..., vocabulary)."""
+    if logits.dtype != torch.float64:
+        logits = logits.float()
+    return logits.gather(-1, tokens) - logits.logsumexp(-1, keepdim=True)
+
+
+def _score_batch(
+    vlm: LoadedVLM, batch: Prefilled, candidates: Sequence[Sequence[str]]
+) -> list[list[float]]:
+    """Log-probabilities of the candidates of a batch.
+
+    Args:
+        candidates: of every question in the call.
+    """
+    found: list[list[float]] = [[] for _ in batch.indices]
+    rows_of: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for row, index in enumerate(batch.indices):
+        if candidates[index]:
+            rows_of[tuple(candidates[index])].append(row)
+    # Questions with the same candidates share a pass, as the mask is the same.
+    for answers, rows in rows_of.items():
+        ids = [vlm.inputs.answer_ids(answer) for answer in answers]
+        for part in even_chunks(rows, max(1, TOKENS // sum(map(len, ids)))):
+            sums = _score_answers(vlm, batch, torch.tensor(part, device=vlm.device), ids)
+            for row, values in zip(part, sums.tolist(), strict=True):
+                found[row] = values
+    return found
+
+
+def _score_answers(
+    vlm: LoadedVLM, batch: Prefilled, rows: torch.Tensor, ids: list[list[int]]
+) -> torch.Tensor:
+    """Log-probabilities of answers, end tokens included: (R, answers).
+
+    Args:
+        rows: int64 (R,), rows of the batch that have these candidates.
+        ids: token ids of each answer. T below is their number without each answer's last token,
+            which is never an input.
+    """
+    size, device, lengths = len(vlm.inputs.prefix_ids), vlm.device, batch.lengths[rows]
+    inputs = torch.tensor([token for answer in ids for token in answer[:-1]], device=device)
+    targets = torch.tensor([token for answer in ids for token in answer[1:]], device=device)
+    owner = torch.tensor([i for i, a in enumerate(ids) for _ in a[1:]], device=device)  # (T,)
+    step = torch.tensor([step for a in ids for step in range(len(a) - 1)], device=device)
+    cache = batch.cache.rows(rows, len(inputs))
+    own = (owner.unsqueeze(0) == owner.unsqueeze(1)).tril()  # (T, T)
+    before = attention_mask(cache, lengths, cache.length - size, size, len(inputs))
+    mask = torch.cat([before[..., : cache.length], own.expand(len(rows), 1, -1, -1)], 3)
+    embeddings = embed(vlm, inputs).expand(len(rows), -1, -1)  # (R, T, D)
+    hidden = forward(vlm, cache, embeddings, size + lengths.unsqueeze(1) + step, mask)
+    logits = vlm.network.lm_head(hidden)  # (R, T, vocabulary)
+    later = token_log_probabilities(logits, targets.expand(len(rows), -1).unsqueeze(2))
+    starts = torch.tensor([answer[0] for answer in ids], device=device)
+    sums = token_log_probabilities(batch.logits[rows], starts.expand(len(rows), -1))
+    return sums.index_add(1, owner, later.squeeze(2))

@@ -1,4 +1,4 @@
-"""A loaded SmolVLM: what training, answering, scoring and explaining take."""
+"""A loaded SmolVLM, which training, generation, scoring and heat maps take as an argument."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ class LoadedVLM:
         model: Idefics3ForConditionalGeneration, float32 weights, in evaluation mode; with an
             adapter, the PEFT model around it.
         network: the Idefics3ForConditionalGeneration itself, adapter or not.
-        processor: Idefics3Processor, set up to square pictures without splitting them.
-        inputs: InputBuilder of that processor.
+        processor: Idefics3Processor that resizes each picture to one square tile.
+        inputs: InputBuilder for that processor.
         device: "cuda", "mps" or "cpu".
-        dtype: precision of the matrix products, see `choose_device`.
-        base: name of the checkpoint, as an adapter records it.
-        folder: where the checkpoint lies.
+        dtype: precision of matrix products, see `choose_device`.
+        base: name of the base, as an adapter records it.
+        folder: folder of the base.
     """
 
     def __init__(self, checkpoint: str | Path | None = None, verbose: bool = True) -> None:
-        """Load a checkpoint: a folder, a hub name that is in the hub cache, or "embedded_base".
+        """Load a base from disk, without using the network.
 
-        Without a name it is SmolVLM-256M-Instruct if the hub cache has it, else the embedded
-        base. Nothing reaches for the network.
+        Args:
+            checkpoint: a folder, a hub name that is in the hub cache, or "embedded_base". None is
+                SmolVLM-256M-Instruct if the hub cache has it, otherwise the embedded base.
+            verbose: print the base and the device.
 
         Raises:
-            InputError: the checkpoint is not on disk or is not a SmolVLM.
+            InputError: the base is not on disk or is not a SmolVLM.
         """
         from . import attention
 
@@ -57,7 +59,7 @@ class LoadedVLM:
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """No gradients, and products in the precision that the device is good at."""
+        """Disable gradients and run matrix products in the precision of `dtype`."""
         import torch
 
         with (
@@ -68,10 +70,10 @@ class LoadedVLM:
 
 
 def choose_device() -> tuple[str, torch.dtype, str]:
-    """Device, precision of the matrix products, and a line that says why; chosen here alone.
+    """The device, the precision of matrix products, and one line that says why.
 
-    bf16 is taken only where the device multiplies it faster than float32; elsewhere on a CPU
-    it is several times slower.
+    bf16 is chosen only if the hardware supports it; on other CPUs it is several times slower
+    than float32.
     """
     import torch
 

@@ -1,7 +1,7 @@
-"""Load a SmolVLM from disk: nothing in its folder is run or unpickled.
+"""Load a SmolVLM from disk without running or unpickling anything in its folder.
 
-A folder may come from anywhere, so what it asks for is held against limits first, and its
-weights must be exactly those that the model has.
+A folder may come from anywhere: its settings are checked against limits first, and its weights must
+be exactly those of the model.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..common.errors import InputError, one_line
 from ..common.files import MAX_JSON_BYTES, digest, read_json
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from .inputs import InputBuilder
 
 SMOLVLM = "HuggingFaceTB/SmolVLM-256M-Instruct"
-EMBEDDED = "embedded_base"  # how checkpoints name the base that ships in this package
+EMBEDDED = "embedded_base"  # name of the base that ships in this package
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MODEL_TYPES = ("idefics3", "idefics3_stem")  # SmolVLM, and the embedded base: see `stem`
-# Twice what the largest SmolVLM has. A layer count of a billion would be built, too.
+# Twice the values of the largest SmolVLM; without limits a billion layers would be built.
 LIMITS = {
     "hidden_size": 4608,
     "intermediate_size": 16384,
@@ -40,11 +40,11 @@ LIMITS = {
     "max_position_embeddings": 131072,
     "scale_factor": 16,
 }
-MAX_SIDE = 2048  # of a picture, in pixels, as the model sees it
+MAX_SIDE = 2048  # pixels per side of the resized picture
 
 
 def find_checkpoint(checkpoint: str | Path | None = None) -> tuple[str, Path]:
-    """Name and folder of a checkpoint that is on disk; see BaseVLM for what can be asked for.
+    """Name and folder of a base that is on disk; see LoadedVLM for the argument.
 
     Raises:
         InputError: it is not on disk.
@@ -89,7 +89,7 @@ def load_processor(folder: Path):
     """The processor of a checkpoint folder, and the InputBuilder made from it.
 
     Raises:
-        InputError: it is missing, malformed or not a SmolVLM's.
+        InputError: it is missing, malformed or not the processor of a SmolVLM.
     """
     from PIL import Image
     from transformers import AutoTokenizer, Idefics3ImageProcessorPil, Idefics3Processor
@@ -100,10 +100,10 @@ def load_processor(folder: Path):
     try:
         # The default image processor needs torchvision; the PIL one is named on purpose.
         image_processor = Idefics3ImageProcessorPil.from_pretrained(folder)
-        # Without it, transformers would ask whether to run the code that a folder brings along.
+        # Otherwise transformers would ask whether to run code from the folder.
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         side = image_processor.max_image_size["longest_edge"]
-        # Both settings are needed: without splitting the first resize, to 2048, would still run.
+        # Both settings are needed: without splitting, the first resize, to 2048, would still run.
         image_processor.do_image_splitting = False
         image_processor.size = {"longest_edge": side}
         processor = Idefics3Processor.from_pretrained(
@@ -144,7 +144,7 @@ def load_model(folder: Path):
             )
     except Exception as error:  # the libraries report broken files by almost any exception
         raise InputError(f"{folder}: the model cannot be loaded ({one_line(error)})") from None
-    # transformers would draw missing weights at random.
+    # transformers would initialise missing weights at random.
     for kind in ("missing", "mismatched"):
         if found[f"{kind}_keys"]:
             raise InputError(
@@ -156,13 +156,13 @@ def load_model(folder: Path):
     for name, value in model.named_parameters():
         if not torch.isfinite(value).all():
             raise InputError(f"{folder / WEIGHTS}: {name} is not finite; copy the checkpoint again")
-    # How answers are generated is said in `_generate`, whatever the checkpoint's file says.
+    # `generation` alone decides how answers are generated, not a file of the checkpoint.
     model.generation_config = GenerationConfig()
     return model
 
 
 def model_type(folder: Path) -> str | None:
-    """What a checkpoint's configuration says that it is; None where there is none.
+    """The model type in the configuration of a checkpoint; None if there is none.
 
     Raises:
         InputError: the configuration is malformed.
@@ -173,9 +173,9 @@ def model_type(folder: Path) -> str | None:
 
 
 def _classes(folder: Path) -> tuple[type, type]:
-    """The classes of a checkpoint's configuration and model: SmolVLM's, or ours with a stem.
+    """The classes of the configuration and the model: those of SmolVLM, or ours with a stem.
 
-    Importing ours lets transformers' Auto classes know its type.
+    Importing ours registers its type with the Auto classes of transformers.
     """
     if model_type(folder) != "idefics3_stem":
         from transformers import Idefics3Config, Idefics3ForConditionalGeneration
@@ -187,13 +187,13 @@ def _classes(folder: Path) -> tuple[type, type]:
 
 
 def check_config(folder: Path) -> None:
-    """Refuse settings of absurd size, or that are not a SmolVLM's or ask for more than any has.
+    """Refuse files that are too large and settings beyond the limits of a SmolVLM.
 
     Raises:
-        InputError: it is, or it is missing or malformed.
+        InputError: a file or setting is refused, missing or malformed.
     """
     for path in sorted(folder.iterdir()):
-        # The libraries read these whole, some before any of the checks below.
+        # The libraries read these files whole, some before the checks below.
         if path.suffix in (".json", ".jinja", ".txt") and path.stat().st_size > MAX_JSON_BYTES:
             raise InputError(f"{path}: over {MAX_JSON_BYTES:,} bytes; copy the checkpoint again")
     file = folder / CONFIG
@@ -204,21 +204,19 @@ def check_config(folder: Path) -> None:
     for name in ("", "text_config", "vision_config"):
         part = config.get(name, {}) if name else config
         if not isinstance(part, dict):
-            raise InputError(f"{file}: {name} is no object; copy the checkpoint again")
+            raise InputError(f"{file}: {name} is not an object; copy the checkpoint again")
         for field, most in LIMITS.items():
-            _check_limit(file, field, part.get(field), most)
-
-
-def _check_limit(file: Path, field: str, value: Any, most: int) -> None:
-    if value is not None and not (type(value) is int and 0 < value <= most):
-        raise InputError(f"{file}: {field} is not from 1 to {most}; copy the checkpoint again")
+            value = part.get(field)
+            if value is not None and not (type(value) is int and 0 < value <= most):
+                line = f"{file}: {field} is not from 1 to {most}; copy the checkpoint again"
+                raise InputError(line)
 
 
 def check_match(model, inputs: InputBuilder, folder: Path) -> None:
-    """Refuse a processor that writes other tokens or makes other pictures than the model takes.
+    """Refuse a processor whose tokens or pictures do not fit the model.
 
     Raises:
-        InputError: it does.
+        InputError: they do not fit.
     """
     config = model.config
     features = (inputs.side // config.vision_config.patch_size // config.scale_factor) ** 2
@@ -227,21 +225,23 @@ def check_match(model, inputs: InputBuilder, folder: Path) -> None:
         or inputs.side > config.vision_config.image_size
         or len(inputs.tokenizer) > model.get_input_embeddings().num_embeddings
     ):
-        raise InputError(f"{folder}: its processor and its model do not fit; copy it again")
+        raise InputError(
+            f"{folder}: its processor and its model do not fit each other; copy it again"
+        )
 
 
 def _check_size(model_class: type, config: Idefics3Config, weights: Path) -> None:
-    """Refuse to build a model of more numbers than its file holds; the rest would be drawn.
+    """Refuse to build a model with more parameters than its file holds.
 
     A config.json with an empty text_config asks for six billion.
 
     Raises:
-        ValueError: it has more.
+        ValueError: parameters are missing or not floating point.
     """
     import torch
     from safetensors import safe_open
 
-    with torch.device("meta"):  # shapes alone
+    with torch.device("meta"):  # no memory
         model = model_class(copy.deepcopy(config))
     needed = sum(value.numel() for value in model.parameters())
     with safe_open(weights, "pt") as file:
@@ -260,7 +260,7 @@ def _first(names) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the table that transformers prints of the weights that do not fit."""
+    """Suppress the table of unfitting weights that transformers prints."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
@@ -272,5 +272,5 @@ def _quiet() -> Iterator[None]:
 
 
 def base_fingerprint(folder: Path) -> str:
-    """SHA-256 of a base's weights file."""
+    """SHA-256 of the weights file of a base."""
     return digest(folder / WEIGHTS)

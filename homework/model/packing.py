@@ -1,21 +1,30 @@
-"""Pictures packed into rows: each token goes through the model once, and none is padding.
+"""Pack pictures and their pairs into one row without padding: each token is computed once.
 
 A row holds the prefixes of F pictures, then the branches of all their pairs:
 
     prefix 1 | ... | prefix F | branch 1 of picture 1 | branch 2 of picture 1 | ...
 
-A branch sees the prefix of its own picture and itself, and its positions go on from that prefix
-(`attention.Layout`), so that the row gives each pair the very loss and gradients of a sample of
-its own. The vocabulary is scored only where an answer's token is due.
+A branch attends to the prefix of its picture and to itself. With two pictures, the first with two
+pairs (x: attends, causal within a block):
 
-**The weighting rule.** A question's loss is the negative log-likelihood of its answer: the sum
-over the answer's tokens and its end token. The loss of an optimizer step is the weighted mean
-over all questions of the step, in whatever passes and on whatever devices they are:
+                prefix 1  prefix 2  branch 1.1  branch 1.2  branch 2.1
+    prefix 1       x          .         .           .           .
+    prefix 2       .          x         .           .           .
+    branch 1.1     x          .         x           .           .
+    branch 1.2     x          .         .           x           .
+    branch 2.1     .          x         .           .           x
+
+The positions of a branch continue those of its prefix, so a pair has the same loss and gradients
+as in a sample of its own. Logits are computed only where an answer token comes next.
+
+**The weighting rule.** The loss of a question is the negative log-likelihood of its answer, summed
+over the answer's tokens and its end token. The loss of an optimizer step is the weighted mean over
+all its questions, on all devices:
 
     sum over questions of weight * loss / sum over questions of weight
 
-With `question`, the default, each weight is 1, as in one-question samples. With `frame` it is
-1 / (pairs of the picture): a picture with many karts weighs as much as one with few.
+With `question`, the default, each weight is 1. With `frame` it is 1 / (pairs of the picture), so
+that each picture has the same weight.
 """
 
 from __future__ import annotations
@@ -34,69 +43,61 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """A packed row of T tokens: N pairs of F pictures, whose answers have S tokens.
+    """A packed row of T tokens: N pairs of F pictures, with S answer tokens in total.
 
     Attributes:
         input_ids, position_ids: int64 (1, T).
-        layout: which token sees which.
-        due: int64 (S,), places in the row after which an answer's token comes.
-        answers: int64 (S,), those tokens.
-        pairs: int64 (S,), the pair that each belongs to.
-        weights: float32 (N,), of the pairs.
+        layout: which token attends to which.
+        answer_positions: int64 (S,), tokens in the row whose next token belongs to an answer.
+        answers: int64 (S,), those next tokens.
+        pairs: int64 (S,), the pair of each answer token.
+        weights: float32 (N,), one per pair.
     """
 
     input_ids: torch.Tensor
     position_ids: torch.Tensor
     layout: Layout
-    due: torch.Tensor
+    answer_positions: torch.Tensor
     answers: torch.Tensor
     pairs: torch.Tensor
     weights: torch.Tensor
 
     def to(self, device) -> Row:
         """The row with its tensors on another device."""
-        fields = self._asdict()
-        layout = self.layout._asdict()
-        layout |= {name: layout[name].to(device) for name in ("frames", "branches", "tokens")}
-        fields = {
-            name: Layout(**layout) if name == "layout" else value.to(device)
-            for name, value in fields.items()
-        }
-        return Row(**fields)
+        return Row(*(field.to(device) for field in self))
 
 
 def pack(sequences: Sequence[ViewSequence], size: int, weighting: str = "question") -> Row:
-    """Pack pictures' tokens into one row.
+    """Pack the token sequences of F pictures into one row.
 
     Args:
-        sequences: of F pictures, each with the same prefix of `size` tokens.
-        weighting: how much a pair weighs, see above.
+        sequences: one per picture; all start with the same prefix of `size` tokens.
+        weighting: "question" or "frame", see above.
     """
-    branches = [_branches(sequence, size) for sequence in sequences]
-    lengths = np.array([end - start for cuts in branches for start, end in cuts], dtype=np.int64)
-    head = len(sequences) * size
+    head = len(sequences) * size  # tokens of all prefixes
 
-    def joined(field: int) -> np.ndarray:
-        prefixes = [number for sequence in sequences for number in sequence[field][:size]]
-        rest = [number for sequence in sequences for number in sequence[field][size:]]
+    def joined(lists: Sequence[list[int]]) -> np.ndarray:
+        prefixes = [number for numbers in lists for number in numbers[:size]]
+        rest = [number for numbers in lists for number in numbers[size:]]
         return np.array(prefixes + rest, dtype=np.int64)
 
-    input_ids, labels, position_ids = (joined(field) for field in range(3))
-    starts = head + np.cumsum(lengths) - lengths
-    due = (labels != IGNORED).nonzero()[0]
-    pairs = np.searchsorted(starts, due, side="right") - 1
-    counts = np.array([len(cuts) for cuts in branches], dtype=np.int64)
+    input_ids = joined([sequence.input_ids for sequence in sequences])
+    labels = joined([sequence.labels for sequence in sequences])
+    lengths = np.array([n for sequence in sequences for n in sequence.lengths], dtype=np.int64)
+    counts = np.array([len(sequence.lengths) for sequence in sequences], dtype=np.int64)
     weights = np.ones(len(lengths), np.float32)
     if weighting == "frame":
         weights = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
-    # Each branch's places, as many branches and tokens for each picture; 0 where there is none.
+    # (F, M, B): which branch tokens exist, and their positions in the row, 0 for padding.
     frames = np.repeat(np.arange(len(sequences)), counts)
-    steps = np.arange(lengths.max(initial=0))
-    places = np.zeros((len(sequences), counts.max(initial=0), len(steps)), dtype=np.int64)
-    among = np.arange(len(lengths)) - np.repeat(np.cumsum(counts) - counts, counts)
-    real = np.zeros(places.shape, dtype=bool)
-    real[frames, among] = steps < lengths[:, None]
+    number = np.arange(len(lengths)) - np.repeat(np.cumsum(counts) - counts, counts)
+    real = np.zeros((len(sequences), counts.max(initial=0), lengths.max(initial=0)), dtype=bool)
+    real[frames, number] = np.arange(real.shape[2]) < lengths[:, None]
+    places = np.zeros(real.shape, dtype=np.int64)
     places[real] = np.arange(head, head + lengths.sum())
+    position_ids = np.append(np.tile(np.arange(size), len(sequences)), size + real.nonzero()[2])
+    answers = (labels != IGNORED).nonzero()[0]  # (S,)
+    pairs = np.repeat(np.arange(len(lengths)), lengths)[answers - head]
     layout = Layout(
         len(sequences),
         size,
@@ -108,45 +109,50 @@ def pack(sequences: Sequence[ViewSequence], size: int, weighting: str = "questio
         torch.from_numpy(input_ids).unsqueeze(0),
         torch.from_numpy(position_ids).unsqueeze(0),
         layout,
-        torch.from_numpy(due - 1),  # a question's last token comes before its answer's first
-        torch.from_numpy(labels[due]),
+        torch.from_numpy(answers - 1),
+        torch.from_numpy(labels[answers]),
         torch.from_numpy(pairs),
         torch.from_numpy(weights),
     )
 
 
-def scores(model: Idefics3ForConditionalGeneration, row: Row, **picture) -> torch.Tensor:
-    """Scores over the vocabulary where an answer's token is due: (S, vocabulary).
+def answer_logits(model: Idefics3ForConditionalGeneration, row: Row, **picture) -> torch.Tensor:
+    """Logits of every answer token: (S, vocabulary).
 
     Args:
-        model: it, or PEFT's or an accelerator's wrapper around it.
-        picture: `pixel_values` (F, 1, 3, side, side), or what else the model takes for them.
+        model: the model, or the wrapper of PEFT or accelerate around it.
+        picture: `pixel_values` (F, 1, 3, side, side), or another input of the model that stands
+            for them, such as `mm_encoder_outputs`.
     """
     outputs = model(
         input_ids=row.input_ids,
         position_ids=row.position_ids,
-        # A mask of four dimensions is handed on as it is; the layout says all.
+        # transformers passes on a mask of four dimensions unchanged; ours reads the layout.
         attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=row.input_ids.device),
         layout=row.layout,
-        logits_to_keep=row.due,
+        logits_to_keep=row.answer_positions,
         use_cache=False,
         **picture,
     )
     return outputs.logits[0]
 
 
-def weighted_loss(scores: torch.Tensor, row: Row) -> torch.Tensor:
-    """Sum over the row's questions of weight * loss: to be divided by the step's weights."""
-    if scores.dtype != torch.float64:
-        scores = scores.float()
-    each = torch.nn.functional.cross_entropy(scores, row.answers, reduction="none")
+def weighted_loss(logits: torch.Tensor, row: Row) -> torch.Tensor:
+    """Sum of weight * loss over the row; divide it by the sum of the step's weights.
+
+    Args:
+        logits: (S, vocabulary).
+    """
+    if logits.dtype != torch.float64:
+        logits = logits.float()
+    each = torch.nn.functional.cross_entropy(logits, row.answers, reduction="none")
     return (each * row.weights.to(each.dtype)[row.pairs]).sum()
 
 
 def split(costs: Sequence[int], budget: int) -> list[list[int]]:
-    """Cut items, in their order, into passes of `budget` at most: indices of each pass.
+    """Cut items, in order, into passes that cost at most `budget`; returns each pass's indices.
 
-    An item above the budget gets a pass of its own.
+    An item that costs more gets its own pass.
     """
     passes: list[list[int]] = []
     used = budget + 1
@@ -159,22 +165,15 @@ def split(costs: Sequence[int], budget: int) -> list[list[int]]:
     return passes
 
 
-def _branches(sequence: ViewSequence, size: int) -> list[tuple[int, int]]:
-    """Start and end of each branch in a sequence."""
-    numbers = sequence.branches
-    starts = [index for index in range(size, len(numbers)) if numbers[index] != numbers[index - 1]]
-    return list(zip(starts, [*starts, len(numbers)][1:], strict=True))
-
-
 def pairs_right(chosen: torch.Tensor, expected: torch.Tensor, end_id: int) -> torch.Tensor:
-    """Which pairs have every token right: bool, one per pair.
+    """Whether every token of a pair is right: bool (pairs,).
 
     Args:
-        chosen, expected: token ids of all answers, one after the other: (tokens,).
-        end_id: closes each answer in `expected`.
+        chosen, expected: int64 (S,), token ids of all answers, one after another.
+        end_id: the last token of each answer in `expected`.
     """
     wrong = chosen != expected
-    # Pair of each token: how many answers have ended before it.
+    # The pair of a token is the number of answers that ended before it.
     ends = (expected == end_id).long()
     pair = ends.cumsum(0) - ends
     errors = torch.zeros(int(ends.sum()), dtype=torch.long, device=expected.device)

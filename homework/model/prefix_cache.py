@@ -1,16 +1,16 @@
-"""Pictures and questions read once: the keys and values that every answer goes on from.
+"""Prefill pictures and questions once, and keep their keys and values for every answer.
 
-Pictures are taken some at a time. Each goes through the vision tower once, and its prefix (image
-tokens and the prompt's opening) through the text model once; the keys and values that this leaves
-serve every question about it. Questions of like length share a batch.
+Each picture goes through the vision tower once, and its prefix (image tokens and the start of the
+prompt) through the text model once. All questions about the picture share the resulting keys and
+values. Questions of similar length share a batch.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -22,42 +22,44 @@ if TYPE_CHECKING:
 
     from .loaded import LoadedVLM
 
-PATCHES = 2_304  # that go through the vision tower at a time: more leave a CPU's cache
-PICTURES = 64  # whose prefixes are held at a time
-ROWS = 128  # questions at a time
+PATCHES = 2_304  # per pass of the vision tower: more do not fit into the cache of a CPU
+PICTURES = 64  # whose prefixes are in memory together
+ROWS = 128  # questions per batch
+Result = TypeVar("Result")
 
 
 class PrefixCache:
-    """Keys and values of some rows, layer by layer, with room for what the rows add.
+    """Keys and values of R rows in every layer, with preallocated room for new tokens.
 
-    It stands in for transformers' own, which copies all it holds for each new token.
+    It replaces the cache of transformers, which copies everything for each new token.
     """
 
     def __init__(self) -> None:
-        self.length = 0  # tokens that each row holds
+        self.length = 0  # tokens in each row
+        # Per layer: keys and values, each (R, heads, length + room, width).
         self._layers: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def update(self, key, value, layer: int, *args, **kwargs):
-        """Add a layer's (rows, heads, new, width); returns all its keys and values so far.
+        """Append keys and values, (R, heads, new, width), to a layer, and return all of it.
 
-        `length` stays, as the layers come one after the other: see `forward`.
+        `forward` increases `length` after the last layer.
         """
-        if layer == len(self._layers):  # a first pass, after which nothing is added
+        if layer == len(self._layers):  # the first pass
             self._layers.append((key, value))
             return key, value
         end = self.length + key.shape[2]
-        held = self._layers[layer]
-        for part, new in zip(held, (key, value), strict=True):
-            part[:, :, self.length : end] = new
-        return held[0][:, :, :end], held[1][:, :, :end]
+        keys, values = self._layers[layer]
+        keys[:, :, self.length : end] = key
+        values[:, :, self.length : end] = value
+        return keys[:, :, :end], values[:, :, :end]
 
     def rows(self, index: torch.Tensor, room: int) -> PrefixCache:
-        """A cache of these rows (they may repeat) to which `room` tokens can be added."""
+        """Copy the rows in `index` (rows may repeat) to a cache with room for `room` tokens."""
         cache = PrefixCache()
         cache.length = self.length
-        for held in self._layers:
+        for layer in self._layers:
             parts = []
-            for part in held:
+            for part in layer:
                 _, heads, _, width = part.shape
                 longer = part.new_empty(len(index), heads, self.length + room, width)
                 longer[:, :, : self.length] = part[index, :, : self.length]
@@ -66,65 +68,94 @@ class PrefixCache:
         return cache
 
 
+class Prefilled(NamedTuple):
+    """A batch of N questions whose prefixes and questions are in the cache.
+
+    Attributes:
+        indices: of the questions in the call.
+        cache: N rows; shorter questions are padded at their end.
+        logits: (N, vocabulary), of the token that comes next.
+        lengths: int64 (N,), tokens of each question without padding.
+    """
+
+    indices: list[int]
+    cache: PrefixCache
+    logits: torch.Tensor
+    lengths: torch.Tensor
+
+
 def encode_pictures(vlm: LoadedVLM, paths: Sequence[str]) -> torch.Tensor:
-    """Image tokens of each picture: (pictures, image tokens, text hidden size)."""
+    """Image tokens of pictures: (pictures, image tokens, D)."""
     features = []
-    for some in even_chunks(paths, pictures_at_once(vlm)):
-        features += encode_squares(vlm, [vlm.inputs.resize(open_picture(path)) for path in some])
+    for part in even_chunks(paths, pictures_at_once(vlm)):
+        features += encode_squares(vlm, [vlm.inputs.resize(open_picture(path)) for path in part])
     return torch.stack(features)
 
 
 def encode_squares(vlm: LoadedVLM, squares: Sequence[Image]) -> Sequence[torch.Tensor]:
-    """Image tokens of pictures of the model's size, in one pass: each (tokens, hidden size)."""
-    pixels = vlm.inputs.pixel_values(squares).to(vlm.device)
+    """Image tokens of resized pictures in one pass; each (image tokens, D)."""
+    pixels = vlm.inputs.pixel_values(squares).to(vlm.device)  # (pictures, 1, 3, side, side)
     return vlm.network.get_image_features(pixels, return_dict=True).pooler_output
 
 
 def pictures_at_once(vlm: LoadedVLM) -> int:
-    """How many pictures go through the vision tower in one pass."""
+    """Pictures per pass of the vision tower."""
     return max(1, PATCHES // vlm.patches)
+
+
+def answer_each(
+    vlm: LoadedVLM,
+    image_paths: Sequence[str],
+    questions: Sequence[str],
+    compute: Callable[[Prefilled], Sequence[Result]],
+) -> list[Result]:
+    """Prefill the questions and compute one result per question of each batch.
+
+    Returns:
+        the results in the order of the questions.
+    """
+    found: dict[int, Result] = {}
+    with vlm.inference():
+        for batch in prefill_questions(vlm, image_paths, questions):
+            found.update(zip(batch.indices, compute(batch), strict=True))
+    return [found[index] for index in range(len(questions))]
 
 
 def prefill_questions(
     vlm: LoadedVLM, image_paths: Sequence[str], questions: Sequence[str]
-) -> Iterator[tuple]:
-    """Read the questions in batches: picture groups, and in these questions of like length.
-
-    Yields:
-        indices of N questions; the cache of their rows; the logits of the token that comes
-        next (N, vocabulary); the questions' lengths (N,).
-    """
-    of_picture: dict[str, list[int]] = defaultdict(list)
+) -> Iterator[Prefilled]:
+    """Prefill the questions in batches: by group of pictures, then by similar length."""
+    asked_about: dict[str, list[int]] = defaultdict(list)
     for index, path in enumerate(image_paths):
-        of_picture[str(path)].append(index)
+        asked_about[str(path)].append(index)
     prompts = [vlm.inputs.question_ids(question) for question in questions]
     size = len(vlm.inputs.prefix_ids)
-    # A bar only where there is something to wait for.
+    # A progress bar only if there is something to wait for.
     bar = tqdm(total=len(questions), unit="question", disable=len(questions) <= ROWS)
-    for group in even_chunks(list(of_picture), PICTURES):
+    for group in even_chunks(list(asked_about), PICTURES):
         prefixes = prefill_pictures(vlm, group)
-        places = {index: place for place, path in enumerate(group) for index in of_picture[path]}
-        for batch in even_chunks(sorted(places, key=lambda index: len(prompts[index])), ROWS):
+        row_of = {index: row for row, path in enumerate(group) for index in asked_about[path]}
+        for batch in even_chunks(sorted(row_of, key=lambda index: len(prompts[index])), ROWS):
             lengths = torch.tensor([len(prompts[index]) for index in batch], device=vlm.device)
             longest = int(lengths.max())
-            filled = [
+            padded = [
                 prompts[index] + [vlm.inputs.pad_id] * (longest - len(prompts[index]))
                 for index in batch
             ]
-            rows = torch.tensor([places[index] for index in batch], device=vlm.device)
+            rows = torch.tensor([row_of[index] for index in batch], device=vlm.device)
             cache = prefixes.rows(rows, longest)
-            # Padding comes last, so that no token sees it that is not padding itself.
-            hidden = forward(vlm, cache, embed(vlm, filled), torch.arange(size, size + longest))
-            last = hidden[torch.arange(len(batch), device=vlm.device), lengths - 1]
-            yield batch, cache, vlm.network.lm_head(last), lengths
+            # Padding is at the end, so the causal mask hides it from the question.
+            hidden = forward(vlm, cache, embed(vlm, padded), torch.arange(size, size + longest))
+            last = hidden[torch.arange(len(batch), device=vlm.device), lengths - 1]  # (N, D)
+            yield Prefilled(batch, cache, vlm.network.lm_head(last), lengths)
             bar.update(len(batch))
     bar.close()
 
 
 def prefill_pictures(vlm: LoadedVLM, paths: Sequence[str]) -> PrefixCache:
-    """The cache of the pictures' prefixes, a row for each picture."""
+    """The cache of the prefixes, one row per picture."""
     ids = [vlm.inputs.prefix_ids] * len(paths)
-    embeddings = embed(vlm, ids)
+    embeddings = embed(vlm, ids)  # (pictures, P, D)
     image = torch.tensor(ids, device=vlm.device) == vlm.network.config.image_token_id
     embeddings[image] = encode_pictures(vlm, paths).flatten(0, 1).to(embeddings.dtype)
     cache = PrefixCache()
@@ -133,16 +164,21 @@ def prefill_pictures(vlm: LoadedVLM, paths: Sequence[str]) -> PrefixCache:
 
 
 def embed(vlm: LoadedVLM, ids) -> torch.Tensor:
-    """Embeddings of token ids (rows, tokens): (rows, tokens, hidden size)."""
+    """Embeddings of token ids: (..., tokens) -> (..., tokens, D)."""
     return vlm.network.get_input_embeddings()(torch.as_tensor(ids, device=vlm.device))
 
 
 def forward(vlm: LoadedVLM, cache: PrefixCache, embeddings, positions, mask=None) -> torch.Tensor:
-    """Add tokens to each row: hidden states (rows, new, hidden size), the cache grows.
+    """Run new tokens through the text model and append them to the cache.
 
     Args:
-        positions: int64 (rows or nothing, new).
-        mask: bool, broadcast to (rows, 1, new, all tokens); if None, a token sees all before it.
+        embeddings: (R, new, D).
+        positions: int64 (R, new) or (new,).
+        mask: bool, broadcast to (R, 1, new, all tokens), true where a token attends; causal if
+            None.
+
+    Returns:
+        hidden states (R, new, D).
     """
     new = embeddings.shape[1]
     if mask is None:
@@ -160,24 +196,31 @@ def forward(vlm: LoadedVLM, cache: PrefixCache, embeddings, positions, mask=None
 
 
 def attention_mask(cache: PrefixCache, lengths: torch.Tensor, longest: int, size: int, new: int):
-    """Which tokens new ones attend to, in rows whose questions were padded to `longest`.
+    """The causal mask of new tokens, which hides the padding behind shorter questions.
+
+    A row with a prefix of 2, a question of 2 padded to 3, then new tokens (x: attends):
+
+             prefix  question  padding  new
+        new   x x      x x        .     x .
+              x x      x x        .     x x
 
     Args:
-        lengths: (rows,), tokens of each question without its padding.
-        size: tokens of the prefix before the questions.
+        lengths: int64 (R,), tokens of each question without padding.
+        longest: tokens of each question with padding.
+        size: tokens of the prefix.
         new: tokens that are added to each row.
 
     Returns:
-        bool (rows, 1, new, all tokens).
+        bool (R, 1, new, all tokens).
     """
     places = torch.arange(cache.length + new, device=lengths.device)
-    padding = (places >= size + lengths.unsqueeze(1)) & (places < size + longest)
+    padding = (places >= size + lengths.unsqueeze(1)) & (places < size + longest)  # (R, all)
     causal = torch.ones(new, len(places), dtype=torch.bool, device=lengths.device)
     return causal.tril(cache.length) & ~padding.view(len(lengths), 1, 1, -1)
 
 
 def even_chunks(items: Sequence, most: int) -> Iterator[Sequence]:
-    """Cut a list into parts of about the same size, `most` at most."""
+    """Cut a list into parts of about the same size, with at most `most` items each."""
     parts = math.ceil(len(items) / most)
     for part in range(parts):
         yield items[part * len(items) // parts : (part + 1) * len(items) // parts]

@@ -1,14 +1,14 @@
-"""A SmolVLM whose vision tower looks finely before it makes tokens: a convolutional stem.
+"""A SmolVLM with a convolutional stem in its vision tower.
 
-SmolVLM's vision tower cuts the picture into patches and sees no more of each than one matrix
-product does. Here a small residual network stands in that product's place, and all else is
-SmolVLM's own (Xiao et al., Early Convolutions Help Transformers See Better, 2021).
+The vision tower of SmolVLM turns each patch into a token with a single matrix product. Here a small
+residual network replaces that product; everything else is as in SmolVLM (Xiao et al., Early
+Convolutions Help Transformers See Better, 2021).
 
-    pixels (3, S, S) -> cells of `stem_side` pixels -> residual stages, each coarser than the one
-    before -> (hidden size, S / patch, S / patch)
+    pixels (B, 3, S, S) -> cells of `stem_side` pixels -> residual stages of decreasing resolution
+    -> (B, hidden size, S / patch, S / patch)
 
-Batch normalisation is there while the base is pre-trained only: `Stem.fold` writes it into the
-convolutions, so that a checkpoint has none and answers one picture like many, in any precision.
+Batch normalisation is used in pre-training only. `Stem.fold` then merges it into the convolutions,
+so that the result for a picture does not depend on the batch.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ MODEL_TYPE = "idefics3_stem"
 
 @strict
 class Idefics3StemConfig(Idefics3Config):
-    """SmolVLM's configuration with the stem's shape.
+    """The configuration of a SmolVLM with the shape of the stem.
 
     Attributes:
-        stem_side: pixels of a side of the cells that the picture is cut into.
-        stem_strides: of each stage: how much coarser it is than the one before.
-        stem_channels: of each stage; the last one's are the vision tower's hidden size.
+        stem_side: side in pixels of the cells that the picture is cut into.
+        stem_strides: stride of each stage.
+        stem_channels: channels of each stage.
         stem_blocks: residual blocks of each stage.
     """
 
@@ -48,10 +48,10 @@ class Idefics3StemConfig(Idefics3Config):
     stem_blocks: list[int] | tuple[int, ...] = (2, 2, 2)
 
     def check(self) -> None:
-        """Refuse a stem that does not end at the vision tower's patches.
+        """Refuse a stem whose output does not have one cell per patch.
 
         Raises:
-            ValueError: it does not.
+            ValueError: the shape of the stem is wrong.
         """
         parts = (self.stem_strides, self.stem_channels, self.stem_blocks)
         if not 0 < len(self.stem_strides) == len(self.stem_channels) == len(self.stem_blocks) <= 8:
@@ -65,7 +65,7 @@ class Idefics3StemConfig(Idefics3Config):
 
 
 class Unit(nn.Module):
-    """A 3x3 convolution and, in pre-training, its normalisation."""
+    """A 3x3 convolution with batch normalisation during pre-training."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Unit(nn.Module):
         return self.norm(self.conv(values))
 
     def fold(self) -> None:
-        """Write the normalisation, as it is in evaluation, into the convolution."""
+        """Merge the normalisation, in its evaluation form, into the convolution."""
         norm = self.norm
         if isinstance(norm, nn.BatchNorm2d):
             with torch.no_grad():
@@ -89,7 +89,7 @@ class Unit(nn.Module):
 
 
 class Block(nn.Module):
-    """Two units beside a shortcut (He et al., 2015)."""
+    """Two units with a residual connection (He et al., 2015)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-    """A unit that brings the stage's channels and coarseness, and its blocks."""
+    """A unit that changes channels and resolution, followed by residual blocks."""
 
     def __init__(self, inputs: int, channels: int, blocks: int, stride: int) -> None:
         super().__init__()
@@ -116,9 +116,9 @@ class Stage(nn.Module):
 
 
 class Stem(nn.Module):
-    """What stands in the place of `Idefics3VisionEmbeddings.patch_embedding`.
+    """Replaces `Idefics3VisionEmbeddings.patch_embedding`.
 
-    It takes (B, 3, H, W) and returns (B, hidden size, H / patch, W / patch).
+    Input (B, 3, H, W), output (B, hidden size, H / patch, W / patch).
     """
 
     def __init__(self, config: Idefics3StemConfig) -> None:
@@ -136,7 +136,7 @@ class Stem(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """Whose dtype the vision tower reads."""
+        """The vision tower reads its dtype."""
         return self.project.weight
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -147,21 +147,21 @@ class Stem(nn.Module):
         return self.project(values)
 
     def units(self) -> list[Unit]:
-        """Every unit, from the picture on."""
+        """All units, from input to output."""
         return [module for module in self.modules() if isinstance(module, Unit)]
 
     def normalise(self) -> None:
-        """Begin pre-training: give each unit a normalisation."""
+        """Start pre-training: add a batch normalisation to each unit."""
         for unit in self.units():
-            unit.conv.bias.requires_grad_(False)  # the normalisation has one of its own
+            unit.conv.bias.requires_grad_(False)  # the normalisation has its own bias
             unit.norm = nn.BatchNorm2d(unit.conv.out_channels, momentum=0.02)
         for module in self.modules():
             if isinstance(module, Block):
-                nn.init.zeros_(module.second.norm.weight)  # a block begins as its shortcut
+                nn.init.zeros_(module.second.norm.weight)  # a block starts as the identity
         self.to(memory_format=torch.channels_last)
 
     def fold(self) -> None:
-        """End pre-training: no normalisation is left."""
+        """End pre-training: merge every normalisation into its convolution."""
         for unit in self.units():
             unit.fold()
             unit.conv.bias.requires_grad_(True)
@@ -185,7 +185,7 @@ class Idefics3StemForConditionalGeneration(Idefics3ForConditionalGeneration):
 
 
 def register() -> None:
-    """Let transformers' Auto classes know the model type."""
+    """Register the model type with the Auto classes of transformers."""
     AutoConfig.register(MODEL_TYPE, Idefics3StemConfig, exist_ok=True)
     AutoModelForImageTextToText.register(
         Idefics3StemConfig, Idefics3StemForConditionalGeneration, exist_ok=True

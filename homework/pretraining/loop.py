@@ -179,7 +179,7 @@ class Pretraining:
             parts |= found
             if row.layout.count:
                 seen.pooler_output = seen.pooler_output[: row.layout.count]
-                scores = packing.scores(self.model, row, mm_encoder_outputs={"image": seen})
+                scores = packing.answer_logits(self.model, row, mm_encoder_outputs={"image": seen})
                 scores = scores.float().masked_fill(self.silent, float("-inf"))
                 parts["descriptions"] = cross_entropy(scores, row.answers)
                 total = total + DESCRIPTIONS_WEIGHT * parts["descriptions"]
@@ -257,7 +257,7 @@ class Pretraining:
                 torch.no_grad(),
                 torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32),
             ):
-                scores = packing.scores(self.model, row, pixel_values=pixels)
+                scores = packing.answer_logits(self.model, row, pixel_values=pixels)
             outcomes = pairs_right(scores.argmax(-1), row.answers, self.inputs.end_id).tolist()
             for kind, outcome in zip(kinds, outcomes, strict=True):
                 asked[kind] += 1

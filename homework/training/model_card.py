@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import atomic_write, read_json
-from ..data import VQABenchmarkResult
-from ..evaluation.statistics import ALL, Share
-from ..evaluation.table import shares
+from ..common.share import Share
+from ..data import ALL, VQABenchmarkResult
 from ..model.adapter import BASE, CARD
 from ..model.loading import EMBEDDED
 
@@ -117,7 +116,7 @@ def add_results(folder: Path, result: VQABenchmarkResult) -> str:
         One line that says what was measured.
     """
     record = read_json(folder / BASE)
-    found = shares(result)
+    found = result.shares
     text = card(record["base"], record["sha256"], record["training"], found)
     with atomic_write(folder / CARD) as file:
         file.write(text.encode())

@@ -85,7 +85,7 @@ class ViewTrainer(Trainer):
         else:
             tokens = BaseModelOutputWithPooling(pooler_output=seen)
             picture = {"mm_encoder_outputs": {"image": tokens}}
-        scores = packing.scores(model, row, **picture)
+        scores = packing.answer_logits(model, row, **picture)
         right = pairs_right(scores.detach().argmax(-1), row.answers, self._inputs.end_id)
         return packing.weighted_loss(scores, row), right
 

@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from homework.evaluation.majority import majority_answers, majority_baseline
+from homework.data import benchmark
+from homework.evaluation.majority import MajorityModel
 from homework.labels.questions import COUNT, EGO
 
 
@@ -21,10 +22,9 @@ def test_majority_baseline():
         (COUNT, "2"),
         (COUNT, "1"),
     )
-    assert majority_answers(train) == {side: "left", COUNT: "1"}
-    result = majority_baseline(
-        train, items((side.format("kiki"), "left"), (COUNT, "2"), (EGO, "tux"))
-    )
+    model = MajorityModel(train)
+    assert model.answers == {side: "left", COUNT: "1"}
+    result = benchmark(model, items((side.format("kiki"), "left"), (COUNT, "2"), (EGO, "tux")))
     assert result.accuracy_per_kind == {
         "ego": (0.0, 1),
         "count": (0.0, 1),

@@ -1,11 +1,17 @@
-"""Measuring: where results go is looked at before the first question."""
+"""What a report says about its run, where results go, and how processes share the questions."""
 
 from __future__ import annotations
+
+from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 
 from homework import finetune
+from homework.common import distributed
 from homework.common.errors import InputError
+from homework.evaluation import measure
+from homework.model import adapter
 
 
 @pytest.mark.parametrize(
@@ -28,3 +34,38 @@ def test_results_that_cannot_be_written_are_refused_before_the_first_question(
         finetune.test("nowhere", **{option: target})
     assert str(caught.value).startswith(target) and "\n" not in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_report_names_its_run_by_date_and_hash_without_private_folders(tmp_path):
+    folder = tmp_path / "vlm_model"
+    folder.mkdir()
+    for name in adapter.FILES:
+        (folder / name).write_bytes(b"{}")
+    measured = SimpleNamespace(
+        dataset=SimpleNamespace(split="valid"), train_split="train", seen_known=True, source="x"
+    )
+    about = measure._about(measured, SimpleNamespace(base=str(tmp_path / "base")), folder)
+    assert about["checkpoint"] == "vlm_model" and len(about["adapter_sha256"]) == 64
+    assert datetime.fromisoformat(about["date"]).tzinfo is not None
+    assert str(tmp_path) not in str(about)
+
+
+def test_each_process_answers_whole_pictures_and_gets_every_answer(monkeypatch):
+    paths, questions = list("aabcb"), list("12345")
+    asked = {rank: [] for rank in (0, 1)}
+
+    def model(rank):
+        def answer(paths, questions):
+            asked[rank] += paths
+            return [path + question for path, question in zip(paths, questions, strict=True)]
+
+        return measure.DistributedModel(SimpleNamespace(answer=answer))
+
+    parts = []
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "gather", lambda part: parts.append(part) or parts)
+    for rank in (0, 1):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        answers = model(rank).answer(paths, questions)
+    assert answers == ["a1", "a2", "b3", "c4", "b5"]
+    assert asked == {0: ["a", "a", "c"], 1: ["b", "b"]}

@@ -72,7 +72,7 @@ def test_samples_say_what_was_asked_answered_and_shown(report):
 def test_probabilities_of_a_vocabulary_add_up_to_one(report):
     data_dir, _, _ = report
     for outcome in make_outcomes(data_dir, 3)[0]:
-        assert sum(probability for _, probability in outcome.scores) == pytest.approx(1)
+        assert sum(probability for _, probability in outcome.probabilities) == pytest.approx(1)
 
 
 def test_scores_come_with_the_models_own_answers(tmp_path):
@@ -82,7 +82,7 @@ def test_scores_come_with_the_models_own_answers(tmp_path):
     asked = [COUNT, "Free?", EGO, EGO.replace("ego", "other")]
     model = likelihood.ScoringModel(vlm)
     assert model.answer([picture] * 4, asked) == vlm.answer([picture] * 4, asked)
-    count, free, ego, _ = model.scores
+    count, free, ego, _ = model.probabilities
     assert free == () and len(count) == 10 and len(ego) == 18
     apart = likelihood.softmax(KARTS, vlm.score([picture], [EGO], [KARTS])[0])
     assert dict(ego) == pytest.approx(dict(apart), rel=0.02)

@@ -92,6 +92,29 @@ def test_filters_show_the_matching_samples_only(opened, reports):
     wait_until(page, "document.querySelectorAll('#gallery a').length == 48")
 
 
+def test_a_filtered_gallery_says_what_it_shows(opened, reports):
+    samples = reports[1]["samples"]
+    wrong = sum(not sample["right"] for sample in samples)
+    shown = {
+        "": f"100 of 100 questions: {1 - wrong / 100:.1%} right",
+        "result=wrong": f"{wrong} of 100 questions: all wrong",
+        "result=right": f"{100 - wrong} of 100 questions: all right",
+        "kart=nobody": "no question fits: remove a filter",
+    }
+    for state, text in shown.items():
+        assert opened(state).locator("#found").inner_text() == text
+
+
+def test_the_page_uses_words_for_numbers_and_dates_for_runs(opened):
+    page = opened()
+    rows = page.locator(".share .detail").all_inner_texts()
+    assert rows and all(re.fullmatch(r"\d+% to \d+%, \d+ questions?", row) for row in rows)
+    assert re.search(r"probability\s\d+%", page.locator("#gallery .truth").first.inner_text())
+    note = page.locator("#changes-note").inner_text()
+    assert "measured 2026-01-01 09:30" in note and "measured 2026-01-02 09:30" in note
+    assert "by chance" in page.locator("#changes-table").inner_text()
+
+
 def test_a_sample_has_a_link_of_its_own(opened, reports):
     sample = reports[1]["samples"][7]
     page = opened("sample=7")

@@ -3,11 +3,9 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from homework.evaluation import statistics
-from homework.evaluation.statistics import Outcome, wilson_interval
+from homework.evaluation.statistics import Outcome
 from homework.labels import questions
 from homework.labels.questions import kind_of
 from homework.labels.scene import Kart, make_scene
@@ -25,25 +23,13 @@ def outcome(question, answer, truth, **more):
 
 FRONT_GNU = questions.FRONT_OR_BEHIND.format("gnu")
 OUTCOMES = [
-    outcome(questions.EGO, "tux", "tux", seen=True, scores=(("tux", 0.9), ("gnu", 0.1))),
-    outcome(questions.EGO, "gnu", "tux", seen=False, scores=(("gnu", 0.6), ("tux", 0.4))),
+    outcome(questions.EGO, "tux", "tux", seen=True, probabilities=(("tux", 0.9), ("gnu", 0.1))),
+    outcome(questions.EGO, "gnu", "tux", seen=False, probabilities=(("gnu", 0.6), ("tux", 0.4))),
     outcome(FRONT_GNU, "front", "front", seen=True),
     outcome(questions.COUNT, "3", "3"),
     outcome(questions.TRACK, "abyss", "abyss", scene=None),
     outcome("Free?", "yes", "no", scene=None),
 ]
-
-
-def test_shares_per_kind_and_of_all():
-    shares = statistics.share_per_kind(OUTCOMES)
-    assert [tuple(share) for share in shares] == [
-        ("ego", 1, 2),
-        ("count", 1, 1),
-        ("track", 1, 1),
-        ("relative position", 1, 1),
-        ("other", 0, 1),
-        ("all", 4, 6),
-    ]
 
 
 def test_breakdowns_by_size_number_of_karts_and_training():
@@ -104,17 +90,3 @@ def test_the_sign_test_is_the_binomials():
     assert statistics.sign_test(0, 0) == 1
     assert statistics.sign_test(5, 5) == 1
     assert math.isclose(statistics.sign_test(3000, 1000), statistics.sign_test(1000, 3000))
-
-
-def test_interval_is_wilsons():
-    # The example of the method's usual tables: 8 of 10.
-    assert wilson_interval(0.8, 10) == pytest.approx((0.490, 0.943), abs=5e-4)
-
-
-@given(st.integers(1, 5000), st.data())
-def test_interval_holds_the_share_and_narrows(total, data):
-    share = data.draw(st.integers(0, total)) / total
-    low, high = wilson_interval(share, total)
-    assert 0 <= low <= share + 1e-9 and share - 1e-9 <= high <= 1
-    again_low, again_high = wilson_interval(share, 4 * total)
-    assert again_high - again_low < high - low

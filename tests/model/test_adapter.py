@@ -48,7 +48,7 @@ def test_every_lora_module_gets_a_gradient(base, sample_data):
     # B starts at zero, so that A has a gradient only from the second step on.
     for _ in range(2):
         optimizer.zero_grad()
-        scores = packing.scores(model, batch.row, pixel_values=pixels)
+        scores = packing.answer_logits(model, batch.row, pixel_values=pixels)
         packing.weighted_loss(scores, batch.row).backward()
         optimizer.step()
     trained = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}

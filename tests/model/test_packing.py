@@ -87,7 +87,7 @@ def test_loss_and_gradients_are_those_of_one_question_samples(vlm, weighting):
     row = packing.pack(
         [vlm.inputs.view_sequence(pairs) for pairs in PAIRS], len(vlm.inputs.prefix_ids), weighting
     )
-    loss = packing.weighted_loss(packing.scores(vlm.model, row, pixel_values=pixels), row)
+    loss = packing.weighted_loss(packing.answer_logits(vlm.model, row, pixel_values=pixels), row)
     loss = loss / row.weights.sum()
     loss.backward()
     packed = gradients(vlm.model)
@@ -131,7 +131,7 @@ def test_passes_make_the_same_step_as_one_row(vlm):
         total = 0.0
         for part in passes:
             pixels = vlm.inputs.normalise(part.seen).double()
-            scores = packing.scores(vlm.model, part.row, pixel_values=pixels)
+            scores = packing.answer_logits(vlm.model, part.row, pixel_values=pixels)
             loss = packing.weighted_loss(scores, part.row) / 3
             loss.backward()
             total += loss.item()
@@ -169,7 +169,7 @@ def test_a_row_holds_each_token_once_and_scores_each_answer(inputs, pictures):
         assert row.position_ids[0, places].tolist() == list(range(size, size + len(tokens)))
         mine = row.pairs == number
         assert row.answers[mine].tolist() == inputs.answer_ids(answer)
-        assert ids[row.due[mine] + 1].tolist() == inputs.answer_ids(answer)
+        assert ids[row.answer_positions[mine] + 1].tolist() == inputs.answer_ids(answer)
     # What the attention gives back is each branch token once, in the row's order.
     flat = row.layout.branches.flatten()[row.layout.tokens]
     assert flat.tolist() == list(range(len(pictures) * size, len(ids)))
