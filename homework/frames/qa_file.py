@@ -13,35 +13,18 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from ..common.errors import InputError
 from ..common.files import atomic_write, disk_line, read_json
 from ..common.workers import chunks, ordered_map
-from ..labels.questions import MAX_TEXT_LENGTH, Pair, layout, pairs
-from ..labels.scene import Scene
+from ..labels.questions import MAX_TEXT_LENGTH, Pair, pairs
 from .split import Skipped, Split, read_frames
 
-_HOLE = b"\0"  # stands for the picture in a text; JSON has no such byte
 QA_SUFFIX = "_qa_pairs.json"
 FIELDS = frozenset({"question", "answer", "image_file"})  # of one pair in a QA file
 MAX_QA_BYTES = 500_000_000  # one file of the whole train split has some 30 MB
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class _Template(NamedTuple):
-    """What the views of one layout have in common: their pairs, and the text of these."""
-
-    text: bytes  # JSON objects with a hole for each `image_file`
-    pairs: tuple[Pair, ...]
-
-
-# By layout: five of six views need no pair made. The full train split has some 6,000 layouts.
-_templates: dict[tuple, _Template] = {}
-_MAX_TEMPLATES = 20_000
 
 
 @dataclass
@@ -96,36 +79,18 @@ def label(split: Split, info_files: Sequence[str]) -> tuple[bytes, Summary]:
     """The pairs of some info files: JSON objects, one a line, with commas between them."""
     import orjson
 
-    if len(_templates) > _MAX_TEMPLATES:
-        _templates.clear()
     summary = Summary()
     lines: list[bytes] = []
-    used: list[_Template] = []
     for frame in read_frames(split, info_files, summary.skipped):
         for picture, scene in frame.views:
-            key = layout(scene)
-            template = _templates.get(key)
-            if template is None:
-                template = _templates[key] = _template(scene)
-            image_file = orjson.dumps(split.image_file(picture))
-            lines.append(template.text.replace(_HOLE, image_file))
-            used.append(template)
-    summary.views = len(used)
-    summary.pairs.update(chain.from_iterable(template.pairs for template in used))
+            image_file = split.image_file(picture)
+            made = list(pairs(scene))
+            for question, answer in made:
+                row = {"question": question, "answer": answer, "image_file": image_file}
+                lines.append(orjson.dumps(row))
+            summary.pairs.update(made)
+            summary.views += 1
     return b",\n".join(lines), summary
-
-
-def _template(scene: Scene) -> _Template:
-    made = tuple(pairs(scene))
-    return _Template(b",\n".join(_pair_text(pair) for pair in made), made)
-
-
-@cache
-def _pair_text(pair: Pair) -> bytes:
-    import orjson
-
-    question, answer = map(orjson.dumps, pair)
-    return b'{"question":%b,"answer":%b,"image_file":%b}' % (question, answer, _HOLE)
 
 
 # --- reading ---

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
 
 from .scene import Scene, is_front, is_left
 
@@ -50,16 +49,9 @@ def relative_position(scene: Scene) -> Iterator[Pair]:
         if kart is not scene.ego:
             side = "left" if is_left(kart, scene.ego) else "right"
             depth = "front" if is_front(kart, scene.ego) else "back"
-            yield from _positions(kart.name, side, depth)
-
-
-@cache  # there are only so many karts, and formatting is half of the work
-def _positions(name: str, side: str, depth: str) -> tuple[Pair, ...]:
-    return (
-        (LEFT_OR_RIGHT.format(name), side),
-        (FRONT_OR_BEHIND.format(name), depth),
-        (WHERE.format(name), f"{depth} and {side}"),
-    )
+            yield LEFT_OR_RIGHT.format(kart.name), side
+            yield FRONT_OR_BEHIND.format(kart.name), depth
+            yield WHERE.format(kart.name), f"{depth} and {side}"
 
 
 def region(scene: Scene) -> Iterator[Pair]:
@@ -86,20 +78,6 @@ def pairs(scene: Scene) -> Iterator[Pair]:
     """Every question/answer pair of a scene, kind by kind, karts in the info file's order."""
     for kind in KINDS.values():
         yield from kind(scene)
-
-
-def layout(scene: Scene) -> tuple:
-    """All of a scene that its pairs depend on: scenes of one layout have the same pairs.
-
-    A split has far fewer layouts than views, so that whoever writes pairs can reuse them.
-    """
-    ego = scene.ego
-    others = [
-        (kart.name, is_left(kart, ego), is_front(kart, ego))
-        for kart in scene.karts
-        if kart is not ego
-    ]
-    return scene.track, ego and ego.name, tuple(others)
 
 
 _FIXED = {EGO: "ego", COUNT: "count", TRACK: "track"} | dict.fromkeys(_REGION_QUESTIONS, "region")
