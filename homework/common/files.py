@@ -26,7 +26,7 @@ MAX_JSON_BYTES = 10_000_000  # of settings and records; those written here have 
 PARTIAL = ".partial"  # ends the name of what is still being written
 
 _ROOM, _RIGHTS = "make room there", "give a folder that you may write to"
-_MENDS = {
+_FIXES = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
     errno.EFBIG: "raise the limit on the size of files",
@@ -152,28 +152,35 @@ def install(fresh: Path, folder: Path, voucher: str) -> None:
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[None]:
-    """Turn a refusal of the system to write, in whatever form, into an InputError's one line."""
+def writing(path: str | Path, hint: str = "") -> Iterator[None]:
+    """Raise an InputError of one line where the system refuses to write.
+
+    Args:
+        path: the file or folder to name, where the system's error names none.
+        hint: a second way to fix it, for the end of the line.
+    """
     try:
         yield
-    except OSError as error:
-        raise InputError(disk_line(error, path)) from None
+    except InputError:
+        raise
     except Exception as error:
-        if isinstance(error, InputError) or not (found := _NATIVE.search(str(error))):
-            raise
-        code = int(found[1] or errno.ENOSPC)
-        raise InputError(disk_line(OSError(code, os.strerror(code)), path)) from None
+        if not isinstance(error, OSError):
+            if not (found := _NATIVE.search(str(error))):
+                raise
+            code = int(found[1] or errno.ENOSPC)
+            error = OSError(code, os.strerror(code))
+        raise InputError(disk_line(error, path) + (hint and f", {hint}")) from None
 
 
 def disk_line(error: OSError, path: str | Path | None = None) -> str:
-    """One line for a file that the system will not write: which, why, and the mend.
+    """One line about a file that the system refuses to write: which, why, and how to fix it.
 
     Args:
-        path: the file or folder meant, where the error does not name one itself.
+        path: the file or folder to name, where the error names none.
     """
-    mend = _MENDS.get(error.errno, "mend that and run again")
+    fix = _FIXES.get(error.errno, "correct that and run again")
     file = error.filename or path or "a file"
-    return f"{file}: cannot be written ({error.strerror or error}); {mend}"
+    return f"{file}: cannot be written ({error.strerror or error}); {fix}"
 
 
 def _refuse_special(path: Path) -> None:

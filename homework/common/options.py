@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .workers import num_cores
 
 
 def path(flag: str, value: Any) -> Path | None:
@@ -36,6 +37,15 @@ def whole(flag: str, value: Any, least: int, most: int | None = None) -> int:
         bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
         raise InputError(f"{flag}: give a whole number {bounds}, not {value!r}")
     return value
+
+
+def workers(value: Any) -> int:
+    """The number of processes for `--num_workers`; one per core if it was not given.
+
+    Raises:
+        InputError: it is not a whole number of 1 or more.
+    """
+    return num_cores() if value is None else whole("--num_workers", value, 1)
 
 
 def number(flag: str, value: Any, above: float, below: float = float("inf")) -> float:

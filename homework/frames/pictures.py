@@ -1,15 +1,17 @@
-"""Open pictures: every one that a model sees or a person is shown is decoded here."""
+"""Decode pictures for models and people, and save drawings."""
 
 from __future__ import annotations
 
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..common.errors import InputError
+from ..common.files import atomic_write, writing
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL import Image
 
 MAX_PICTURE_BYTES = 100_000_000  # a frame's file has some 3,000
@@ -47,6 +49,21 @@ def open_picture(path: str | Path) -> Image.Image:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cut short or damaged ({reason}); copy it again") from None
     raise InputError(_too_large(path))
+
+
+def save_picture(picture: Image.Image | Figure, file: Path, **options: Any) -> None:
+    """Write a picture, whole or not at all: PNG or JPEG by the suffix of the file's name.
+
+    Args:
+        options: passed on to Pillow's `save` or matplotlib's `savefig`.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    save = getattr(picture, "savefig", None) or picture.save
+    kind = "png" if file.suffix.lower() == ".png" else "jpeg"
+    with writing(file), atomic_write(file) as opened:
+        save(opened, format=kind, **options)
 
 
 def _too_large(path: str | Path) -> str:

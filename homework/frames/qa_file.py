@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..common.errors import InputError
-from ..common.files import atomic_write, disk_line, read_json
+from ..common.files import atomic_write, read_json, writing
 from ..common.workers import chunks, ordered_map
 from ..labels.questions import MAX_TEXT_LENGTH, Pair, pairs
 from .split import Skipped, Split, read_frames
@@ -52,26 +52,24 @@ def write_pairs(split: Split, output: str | Path, num_workers: int) -> Summary:
     """
     summary = Summary()
     runs = chunks(split.info_files, num_workers)
-    try:
-        with (
-            ordered_map(lambda run: label(split, run), runs, num_workers) as results,
-            atomic_write(output) as file,
-        ):
-            from tqdm import tqdm  # while the workers are at it already
+    with (
+        writing(output, "or try --output"),
+        ordered_map(lambda run: label(split, run), runs, num_workers) as results,
+        atomic_write(output) as file,
+    ):
+        from tqdm import tqdm  # imported while the workers label already
 
-            with tqdm(total=len(split.info_files), unit=" info files") as progress:
-                for run, (lines, labelled) in zip(runs, results, strict=True):
-                    if lines:
-                        file.write(b",\n" if summary.views else b"[\n")
-                        file.write(lines)
-                    summary.add(labelled)
-                    progress.update(len(run))
-            if not summary.views:
-                reasons = "; ".join(summary.skipped.lines()) or "its info files have no views"
-                raise InputError(f"{split.folder}: nothing to label; {reasons}")
-            file.write(b"\n]\n")
-    except OSError as error:
-        raise InputError(f"{disk_line(error, output)}, or try --output") from None
+        with tqdm(total=len(split.info_files), unit=" info files") as progress:
+            for run, (lines, labelled) in zip(runs, results, strict=True):
+                if lines:
+                    file.write(b",\n" if summary.views else b"[\n")
+                    file.write(lines)
+                summary.add(labelled)
+                progress.update(len(run))
+        if not summary.views:
+            reasons = "; ".join(summary.skipped.lines()) or "its info files have no views"
+            raise InputError(f"{split.folder}: nothing to label; {reasons}")
+        file.write(b"\n]\n")
     return summary
 
 

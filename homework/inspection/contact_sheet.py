@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
-from ..common.files import atomic_write, writing
 from ..frames import augment
-from ..frames.pictures import open_picture
+from ..frames.pictures import open_picture, save_picture
 from ..frames.split import (
     Skipped,
     Split,
@@ -58,20 +57,11 @@ def save_pictures(split: Split, found: Survey, folder: Path) -> list[Path]:
     Raises:
         InputError: one cannot be written, or no view of the split can be shown.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.png" for name in ("contact_sheet", "answers", "line_ups")]
-    save(contact_sheet(split), files[0])
-    for figure, file in ((answers_figure(found), files[1]), (line_ups_figure(found), files[2])):
-        with writing(file), atomic_write(file) as opened:
-            figure.savefig(opened, format="png", dpi=110)
+    save_picture(contact_sheet(split), files[0])
+    save_picture(answers_figure(found), files[1], dpi=110)
+    save_picture(line_ups_figure(found), files[2], dpi=110)
     return files
-
-
-def save(image: Image, file: Path) -> None:
-    """Write a picture as PNG, whole or not at all."""
-    with writing(file), atomic_write(file) as opened:
-        image.save(opened, "PNG")
 
 
 def contact_sheet(split: Split, seed: int = 0) -> Image:

@@ -1,4 +1,4 @@
-"""A picture shown in a window, where there is a display, or written to a file."""
+"""A picture shown in a window, where there is a display."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
-from ..common.files import atomic_write, disk_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,17 +41,3 @@ def show(image: Image, title: str) -> None:
     plt.axis("off")
     plt.tight_layout()
     plt.show()
-
-
-def save_picture(image: Image, file: Path) -> None:
-    """Write the picture, PNG or JPEG as the name says, and say so.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    try:
-        with atomic_write(file) as opened:
-            image.save(opened, "PNG" if file.suffix.lower() == ".png" else "JPEG")
-    except OSError as error:
-        raise InputError(f"{disk_line(error, file)}, or try --save") from None
-    print(f"wrote {file}")

@@ -37,11 +37,10 @@ def record(
     Raises:
         InputError: the engine is not installed, or the folder holds other frames.
     """
-    from ..common.workers import num_cores
     from .recorder import Recorder
     from .setup import find_installation, versions
 
-    workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)
+    workers = options.workers(num_workers)
     installation = find_installation()
     manifest = folder / MANIFEST
     with writing(folder):
