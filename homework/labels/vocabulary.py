@@ -1,4 +1,4 @@
-"""The names of karts and tracks, and the closed list of answers to each kind of question. Pure."""
+"""The names of karts and tracks, and the possible answers to each kind of question. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .questions import (
     kind_of,
 )
 
-# Of the dataset, by identifier, sorted.
+# The identifiers in the dataset, sorted.
 _KARTS = """adiumy amanda beastie emule gavroche gnu hexley kiki konqi nolok pidgin puffy
 sara_the_racer sara_the_wizard suzanne tux wilber xue"""
 _TRACKS = """abyss black_forest candela_city cocoa_temple cornfield_crossing fortmagma
@@ -25,14 +25,14 @@ sandtrack scotland snowmountain snowtuxpeak tutorial volcano_island xr591 zengar
 
 KARTS = tuple(_KARTS.split())
 TRACKS = tuple(_TRACKS.split())
-MAX_KARTS = 10  # of a race
+MAX_KARTS = 10  # in a race
 COUNTS = tuple(str(number) for number in range(1, MAX_KARTS + 1))
 _ANSWERS = {EGO: KARTS, COUNT: COUNTS, TRACK: TRACKS}
 Scores = tuple[tuple[str, float], ...]  # (possible answer, probability), likeliest first
 
 
 def vocabulary(question: str) -> tuple[str, ...]:
-    """Every answer that the labelling rule can give to `question`; () to any other question."""
+    """Every answer that the labelling rule can give to `question`; () for an unknown question."""
     if question in _ANSWERS:
         return _ANSWERS[question]
     kart = kart_in(question)
@@ -42,5 +42,5 @@ def vocabulary(question: str) -> tuple[str, ...]:
             FRONT_OR_BEHIND.format(kart): DEPTHS,
             WHERE.format(kart): PLACES,
         }[question]
-    # A region holds the other karts of the race at most, and is asked about where it holds one.
+    # A region has at least one kart when it is asked about, and never the ego.
     return COUNTS[:-1] if kind_of(question) == "region" else ()
