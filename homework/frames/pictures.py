@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
-MAX_PICTURE_BYTES = 100_000_000  # a frame's file has some 3,000
-MAX_PICTURE_PIXELS = 50_000_000  # a frame has 15,000; decoding needs 3 bytes a pixel
+MAX_PICTURE_BYTES = 100_000_000  # a picture of the dataset has some 3,000
+MAX_PICTURE_PIXELS = 50_000_000  # the dataset: 15,000; decoding needs 3 bytes per pixel
 
 
 def open_picture(path: str | Path) -> Image.Image:
@@ -27,11 +27,11 @@ def open_picture(path: str | Path) -> Image.Image:
     from PIL import Image
 
     try:
-        # Opening a named pipe would wait for ever for someone to write into it.
+        # Opening a named pipe would wait for a writer, for ever.
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_PICTURE_BYTES:
             raise InputError(f"{path}: not a file of a picture's size; give a JPEG or PNG file")
-        # These two only: Pillow would hand other formats to programs outside (Ghostscript).
+        # Only these: for some other formats Pillow starts programs (Ghostscript).
         with Image.open(path, formats=("JPEG", "PNG")) as picture:
             width, height = picture.size
             if width * height <= MAX_PICTURE_PIXELS:
@@ -44,7 +44,7 @@ def open_picture(path: str | Path) -> Image.Image:
         raise
     except Image.DecompressionBombError:
         raise InputError(_too_large(path)) from None
-    # Decoders report broken files by almost any exception: OSError, SyntaxError, struct.error ...
+    # Decoders raise almost any exception for a broken file: OSError, SyntaxError, struct.error ...
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cut short or damaged ({reason}); copy it again") from None
