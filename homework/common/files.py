@@ -130,8 +130,13 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
+    write_bytes(path, json.dumps(value, indent=2).encode() + b"\n")
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file, whole or not at all."""
     with atomic_write(path) as file:
-        file.write(json.dumps(value, indent=2).encode() + b"\n")
+        file.write(data)
 
 
 def require_writable(path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Check what a command was given before anything is loaded: Fire takes types from the value."""
+"""Check options before anything is loaded: Fire derives the type of an option from its value."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .workers import num_cores
 
 
 def path(flag: str, value: Any) -> Path | None:
-    """The path a flag was given; None if it was not.
+    """The path given for a flag; None if the flag was not given.
 
     Raises:
-        InputError: the value is no path.
+        InputError: the value is not a path.
     """
     if value is None:
         return None
@@ -27,10 +27,10 @@ def path(flag: str, value: Any) -> Path | None:
 
 
 def whole(flag: str, value: Any, least: int, most: int | None = None) -> int:
-    """A flag's value, a whole number from `least` to `most`.
+    """The value of a flag, a whole number from `least` to `most`.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not one.
     """
     wrong = isinstance(value, bool) or not isinstance(value, int)
     if wrong or value < least or (most is not None and value > most):
@@ -49,7 +49,7 @@ def workers(value: Any) -> int:
 
 
 def number(flag: str, value: Any, above: float, below: float = float("inf")) -> float:
-    """A flag's value, a number between `above` and `below`, neither of them included.
+    """The value of a flag, a number between `above` and `below`, both excluded.
 
     Raises:
         InputError: it is not.
@@ -62,15 +62,15 @@ def number(flag: str, value: Any, above: float, below: float = float("inf")) -> 
 
 
 def parts(value: str | Sequence[Any]) -> list[str]:
-    """What stands between the commas; Fire makes a tuple of a,b."""
+    """The names between commas; Fire turns a,b into a tuple."""
     return value.split(",") if isinstance(value, str) else [str(part) for part in value]
 
 
 def names(flag: str, value: str | Sequence[Any] | None, known: Sequence[str]) -> list[str]:
-    """The names a flag was given, sorted; all that are known if it was not.
+    """The names given for a flag, sorted; all known names if the flag was not given.
 
     Raises:
-        InputError: a name is not known, or there twice.
+        InputError: a name is unknown or repeated.
     """
     if value is None:
         return list(known)

@@ -1,9 +1,9 @@
-"""Runs engines that record races, and writes the frames that they send.
+"""Run engines that record races, and write the frames that they send.
 
     Race --job--> engine process --JSON lines--> NNNNN_VV_im.jpg x 10, then NNNNN_info.json
 
-An engine that dies or says nothing until its deadline is ended and started again; that costs one
-frame. An info file is written after its pictures, so that every frame that has one is whole.
+An engine that dies or sends nothing before its deadline is restarted, which loses one frame. An
+info file is written after its pictures, so every frame with an info file is complete.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.errors import InputError
-from ..common.files import atomic_write
+from ..common.files import write_bytes
 from ..frames.split import CAMERAS_SUFFIX, info_name, picture_name
 from ..labels.scene import PICTURE_SIZE, view_scene
 from .plan import Race
@@ -34,11 +34,11 @@ from .process import (
 )
 
 ENGINE = Path(__file__).with_name("engine.py")
-FAILURES = 3  # of an engine in one race before the race is left out
+FAILURES = 3  # of an engine in one race, before the rest of the race is skipped
 
 
 class Recorded(NamedTuple):
-    """What a worker reports: a frame that is written, or why one is not."""
+    """The report of a worker: a frame was written, or why it was not."""
 
     track: str
     views: int = 0
@@ -46,7 +46,7 @@ class Recorded(NamedTuple):
 
 
 class Recorder:
-    """Records races into a folder with several engines at a time."""
+    """Records races into a folder with several engines in parallel."""
 
     def __init__(
         self, installation: Installation, folder: Path, quality: str, cameras: bool = False
@@ -59,13 +59,14 @@ class Recorder:
         self._races: queue.SimpleQueue[Race] = queue.SimpleQueue()
         self._engines: set[Engine] = set()
         self._stopped = False
-        self.about: dict[str, Any] = {}  # what an engine says of itself
+        self.about: dict[str, Any] = {}  # the first message of an engine: karts, tracks, versions
 
     def run(self, races: Sequence[Race], num_workers: int) -> Iterator[Recorded]:
-        """Record every race; frames that are there already are left out.
+        """Record the missing frames of every race.
 
         Raises:
-            InputError: an engine cannot be started, or the disk refuses.
+            InputError: an engine cannot be started.
+            OSError: the disk refuses to write.
         """
         for race in races:
             self._races.put(race)
@@ -108,7 +109,7 @@ class Recorder:
             self._results.put(None)
 
     def _record(self, race: Race, engine: Engine | None) -> Engine | None:
-        """Record the frames of a race that are missing; the engine, if it still runs."""
+        """Record the missing frames of a race; returns the engine if it still runs."""
         left = self.missing(race)
         failures = 0
         while left and failures < FAILURES and not self._stopped:
@@ -144,7 +145,7 @@ class Recorder:
                     "run python -m homework.record setup"
                 ) from None
             except EngineError as error:
-                if self.about:  # one has started before, so this one had bad luck
+                if self.about:  # another engine has started, so the installation works
                     raise
                 said = last_line(self.log.read_text(errors="replace"))
                 raise InputError(
@@ -159,33 +160,30 @@ class Recorder:
         self._engines.discard(engine)
 
     def missing(self, race: Race) -> list[tuple[int, str]]:
-        """Number and moment of each frame of a race that is not recorded yet."""
+        """Number and moment of each missing frame of a race."""
         return [frame for frame in race.frames if not (self.folder / info_name(frame[0])).exists()]
 
     def _write(self, frame: dict[str, Any], race: Race) -> None:
         """Write one frame, the info file last.
 
         Raises:
-            ValueError: it is no frame of this race.
+            ValueError: it is not a frame of this race.
         """
         file = self.folder / info_name(frame["number"])
         info, pictures = frame["info"], decode_frame(frame, race)
         for view, data in enumerate(pictures):
-            with atomic_write(self.folder / picture_name(file.name, view)) as opened:
-                opened.write(data)
+            write_bytes(self.folder / picture_name(file.name, view), data)
         if self.cameras:
             cameras = self.folder / f"{frame['number']:05x}{CAMERAS_SUFFIX}"
-            with atomic_write(cameras) as opened:
-                opened.write(json.dumps(frame["cameras"]).encode())
-        with atomic_write(file) as opened:
-            opened.write(json.dumps(info).encode())
+            write_bytes(cameras, json.dumps(frame["cameras"]).encode())
+        write_bytes(file, json.dumps(info).encode())
 
 
 def decode_frame(frame: dict[str, Any], race: Race) -> list[bytes]:
-    """The JPEG files of a frame that an engine sent, one per view.
+    """The JPEG files of a frame from an engine, one per view.
 
     Raises:
-        ValueError: the frame is not one of `race`, or a picture is not what it should be.
+        ValueError: the frame is not one of `race`, or a picture is damaged or of another size.
     """
     from PIL import Image
 
