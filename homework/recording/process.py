@@ -88,12 +88,12 @@ class Engine:
                 raise EngineError("has died")
             parts.append(data)
             if sum(map(len, parts)) > MAX_MESSAGE:
-                raise EngineError("sends no end of a line")
+                raise EngineError("sends a line without end")
         line, _, self._rest = b"".join(parts).partition(b"\n")
         try:
             return json.loads(line)
         except ValueError:
-            raise EngineError("sends what is not JSON") from None
+            raise EngineError("sends something else than JSON") from None
 
     def end(self) -> None:
         """Kill the process."""

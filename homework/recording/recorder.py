@@ -200,7 +200,7 @@ def decode_frame(frame: dict[str, Any], race: Race) -> list[bytes]:
             with Image.open(BytesIO(data)) as picture:
                 picture.load()
         except (binascii.Error, OSError) as error:
-            raise ValueError(f"sends a picture that is none ({error})") from None
+            raise ValueError(f"sends a damaged picture ({error})") from None
         if picture.size != PICTURE_SIZE:
             raise ValueError(f"sends a picture of {picture.size}, not {PICTURE_SIZE}")
         pictures.append(data)
