@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_picture(file: Path) -> None:
-    """Refuse, before any work, a name that says neither PNG nor JPEG.
+    """Check, before any work, that the name of a picture ends in .png or .jpg.
 
     Raises:
         InputError: it does not.
@@ -24,7 +24,7 @@ def check_picture(file: Path) -> None:
 
 
 def has_display() -> bool:
-    """Whether matplotlib can open a window here: there is a screen, and a toolkit for it."""
+    """Whether matplotlib can open a window: there is a screen and a toolkit for it."""
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         return False
     import matplotlib
@@ -33,7 +33,7 @@ def has_display() -> bool:
 
 
 def show(image: Image, title: str) -> None:
-    """Open a window with the picture and wait until it is closed."""
+    """Show the picture in a window until the user closes it."""
     import matplotlib.pyplot as plt
 
     plt.figure(title, figsize=(9, 6))
