@@ -229,5 +229,5 @@ def _is_running(process_id: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass
     return True

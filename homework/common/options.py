@@ -1,4 +1,7 @@
-"""Check options before anything is loaded: Fire derives the type of an option from its value."""
+"""Check options before anything is loaded: Fire derives the type of an option from its value.
+
+Every function raises an InputError that names the flag if the value is wrong.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,7 @@ from .workers import num_cores
 
 
 def path(flag: str, value: Any) -> Path | None:
-    """The path given for a flag; None if the flag was not given.
-
-    Raises:
-        InputError: the value is not a path.
-    """
+    """The path given for a flag; None if the flag was not given."""
     if value is None:
         return None
     # Fire turns a name of digits into a number, and a flag without a value into True.
@@ -27,11 +26,7 @@ def path(flag: str, value: Any) -> Path | None:
 
 
 def whole(flag: str, value: Any, least: int, most: int | None = None) -> int:
-    """The value of a flag, a whole number from `least` to `most`.
-
-    Raises:
-        InputError: it is not one.
-    """
+    """The value of a flag, a whole number from `least` to `most`."""
     wrong = isinstance(value, bool) or not isinstance(value, int)
     if wrong or value < least or (most is not None and value > most):
         bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
@@ -40,20 +35,12 @@ def whole(flag: str, value: Any, least: int, most: int | None = None) -> int:
 
 
 def workers(value: Any) -> int:
-    """The number of processes for `--num_workers`; one per core if it was not given.
-
-    Raises:
-        InputError: it is not a whole number of 1 or more.
-    """
+    """The number of processes for `--num_workers`; one per core if it was not given."""
     return num_cores() if value is None else whole("--num_workers", value, 1)
 
 
 def number(flag: str, value: Any, above: float, below: float = float("inf")) -> float:
-    """The value of a flag, a number between `above` and `below`, both excluded.
-
-    Raises:
-        InputError: it is not.
-    """
+    """The value of a flag, a number between `above` and `below`, both excluded."""
     wrong = isinstance(value, bool) or not isinstance(value, int | float)
     if wrong or not above < value < below:
         bounds = f"above {above:g}" if below == float("inf") else f"between {above:g} and {below:g}"
@@ -67,11 +54,7 @@ def parts(value: str | Sequence[Any]) -> list[str]:
 
 
 def names(flag: str, value: str | Sequence[Any] | None, known: Sequence[str]) -> list[str]:
-    """The names given for a flag, sorted; all known names if the flag was not given.
-
-    Raises:
-        InputError: a name is unknown or repeated.
-    """
+    """The names given for a flag, sorted; all known names if the flag was not given."""
     if value is None:
         return list(known)
     if isinstance(value, bool) or not isinstance(value, str | Sequence):

@@ -10,21 +10,13 @@ from ..common.files import DATA_DIR, digest
 
 
 def refuse_split(split: str) -> None:
-    """Refuse a validation split.
-
-    Raises:
-        InputError: its name says that it is one.
-    """
+    """Raise an InputError if the name is that of a validation split."""
     if is_validation(split):
         raise InputError(f"{split}: validation frames are never trained on; use the train split")
 
 
 def refuse_pictures(paths: Iterable[str | Path], data_dir: Path) -> None:
-    """Refuse pictures of a validation split, and copies of them.
-
-    Raises:
-        InputError: names the first such picture.
-    """
+    """Raise an InputError for the first picture of a validation split, or copy of one."""
     # Copies of validation frames in the data folder beside the package are refused, too.
     folders = [
         folder

@@ -3,6 +3,8 @@
 python -m homework.generate_qa inspect --data_dir data/train --pictures out
 python -m homework.generate_qa check --info_file F --view_index 0 --contact_sheet out.png
 python -m homework.generate_qa check --info_file F --view_index 0 --augment out.png
+
+Every sheet raises an InputError if a file is wrong or there is no view to show.
 """
 
 from __future__ import annotations
@@ -53,9 +55,6 @@ def save_pictures(split: Split, found: Survey, folder: Path) -> list[Path]:
 
     Returns:
         The files written.
-
-    Raises:
-        InputError: one cannot be written, or no view of the split can be shown.
     """
     files = [folder / f"{name}.png" for name in ("contact_sheet", "answers", "line_ups")]
     save_picture(contact_sheet(split), files[0])
@@ -69,9 +68,6 @@ def contact_sheet(split: Split, seed: int = 0) -> Image:
 
     Args:
         seed: seed of the random choice of views.
-
-    Raises:
-        InputError: no view of the split can be shown.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -92,11 +88,7 @@ def contact_sheet(split: Split, seed: int = 0) -> Image:
 
 
 def frame_sheet(info_file: Path) -> Image:
-    """The labelled views of a frame that have a picture, in two rows.
-
-    Raises:
-        InputError: the info file is wrong, or no view of it has a picture.
-    """
+    """The labelled views of a frame that have a picture, in two rows."""
     info = read_info(info_file)
     tiles = []
     for view in range(view_count(info)):
@@ -121,9 +113,6 @@ def augment_sheet(info_file: Path, view_index: int, seed: int = 0) -> Image:
 
     Args:
         seed: seed of the augmentations.
-
-    Raises:
-        InputError: the info file or the picture of the view is wrong.
     """
     import numpy as np
     from PIL import Image

@@ -12,8 +12,9 @@ import base64
 import binascii
 import json
 import queue
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,9 +56,9 @@ class Recorder:
         self.log = folder / "engine.log"
         self._command = [str(installation.python), "-u", str(ENGINE)]
         self._environment = engine_environment(installation)
-        self._results: queue.Queue[Recorded | BaseException | None] = queue.Queue()
-        self._races: queue.SimpleQueue[Race] = queue.SimpleQueue()
-        self._engines: set[Engine] = set()
+        self._results: queue.Queue[Recorded | Future] = queue.Queue()
+        self._engines: set[Engine] = set()  # all that run
+        self._idle: list[Engine] = []
         self._stopped = False
         self.about: dict[str, Any] = {}  # the first message of an engine: karts, tracks, versions
 
@@ -68,48 +69,29 @@ class Recorder:
             InputError: an engine cannot be started.
             OSError: the disk refuses to write.
         """
+        pool = ThreadPoolExecutor(num_workers)
         for race in races:
-            self._races.put(race)
-        count = min(num_workers, len(races))
-        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
-        for thread in threads:
-            thread.start()
+            pool.submit(self._record, race).add_done_callback(self._results.put)
         try:
-            running = len(threads)
+            running = len(races)
             while running:
                 result = self._results.get()
-                if result is None:
-                    running -= 1
-                elif isinstance(result, BaseException):
-                    raise result
-                else:
+                if isinstance(result, Recorded):
                     yield result
+                else:
+                    running -= 1
+                    result.result()  # raises what the race has raised
         finally:
             self._stopped = True
             for engine in list(self._engines):
                 engine.end()
-            for thread in threads:
-                thread.join()
+            pool.shutdown(cancel_futures=True)
 
-    def _work(self) -> None:
+    def _record(self, race: Race) -> None:
+        """Record the missing frames of a race, with an idle engine or a new one."""
         engine = None
-        try:
-            while not self._stopped:
-                try:
-                    race = self._races.get_nowait()
-                except queue.Empty:
-                    break
-                engine = self._record(race, engine)
-        except BaseException as error:
-            if not self._stopped:
-                self._results.put(error)
-        finally:
-            if engine:
-                self._end(engine)
-            self._results.put(None)
-
-    def _record(self, race: Race, engine: Engine | None) -> Engine | None:
-        """Record the missing frames of a race; returns the engine if it still runs."""
+        with suppress(IndexError):
+            engine = self._idle.pop()
         left = self.missing(race)
         failures = 0
         while left and failures < FAILURES and not self._stopped:
@@ -128,12 +110,14 @@ class Recorder:
                 if self._stopped:
                     break
                 if engine:
-                    self._end(engine)
+                    engine.end()
+                    self._engines.discard(engine)
                     engine = None
                 failures += 1
                 lost = left.pop(0)
                 self._results.put(Recorded(race.track, 0, f"frame {lost[0]:05x}: engine {error}"))
-        return engine
+        if engine:
+            self._idle.append(engine)
 
     def _start(self) -> Engine:
         with open(self.log, "ab") as log:
@@ -154,10 +138,6 @@ class Recorder:
         self._engines.add(engine)
         self.about = self.about or engine.about
         return engine
-
-    def _end(self, engine: Engine) -> None:
-        engine.end()
-        self._engines.discard(engine)
 
     def missing(self, race: Race) -> list[tuple[int, str]]:
         """Number and moment of each missing frame of a race."""
