@@ -36,7 +36,6 @@ from .frames.split import (
     list_split,
     picture_name,
     read_info,
-    view_count,
 )
 from .inspection.show import check_picture, has_display, show
 from .labels.questions import Pair, pairs
@@ -97,7 +96,7 @@ def check(
     if file is None or not file.name.endswith(INFO_SUFFIX):
         raise InputError(f"--info_file: {info_file} is no info file; give a NNNNN{INFO_SUFFIX}")
     info = read_info(file)
-    view = options.whole("--view_index", view_index, 0, view_count(info) - 1)
+    view = options.whole("--view_index", view_index, 0, len(info["detections"]) - 1)
     try:
         scene = view_scene(info, view)
     except AmbiguousView as error:

@@ -155,8 +155,8 @@ def read_frames(split: Split, info_files: Iterable[str], skipped: Skipped) -> It
     for name in info_files:
         of_frame = Skipped()  # dropped if the whole frame is unusable
         try:
-            info = _parse(read_plain(f"{split.folder}/{name}", MAX_INFO_BYTES))
-            names = [picture_name(name, view) for view in range(view_count(info))]
+            info = _load(f"{split.folder}/{name}")
+            names = [picture_name(name, view) for view in range(len(info["detections"]))]
             views = list(_views(split, info, names, of_frame))
         except (ValueError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -197,15 +197,13 @@ def read_info(path: str | Path) -> dict[str, Any]:
         InputError: the file is missing, unreadable or no JSON object with views.
     """
     try:
-        info = _parse(read_plain(path, MAX_INFO_BYTES))
-        view_count(info)
+        return _load(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give a NNNNN{INFO_SUFFIX}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise InputError(f"{path}: {error}; unpack the dataset again") from None
-    return info
 
 
 def info_name(number: int) -> str:
@@ -213,26 +211,18 @@ def info_name(number: int) -> str:
     return f"{number:05x}{INFO_SUFFIX}"
 
 
-def view_count(info: dict[str, Any]) -> int:
-    """The number of views in an info file.
-
-    Raises:
-        ValueError: `detections` is missing or is no list.
-    """
-    if not isinstance(info.get("detections"), list):
-        raise ValueError("field 'detections' is missing or is no list")
-    return len(info["detections"])
-
-
-def _parse(data: bytes) -> dict[str, Any]:
+def _load(path: str | Path) -> dict[str, Any]:
+    """Parse an info file; a ValueError says what is wrong with its content."""
     import orjson
 
     try:
-        info = orjson.loads(data)
+        info = orjson.loads(read_plain(path, MAX_INFO_BYTES))
     except orjson.JSONDecodeError as error:
         raise ValueError(f"not valid JSON ({error})") from None
     if not isinstance(info, dict):
         raise ValueError("not a JSON object")
+    if not isinstance(info.get("detections"), list):
+        raise ValueError("field 'detections' is missing or is no list")
     return info
 
 

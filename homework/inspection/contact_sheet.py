@@ -26,7 +26,6 @@ from ..frames.split import (
     read_frames,
     read_info,
     shuffled,
-    view_count,
 )
 from ..labels.scene import PICTURE_SIZE, AmbiguousView, Scene, view_scene
 from ..labels.vocabulary import TRACKS
@@ -91,7 +90,7 @@ def frame_sheet(info_file: Path) -> Image:
     """The labelled views of a frame that have a picture, in two rows."""
     info = read_info(info_file)
     tiles = []
-    for view in range(view_count(info)):
+    for view in range(len(info["detections"])):
         picture = info_file.with_name(picture_name(info_file.name, view))
         if picture.is_file():
             try:
