@@ -1,8 +1,8 @@
 """python -m homework.download [--url URL] [--data_dir data] [--sha256 HEX] [--keep_archive]
 
 Fetches the course's dataset (recorded frames) and unpacks it into `data/train`, `data/valid`
-and `data/valid_grader`. Stopped at any time, the same command goes on where it stopped. The
-last thing written is `data/manifest.json`; with it, the dataset is whole.
+and `data/valid_grader`. After an interruption the same command resumes. It writes
+`data/manifest.json` last, when the dataset is complete.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from .common import cli
 from .common.errors import InputError
-from .common.files import DATA_DIR, disk_line, read_json, write_json
+from .common.files import DATA_DIR, digest, read_json, write_json, writing
 from .frames.fetch import fetch, read_state
 from .frames.unpack import DamagedArchive, unpack
 
@@ -30,27 +30,25 @@ def download(
     sha256: str | None = None,
     keep_archive: bool = False,
 ) -> None:
-    """Fetch and unpack the dataset; does nothing when it is there already.
+    """Fetch and unpack the dataset, unless it is complete already.
 
     Args:
-        url: a zip whose folders train, valid and valid_grader are wanted.
-        data_dir: where to unpack it; `data` beside the package unless given.
-        sha256: what the archive must hash to, if you know it.
-        keep_archive: leave the zip in the data folder.
+        url: address of a zip with the folders train, valid and valid_grader.
+        data_dir: the folder to unpack into. Default: data beside the package.
+        sha256: the expected SHA-256 of the archive, if you know it.
+        keep_archive: keep the zip in the data folder.
     """
     url, sha256 = str(url), _checked_sha256(sha256)
     if not re.match(r"https?://", url):
         raise InputError(f"--url {url!r}: not an address; it starts with http:// or https://")
     folder = Path(str(data_dir or DATA_DIR))
-    try:
+    with writing(folder, "and run again"):  # network errors are caught where they arise
         folder.mkdir(parents=True, exist_ok=True)
         if _is_complete(folder, url, sha256):
             _remove_archive(folder, url, keep_archive)
             print(f"{folder / MANIFEST}: the dataset is complete, nothing to do")
             return
         manifest = _fetch_and_unpack(url, folder, sha256, keep_archive)
-    except OSError as error:  # network errors are dealt with where they arise
-        raise InputError(_disk_line(folder, error)) from None
     for split, numbers in manifest["splits"].items():
         print(f"{folder / split}: {numbers['files']:,} files, {numbers['bytes'] / 1e6:,.1f} MB")
     print(f"complete: {folder / MANIFEST}; next: python -m homework.generate_qa generate")
@@ -63,11 +61,10 @@ def _fetch_and_unpack(
     if not archive.exists():
         fetch(url, archive, state)
     print(f"{archive}: {archive.stat().st_size / 1e6:,.1f} MB, checking", flush=True)
-    with open(archive, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 and digest != sha256:
+    found = digest(archive)
+    if sha256 and found != sha256:
         raise InputError(
-            f"{archive}: has sha256 {digest}, expected {sha256}; "
+            f"{archive}: has sha256 {found}, expected {sha256}; "
             "delete it to download it again, or correct --sha256"
         )
     try:
@@ -79,27 +76,27 @@ def _fetch_and_unpack(
         "url": url,
         "etag": read_state(state).get("etag"),
         "size": archive.stat().st_size,
-        "sha256": digest,
+        "sha256": found,
         "splits": splits,
     }
     if hasattr(os, "sync"):
-        os.sync()  # every file on the disk before the manifest that vouches for it
+        os.sync()  # all files must be on the disk before the manifest is
     write_json(folder / MANIFEST, manifest)
     _remove_archive(folder, url, keep_archive)
     return manifest
 
 
 def _work_files(folder: Path, url: str) -> tuple[Path, Path]:
-    """The archive and what is known of it while it comes.
+    """The archive and the state of its download.
 
-    Named after the address: what was fetched from another one is never continued.
+    Their names depend on the address, so a download from another address is never resumed.
     """
     stem = f"dataset-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
     return folder / f"{stem}.zip", folder / f"{stem}.state.partial"
 
 
 def _remove_archive(folder: Path, url: str, keep_archive: bool) -> None:
-    """Of a complete dataset: also when the run that completed it was killed just after."""
+    """Remove the work files of a complete dataset, also after a run that was killed first."""
     archive, state = _work_files(folder, url)
     state.unlink(missing_ok=True)
     if not keep_archive:
@@ -107,13 +104,13 @@ def _remove_archive(folder: Path, url: str, keep_archive: bool) -> None:
 
 
 def _is_complete(folder: Path, url: str, sha256: str | None) -> bool:
-    """Whether the manifest is there and so are the files it counts; else it is removed."""
+    """Whether the manifest and all files that it counts exist; remove it if they do not."""
     path = folder / MANIFEST
     if not path.exists():
         return False
     manifest = read_json(path)
     try:
-        source, digest = manifest["url"], manifest["sha256"]
+        source, found = manifest["url"], manifest["sha256"]
         counts = {split: numbers["files"] for split, numbers in manifest["splits"].items()}
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: not written by this command; delete it and run again") from None
@@ -121,8 +118,8 @@ def _is_complete(folder: Path, url: str, sha256: str | None) -> bool:
         raise InputError(
             f"{path}: {folder} holds the dataset from {source}; give another --data_dir"
         )
-    if sha256 not in (None, digest):
-        raise InputError(f"{path}: the archive had sha256 {digest}, expected {sha256}")
+    if sha256 not in (None, found):
+        raise InputError(f"{path}: the archive had sha256 {found}, expected {sha256}")
     for split, number in counts.items():
         if sum(len(files) for _, _, files in os.walk(folder / split)) < number:
             path.unlink()
@@ -136,10 +133,6 @@ def _checked_sha256(sha256: str | None) -> str | None:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", str(sha256)):
         raise InputError(f"--sha256 {sha256!r}: not 64 hexadecimal digits")
     return str(sha256).lower()
-
-
-def _disk_line(folder: Path, error: OSError) -> str:
-    return f"{disk_line(error, folder)}, and run again"
 
 
 if __name__ == "__main__":

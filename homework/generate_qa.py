@@ -1,4 +1,4 @@
-"""Question/answer pairs from the frames' info files.
+"""Make question/answer pairs from info files, and look at the frames that they describe.
 
 python -m homework.generate_qa generate [--data_dir data/train] [--output FILE] [--num_workers N]
 python -m homework.generate_qa check --info_file F --view_index V [--save out.png]
@@ -15,29 +15,35 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if not __package__:
-    # Run as a file: let the relative imports below find the package, and let no module of it
-    # stand in for one of the standard library, as its folder at the head of the path would.
+    # Run as a file: the relative imports below need the package. Its own folder must leave the
+    # path, where its modules would hide modules of the standard library.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     __package__ = "homework"
 
 from .common import cli, options
 from .common.errors import InputError
-from .common.files import DATA_DIR, RUNS_DIR, disk_line, read_json, write_json
-from .common.workers import num_cores
+from .common.files import DATA_DIR, RUNS_DIR, read_json, write_json, writing
+from .frames.pictures import open_picture, save_picture
 from .frames.split import (
     INFO_SUFFIX,
     PICTURE_SUFFIX,
+    Skipped,
     list_split,
     picture_name,
     read_info,
-    view_count,
 )
-from .inspection.show import check_picture, has_display, save_picture, show
-from .labels.questions import pairs
+from .inspection.show import check_picture, has_display, show
+from .labels.questions import Pair, pairs
 from .labels.scene import AmbiguousView, Scene, view_scene
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 
 def generate(
@@ -46,16 +52,15 @@ def generate(
     """Write every question/answer pair of a split to <split>_qa_pairs.json in its folder.
 
     Args:
-        data_dir: the split's folder; data/train beside the package unless given.
-        output: another file to write.
-        num_workers: processes; as many as there are cores unless given.
+        data_dir: the split's folder. Default: data/train beside the package.
+        output: the file to write instead.
+        num_workers: number of processes. Default: one per core.
     """
     from .frames.qa_file import write_pairs
-    from .inspection.survey import answer_table
 
     split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
     file = options.path("--output", output) or split.folder / f"{split.name}_qa_pairs.json"
-    workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)
+    workers = options.workers(num_workers)
     replaced = _check_file(file)
     start = time.perf_counter()
     summary = write_pairs(split, file, workers)
@@ -65,9 +70,7 @@ def generate(
         f"{summary.pairs.total():,} pairs in {seconds:.2f} s "
         f"({summary.views / seconds:,.0f} views/s, {workers} workers)\n"
     )
-    print(answer_table(summary.pairs))
-    print("\nskipped: " + ("\n         ".join(summary.skipped.lines()) or "nothing"))
-    _print_written(file, replaced)
+    _print_written(summary.pairs, summary.skipped, file, replaced)
 
 
 def check(
@@ -77,24 +80,23 @@ def check(
     contact_sheet: str | None = None,
     augment: str | None = None,
 ) -> None:
-    """Print a view's pairs and show its picture with the karts boxed and the ego marked.
+    """Print the pairs of one view and show its picture with the karts boxed and the ego marked.
 
     Args:
-        info_file: a NNNNN_info.json; the view's picture lies beside it.
-        view_index: which of its views, from 0.
-        save: picture file to write instead of opening a window; where there is no display,
-            runs/NNNNN_VV_check.png beside the package unless given.
-        contact_sheet: write a picture of all of the frame's views to this PNG file.
-        augment: write what pre-training makes of the view to this PNG file.
+        info_file: a NNNNN_info.json, with the picture of the view beside it.
+        view_index: number of the view in the info file, from 0.
+        save: write the picture to this file instead of opening a window. Default where there is
+            no display: runs/NNNNN_VV_check.png beside the package.
+        contact_sheet: also write a picture of all views of the frame to this PNG file.
+        augment: also write the view after each augmentation of pre-training to this PNG file.
     """
-    from .frames.pictures import open_picture
     from .inspection.draw import draw_scene
 
     file = options.path("--info_file", info_file)
     if file is None or not file.name.endswith(INFO_SUFFIX):
         raise InputError(f"--info_file: {info_file} is no info file; give a NNNNN{INFO_SUFFIX}")
     info = read_info(file)
-    view = options.whole("--view_index", view_index, 0, view_count(info) - 1)
+    view = options.whole("--view_index", view_index, 0, len(info["detections"]) - 1)
     try:
         scene = view_scene(info, view)
     except AmbiguousView as error:
@@ -107,21 +109,19 @@ def check(
     target = given or RUNS_DIR / picture.name.replace(PICTURE_SUFFIX, "_check.png")
     check_picture(target)
     sheet = options.path("--contact_sheet", contact_sheet)
-    changed = options.path("--augment", augment)
+    augmented = options.path("--augment", augment)
     image = draw_scene(open_picture(picture), scene)
     _print_pairs(picture, scene)
+    if sheet or augmented:
+        from .inspection.contact_sheet import augment_sheet, frame_sheet
     if sheet:
-        from .inspection.contact_sheet import frame_sheet
-
-        save_picture(frame_sheet(file), sheet.with_suffix(".png"))
-    if changed:
-        from .inspection.contact_sheet import augment_sheet
-
-        save_picture(augment_sheet(file, view), changed.with_suffix(".png"))
+        _save(frame_sheet(file), sheet.with_suffix(".png"))
+    if augmented:
+        _save(augment_sheet(file, view), augmented.with_suffix(".png"))
     if save is None and has_display():
         show(image, str(picture))
     else:
-        save_picture(image, target)
+        _save(image, target)
 
 
 def balance(
@@ -132,18 +132,19 @@ def balance(
     output: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a course-like question set: the five kinds in equal shares, drawn by a seed.
+    """Write a question set like that of the course: each of the five kinds equally often.
+
+    A seeded random draw picks the pairs.
 
     Args:
-        split: the split whose frames to draw from.
-        per_kind: pairs of each kind.
-        seed: another seed is another draw.
-        data_dir: the folder of the splits; data beside the package unless given.
-        output: <data_dir>/<split>_grader/balanced_qa_pairs.json unless given.
-        overwrite: replace a different set that is there already.
+        split: name of the split to draw frames from.
+        per_kind: number of pairs of each kind.
+        seed: seed of the draw.
+        data_dir: the folder of the splits. Default: data beside the package.
+        output: the file to write. Default: <data_dir>/<split>_grader/balanced_qa_pairs.json.
+        overwrite: replace an existing file that holds other pairs.
     """
     from .frames.balance import balanced_pairs
-    from .inspection.survey import answer_table
 
     folder = options.path("--data_dir", data_dir) or DATA_DIR
     file = options.path("--output", output) or folder / f"{split}_grader" / "balanced_qa_pairs.json"
@@ -151,16 +152,13 @@ def balance(
     seed = options.whole("--seed", seed, 0)
     drawn, skipped = balanced_pairs(list_split(folder / str(split)), number, seed)
     replaced = _check_file(file)
-    # The dataset has a set of its own under this very name: that one must not be lost.
+    # The dataset's own question set has this very name and must not be lost.
     if replaced and not overwrite and read_json(file) != drawn:
         raise InputError(f"{file}: there is another set already; give --output or --overwrite")
-    try:
+    with writing(file, "or try --output"):
         write_json(file, drawn)
-    except OSError as error:
-        raise InputError(f"{disk_line(error, file)}, or try --output") from None
-    print(answer_table(Counter((pair["question"], pair["answer"]) for pair in drawn)))
-    print("\nskipped: " + ("\n         ".join(skipped.lines()) or "nothing"))
-    _print_written(file, replaced)
+    occurrences = Counter((pair["question"], pair["answer"]) for pair in drawn)
+    _print_written(occurrences, skipped, file, replaced)
 
 
 def inspect(
@@ -170,17 +168,16 @@ def inspect(
     num_workers: int | None = None,
     pictures: str | None = None,
 ) -> None:
-    """Report what is in a split's folder: frames, pictures, line-ups, answers, and traps.
+    """Report the frames, pictures, line-ups and answers of a split, and what may mislead a model.
 
     Args:
-        data_dir: the split's folder; data/train beside the package unless given.
-        against: another split, compared side by side: its line-ups and what its views look like.
-        save: draw that comparison into this picture file.
-        num_workers: processes; as many as there are cores unless given.
+        data_dir: the split's folder. Default: data/train beside the package.
+        against: folder of another split to compare with: its line-ups and its views' appearance.
+        save: draw the comparison into this picture file.
+        num_workers: number of processes. Default: one per core.
         pictures: write a contact sheet, answer histograms and the line-up table to this folder.
     """
-    from .inspection.appearance import look_at, table
-    from .inspection.figures import save_comparison
+    from .inspection.appearance import measure, table
     from .inspection.survey import compare, report, survey
 
     picture = options.path("--save", save)
@@ -190,36 +187,40 @@ def inspect(
         check_picture(picture)
     split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
     other = list_split(options.path("--against", against)) if against is not None else None
-    workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)
+    workers = options.workers(num_workers)
     folder = options.path("--pictures", pictures)
     found = survey(split, workers)
-    for line in report(split, found):
-        print(line)
+    print(*report(split, found), sep="\n")
     if folder:
         from .inspection.contact_sheet import save_pictures
 
         print("wrote " + ", ".join(map(str, save_pictures(split, found, folder))))
     if other is not None:
         print()
-        for line in compare(split, found, other, survey(other, workers, decode=False)):
-            print(line)
+        print(*compare(split, found, other, survey(other, workers, decode=False)), sep="\n")
         print()
-        both = look_at(split, workers), look_at(other, workers)
-        for line in table(*both):
-            print(line)
+        both = measure(split, workers), measure(other, workers)
+        print(*table(*both), sep="\n")
         if picture is not None:
-            save_comparison(*both, picture)
-            print(f"wrote {picture}")
+            from .inspection.figures import comparison_figure
+
+            _save(comparison_figure(*both), picture, dpi=80)
 
 
 def _check_file(file: Path) -> bool:
-    """Whether there is such a file already; a folder of that name is an error."""
+    """Whether the output file exists already; a folder of that name is an error."""
     if file.is_dir():
         raise InputError(f"--output: {file} is a folder; give a file's name")
     return file.exists()
 
 
-def _print_written(file: Path, replaced: bool) -> None:
+def _print_written(
+    occurrences: Mapping[Pair, int], skipped: Skipped, file: Path, replaced: bool
+) -> None:
+    from .inspection.survey import answer_table
+
+    print(answer_table(occurrences))
+    print("\nskipped: " + ("\n         ".join(skipped.lines()) or "nothing"))
     before = ", in place of the file that was there" if replaced else ""
     print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB){before}")
 
@@ -230,6 +231,11 @@ def _print_pairs(picture: Path, scene: Scene) -> None:
     for question, answer in pairs(scene):
         print(f"  {question:56} {answer}")
     print()
+
+
+def _save(picture: Image | Figure, file: Path, **options: int) -> None:
+    save_picture(picture, file, **options)
+    print(f"wrote {file}")
 
 
 if __name__ == "__main__":

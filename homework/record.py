@@ -4,8 +4,8 @@ python -m homework.record run --views 200 [--output data/recorded] [--tracks a,b
 python -m homework.record sample
 python -m homework.record verify data/recorded
 
-Records labelled frames with the game's own engine, in the dataset's layout. `setup` installs the
-engine and the game's data into your cache folder; the rest of the kit needs neither.
+Records labelled frames with the engine of the game, in the layout of the dataset. `setup` installs
+the engine and the data of the game into your cache folder; no other command needs them.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from .labels.vocabulary import KARTS, TRACKS
 from .recording.plan import KARTS_PER_RACE, Race, plan, plan_sample
 from .recording.session import record
 
-NOT_IN_GAME = frozenset({"beastie", "hexley"})  # Debian's free data is without them
+NOT_IN_GAME = frozenset({"beastie", "hexley"})  # not in the free data from Debian
 FREE_KARTS = tuple(kart for kart in KARTS if kart not in NOT_IN_GAME)
-SAMPLE_FRAMES = (4, 2)  # of each track, for training and for validation
+SAMPLE_FRAMES = (4, 2)  # per track, for training and for validation
 
 
 def setup(assets: str | None = None, compile: bool = False) -> None:
-    """Install the engine and the game's data, some 0.9 GB, and render one frame.
+    """Install the engine and the data of the game, about 0.9 GB, and render one frame.
 
     Args:
-        assets: a data folder of SuperTuxKart 1.4 to use; Debian's package if not given.
-        compile: compile the engine even where there is a wheel for it.
+        assets: a data folder of SuperTuxKart 1.4. Default: fetch the Debian package.
+        compile: compile the engine even if there is a wheel for it.
     """
     from .recording.setup import install
 
@@ -43,10 +43,10 @@ def setup(assets: str | None = None, compile: bool = False) -> None:
 
 
 def doctor() -> None:
-    """Render one frame and say what is installed.
+    """Print what is installed and render one frame.
 
     Raises:
-        InputError: the engine does not work; why.
+        InputError: the engine does not work; the message says why.
     """
     import tempfile
 
@@ -81,20 +81,20 @@ def run(
     cameras: bool = False,
     packs: float = 0.0,
 ) -> None:
-    """Record views into a folder that `generate_qa`, `check` and `train` take as it is.
+    """Record views into a folder that `generate_qa generate` and `finetune train` can use.
 
-    Given again after it was stopped, it records what is missing.
+    After an interruption the same command records the missing frames.
 
     Args:
-        views: how many, at least; a frame has as many as the race has karts, ten at most.
-        output: the folder; data/recorded if not given.
-        tracks: names with commas between; the dataset's 21 if not given.
-        karts: names with commas between; the 16 that the game's free data has if not given.
-        seed: of line-ups and races.
-        quality: "full" draws every effect, "hd" those that are seen at 150x100, "sd" few.
-        num_workers: engines at a time; one per core if not given.
-        cameras: write camera matrices and karts' poses beside each frame, for `verify`.
-        packs: share of the frames, between 0 and 1, whose karts are put close together.
+        views: least number of views. A frame has one view per kart of the race, at most ten.
+        output: the folder. Default: data/recorded.
+        tracks: names separated by commas. Default: the 21 tracks of the dataset.
+        karts: names separated by commas. Default: the 16 karts in the free data of the game.
+        seed: seed of line-ups and races.
+        quality: "full" draws every effect, "hd" those visible at 150x100, "sd" few.
+        num_workers: number of engines in parallel. Default: one per core.
+        cameras: write camera matrices and poses of the karts beside each frame, for `verify`.
+        packs: share of the frames, between 0 and 1, with karts placed close together.
     """
     from .recording.process import GRAPHICS
 
@@ -110,19 +110,19 @@ def run(
         "seed": seed,
         "quality": quality,
     }
-    if packs:  # a recording without says nothing of it, so that older ones can be continued
+    if packs:  # omitted if 0, so that recordings made before the option can be resumed
         chosen["packs"] = options.number("--packs", packs, above=0, below=1)
     races = plan(views, chosen["tracks"], chosen["karts"], seed, packs)
     record(folder, chosen, races, num_workers, bool(cameras))
 
 
 def sample(output: str | None = None, seed: int = 0, num_workers: int | None = None) -> None:
-    """Record the two small splits that the repository ships, and say who made what they show.
+    """Record the two small splits of the repository, and name the authors of their artwork.
 
     Args:
-        output: the data folder; the one beside the package if not given.
-        seed: of line-ups and races.
-        num_workers: engines at a time; one per core if not given.
+        output: the data folder. Default: data beside the package.
+        seed: seed of line-ups and races.
+        num_workers: number of engines in parallel. Default: one per core.
     """
     folder = options.path("--output", output) or DATA_DIR
     options.whole("--seed", seed, 0)
@@ -137,10 +137,10 @@ def sample(output: str | None = None, seed: int = 0, num_workers: int | None = N
 
 
 def verify(folder: str) -> None:
-    """Compare the boxes of a recording made with `--cameras True` with the karts' poses.
+    """Check the boxes of a recording made with `--cameras True` against the poses of the karts.
 
     Args:
-        folder: the recording's.
+        folder: the folder of the recording.
     """
     from .recording.projection import verify_folder
 

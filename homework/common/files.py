@@ -1,4 +1,4 @@
-"""Where files lie, how they are read and how they are written: whole or not at all."""
+"""The project's folders; read plain files; write files whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import InputError
 
 PACKAGE_DIR = Path(__file__).resolve().parent.parent
-# The grader links the data folder beside the package, so that is where it is looked for.
+# Beside the package, where the grader links the data folder.
 DATA_DIR = PACKAGE_DIR.parent / "data"
-# Beside the package, never in it: the package is packed and handed in.
+# Not in the package, which is packed and handed in.
 RUNS_DIR = PACKAGE_DIR.parent / "runs"
-MAX_JSON_BYTES = 10_000_000  # of settings and records; those written here have some kilobytes
-PARTIAL = ".partial"  # ends the name of what is still being written
+MAX_JSON_BYTES = 10_000_000  # of settings and records, which usually have some kilobytes
+PARTIAL = ".partial"  # suffix of a file or folder that is still being written
 
 _ROOM, _RIGHTS = "make room there", "give a folder that you may write to"
-_MENDS = {
+_FIXES = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
     errno.EFBIG: "raise the limit on the size of files",
@@ -51,16 +52,31 @@ def read_plain(path: str | Path, most: int) -> bytes:
     Raises:
         OSError: it cannot be read, is no plain file, or has more than `most` bytes.
     """
-    # Opening a named pipe would otherwise wait, for ever, for someone to write into it.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    # Unbuffered, as it is read in one go.
-    with open(os.open(path, flags), "rb", buffering=0) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a plain file", str(path))
-        if status.st_size > most:
+    with _open_plain(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
             raise OSError(errno.EFBIG, f"over {most:,} bytes", str(path))
         return file.read()
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a plain file, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read or is no plain file.
+    """
+    with _open_plain(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open_plain(path: str | Path) -> FileIO:
+    # Opening a named pipe would otherwise wait for a writer, for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    # Unbuffered: callers read it whole.
+    file = open(os.open(path, flags), "rb", buffering=0)  # noqa: SIM115 (callers close it)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    return file
 
 
 def read_json(path: str | Path, most: int = MAX_JSON_BYTES) -> Any:
@@ -84,13 +100,13 @@ def read_json(path: str | Path, most: int = MAX_JSON_BYTES) -> Any:
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a binary file beside `path` and rename it to `path` once the block ends well.
+    """Open a partial binary file beside `path` and rename it to `path` after the block.
 
-    If the block raises (Ctrl-C too), the file beside is removed and `path` stays as it was.
-    What a killed process left beside `path` is removed first.
+    If the block raises (Ctrl-C too), the partial file is removed and `path` stays as it was.
+    Partial files that killed processes left for `path` are removed first.
 
     Raises:
-        OSError: names `path`, whatever the system refused.
+        OSError: the system refuses to write; it names `path`.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
@@ -114,15 +130,19 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
+    write_bytes(path, json.dumps(value, indent=2).encode() + b"\n")
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file, whole or not at all."""
     with atomic_write(path) as file:
-        file.write(json.dumps(value, indent=2).encode() + b"\n")
+        file.write(data)
 
 
 def require_writable(path: str | Path) -> None:
-    """Refuse a file that cannot be written, before the work whose result it is to hold.
+    """Check, before long work, that its result can be written to `path`.
 
-    Tries to create a file where `path` would be, or in the nearest folder above that exists,
-    and leaves nothing there.
+    Creates a temporary file in the nearest existing folder above `path`.
 
     Raises:
         InputError: the file cannot be written there.
@@ -141,8 +161,8 @@ def require_writable(path: str | Path) -> None:
 def install(fresh: Path, folder: Path, voucher: str) -> None:
     """Move the files of `fresh` into `folder` and remove `fresh`.
 
-    `voucher` is the file without which no reader takes the folder for whole: it goes first and
-    comes back last, so that no kill leaves old and new files together under it.
+    Readers take the folder as complete only if it has the file `voucher`. The old one is removed
+    first and the new one moved last, so that a kill never leaves a voucher beside mixed files.
     """
     (folder / voucher).unlink(missing_ok=True)
     names = sorted(path.name for path in fresh.iterdir() if path.name != voucher)
@@ -152,32 +172,39 @@ def install(fresh: Path, folder: Path, voucher: str) -> None:
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[None]:
-    """Turn a refusal of the system to write, in whatever form, into an InputError's one line."""
+def writing(path: str | Path, hint: str = "") -> Iterator[None]:
+    """Raise an InputError of one line where the system refuses to write.
+
+    Args:
+        path: the file or folder to name, where the system's error names none.
+        hint: a second way to fix it, for the end of the line.
+    """
     try:
         yield
-    except OSError as error:
-        raise InputError(disk_line(error, path)) from None
+    except InputError:
+        raise
     except Exception as error:
-        if isinstance(error, InputError) or not (found := _NATIVE.search(str(error))):
-            raise
-        code = int(found[1] or errno.ENOSPC)
-        raise InputError(disk_line(OSError(code, os.strerror(code)), path)) from None
+        if not isinstance(error, OSError):
+            if not (found := _NATIVE.search(str(error))):
+                raise
+            code = int(found[1] or errno.ENOSPC)
+            error = OSError(code, os.strerror(code))
+        raise InputError(disk_line(error, path) + (hint and f", {hint}")) from None
 
 
 def disk_line(error: OSError, path: str | Path | None = None) -> str:
-    """One line for a file that the system will not write: which, why, and the mend.
+    """One line about a file that the system refuses to write: which, why, and how to fix it.
 
     Args:
-        path: the file or folder meant, where the error does not name one itself.
+        path: the file or folder to name, where the error names none.
     """
-    mend = _MENDS.get(error.errno, "mend that and run again")
+    fix = _FIXES.get(error.errno, "correct that and run again")
     file = error.filename or path or "a file"
-    return f"{file}: cannot be written ({error.strerror or error}); {mend}"
+    return f"{file}: cannot be written ({error.strerror or error}); {fix}"
 
 
 def _refuse_special(path: Path) -> None:
-    """A folder or a device cannot be replaced by a file, or, as the superuser, must not be."""
+    """Refuse to replace a folder or a device; the superuser could replace a device."""
     if path.is_dir():
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if path.exists() and not path.is_file():
@@ -185,7 +212,7 @@ def _refuse_special(path: Path) -> None:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove what processes that are no more have left of `path`."""
+    """Remove partial files of `path` whose process has ended."""
     pattern = re.compile(re.escape(path.name) + r"\.(\d+)" + re.escape(PARTIAL))
     for name in os.listdir(path.parent):
         found = pattern.fullmatch(name)
@@ -196,17 +223,11 @@ def _remove_stale(path: Path) -> None:
 
 def _is_running(process_id: int) -> bool:
     if os.name == "nt":
-        return False  # kill(id, 0) would end it; and there an open file cannot be removed anyway
+        return False  # kill(id, 0) would end it; and Windows does not remove open files
     try:
         os.kill(process_id, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass
     return True
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,7 @@
-"""Check what a command was given before anything is loaded: Fire takes types from the value."""
+"""Check options before anything is loaded: Fire derives the type of an option from its value.
+
+Every function raises an InputError that names the flag if the value is wrong.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .workers import num_cores
 
 
 def path(flag: str, value: Any) -> Path | None:
-    """The path a flag was given; None if it was not.
-
-    Raises:
-        InputError: the value is no path.
-    """
+    """The path given for a flag; None if the flag was not given."""
     if value is None:
         return None
     # Fire turns a name of digits into a number, and a flag without a value into True.
@@ -26,11 +26,7 @@ def path(flag: str, value: Any) -> Path | None:
 
 
 def whole(flag: str, value: Any, least: int, most: int | None = None) -> int:
-    """A flag's value, a whole number from `least` to `most`.
-
-    Raises:
-        InputError: it is not.
-    """
+    """The value of a flag, a whole number from `least` to `most`."""
     wrong = isinstance(value, bool) or not isinstance(value, int)
     if wrong or value < least or (most is not None and value > most):
         bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
@@ -38,12 +34,13 @@ def whole(flag: str, value: Any, least: int, most: int | None = None) -> int:
     return value
 
 
-def number(flag: str, value: Any, above: float, below: float = float("inf")) -> float:
-    """A flag's value, a number between `above` and `below`, neither of them included.
+def workers(value: Any) -> int:
+    """The number of processes for `--num_workers`; one per core if it was not given."""
+    return num_cores() if value is None else whole("--num_workers", value, 1)
 
-    Raises:
-        InputError: it is not.
-    """
+
+def number(flag: str, value: Any, above: float, below: float = float("inf")) -> float:
+    """The value of a flag, a number between `above` and `below`, both excluded."""
     wrong = isinstance(value, bool) or not isinstance(value, int | float)
     if wrong or not above < value < below:
         bounds = f"above {above:g}" if below == float("inf") else f"between {above:g} and {below:g}"
@@ -52,16 +49,12 @@ def number(flag: str, value: Any, above: float, below: float = float("inf")) -> 
 
 
 def parts(value: str | Sequence[Any]) -> list[str]:
-    """What stands between the commas; Fire makes a tuple of a,b."""
+    """The names between commas; Fire turns a,b into a tuple."""
     return value.split(",") if isinstance(value, str) else [str(part) for part in value]
 
 
 def names(flag: str, value: str | Sequence[Any] | None, known: Sequence[str]) -> list[str]:
-    """The names a flag was given, sorted; all that are known if it was not.
-
-    Raises:
-        InputError: a name is not known, or there twice.
-    """
+    """The names given for a flag, sorted; all known names if the flag was not given."""
     if value is None:
         return list(known)
     if isinstance(value, bool) or not isinstance(value, str | Sequence):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import signal
-import traceback
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 
-AHEAD = 2  # items handed to a process at a time, so that it never waits for the next one
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+AHEAD = 2  # items submitted per process, so that no process waits for its next item
+
+_function: Callable[[Any], Any]  # what a worker process applies to each item
 
 
 def num_cores() -> int:
@@ -32,102 +36,60 @@ def chunks(items: Sequence, num_workers: int, largest: int = 32) -> list[Sequenc
 def ordered_map(
     function: Callable[[Any], Any], items: Sequence, num_workers: int
 ) -> Iterator[Iterator[Any]]:
-    """`map(function, items)`, in `num_workers` processes that start with the block.
+    """`map(function, items)` in `num_workers` processes, which end with the block.
 
-    The processes are forks, so `function` may be a closure; its results must pickle. They end
-    with the block, however it ends, and Ctrl-C reaches this process only.
+    The processes are forks, so `function` may be a closure; items and results must pickle.
+    Where the system cannot fork, this process does the work.
 
     Raises:
         InputError: a process was killed.
-        Exception: whatever `function` raised, with the worker's traceback as a note.
+        Exception: what `function` raised, with the worker's traceback as its cause.
     """
     num_workers = min(num_workers, len(items))
-    with _no_collector():
-        if num_workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
-            yield map(function, items)
-        else:
-            with _workers(function, items, num_workers) as connections:
-                yield _in_order(connections, len(items))
+    if num_workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
+        yield map(function, items)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
 
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Parsed JSON has no cycles; looking for them would cost a fifth of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@contextmanager
-def _workers(function: Callable, items: Sequence, num_workers: int) -> Iterator[list[Connection]]:
-    """Start the processes, yield our ends of their connections, and end them."""
-    context = multiprocessing.get_context("fork")
-    ours: list[Connection] = []
-    processes = []
-    # Blocked here, Ctrl-C stays blocked in the forks and no worker prints a traceback.
+    fork = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(num_workers, fork, _start_worker, (function,))
+    # Workers inherit this mask: a terminal sends Ctrl-C to every process, and only this one stops.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        for _ in range(num_workers):
-            our_end, worker_end = context.Pipe()
-            ours.append(our_end)
-            arguments = (worker_end, tuple(ours), function, items)
-            processes.append(context.Process(target=_work, args=arguments, daemon=True))
-            processes[-1].start()
-            worker_end.close()
+        window = deque(pool.submit(_call, item) for item in items[: AHEAD * num_workers])
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        yield ours
+        yield _results(pool, window, items[len(window) :])
+    except BrokenProcessPool:
+        raise InputError(
+            "a worker process was killed (out of memory?); try --num_workers 1"
+        ) from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for process in processes:
-            process.terminate()
-            process.join()
-        for connection in ours:
-            connection.close()
+        pool.shutdown(cancel_futures=True)
 
 
-def _in_order(connections: list[Connection], count: int) -> Iterator[Any]:
-    """Hand out the item numbers 0, 1, ... and yield the results in that order."""
-    numbers = iter(range(count))
-    for _ in range(AHEAD):
-        for connection, number in zip(connections, numbers, strict=False):
-            connection.send(number)
-    early: dict[int, Any] = {}
-    for wanted in range(count):
-        while wanted not in early:
-            for connection in wait(connections):
-                try:
-                    number, result, error = connection.recv()
-                    if (following := next(numbers, None)) is not None:
-                        connection.send(following)
-                except (EOFError, OSError):
-                    raise InputError(
-                        "a worker process was killed (out of memory?); try --num_workers 1"
-                    ) from None
-                if error is not None:
-                    raise error
-                early[number] = result
-        yield early.pop(wanted)
+def _results(pool: Executor, window: deque, rest: Sequence) -> Iterator[Any]:
+    """Results in order. Unlike `pool.map`, submits an item only when a result is taken."""
+    for item in rest:
+        result = window.popleft().result()
+        window.append(pool.submit(_call, item))
+        yield result
+    while window:
+        yield window.popleft().result()
 
 
-def _work(
-    connection: Connection, ours: Sequence[Connection], function: Callable, items: Sequence
-) -> None:
-    """A worker: take item numbers from `connection` and send back the results."""
-    # The forked copies of the parent's ends: with them open, no one would notice its death.
-    for end in ours:
-        end.close()
-    try:
-        while True:  # until the parent ends this process
-            number = connection.recv()
-            try:
-                reply = (number, function(items[number]), None)
-            except Exception as error:
-                error.add_note("in a worker process:\n" + traceback.format_exc())
-                reply = (number, None, error)
-            connection.send(reply)
-    except (EOFError, OSError):
-        pass  # the parent has gone, and with it the need for this work
+def _start_worker(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+    # The pool's workers would outlive a killed parent: each holds the others' end of its queue.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _call(item: Any) -> Any:
+    return _function(item)

@@ -1,7 +1,7 @@
 """Augmentations: from (picture, scene) to (picture, scene).
 
-The answers are never touched: the one labelling rule makes them again from the new scene.
-A picture is a uint8 array (100, 150, 3). Pure, but for the random generator that is handed in.
+They change no answers: the labelling rule makes new answers from the new scene.
+A picture is a uint8 array (100, 150, 3). Pure, apart from the random generator that callers give.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from PIL import Image, ImageFilter
 from ..labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, Scene, make_scene, mirrored
 
 WIDTH, HEIGHT = PICTURE_SIZE
-MAX_ENLARGEMENT = 1.5  # of a pasted kart; more would give it away by its blur
-MAX_RELIGHTING = 1.6  # of a pasted kart
-CHANCES = {"paste": 0.3, "crop": 0.7, "mirror": 0.5, "jitter": 1.0}  # in this order
+MAX_ENLARGEMENT = 1.5  # of a pasted kart; a larger one would be visibly blurred
+MAX_RELIGHTING = 1.6  # factor on the brightness of a pasted kart
+CHANCES = {"paste": 0.3, "crop": 0.7, "mirror": 0.5, "jitter": 1.0}  # applied in this order
 
 
 class View(NamedTuple):
@@ -32,11 +32,11 @@ class View(NamedTuple):
 def augmented(
     view: View, donors: Sequence[View], rng: random.Random, which: Collection[str] = tuple(CHANCES)
 ) -> View:
-    """The view after a draw of the augmentations.
+    """The view after random augmentations.
 
     Args:
         donors: views with karts, to paste karts from.
-        which: names from CHANCES; the others are left out.
+        which: names from CHANCES; only these are applied.
     """
     for name, chance in CHANCES.items():
         if rng.random() >= chance or name not in which:
@@ -59,7 +59,7 @@ def crop(view: View, rng: random.Random, smallest: float = 0.75) -> View:
     """Cut out a random window of the picture's shape and enlarge it to the whole picture.
 
     Args:
-        smallest: the window's least share of each side.
+        smallest: the least width of the window, as a share of the width of the picture.
     """
     share = rng.uniform(smallest, 1)
     width, height = WIDTH * share, HEIGHT * share
@@ -81,7 +81,7 @@ def crop(view: View, rng: random.Random, smallest: float = 0.75) -> View:
 
 
 def jitter(view: View, rng: random.Random, strength: float = 0.2) -> View:
-    """Change brightness, contrast and the balance of the colours."""
+    """Change brightness, contrast and colour balance."""
     picture = view.picture.astype(np.float32)
     gains = np.array([rng.uniform(1 - strength / 2, 1 + strength / 2) for _ in range(3)])
     mean = picture.mean()
@@ -92,12 +92,12 @@ def jitter(view: View, rng: random.Random, strength: float = 0.2) -> View:
 
 
 def paste(view: View, donor: View, kart: Kart, box: tuple[int, int, int, int]) -> View:
-    """Place `kart` of the donor's picture at `box` of the view, on a track it may never have seen.
+    """Paste `kart` from the picture of the donor into `box` of the view.
 
-    Only boxes are known: the outline is guessed (`_outline`). The kart takes on the brightness of
-    its new surroundings.
-    The view comes back unchanged where the kart is in it already or where the pasted kart
-    would hide another one (or the other way round) by more than a third.
+    This shows karts on tracks where the dataset has none. The labels have boxes only, so
+    `_outline` estimates the outline. The kart gets the brightness of its new surroundings.
+    Returns the view unchanged if it has that kart already, or if more than a third of a kart
+    would be hidden.
     """
     hidden = max((_overlap(box, other.box) for other in view.scene.karts), default=0)
     if hidden > 1 / 3 or kart.name in {other.name for other in view.scene.karts}:
@@ -117,10 +117,10 @@ def paste(view: View, donor: View, kart: Kart, box: tuple[int, int, int, int]) -
 
 
 def paste_any(view: View, donors: Sequence[View], rng: random.Random) -> View:
-    """Give the view a donor's kart, at a place and scale where some donor has one.
+    """Paste a random kart of a donor, at a place and scale of a kart in another donor.
 
-    A larger kart is likelier to be taken. The view comes back unchanged where the draw does not
-    fit: see `paste`, or the kart would be enlarged too much or reach over the picture's edge.
+    Larger karts are likelier. Returns the view unchanged if the kart would be enlarged too much
+    or reach over the edge of the picture, or as in `paste`.
     """
     donor = rng.choice(donors)
     kart = max(donor.scene.karts, key=lambda kart: rng.random() * (kart.box[2] - kart.box[0]))
@@ -136,9 +136,9 @@ def paste_any(view: View, donors: Sequence[View], rng: random.Random) -> View:
 
 
 def _outline(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    """How much each pixel of a box belongs to its kart: float (height, width), 0 to 1.
+    """Estimate the opacity of a kart in its box: float (height, width), 0 to 1.
 
-    A kart fills most of its box but the corners, and has other colours than what is around it.
+    A kart fills most of its box except the corners, and its colours differ from those around it.
     """
     x1, y1, x2, y2 = box
     inside = picture[y1:y2, x1:x2].astype(np.float32)
@@ -146,7 +146,7 @@ def _outline(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     around = around[:: max(len(around) // 48, 1)]
     unlike = np.linalg.norm(inside[:, :, None] - around, axis=-1).min(axis=-1)
     unlike = np.clip((unlike - 10) / 20, 0, 1)
-    # Holes are where the kart's colours are those around it: closed, then smoothed.
+    # Close the holes where the kart has the colours around it, then smooth.
     guess = Image.fromarray((unlike * 255).astype(np.uint8))
     for close in (ImageFilter.MaxFilter(5), ImageFilter.MinFilter(5), ImageFilter.BoxBlur(1)):
         guess = guess.filter(close)
@@ -158,7 +158,7 @@ def _outline(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def _around(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    """Pixels of the frame about a box, a quarter of its size wide: uint8 (N, 3), never none."""
+    """Pixels around a box, in a margin of a quarter of its size: uint8 (N, 3), at least one."""
     x1, y1, x2, y2 = box
     margin = max(2, (x2 - x1) // 4, (y2 - y1) // 4)
     top, left = max(y1 - margin, 0), max(x1 - margin, 0)
@@ -169,7 +169,7 @@ def _around(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
-    """Common area over the smaller box's area."""
+    """Common area over the area of the smaller box."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:

@@ -1,4 +1,4 @@
-"""A course-like question set: the five kinds in equal shares, drawn by a seed."""
+"""A question set like that of the course: a random draw with equally many pairs of each kind."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def balanced_pairs(
 ) -> tuple[list[dict[str, str]], Skipped]:
     """Draw `per_kind` pairs of each kind, every pair of that kind equally likely.
 
-    No question is drawn twice of one picture. The pairs come shuffled.
+    No question about a picture is drawn twice.
 
     Returns:
-        The pairs (`question`, `answer`, `image_file`) and what of the split was left out.
+        The pairs (`question`, `answer`, `image_file`), shuffled, and what of the split was skipped.
 
     Raises:
         InputError: the split has fewer pairs of some kind.

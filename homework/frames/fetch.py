@@ -1,4 +1,4 @@
-"""Fetch a large file over HTTP, going on after an interruption where that can be trusted."""
+"""Download a large file over HTTP; resume after an interruption if the file has not changed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..common.errors import InputError
 from ..common.files import read_json, write_json
 from .unpack import check_space
 
-ATTEMPTS = 3  # without a single new byte, before giving up
+ATTEMPTS = 3  # without a new byte, before giving up
 PAUSE_S = 2.0  # before the second attempt; doubles
 TIMEOUT_S = 30.0
 _CHUNK_BYTES = 1 << 18
-# Not OSError as a whole: a full disk is one too, and no second attempt mends it.
+# Not OSError as a whole: it includes a full disk, where a second attempt would not help.
 _NETWORK = (
     urllib.error.URLError,
     http.client.HTTPException,
@@ -31,9 +31,9 @@ _NETWORK = (
 
 
 def fetch(url: str, archive: Path, state: Path) -> None:
-    """Fetch `url` into `archive`, going on from `<archive>.partial` where that can be trusted.
+    """Download `url` to `archive`; resume from `<archive>.partial` if the file has not changed.
 
-    `state` keeps the ETag (or date) of what the partial file is a part of.
+    `state` keeps the ETag (or date) and the size of the file that is being downloaded.
 
     Raises:
         InputError: the server refuses, cannot be reached or stops; or the disk is full.
@@ -47,7 +47,7 @@ def fetch(url: str, archive: Path, state: Path) -> None:
             _fetch_rest(url, partial, state)
             break
         except urllib.error.HTTPError as error:
-            if error.code == 416 and before:  # the file there is shorter than our part of it
+            if error.code == 416 and before:  # the file on the server is shorter than ours
                 partial.unlink()
                 continue
             raise InputError(
@@ -67,13 +67,13 @@ def fetch(url: str, archive: Path, state: Path) -> None:
 
 
 def _fetch_rest(url: str, partial: Path, state: Path) -> None:
-    """One request for what is missing; an OSError if the connection ends early."""
+    """Request the missing bytes; raises an OSError if the connection ends early."""
     from tqdm import tqdm
 
     have, known = _size(partial), read_state(state)
     headers = {"User-Agent": "homework.download"}
     if have and known.get("etag"):
-        # With If-Range, a server whose file has changed sends the whole of the new one.
+        # With If-Range, a server whose file has changed sends all of the new file.
         headers |= {"Range": f"bytes={have}-", "If-Range": known["etag"]}
     else:
         have = 0
@@ -89,7 +89,7 @@ def _fetch_rest(url: str, partial: Path, state: Path) -> None:
         have = have if response.status == 206 else 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
-        # The dataset is pictures, so unpacked it takes about as much room again.
+        # Pictures hardly compress, so unpacking needs about as much space again.
         check_space(partial.parent, 2 * (total or 0) - have)
         with open(partial, "ab" if have else "wb") as file:
             if not have:
@@ -105,13 +105,13 @@ def _fetch_rest(url: str, partial: Path, state: Path) -> None:
 
 
 def _continues(response: http.client.HTTPResponse, have: int, size: int | None) -> bool:
-    """Whether a partial answer starts where our part ends and is of a file of the same size."""
+    """Whether a partial response starts where our file ends and is of a file of the same size."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
     return bool(found) and int(found[1]) == have and found[2] in ("*", str(size))
 
 
 def _validator(response: http.client.HTTPResponse) -> str | None:
-    """What If-Range may be asked with: a strong ETag, or else the date of last change."""
+    """The value for If-Range: a strong ETag, or else the date of the last change."""
     etag = response.headers.get("ETag")
     if etag and not etag.startswith("W/"):
         return etag
@@ -119,6 +119,7 @@ def _validator(response: http.client.HTTPResponse) -> str | None:
 
 
 def read_state(state: Path) -> dict[str, Any]:
+    """ETag and size that `fetch` has recorded; empty before the first response."""
     return read_json(state) if state.exists() else {}
 
 

@@ -1,33 +1,23 @@
-"""Nothing ever trains on validation data: by split name, by `image_file` and by content."""
+"""Refuse validation data in training: by name of the split, by `image_file` and by content."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..common.errors import InputError
-from ..common.files import DATA_DIR, read_plain
-from .pictures import MAX_PICTURE_BYTES
+from ..common.files import DATA_DIR, digest
 
 
 def refuse_split(split: str) -> None:
-    """Refuse a split whose name says that it is for validation.
-
-    Raises:
-        InputError: it does.
-    """
+    """Raise an InputError if the name is that of a validation split."""
     if is_validation(split):
         raise InputError(f"{split}: validation frames are never trained on; use the train split")
 
 
 def refuse_pictures(paths: Iterable[str | Path], data_dir: Path) -> None:
-    """Refuse pictures that lie in a validation split, or equal one that does, byte for byte.
-
-    Raises:
-        InputError: names the first such picture.
-    """
-    # The kit's own data folder too: a copy of its validation frames is no training data either.
+    """Raise an InputError for the first picture of a validation split, or copy of one."""
+    # Copies of validation frames in the data folder beside the package are refused, too.
     folders = [
         folder
         for parent in {data_dir.resolve(), DATA_DIR}
@@ -46,12 +36,12 @@ def refuse_pictures(paths: Iterable[str | Path], data_dir: Path) -> None:
 
 
 def is_validation(split: str) -> bool:
-    """Whether a split's name says that it is for validation: valid, valid_grader, sample_valid."""
+    """Whether the name is that of a validation split: valid, valid_grader, sample_valid."""
     return "valid" in split.casefold()
 
 
-def _digest(path: Path) -> bytes:
+def _digest(path: Path) -> str:
     try:
-        return hashlib.blake2b(read_plain(path, MAX_PICTURE_BYTES), digest_size=16).digest()
+        return digest(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); copy it again") from None

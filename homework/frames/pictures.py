@@ -1,19 +1,21 @@
-"""Open pictures: every one that a model sees or a person is shown is decoded here."""
+"""Decode pictures for models and people, and save drawings."""
 
 from __future__ import annotations
 
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..common.errors import InputError
+from ..common.files import atomic_write, writing
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL import Image
 
-MAX_PICTURE_BYTES = 100_000_000  # a frame's file has some 3,000
-MAX_PICTURE_PIXELS = 50_000_000  # a frame has 15,000; decoding needs 3 bytes a pixel
+MAX_PICTURE_BYTES = 100_000_000  # a picture of the dataset has some 3,000
+MAX_PICTURE_PIXELS = 50_000_000  # the dataset: 15,000; decoding needs 3 bytes per pixel
 
 
 def open_picture(path: str | Path) -> Image.Image:
@@ -25,11 +27,11 @@ def open_picture(path: str | Path) -> Image.Image:
     from PIL import Image
 
     try:
-        # Opening a named pipe would wait for ever for someone to write into it.
+        # Opening a named pipe would wait for a writer, for ever.
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_PICTURE_BYTES:
             raise InputError(f"{path}: not a file of a picture's size; give a JPEG or PNG file")
-        # These two only: Pillow would hand other formats to programs outside (Ghostscript).
+        # Only these: for some other formats Pillow starts programs (Ghostscript).
         with Image.open(path, formats=("JPEG", "PNG")) as picture:
             width, height = picture.size
             if width * height <= MAX_PICTURE_PIXELS:
@@ -42,11 +44,26 @@ def open_picture(path: str | Path) -> Image.Image:
         raise
     except Image.DecompressionBombError:
         raise InputError(_too_large(path)) from None
-    # Decoders report broken files by almost any exception: OSError, SyntaxError, struct.error ...
+    # Decoders raise almost any exception for a broken file: OSError, SyntaxError, struct.error ...
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cut short or damaged ({reason}); copy it again") from None
     raise InputError(_too_large(path))
+
+
+def save_picture(picture: Image.Image | Figure, file: Path, **options: Any) -> None:
+    """Write a picture, whole or not at all: PNG or JPEG by the suffix of the file's name.
+
+    Args:
+        options: passed on to Pillow's `save` or matplotlib's `savefig`.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    save = getattr(picture, "savefig", None) or picture.save
+    kind = "png" if file.suffix.lower() == ".png" else "jpeg"
+    with writing(file), atomic_write(file) as opened:
+        save(opened, format=kind, **options)
 
 
 def _too_large(path: str | Path) -> str:

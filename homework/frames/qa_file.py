@@ -1,4 +1,4 @@
-"""Files of question/answer pairs, written from the info files of a split and read again.
+"""Write files of question/answer pairs from the info files of a split, and read them.
 
 [
 {"question":"What track is this?","answer":"abyss","image_file":"train/00000_00_im.jpg"},
@@ -13,47 +13,30 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from ..common.errors import InputError
-from ..common.files import atomic_write, disk_line, read_json
+from ..common.files import atomic_write, read_json, writing
 from ..common.workers import chunks, ordered_map
-from ..labels.questions import MAX_TEXT_LENGTH, Pair, layout, pairs
-from ..labels.scene import Scene
+from ..labels.questions import MAX_TEXT_LENGTH, Pair, pairs
 from .split import Skipped, Split, read_frames
 
-_HOLE = b"\0"  # stands for the picture in a text; JSON has no such byte
 QA_SUFFIX = "_qa_pairs.json"
-FIELDS = frozenset({"question", "answer", "image_file"})  # of one pair in a QA file
-MAX_QA_BYTES = 500_000_000  # one file of the whole train split has some 30 MB
+FIELDS = frozenset({"question", "answer", "image_file"})  # of each pair
+MAX_QA_BYTES = 500_000_000  # the file of the whole train split has some 30 MB
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class _Template(NamedTuple):
-    """What the views of one layout have in common: their pairs, and the text of these."""
-
-    text: bytes  # JSON objects with a hole for each `image_file`
-    pairs: tuple[Pair, ...]
-
-
-# By layout: five of six views need no pair made. The full train split has some 6,000 layouts.
-_templates: dict[tuple, _Template] = {}
-_MAX_TEMPLATES = 20_000
 
 
 @dataclass
 class Summary:
-    """What was labelled: views, how often each pair occurs, what was left out."""
+    """Counts of what was labelled: views, occurrences of each pair, what was skipped."""
 
     views: int = 0
     pairs: Counter[Pair] = field(default_factory=Counter)
     skipped: Skipped = field(default_factory=Skipped)
 
     def add(self, other: Summary) -> None:
-        """Count what `other` labelled, too."""
+        """Add the counts of `other`."""
         self.views += other.views
         self.pairs.update(other.pairs)
         self.skipped.add(other.skipped)
@@ -62,70 +45,50 @@ class Summary:
 def write_pairs(split: Split, output: str | Path, num_workers: int) -> Summary:
     """Write the pairs of every view that has a picture to `output`, whole or not at all.
 
-    The bytes are the same whatever `num_workers` is. Memory does not grow with the split.
+    The bytes do not depend on `num_workers`, nor the memory on the size of the split.
 
     Raises:
         InputError: there is nothing to write, or `output` cannot be written.
     """
     summary = Summary()
     runs = chunks(split.info_files, num_workers)
-    try:
-        with (
-            ordered_map(lambda run: label(split, run), runs, num_workers) as results,
-            atomic_write(output) as file,
-        ):
-            from tqdm import tqdm  # while the workers are at it already
+    with (
+        writing(output, "or try --output"),
+        ordered_map(lambda run: label(split, run), runs, num_workers) as results,
+        atomic_write(output) as file,
+    ):
+        from tqdm import tqdm  # imported while the workers label already
 
-            with tqdm(total=len(split.info_files), unit=" info files") as progress:
-                for run, (lines, labelled) in zip(runs, results, strict=True):
-                    if lines:
-                        file.write(b",\n" if summary.views else b"[\n")
-                        file.write(lines)
-                    summary.add(labelled)
-                    progress.update(len(run))
-            if not summary.views:
-                reasons = "; ".join(summary.skipped.lines()) or "its info files have no views"
-                raise InputError(f"{split.folder}: nothing to label; {reasons}")
-            file.write(b"\n]\n")
-    except OSError as error:
-        raise InputError(f"{disk_line(error, output)}, or try --output") from None
+        with tqdm(total=len(split.info_files), unit=" info files") as progress:
+            for run, (lines, labelled) in zip(runs, results, strict=True):
+                if lines:
+                    file.write(b",\n" if summary.views else b"[\n")
+                    file.write(lines)
+                summary.add(labelled)
+                progress.update(len(run))
+        if not summary.views:
+            reasons = "; ".join(summary.skipped.lines()) or "its info files have no views"
+            raise InputError(f"{split.folder}: nothing to label; {reasons}")
+        file.write(b"\n]\n")
     return summary
 
 
 def label(split: Split, info_files: Sequence[str]) -> tuple[bytes, Summary]:
-    """The pairs of some info files: JSON objects, one a line, with commas between them."""
+    """The pairs of some info files: JSON objects, one per line, with commas between them."""
     import orjson
 
-    if len(_templates) > _MAX_TEMPLATES:
-        _templates.clear()
     summary = Summary()
     lines: list[bytes] = []
-    used: list[_Template] = []
     for frame in read_frames(split, info_files, summary.skipped):
         for picture, scene in frame.views:
-            key = layout(scene)
-            template = _templates.get(key)
-            if template is None:
-                template = _templates[key] = _template(scene)
-            image_file = orjson.dumps(split.image_file(picture))
-            lines.append(template.text.replace(_HOLE, image_file))
-            used.append(template)
-    summary.views = len(used)
-    summary.pairs.update(chain.from_iterable(template.pairs for template in used))
+            image_file = split.image_file(picture)
+            made = list(pairs(scene))
+            for question, answer in made:
+                row = {"question": question, "answer": answer, "image_file": image_file}
+                lines.append(orjson.dumps(row))
+            summary.pairs.update(made)
+            summary.views += 1
     return b",\n".join(lines), summary
-
-
-def _template(scene: Scene) -> _Template:
-    made = tuple(pairs(scene))
-    return _Template(b",\n".join(_pair_text(pair) for pair in made), made)
-
-
-@cache
-def _pair_text(pair: Pair) -> bytes:
-    import orjson
-
-    question, answer = map(orjson.dumps, pair)
-    return b'{"question":%b,"answer":%b,"image_file":%b}' % (question, answer, _HOLE)
 
 
 # --- reading ---
@@ -135,7 +98,7 @@ def qa_files(data_dir: Path, split: str) -> list[Path]:
     """The QA files of a split, in name order.
 
     Raises:
-        InputError: no such split, or none in it.
+        InputError: there is no such split, or no QA file in it.
     """
     if split in ("", ".", "..") or "/" in split or "\\" in split:
         raise InputError(f"split {split!r}: not the name of a folder in {data_dir}; try train")
@@ -148,7 +111,7 @@ def qa_files(data_dir: Path, split: str) -> list[Path]:
             "dataset, or give the name of a split and the --data_dir that holds it"
         )
     names = sorted(name for name in os.listdir(folder) if name.endswith(QA_SUFFIX))
-    # macOS leaves "._" files beside those that it copies.
+    # macOS writes a "._" file beside each file that it copies.
     names = [name for name in names if not name.startswith(".")]
     if not names:
         raise InputError(f"{folder}: no *{QA_SUFFIX} in it; {how_to_generate(folder)}")
@@ -172,10 +135,8 @@ def read_pairs(files: list[Path], data_dir: Path) -> tuple[list[tuple[str, str, 
             raise InputError(f"{file}: expected a list of pairs; {how_to_generate(file.parent)}")
         named: set[str] = set()
         for index, row in enumerate(rows):
-            if not _is_pair(row):
-                raise InputError(
-                    f"{file}: pair {index}{_fault(row)}; {how_to_generate(file.parent)}"
-                )
+            if fault := _fault(row):
+                raise InputError(f"{file}: pair {index}{fault}; {how_to_generate(file.parent)}")
             image_file, question, answer = row["image_file"], row["question"], row["answer"]
             if image_file not in pictures:
                 pictures[image_file] = _image_path(file, index, image_file, data_dir)
@@ -194,35 +155,24 @@ def read_pairs(files: list[Path], data_dir: Path) -> tuple[list[tuple[str, str, 
     return pairs, duplicates
 
 
-def _is_pair(row: object) -> bool:
-    return (
-        isinstance(row, dict)
-        and row.keys() == FIELDS
-        and all(_is_text(value) for value in row.values())
-    )
-
-
-def _is_text(value: object) -> bool:
-    # JSON can hold half a character ("\\ud800"), which can be neither printed nor tokenized.
-    return (
-        isinstance(value, str)
-        and len(value) <= MAX_TEXT_LENGTH
-        and (value.isascii() or _SURROGATE.search(value) is None)
-    )
-
-
 def _fault(row: object) -> str:
-    """What keeps `row` from being a pair."""
+    """Why `row` is not a pair, for an error message; empty if it is one."""
     if not isinstance(row, dict):
         return " is not an object"
-    for name in sorted(FIELDS - row.keys()):
-        return f": field {name!r} is missing"
-    for name in sorted(row.keys() - FIELDS):
+    if row.keys() != FIELDS:
+        for name in sorted(FIELDS - row.keys()):
+            return f": field {name!r} is missing"
+        name = min(row.keys() - FIELDS)
         return f": unknown field {name[:60]!r} beside question, answer and image_file"
-    name, value = next(item for item in row.items() if not _is_text(item[1]))
-    if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
-        return f": field {name!r} has {len(value):,} characters; {MAX_TEXT_LENGTH:,} are the most"
-    return f": field {name!r} is not text"
+    for name, value in row.items():
+        # JSON can hold half a character ("\\ud800"), which can be neither printed nor tokenized.
+        if not isinstance(value, str) or (not value.isascii() and _SURROGATE.search(value)):
+            return f": field {name!r} is not text"
+        if len(value) > MAX_TEXT_LENGTH:
+            return (
+                f": field {name!r} has {len(value):,} characters; {MAX_TEXT_LENGTH:,} are the most"
+            )
+    return ""
 
 
 def _image_path(file: Path, index: int, image_file: str, data_dir: Path) -> str:
@@ -236,7 +186,7 @@ def _image_path(file: Path, index: int, image_file: str, data_dir: Path) -> str:
 
 
 def _check_pictures(file: Path, image_paths: set[str]) -> None:
-    """One listing per folder: asking for each of 50,000 pictures takes far longer."""
+    """Refuse missing pictures. One listing per folder is far quicker than 50,000 look-ups."""
     listings: dict[str, set[str]] = {}
     missing = []
     for path in image_paths:
@@ -263,5 +213,5 @@ def _contradiction(
 
 
 def how_to_generate(folder: Path) -> str:
-    """What an error about a split without usable pairs ends with."""
+    """The end of an error about a split without usable pairs."""
     return f"run python -m homework.generate_qa generate --data_dir {folder}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,10 +23,11 @@ from ..labels.scene import AmbiguousView, Scene, view_scene
 INFO_SUFFIX = "_info.json"
 PICTURE_SUFFIX = "_im.jpg"
 CAMERAS_SUFFIX = "_cameras.json"  # beside an info file, of recordings: matrices and poses
-NAMED = 3  # of the things skipped, how many are named
-MAX_INFO_BYTES = 1_000_000  # the largest of the real ones have 45,000
+NAMED = 3  # examples per reason of what was skipped
+MAX_INFO_BYTES = 1_000_000  # the largest of the dataset have 45,000
+_PICTURE_NAME = re.compile(r"(.+)_(\d+)_im\.\w+", re.ASCII)
 
-# What can be left out of a split, in the order in which it is told.
+# Reasons to skip something, in the order in which they are printed.
 NO_PICTURE = "views without a picture"
 AMBIGUOUS = "views with two karts of one name"
 NO_VIEW = "pictures without a view"  # beside an info file that has fewer views
@@ -33,21 +35,21 @@ UNUSABLE = "unusable info files"
 
 
 class Split(NamedTuple):
-    """What one listing of a split's folder says; no file has been opened."""
+    """The listing of a split's folder; no file has been opened."""
 
     folder: Path
-    name: str  # the folder's name, with which every `image_file` begins
+    name: str  # of the folder; every `image_file` begins with it
     info_files: tuple[str, ...]  # names, sorted
-    names: frozenset[str]  # of everything in the folder, the pictures among them
+    names: frozenset[str]  # of all files in the folder, also of the pictures
 
     @property
     def pictures(self) -> list[str]:
-        """The pictures' names, sorted."""
+        """Names of the pictures, sorted."""
         found = (name for name in self.names if name.endswith(PICTURE_SUFFIX))
         return sorted(name for name in found if name[0] != ".")
 
     def image_file(self, picture: str) -> str:
-        """The picture relative to the data folder, as question/answer files give it."""
+        """The picture's path relative to the data folder, as question/answer files give it."""
         return f"{self.name}/{picture}"
 
 
@@ -60,25 +62,25 @@ class Frame(NamedTuple):
 
 @dataclass
 class Skipped:
-    """What was left out and why: how often each reason occurred, and the first few by name."""
+    """What was skipped: how often for each reason, and the first few names."""
 
     counts: Counter[str] = field(default_factory=Counter)  # keys are NO_PICTURE and so on
     first: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def note(self, reason: str, name: str) -> None:
-        """Count one thing left out; `name` says which."""
+        """Count one skipped thing."""
         self.counts[reason] += 1
         if len(self.first[reason]) < NAMED:
             self.first[reason].append(name)
 
     def add(self, other: Skipped) -> None:
-        """Count what `other` left out, too."""
+        """Add the counts and names of `other`."""
         self.counts.update(other.counts)
         for reason, names in other.first.items():
             self.first[reason] = (self.first[reason] + names)[:NAMED]
 
     def lines(self) -> list[str]:
-        """For people: one line for each reason that occurred."""
+        """The report: one line for each reason that occurred."""
         return [
             f"{reason}: {self.counts[reason]:,} "
             f"({'; '.join(self.first[reason])}{'; ...' if self.counts[reason] > NAMED else ''})"
@@ -111,28 +113,23 @@ def list_split(folder: str | Path) -> Split:
 
 
 def shuffled(frames: Iterable[str]) -> list[str]:
-    """Frames in an order that is random, but the same on every machine."""
+    """Frames in a random order that is the same on every machine."""
     order = sorted(frames)
     random.Random(0).shuffle(order)
     return order
 
 
 def held_out(frames: Iterable[str], share: float) -> set[str]:
-    """The frames to measure on and never to train on, whoever trains: pre-training, fine-tuning.
+    """The frames that pre-training and fine-tuning measure on and never train on.
 
-    All views of a frame show one moment, so they are held out together. One frame in ten is
-    the most, and one the least where there are ten.
+    All views of a frame show one moment, so they are held out together. At least one frame and
+    at most one in ten is held out; none if there are fewer than ten.
 
     Args:
-        frames: names, any part of them that tells frames apart; repeats count once.
+        frames: their names; repeats count once.
     """
     order = shuffled(set(frames))
     return set(order[: min(max(int(len(order) * share), 1), len(order) // 10)])
-
-
-def frame_of(picture: str) -> str:
-    """The frame that a picture's name belongs to: `00000_03_im.jpg` -> `00000`."""
-    return picture.split("_")[0]
 
 
 def picture_name(info_file: str, view_index: int) -> str:
@@ -140,14 +137,26 @@ def picture_name(info_file: str, view_index: int) -> str:
     return f"{info_file[: -len(INFO_SUFFIX)]}_{view_index:02d}{PICTURE_SUFFIX}"
 
 
+def frame_of(picture: str) -> str:
+    """The frame of a picture: `00000_03_im.jpg` -> `00000`."""
+    found = _PICTURE_NAME.fullmatch(picture)
+    return found[1] if found else picture.split("_")[0]
+
+
+def view_of(picture: str) -> int | None:
+    """The view of a picture: `00000_03_im.jpg` -> 3; None if its name has another form."""
+    found = _PICTURE_NAME.fullmatch(picture)
+    return int(found[2]) if found else None
+
+
 def read_frames(split: Split, info_files: Iterable[str], skipped: Skipped) -> Iterator[Frame]:
-    """Read and parse each of `info_files` once; what cannot be used is counted in `skipped`."""
+    """Read and parse each of `info_files` once; count in `skipped` what cannot be used."""
     pictures = _pictures_by_frame(split.names)
     for name in info_files:
-        of_frame = Skipped()  # counts for nothing if the frame turns out to be unusable
+        of_frame = Skipped()  # dropped if the whole frame is unusable
         try:
-            info = _parse(read_plain(f"{split.folder}/{name}", MAX_INFO_BYTES))
-            names = [picture_name(name, view) for view in range(view_count(info))]
+            info = _load(f"{split.folder}/{name}")
+            names = [picture_name(name, view) for view in range(len(info["detections"]))]
             views = list(_views(split, info, names, of_frame))
         except (ValueError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -172,12 +181,12 @@ def _views(
             skipped.note(AMBIGUOUS, picture)
 
 
-@lru_cache(1)  # a split's frames may be read one by one
+@lru_cache(1)  # read_frames may be called for each frame of a split
 def _pictures_by_frame(names: frozenset[str]) -> Mapping[str, set[str]]:
     found: defaultdict[str, set[str]] = defaultdict(set)
     for name in names:
         if name.endswith(PICTURE_SUFFIX):
-            found[name.rsplit("_", 2)[0]].add(name)  # 00000_03_im.jpg -> 00000
+            found[frame_of(name)].add(name)
     return found
 
 
@@ -188,42 +197,32 @@ def read_info(path: str | Path) -> dict[str, Any]:
         InputError: the file is missing, unreadable or no JSON object with views.
     """
     try:
-        info = _parse(read_plain(path, MAX_INFO_BYTES))
-        view_count(info)
+        return _load(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give a NNNNN{INFO_SUFFIX}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise InputError(f"{path}: {error}; unpack the dataset again") from None
-    return info
 
 
 def info_name(number: int) -> str:
-    """A frame's number -> its info file's name: 7 -> `00007_info.json`."""
+    """The info file of a frame, by its number in hexadecimal: 10 -> `0000a_info.json`."""
     return f"{number:05x}{INFO_SUFFIX}"
 
 
-def view_count(info: dict[str, Any]) -> int:
-    """The number of views in an info file.
-
-    Raises:
-        ValueError: `detections` is missing or is no list.
-    """
-    if not isinstance(info.get("detections"), list):
-        raise ValueError("field 'detections' is missing or is no list")
-    return len(info["detections"])
-
-
-def _parse(data: bytes) -> dict[str, Any]:
+def _load(path: str | Path) -> dict[str, Any]:
+    """Parse an info file; a ValueError says what is wrong with its content."""
     import orjson
 
     try:
-        info = orjson.loads(data)
+        info = orjson.loads(read_plain(path, MAX_INFO_BYTES))
     except orjson.JSONDecodeError as error:
         raise ValueError(f"not valid JSON ({error})") from None
     if not isinstance(info, dict):
         raise ValueError("not a JSON object")
+    if not isinstance(info.get("detections"), list):
+        raise ValueError("field 'detections' is missing or is no list")
     return info
 
 
@@ -232,7 +231,7 @@ def _has_info_files(folder: Path) -> bool:
 
 
 def scenes(pictures: Sequence[str]) -> dict[str, Scene | None]:
-    """Picture -> its labels; None where no usable info file lies beside it."""
+    """Labels of each picture; None where no usable info file lies beside it."""
     infos: dict[str, dict | None] = {}
     found: dict[str, Scene | None] = {}
     for picture in dict.fromkeys(map(str, pictures)):
@@ -263,10 +262,10 @@ def training_pairs(folder: str | Path) -> frozenset[tuple[str, str]] | None:
 
 
 def _scene(info: dict | None, picture: str) -> Scene | None:
-    parts = picture.split("_")
-    if info is None or len(parts) < 2 or not parts[1].isdigit():
+    view = view_of(picture)
+    if info is None or view is None:
         return None
     try:
-        return view_scene(info, int(parts[1]))
+        return view_scene(info, view)
     except ValueError:
         return None

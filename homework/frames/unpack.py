@@ -1,7 +1,7 @@
-"""Unpack a dataset archive so that nothing in it can reach outside the data folder.
+"""Unpack a dataset archive, which must not write outside the data folder.
 
-The archive came over the network: its names and sizes are checked, all of them, before the
-first file is written.
+The archive comes from the network, so all its names and sizes are checked before the first file
+is written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..common.errors import InputError
 
 SPLITS = ("train", "valid", "valid_grader")
 MAX_UNPACKED_BYTES = 5_000_000_000
-MAX_RATIO = 100  # unpacked to packed; pictures hardly shrink, the info files shrink by ten
+MAX_RATIO = 100  # unpacked to packed size; info files have 10, pictures about 1
 MAX_ENTRIES = 500_000
 SPARE_BYTES = 100_000_000  # disk space to leave free
 _CHUNK_BYTES = 1 << 20
@@ -28,26 +28,26 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Unico
 
 
 class DamagedArchive(InputError):
-    """The archive is not a whole zip, so it has to be downloaded again."""
+    """The archive is not a complete zip and must be downloaded again."""
 
 
 class Entry(NamedTuple):
-    """A file of the archive and where it goes, relative to the data folder."""
+    """A file of the archive and its path relative to the data folder."""
 
     info: zipfile.ZipInfo
     target: PurePosixPath
 
 
 def unpack(archive: Path, data_dir: Path) -> dict[str, dict[str, int]]:
-    """Unpack the splits of `archive` into `data_dir`; files already there and whole are kept.
+    """Unpack the splits of `archive` into `data_dir`; keep files that are there and complete.
 
     Returns:
-        Split -> {"files": how many, "bytes": their size unpacked}.
+        Split -> {"files": number of files, "bytes": their unpacked size}.
 
     Raises:
-        DamagedArchive: it is not a zip, or what it holds does not have the checksum it states.
+        DamagedArchive: it is not a zip, or a checksum is wrong.
         InputError: a name, size or kind of file in it is not safe, it has no split, or the
-            disk has not enough space.
+            disk is too full.
     """
     from tqdm import tqdm
 
@@ -71,14 +71,14 @@ def unpack(archive: Path, data_dir: Path) -> dict[str, dict[str, int]]:
 
 
 def plan(infos: list[zipfile.ZipInfo], archive: Path) -> list[Entry]:
-    """The files of the splits and where they go; a folder around the splits is left away.
+    """The files of the splits with their targets, without a folder around the splits.
 
     Raises:
-        InputError: any name, size or kind in the whole archive is not safe.
+        InputError: a name, size or kind of file anywhere in the archive is not safe.
     """
     _check_sizes(infos, archive)
     entries = []
-    taken: dict[str, str] = {}  # target as a case-blind file system sees it -> name
+    taken: dict[str, str] = {}  # target on a file system that ignores case -> name
     for info in infos:
         fault = _fault(info)
         if fault:
@@ -107,7 +107,7 @@ def plan(infos: list[zipfile.ZipInfo], archive: Path) -> list[Entry]:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Raise an InputError unless `needed` bytes, and some to spare, are free in `folder`."""
+    """Raise an InputError unless `needed` bytes and a reserve are free in `folder`."""
     free = shutil.disk_usage(folder).free
     if free < needed + SPARE_BYTES:
         raise InputError(
@@ -129,7 +129,7 @@ def _refusal(archive: Path, reason: str) -> InputError:
 
 
 def _fault(info: zipfile.ZipInfo) -> str | None:
-    """What makes an entry unsafe to unpack anywhere, or None."""
+    """Why an entry is not safe to unpack; None if it is safe."""
     name = info.orig_filename
     if name.startswith("/") or "\\" in name or ":" in name or not name.isprintable():
         return "is an absolute name or has a character that is not portable"
@@ -144,7 +144,7 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
 
 
 def _check_folders(entries: list[Entry], data_dir: Path) -> None:
-    """A link among the folders that exist already would lead out of the data folder too."""
+    """Refuse existing folders that link to a place outside the data folder."""
     root = data_dir.resolve()
     for parent in {entry.target.parent for entry in entries}:
         if not (data_dir / parent).resolve().is_relative_to(root):
@@ -167,10 +167,10 @@ def _is_there(entry: Entry, data_dir: Path) -> bool:
 def _write(
     source: zipfile.ZipFile, entry: Entry, data_dir: Path, progress: Callable[[int], object]
 ) -> None:
-    """Write one file beside and rename it, so that a file with its name is always whole.
+    """Write one file under a partial name and rename it, so that it is always complete.
 
-    Unlike files.atomic_write it does not wait for the disk: with 58,000 files that takes far
-    longer than the unpacking. The caller syncs once, before the manifest.
+    Unlike files.atomic_write it does not wait for the disk, which for 58,000 files takes far
+    longer than unpacking. The caller syncs once, before it writes the manifest.
     """
     path = data_dir / entry.target
     path.parent.mkdir(parents=True, exist_ok=True)

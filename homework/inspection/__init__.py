@@ -1,1 +1,1 @@
-"""Pictures and tables that show what is in a split."""
+"""Pictures and tables of the content of a split."""

@@ -1,7 +1,7 @@
-"""Two folders of frames side by side: how many karts, how large, where, how bright, which colours.
+"""Compare what the views of two splits look like: number, size and place of karts, light, colours.
 
-`generate_qa inspect --against` prints the table and `--save` draws it. Recorded frames are worth
-training on as far as they look like those that will be asked about.
+`generate_qa inspect --against` prints the table and `--save` draws it. Recorded frames help a
+model only as far as they resemble the frames of the benchmark.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
 from ..common.workers import chunks, ordered_map
-from ..frames.split import Frame, Skipped, Split, read_frames, shuffled
+from ..frames.split import Frame, Skipped, Split, read_frames, shuffled, view_of
 from ..labels.scene import KART_CLASS, Kart
 
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_FRAMES = 2_000  # of a folder that are looked at, a seeded draw
-BEFORE = 330  # of 400: a camera that goes before its kart sees it end below this row
+MOST_FRAMES = 2_000  # of a folder to read; of a larger folder, a random draw with a fixed seed
+BEFORE = 330  # of 400 rows: a camera before its kart sees the bottom of the kart below this row
 BOX_COLUMNS = "width", "height", "middle x", "middle y"
 PICTURE_COLUMNS = "brightness", "contrast", "saturation", "red", "green", "blue"
 
 
 @dataclass
-class Look:
-    """What the views of a folder look like; lengths are in pixels of the 150x100 picture."""
+class Appearance:
+    """Measurements of the views of a folder; lengths in pixels of the 150x100 picture."""
 
     name: str
     karts: np.ndarray  # (views,) karts large enough to count
     boxes: np.ndarray  # (karts, 4): BOX_COLUMNS
-    own_bottom: np.ndarray  # (views with their own kart in them,) rows of 400
+    own_bottom: np.ndarray  # (views that show the kart of their camera,) rows of 400
     pictures: np.ndarray  # (views, 6): PICTURE_COLUMNS, 0 to 255
     tracks: dict[str, np.ndarray]  # track -> (views, 6)
 
@@ -41,8 +41,8 @@ class Look:
         return float((self.own_bottom >= BEFORE).mean()) if len(self.own_bottom) else 0.0
 
 
-def look_at(split: Split, num_workers: int) -> Look:
-    """Read the info files and pictures of a folder, or of a draw of its frames.
+def measure(split: Split, num_workers: int) -> Appearance:
+    """Measure the views of a folder, or of MOST_FRAMES of its frames.
 
     Raises:
         InputError: no view can be read.
@@ -51,16 +51,13 @@ def look_at(split: Split, num_workers: int) -> Look:
 
     files = sorted(shuffled(split.info_files)[:MOST_FRAMES])
     runs = chunks(files, num_workers, largest=16)
-    rows: list[tuple] = []
     with ordered_map(lambda run: list(_rows(split, run)), runs, num_workers) as results:
-        for part in results:
-            rows += part
+        rows = [row for part in results for row in part]
     if not rows:
         raise InputError(f"{split.folder}: no view of it can be read; run inspect on it alone")
     tracks, karts, boxes, bottoms, pictures = zip(*rows, strict=True)
-    values = np.array(pictures)
-    names = np.array(tracks)
-    return Look(
+    values, names = np.array(pictures), np.array(tracks)
+    return Appearance(
         split.name,
         np.array(karts),
         np.array([box for view in boxes for box in view]).reshape(-1, 4),
@@ -71,7 +68,7 @@ def look_at(split: Split, num_workers: int) -> Look:
 
 
 def _rows(split: Split, run: Sequence[str]) -> Iterator[tuple]:
-    """Of each view: track, counted karts, their measures, own kart's bottom, picture's look."""
+    """For each view: track, number of karts, boxes, bottom of its own kart, picture statistics."""
     from ..frames.pictures import open_picture
 
     for frame in read_frames(split, run, Skipped()):
@@ -81,7 +78,7 @@ def _rows(split: Split, run: Sequence[str]) -> Iterator[tuple]:
             except InputError:
                 continue
             boxes = [_measures(kart) for kart in scene.karts]
-            yield scene.track, len(boxes), boxes, _own_bottom(frame, name), _look(picture)
+            yield scene.track, len(boxes), boxes, _own_bottom(frame, name), _statistics(picture)
 
 
 def _measures(kart: Kart) -> tuple[float, ...]:
@@ -90,15 +87,15 @@ def _measures(kart: Kart) -> tuple[float, ...]:
 
 
 def _own_bottom(frame: Frame, picture: str) -> float | None:
-    """Where the kart that the view follows ends: view k follows kart k."""
-    view = int(picture.split("_")[1])
+    """Lowest row of the kart that the camera follows: camera k follows kart k."""
+    view = view_of(picture)
     for kind, kart, *box in frame.info["detections"][view]:
         if kind == KART_CLASS and kart == view:
             return box[3]
     return None
 
 
-def _look(picture) -> tuple[float, ...]:
+def _statistics(picture) -> tuple[float, ...]:
     import numpy as np
 
     pixels = np.asarray(picture, np.float32)
@@ -108,7 +105,7 @@ def _look(picture) -> tuple[float, ...]:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """The two-sample Kolmogorov-Smirnov statistic: 0 where distributions are equal, 1 if apart."""
+    """The two-sample Kolmogorov-Smirnov statistic: 0 for equal samples, 1 for disjoint ranges."""
     import numpy as np
 
     if not len(a) or not len(b):
@@ -118,8 +115,8 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(shares[0] - shares[1]).max())
 
 
-def table(ours: Look, others: Look) -> Iterator[str]:
-    """The two looks side by side, line by line."""
+def table(ours: Appearance, others: Appearance) -> Iterator[str]:
+    """The table that compares two folders, line by line."""
     yield f"{'':34}{ours.name:>22}{others.name:>22}{'KS':>7}"
     yield f"{'views':34}{len(ours.karts):22,}{len(others.karts):22,}"
     karts = ours.karts, others.karts
@@ -128,11 +125,11 @@ def table(ours: Look, others: Look) -> Iterator[str]:
         yield _line(f"  views with {number}", *(f"{(k == number).mean():.1%}" for k in karts))
     yield _line("  views with 4 or more", *(f"{(k >= 4).mean():.1%}" for k in karts))
     yield _line("camera before its kart", f"{ours.before:.1%}", f"{others.before:.1%}")
-    for column, name in enumerate(BOX_COLUMNS):
-        a, b = ours.boxes[:, column], others.boxes[:, column]
-        yield _line(f"box {name} (10%, 50%, 90%)", _spread(a), _spread(b), a, b)
-    for column, name in enumerate(PICTURE_COLUMNS):
-        a, b = ours.pictures[:, column], others.pictures[:, column]
+    columns = [
+        *zip([f"box {name}" for name in BOX_COLUMNS], ours.boxes.T, others.boxes.T, strict=True),
+        *zip(PICTURE_COLUMNS, ours.pictures.T, others.pictures.T, strict=True),
+    ]
+    for name, a, b in columns:
         yield _line(f"{name} (10%, 50%, 90%)", _spread(a), _spread(b), a, b)
     if both := sorted(ours.tracks.keys() & others.tracks.keys()):
         apart = {track: _colours_apart(ours.tracks[track], others.tracks[track]) for track in both}

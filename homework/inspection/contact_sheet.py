@@ -1,8 +1,10 @@
-"""Pictures of a split: a contact sheet, one frame's ten views, its answers and its line-ups.
+"""Sheets of drawn views: of a split, of one frame, of the augmentations of one view.
 
 python -m homework.generate_qa inspect --data_dir data/train --pictures out
 python -m homework.generate_qa check --info_file F --view_index 0 --contact_sheet out.png
 python -m homework.generate_qa check --info_file F --view_index 0 --augment out.png
+
+Every sheet raises an InputError if a file is wrong or there is no view to show.
 """
 
 from __future__ import annotations
@@ -14,9 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
-from ..common.files import atomic_write, writing
 from ..frames import augment
-from ..frames.pictures import open_picture
+from ..frames.pictures import open_picture, save_picture
 from ..frames.split import (
     Skipped,
     Split,
@@ -25,7 +26,6 @@ from ..frames.split import (
     read_frames,
     read_info,
     shuffled,
-    view_count,
 )
 from ..labels.scene import PICTURE_SIZE, AmbiguousView, Scene, view_scene
 from ..labels.vocabulary import TRACKS
@@ -40,48 +40,33 @@ if TYPE_CHECKING:
 COLUMNS = 8  # views of a track on the contact sheet
 ROWS = 25  # tracks on it
 MARGIN = 4  # pixels between its views
-LABEL = 170  # pixels for a track's name
-VIEW_COLUMNS = 5  # of a frame's ten views, or of a view's changes
-DONOR_FRAMES = 40  # that karts are pasted from
-DRAWS = 50  # of an augmentation, until one changes the view
+LABEL = 170  # pixels for the name of a track
+VIEW_COLUMNS = 5  # of the sheets of a frame and of augmentations
+DONOR_FRAMES = 40  # frames to paste karts from
+DRAWS = 50  # at most, until an augmentation changes the view
 
 
 def save_pictures(split: Split, found: Survey, folder: Path) -> list[Path]:
     """Write contact_sheet.png, answers.png and line_ups.png of a split to `folder`.
 
     Args:
-        found: the split's survey.
+        found: the survey of the split.
 
     Returns:
         The files written.
-
-    Raises:
-        InputError: one cannot be written, or no view of the split can be shown.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.png" for name in ("contact_sheet", "answers", "line_ups")]
-    save(contact_sheet(split), files[0])
-    for figure, file in ((answers_figure(found), files[1]), (line_ups_figure(found), files[2])):
-        with writing(file), atomic_write(file) as opened:
-            figure.savefig(opened, format="png", dpi=110)
+    save_picture(contact_sheet(split), files[0])
+    save_picture(answers_figure(found), files[1], dpi=110)
+    save_picture(line_ups_figure(found), files[2], dpi=110)
     return files
 
 
-def save(image: Image, file: Path) -> None:
-    """Write a picture as PNG, whole or not at all."""
-    with writing(file), atomic_write(file) as opened:
-        image.save(opened, "PNG")
-
-
 def contact_sheet(split: Split, seed: int = 0) -> Image:
-    """A row of labelled views for each track, each of another frame where there are enough.
+    """A row of labelled views for each track, from different frames if there are enough.
 
     Args:
-        seed: another seed draws other views.
-
-    Raises:
-        InputError: no view of the split can be shown.
+        seed: seed of the random choice of views.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -102,20 +87,16 @@ def contact_sheet(split: Split, seed: int = 0) -> Image:
 
 
 def frame_sheet(info_file: Path) -> Image:
-    """One frame as its cameras see it: the labelled views that have a picture, in two rows.
-
-    Raises:
-        InputError: the info file is wrong, or no view of it has a picture.
-    """
+    """The labelled views of a frame that have a picture, in two rows."""
     info = read_info(info_file)
     tiles = []
-    for view in range(view_count(info)):
+    for view in range(len(info["detections"])):
         picture = info_file.with_name(picture_name(info_file.name, view))
         if picture.is_file():
             try:
                 scene = view_scene(info, view)
             except AmbiguousView:
-                continue  # it has no labels that could be drawn
+                continue  # it has no labels to draw
             except ValueError as error:
                 raise InputError(f"{info_file}: {error}; unpack the dataset again") from None
             tiles.append(draw_scene(open_picture(picture), scene))
@@ -125,15 +106,12 @@ def frame_sheet(info_file: Path) -> Image:
 
 
 def augment_sheet(info_file: Path, view_index: int, seed: int = 0) -> Image:
-    """A view after each augmentation alone, a row each, and after all of them in the last row.
+    """A view after random augmentations: one row per augmentation, the last row with all of them.
 
-    Karts are pasted from other frames of the same folder.
+    Pasted karts come from other frames of the same folder.
 
     Args:
-        seed: another seed draws other changes.
-
-    Raises:
-        InputError: the info file or the view's picture is wrong.
+        seed: seed of the augmentations.
     """
     import numpy as np
     from PIL import Image
@@ -154,21 +132,21 @@ def augment_sheet(info_file: Path, view_index: int, seed: int = 0) -> Image:
     generator = random.Random(seed)
     tiles = []
     for which in (*([name] for name in augment.CHANCES), augment.CHANCES):
-        row = [_changed(shown, donors, generator, which) for _ in range(VIEW_COLUMNS)]
+        row = [_augmented(shown, donors, generator, which) for _ in range(VIEW_COLUMNS)]
         tiles += [draw_scene(Image.fromarray(view.picture), view.scene) for view in row]
     return _tiled(tiles)
 
 
-def _changed(
+def _augmented(
     view: augment.View, donors: list[augment.View], rng: random.Random, which: Collection[str]
 ) -> augment.View:
-    """The first of some draws that changes the view, if there is one."""
+    """The view after augmentation: the first of DRAWS draws that changes it, if any."""
     draws = (augment.augmented(view, donors, rng, which) for _ in range(DRAWS))
-    return next((changed for changed in draws if changed is not view), view)
+    return next((augmented for augmented in draws if augmented is not view), view)
 
 
 def _tiled(tiles: list[Image]) -> Image:
-    """Drawn views of one size, halved, in rows of VIEW_COLUMNS."""
+    """Drawn views of equal size, at half size, in rows of VIEW_COLUMNS."""
     from PIL import Image
 
     width, height = tiles[0].width // 2, tiles[0].height // 2
@@ -182,9 +160,9 @@ def _tiled(tiles: list[Image]) -> Image:
 
 
 def _draw_views(split: Split, seed: int) -> dict[str, list[tuple[str, Scene]]]:
-    """Track -> views to show, with karts where there are some: each of another frame, if it can be.
+    """Views to show per track: views with karts first, from different frames if possible.
 
-    No more of a large split is read than it takes to fill every row.
+    Reads only as many frames as it takes to fill every row.
     """
     generator = random.Random(seed)
     frames: dict[str, list[list[tuple[str, Scene]]]] = {}

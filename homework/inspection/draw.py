@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..labels.scene import Kart, Scene, is_front, is_left
+from ..labels.scene import Kart, Scene, depth_of, side_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,10 +20,10 @@ PLAIN = "#ffffff"
 
 
 def draw_scene(picture: Image, scene: Scene) -> Image:
-    """The picture (RGB) enlarged SCALE times, with what the labels say drawn over it.
+    """The picture (RGB) enlarged SCALE times, with its labels drawn over it.
 
-    The ego kart's box is thick and yellow; each other kart's name is followed by where it is.
-    The cross is the picture's centre, to which the ego is the nearest.
+    The ego kart has a thick yellow box; the other karts have their place beside their name.
+    A cross marks the centre of the picture, to which the ego is the nearest.
     """
     from PIL import Image, ImageDraw
 
@@ -51,14 +51,13 @@ def draw_scene(picture: Image, scene: Scene) -> Image:
 def _caption(kart: Kart, scene: Scene) -> str:
     if kart is scene.ego:
         return f"{kart.name} (ego)"
-    depth = "front" if is_front(kart, scene.ego) else "back"
-    return f"{kart.name}: {depth} and {'left' if is_left(kart, scene.ego) else 'right'}"
+    return f"{kart.name}: {depth_of(kart, scene.ego)} and {side_of(kart, scene.ego)}"
 
 
 def _label(
     draw: ImageDraw, text: str, box: Box, color: str, labels: list[Box], boxes: list[Box]
 ) -> None:
-    """Write `text` above `box`, or near there: off the labels and, if that can be, the boxes."""
+    """Write `text` above `box` or nearby, clear of other labels and, if possible, of boxes."""
     from PIL import ImageFont
 
     font = ImageFont.load_default(FONT_SIZE)
@@ -71,7 +70,7 @@ def _label(
     place = next((p for p in places if not _overlaps(p, labels + boxes)), None)
     place = place or next((p for p in places if not _overlaps(p, labels)), places[0])
     labels.append(place)
-    if place[3] < box[1] or place[1] > box[3]:  # moved away: a line says whose it is
+    if place[3] < box[1] or place[1] > box[3]:  # moved away: a line leads to the box
         draw.line((left + 4, place[3] if place[3] < box[1] else place[1], box[0], box[1]), color, 1)
     draw.rectangle(place, fill="#000000", outline=color)
     draw.text((left + 4, place[1] + 2), text, fill=color, font=font)

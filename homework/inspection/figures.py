@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..labels.questions import KINDS, kind_of
+from ..labels.questions import KINDS
 from ..labels.scene import FRAME_SIZE
 from .appearance import BOX_COLUMNS, PICTURE_COLUMNS
+from .survey import answers_by_kind, most_frequent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .appearance import Look
+    from .appearance import Appearance
     from .survey import Survey
 
 MOST_ANSWERS = 21  # bars of a histogram
@@ -21,16 +20,14 @@ BAR_COLOR = "#4c8fb0"
 
 
 def answers_figure(found: Survey) -> Figure:
-    """How often each answer comes, a histogram for each kind."""
+    """A histogram of the answers to each kind of question."""
     from matplotlib.figure import Figure
 
-    answers: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-    for (question, answer), number in found.pairs.items():
-        answers[kind_of(question)][answer] += number
+    answers = answers_by_kind(found.pairs)
     figure = Figure(figsize=(15, 5.5), layout="constrained")
     for axes, (kind, counter) in zip(figure.subplots(1, len(KINDS)), answers.items(), strict=True):
-        # By value where the answers are numbers, else the commonest first.
-        rows = sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:MOST_ANSWERS]
+        # Numbers by value, other answers by frequency.
+        rows = most_frequent(counter, MOST_ANSWERS)
         if all(answer.isdigit() for answer, _ in rows):
             rows.sort(key=lambda item: int(item[0]))
         names, numbers = [name for name, _ in rows], [number for _, number in rows]
@@ -43,7 +40,7 @@ def answers_figure(found: Survey) -> Figure:
 
 
 def line_ups_figure(found: Survey) -> Figure:
-    """Which kart is seen on which track, in how many views; white where it never is."""
+    """A heat map: the number of views that show a kart on a track; white for none."""
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -67,8 +64,8 @@ def line_ups_figure(found: Survey) -> Figure:
     return figure
 
 
-def comparison_figure(ours: Look, others: Look) -> Figure:
-    """Histograms of both, as a matplotlib figure."""
+def comparison_figure(ours: Appearance, others: Appearance) -> Figure:
+    """Histograms of two folders, one over the other."""
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -85,18 +82,10 @@ def comparison_figure(ours: Look, others: Look) -> Figure:
         panels.append((name, ours.pictures[:, column], others.pictures[:, column], bins))
     figure = Figure(figsize=(14, 8), layout="constrained")
     for axes, (title, a, b, bins) in zip(figure.subplots(3, 4).flat, panels, strict=True):
-        for values, look in ((a, ours), (b, others)):
+        for values, appearance in ((a, ours), (b, others)):
             weights = np.full(len(values), 100 / max(len(values), 1))
-            axes.hist(values, bins, weights=weights, alpha=0.5, label=look.name)
+            axes.hist(values, bins, weights=weights, alpha=0.5, label=appearance.name)
         axes.set_title(title, fontsize=10)
         axes.set_ylabel("% of views" if "box" not in title else "% of karts", fontsize=8)
     figure.axes[0].legend()
     return figure
-
-
-def save_comparison(ours: Look, others: Look, file: Path) -> None:
-    """Write the histograms as a picture, PNG or JPEG as the name says."""
-    from ..common.files import atomic_write
-
-    with atomic_write(file) as opened:
-        comparison_figure(ours, others).savefig(opened, dpi=80, format=file.suffix[1:].lower())

@@ -1,7 +1,7 @@
-"""What is in a split's folder, and what a model could learn from it that is not so.
+"""Report the content of a split, and warn of a shortcut that a model could learn from it.
 
-The trap this looks for: where every track was raced by one line-up of karts only, a model can
-learn "on this track it is one of these karts", and loses that on frames with other line-ups.
+The shortcut: where each track was raced by one line-up of karts only, a model can learn "on this
+track it is one of these karts". That fails on frames with other line-ups.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from ..common.errors import InputError
 from ..common.workers import chunks, ordered_map
 from ..frames.split import (
     AMBIGUOUS,
+    INFO_SUFFIX,
     NAMED,
     NO_PICTURE,
     Frame,
     Skipped,
     Split,
-    picture_name,
+    frame_of,
     read_frames,
 )
 from ..labels.questions import KINDS, Pair, kind_of, pairs
@@ -30,7 +31,7 @@ LineUp = tuple[str, ...]  # kart names, sorted
 
 @dataclass
 class Survey:
-    """What the info files and pictures of a split hold."""
+    """Counts over the info files and pictures of a split."""
 
     frames: Counter[str] = field(default_factory=Counter)  # track -> frames
     line_ups: Counter[tuple[str, LineUp]] = field(default_factory=Counter)  # -> frames
@@ -43,7 +44,7 @@ class Survey:
     skipped: Skipped = field(default_factory=Skipped)
 
     def add(self, other: Survey) -> None:
-        """Count what `other` found, too."""
+        """Add the counts of `other`."""
         for name, value in vars(other).items():
             if isinstance(value, Counter):
                 getattr(self, name).update(value)
@@ -69,7 +70,7 @@ def _survey_run(split: Split, info_files: Sequence[str], decode: bool) -> Survey
     found = Survey()
     for frame in read_frames(split, info_files, found.skipped):
         if not frame.views:
-            continue  # nothing in it has been checked, and nothing is learned from it
+            continue  # its track and karts are unchecked, as no view needed them
         found.pictures_expected += len(frame.views)
         track = frame.info["track"]
         found.frames[track] += 1
@@ -114,10 +115,9 @@ def report(split: Split, found: Survey) -> Iterator[str]:
 
 
 def _pictures(split: Split, found: Survey) -> Iterator[str]:
-    # A view's picture belongs to the info file with the same number: 00000_03_im -> 00000.
-    frames = {picture_name(name, 0).rsplit("_", 2)[0] for name in split.info_files}
+    frames = {name.removesuffix(INFO_SUFFIX) for name in split.info_files}
     pictures = split.pictures
-    orphans = [name for name in pictures if name.rsplit("_", 2)[0] not in frames]
+    orphans = [name for name in pictures if frame_of(name) not in frames]
     yield (
         f"  {len(pictures):,} pictures: {found.skipped.counts[NO_PICTURE]:,} missing, "
         f"{found.unreadable.total():,} unreadable, {len(orphans):,} without an info file"
@@ -143,7 +143,7 @@ def _tracks(found: Survey) -> Iterator[str]:
 
 
 def _trap(found: Survey) -> Iterator[str]:
-    """Warn where the track gives the karts away."""
+    """Warn where a model can guess the karts from the track."""
     line_ups = Counter(track for track, _ in found.line_ups)
     single = [track for track, number in line_ups.items() if number == 1]
     karts = {kart for _, line_up in found.line_ups for kart in line_up}
@@ -194,16 +194,26 @@ def _share(part: int, whole: int) -> str:
 
 def answer_table(occurrences: Mapping[Pair, int], most: int = 5) -> str:
     """A line for each kind: its pairs, their share and its most frequent answers."""
-    answers: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-    for (question, answer), number in occurrences.items():
-        answers[kind_of(question)][answer] += number
     total = sum(occurrences.values())
     lines = [f"{'kind':18}{'pairs':>9}{'share':>8}{'answers':>9}  most frequent"]
-    for kind, counter in answers.items():
+    for kind, counter in answers_by_kind(occurrences).items():
         number = counter.total()
-        commonest = sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:most]
+        commonest = most_frequent(counter, most)
         shares = ", ".join(f"{answer} {times / number:.1%}" for answer, times in commonest)
         more = ", ..." if len(counter) > most else ""
         share = number / max(total, 1)
         lines.append(f"{kind:18}{number:9,}{share:8.1%}{len(counter):9,}  {shares}{more}")
     return "\n".join(lines)
+
+
+def answers_by_kind(occurrences: Mapping[Pair, int]) -> dict[str, Counter[str]]:
+    """How often each answer to each kind of question occurs."""
+    answers: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+    for (question, answer), number in occurrences.items():
+        answers[kind_of(question)][answer] += number
+    return answers
+
+
+def most_frequent(answers: Counter[str], most: int) -> list[tuple[str, int]]:
+    """At most `most` answers with their counts, the most frequent first, ties by name."""
+    return sorted(answers.items(), key=lambda item: (-item[1], item[0]))[:most]

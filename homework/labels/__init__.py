@@ -1,1 +1,1 @@
-"""The labelling rule: what a view shows, what is asked about it, and the answers."""
+"""The labelling rule: from an info file to scenes, questions and answers."""

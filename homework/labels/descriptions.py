@@ -1,8 +1,7 @@
-"""What a picture shows, in sentences: what pre-training teaches the text model. Pure.
+"""Sentences that describe a picture; pre-training teaches the text model with them. Pure.
 
-None of them is a question, and none is worded like one of the five kinds (`questions`): those
-are left to fine-tuning. A statement has a beginning that is given and a rest that is learned, so
-that a name can be given and its place told, or the other way round.
+No sentence is a question or worded like one of the five kinds (`questions`), which are left to
+fine-tuning. A statement has a beginning, which is given, and a rest, which the model learns.
 """
 
 from __future__ import annotations
@@ -11,25 +10,25 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .scene import Kart, Scene, is_front, is_left
+from .questions import REGIONS
+from .scene import Kart, Scene, depth_of, regions, side_of
 from .vocabulary import KARTS
 
-MAX_KARTS = 3  # whose places are told of one picture in one step
+MAX_KARTS = 3  # karts whose place is described, per picture and step
 ABSENT = "missing"
 NONE = "none"
-REGIONS = ("to the left of", "to the right of", "in front of", "behind")
 
 
 class Statement(NamedTuple):
     """A sentence about a picture."""
 
-    kind: str  # what it tells: a key of DRAWN
-    given: str  # its beginning
-    told: str  # the rest, which is learned
+    kind: str  # one of KINDS
+    given: str  # the beginning
+    told: str  # the rest, which the model learns
 
 
 def statements(scene: Scene, rng: random.Random) -> list[Statement]:
-    """A draw of sentences about a scene, of every kind that it has."""
+    """Random sentences about a scene, of every kind that applies to it."""
     found = [statement for kind in DRAWN.values() for statement in kind(scene, rng)]
     rng.shuffle(found)
     return found
@@ -52,20 +51,20 @@ def _count(scene: Scene, rng: random.Random) -> Iterator[Statement]:
 
 
 def _region(scene: Scene, rng: random.Random) -> Iterator[Statement]:
-    """How many karts two of the four regions hold, 0 included, and which ones one holds."""
+    """The number of karts in two of the four regions, also 0, and the names of those in one."""
     if not scene.ego:
         return
-    for name, karts in rng.sample(list(zip(REGIONS, _regions(scene), strict=True)), 2):
+    for name, karts in rng.sample(list(zip(REGIONS, regions(scene), strict=True)), 2):
         yield Statement("region", f"Karts {name} the ego:", str(len(karts)))
-    names, karts = rng.choice(list(zip(REGIONS, _regions(scene), strict=True)))
+    names, karts = rng.choice(list(zip(REGIONS, regions(scene), strict=True)))
     yield Statement("region names", f"Names {names} the ego:", _names(karts))
 
 
 def _place(scene: Scene, rng: random.Random) -> Iterator[Statement]:
-    """Where a few karts are, seen from the ego."""
-    others = [kart for kart in scene.karts if kart is not scene.ego]
+    """The place of a few karts relative to the ego."""
+    others = scene.others
     for kart in rng.sample(others, min(len(others), MAX_KARTS)):
-        side, depth = _side(kart, scene), _depth(kart, scene)
+        side, depth = side_of(kart, scene.ego), depth_of(kart, scene.ego)
         given, told = rng.choice(
             (
                 ("{} keeps to the", side),
@@ -80,7 +79,7 @@ def _place(scene: Scene, rng: random.Random) -> Iterator[Statement]:
 
 
 def _seen(scene: Scene, rng: random.Random) -> Iterator[Statement]:
-    """Whether a kart is there: one that is, or one that is not."""
+    """Whether a random kart is in the picture."""
     there = {kart.name for kart in scene.karts}
     names = sorted(there) if there and rng.random() < 0.5 else KARTS
     name = rng.choice(names)
@@ -92,11 +91,11 @@ def _list(scene: Scene, rng: random.Random) -> Iterator[Statement]:
 
 
 def _whole(scene: Scene, rng: random.Random) -> Iterator[Statement]:
-    """The whole picture in one sentence, the karts from left to right."""
+    """The whole picture in one sentence, karts from left to right."""
     parts = [
         f"{kart.name} as ego"
         if kart is scene.ego
-        else f"{kart.name} {_depth(kart, scene)} and {_side(kart, scene)}"
+        else f"{kart.name} {depth_of(kart, scene.ego)} and {side_of(kart, scene.ego)}"
         for kart in _in_order(scene.karts)
     ]
     told = f"{scene.track}, {len(scene.karts)} karts: {'; '.join(parts) or NONE}"
@@ -117,7 +116,7 @@ KINDS = ("track", "ego", "count", "region", "region names", "place", "seen", "li
 
 
 def language() -> list[str]:
-    """Sentences with every word that a statement can have."""
+    """Sentences that together contain every word of the statements."""
     rng = random.Random(0)
     karts = tuple(
         Kart(name, (20 * column, 10 + 10 * row, 20 * column + 15, 20 + 10 * row))
@@ -132,30 +131,9 @@ def language() -> list[str]:
     ]
 
 
-def _regions(scene: Scene) -> tuple[list[Kart], ...]:
-    """The other karts of each region, in the order of REGIONS."""
-    others = [kart for kart in scene.karts if kart is not scene.ego]
-    left = [kart for kart in others if is_left(kart, scene.ego)]
-    front = [kart for kart in others if is_front(kart, scene.ego)]
-    return (
-        left,
-        [kart for kart in others if kart not in left],
-        front,
-        [kart for kart in others if kart not in front],
-    )
-
-
 def _names(karts) -> str:
     return ", ".join(kart.name for kart in _in_order(karts)) or NONE
 
 
 def _in_order(karts) -> list[Kart]:
     return sorted(karts, key=lambda kart: kart.center)
-
-
-def _side(kart: Kart, scene: Scene) -> str:
-    return "left" if is_left(kart, scene.ego) else "right"
-
-
-def _depth(kart: Kart, scene: Scene) -> str:
-    return "front" if is_front(kart, scene.ego) else "back"

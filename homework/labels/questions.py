@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from typing import NamedTuple
 
-from .scene import Scene, is_front, is_left
+from .scene import Scene, depth_of, regions, side_of
 from .vocabulary import COUNTS, KARTS, TRACKS
 
 Pair = tuple[str, str]  # question, answer
@@ -23,7 +22,7 @@ LEFT_OR_RIGHT = "Is {} to the left or right of the ego car?"
 FRONT_OR_BEHIND = "Is {} in front of or behind the ego car?"
 WHERE = "Where is {} relative to the ego car?"
 HOW_MANY = "How many karts are {} the ego car?"
-MAX_TEXT_LENGTH = 2_000  # characters of any question or answer; those of the dataset have up to 60
+MAX_TEXT_LENGTH = 2_000  # characters of a question or an answer; the dataset has up to 60
 REGIONS = ("to the left of", "to the right of", "in front of", "behind")
 SIDES, DEPTHS = ("left", "right"), ("front", "back")
 PLACES = tuple(f"{depth} and {side}" for depth in DEPTHS for side in SIDES)
@@ -31,49 +30,36 @@ _REGION_QUESTIONS = tuple(HOW_MANY.format(where) for where in REGIONS)
 
 
 def ego(scene: Scene) -> Iterator[Pair]:
-    """The ego kart's name."""
+    """The name of the ego kart."""
     if scene.ego:
         yield EGO, scene.ego.name
 
 
 def count(scene: Scene) -> Iterator[Pair]:
-    """The number of karts, the ego included."""
+    """The number of karts, including the ego."""
     if scene.karts:
         yield COUNT, str(len(scene.karts))
 
 
 def track(scene: Scene) -> Iterator[Pair]:
-    """The track's name; the one kind that needs no kart."""
+    """The name of the track, the only kind that needs no kart."""
     yield TRACK, scene.track
 
 
 def relative_position(scene: Scene) -> Iterator[Pair]:
-    """Where each other kart is, seen from the ego."""
-    for kart in scene.karts:
-        if kart is not scene.ego:
-            side = "left" if is_left(kart, scene.ego) else "right"
-            depth = "front" if is_front(kart, scene.ego) else "back"
-            yield from _positions(kart.name, side, depth)
-
-
-@cache  # there are only so many karts, and formatting is half of the work
-def _positions(name: str, side: str, depth: str) -> tuple[Pair, ...]:
-    return (
-        (LEFT_OR_RIGHT.format(name), side),
-        (FRONT_OR_BEHIND.format(name), depth),
-        (WHERE.format(name), f"{depth} and {side}"),
-    )
+    """The position of each other kart relative to the ego."""
+    for kart in scene.others:
+        side, depth = side_of(kart, scene.ego), depth_of(kart, scene.ego)
+        yield LEFT_OR_RIGHT.format(kart.name), side
+        yield FRONT_OR_BEHIND.format(kart.name), depth
+        yield WHERE.format(kart.name), f"{depth} and {side}"
 
 
 def region(scene: Scene) -> Iterator[Pair]:
-    """How many karts each region holds; asked only where it holds one at least."""
-    others = [kart for kart in scene.karts if kart is not scene.ego]
-    left = sum([is_left(kart, scene.ego) for kart in others])
-    front = sum([is_front(kart, scene.ego) for kart in others])
-    counts = (left, len(others) - left, front, len(others) - front)
-    for question, number in zip(_REGION_QUESTIONS, counts, strict=True):
-        if number:
-            yield question, str(number)
+    """The number of other karts in each region that has any."""
+    for question, karts in zip(_REGION_QUESTIONS, regions(scene), strict=True):
+        if karts:
+            yield question, str(len(karts))
 
 
 class Kind(NamedTuple):
@@ -106,23 +92,9 @@ _NAMES_A_KART = re.compile(
 
 
 def pairs(scene: Scene) -> Iterator[Pair]:
-    """Every question/answer pair of a scene, kind by kind, karts in the info file's order."""
+    """Every question/answer pair of a scene, kind by kind, karts in the order of the info file."""
     for kind in KINDS.values():
         yield from kind.pairs(scene)
-
-
-def layout(scene: Scene) -> tuple:
-    """All of a scene that its pairs depend on: scenes of one layout have the same pairs.
-
-    A split has far fewer layouts than views, so that whoever writes pairs can reuse them.
-    """
-    ego = scene.ego
-    others = [
-        (kart.name, is_left(kart, ego), is_front(kart, ego))
-        for kart in scene.karts
-        if kart is not ego
-    ]
-    return scene.track, ego and ego.name, tuple(others)
 
 
 def form_of(question: str) -> str:

@@ -1,7 +1,7 @@
-"""What a view shows: the karts in it, which of them is the ego kart, and the track.
+"""The labelling rule: the karts that a view shows, the ego kart among them, and the track.
 
-This is the labelling rule, whole. It is pure: no files, no torch, no command line.
-The rule reproduces the course's published answers; do not improve on it.
+Pure: no files, no torch, no command line.
+The rule reproduces the published answers of the course; do not improve on it.
 
     info JSON --view_scene--> Scene --questions.pairs--> question/answer pairs
 """
@@ -16,7 +16,7 @@ FRAME_SIZE = (600, 400)  # width, height of the frame that the detection boxes r
 PICTURE_SIZE = (150, 100)  # width, height of the picture, and of every box in a Scene
 MIN_BOX_SIDE = 5  # in picture pixels; smaller karts are not counted
 MAX_NAME_LENGTH = 100
-MAX_COORDINATE = 100_000  # of a box, in picture pixels; what is further off is no detection
+MAX_COORDINATE = 100_000  # of a box, in picture pixels; a larger one is an error in the file
 KART_CLASS = 1  # class id of karts in `detections`
 
 _SCALE_X = PICTURE_SIZE[0] / FRAME_SIZE[0]
@@ -46,9 +46,14 @@ class Scene(NamedTuple):
     karts: tuple[Kart, ...]
     ego: Kart | None  # None exactly when `karts` is empty
 
+    @property
+    def others(self) -> list[Kart]:
+        """The karts without the ego."""
+        return [kart for kart in self.karts if kart is not self.ego]
+
 
 class AmbiguousView(ValueError):
-    """Two of a view's karts have one name: a question that names it has two answers."""
+    """Two karts of a view have the same name: a question that names it has two answers."""
 
 
 def view_scene(info: Mapping[str, Any], view_index: int) -> Scene:
@@ -61,7 +66,7 @@ def view_scene(info: Mapping[str, Any], view_index: int) -> Scene:
         view_index: index into `detections`.
 
     Raises:
-        AmbiguousView: two karts that are large enough to count have one name.
+        AmbiguousView: two karts that are large enough to count have the same name.
         ValueError: a field is missing or malformed; the message names it.
     """
     try:
@@ -77,7 +82,7 @@ def view_scene(info: Mapping[str, Any], view_index: int) -> Scene:
     karts: dict[str, Kart] = {}
     for row in rows:
         try:
-            if type(row[0]) is not int:  # true, too, equals 1
+            if type(row[0]) is not int:  # JSON's true equals 1
                 raise ValueError
             if row[0] != KART_CLASS:
                 continue
@@ -97,22 +102,43 @@ def view_scene(info: Mapping[str, Any], view_index: int) -> Scene:
 
 
 def make_scene(track: str, karts: tuple[Kart, ...]) -> Scene:
-    """The scene of these karts; the ego is the one nearest the picture's centre."""
+    """The scene of these karts; the ego is the nearest to the centre of the picture."""
     return Scene(track, karts, min(karts, key=_distance_to_picture_center, default=None))
 
 
 def is_left(kart: Kart, ego: Kart) -> bool:
-    """Left of the ego, a tie included; otherwise the kart is to the right."""
+    """Whether the kart is left of the ego or level with it; if not, it is to the right."""
     return kart.center[0] <= ego.center[0]
 
 
 def is_front(kart: Kart, ego: Kart) -> bool:
-    """In front of the ego (higher in the picture); otherwise, a tie included, behind it."""
+    """Whether the kart is in front of the ego: higher in the picture. If not, it is behind."""
     return kart.center[1] < ego.center[1]
 
 
+def side_of(kart: Kart, ego: Kart) -> str:
+    """The word for the side of the ego on which the kart is: left or right."""
+    return "left" if is_left(kart, ego) else "right"
+
+
+def depth_of(kart: Kart, ego: Kart) -> str:
+    """The word for the place before or behind the ego: front or back."""
+    return "front" if is_front(kart, ego) else "back"
+
+
+def regions(scene: Scene) -> tuple[list[Kart], list[Kart], list[Kart], list[Kart]]:
+    """The other karts left of, right of, in front of and behind the ego; each is in two of them."""
+    others, ego = scene.others, scene.ego
+    return (
+        [kart for kart in others if is_left(kart, ego)],
+        [kart for kart in others if not is_left(kart, ego)],
+        [kart for kart in others if is_front(kart, ego)],
+        [kart for kart in others if not is_front(kart, ego)],
+    )
+
+
 def mirrored(scene: Scene) -> Scene:
-    """The scene as seen in a mirror: left and right change places."""
+    """The scene with left and right swapped."""
     width = PICTURE_SIZE[0]
     karts = tuple(
         Kart(kart.name, (width - kart.box[2], kart.box[1], width - kart.box[0], kart.box[3]))
@@ -122,7 +148,7 @@ def mirrored(scene: Scene) -> Scene:
 
 
 def _distance_to_picture_center(kart: Kart) -> int:
-    """Squared, in half pixels: the corners' sums are twice the centre, and whole numbers."""
+    """Squared distance in half pixels: sums of corners are twice the centre, in whole numbers."""
     x1, y1, x2, y2 = kart.box
     return (x1 + x2 - PICTURE_SIZE[0]) ** 2 + (y1 + y2 - PICTURE_SIZE[1]) ** 2
 
@@ -136,7 +162,7 @@ def _malformed(view_index: int, row: Any) -> ValueError:
 
 
 def _box(row: list[Any]) -> tuple[int, int, int, int]:
-    """A detection's corners in picture pixels; any error that a row of other values leads to."""
+    """Corners of a detection in picture pixels; a malformed row raises some exception."""
     _, _, x1, y1, x2, y2 = row
     if x1 > x2 or y1 > y2 or bool in map(type, row):
         raise ValueError

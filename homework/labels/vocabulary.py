@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Of the dataset, by identifier, sorted.
+# The identifiers in the dataset, sorted.
 _KARTS = """adiumy amanda beastie emule gavroche gnu hexley kiki konqi nolok pidgin puffy
 sara_the_racer sara_the_wizard suzanne tux wilber xue"""
 _TRACKS = """abyss black_forest candela_city cocoa_temple cornfield_crossing fortmagma
@@ -11,6 +11,6 @@ sandtrack scotland snowmountain snowtuxpeak tutorial volcano_island xr591 zengar
 
 KARTS = tuple(_KARTS.split())
 TRACKS = tuple(_TRACKS.split())
-MAX_KARTS = 10  # of a race
+MAX_KARTS = 10  # in a race
 COUNTS = tuple(str(number) for number in range(1, MAX_KARTS + 1))
 Probabilities = tuple[tuple[str, float], ...]  # (possible answer, probability), likeliest first

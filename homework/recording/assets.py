@@ -1,7 +1,7 @@
-"""The game's data for the engine: fetched, checked, and joined as the engine looks for it.
+"""Fetch and check the data of the game, and join it in the layout that the engine expects.
 
-PySTK has code of SuperTuxKart 1.1 with files of its own (shaders, effects, settings); tracks, karts
-and textures come from SuperTuxKart 1.4, as Debian packs it.
+PySTK has the code of SuperTuxKart 1.1 with its own shaders, effects and settings. Tracks, karts and
+textures come from SuperTuxKart 1.4, from a Debian package.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from ..common.errors import InputError
 from .process import last_line
 
 SHADERS, GAME, GAME_VERSION = "PySuperTuxKart==1.0.3", "supertuxkart-data", "1.4"
-WHOLE = "complete"  # written last into each part
+WHOLE = "complete"  # a file that is written last into each part
 _LINKED = ("tracks", "karts", "library", "music")
 _OWN = (
     *("shaders", "gfx", "gui", "skins", "ttf", "challenges", "grandprix", "stk_config.xml"),
     *("kart_characteristics.xml", "items.xml", "powerup.xml", "graphical_restrictions.xml"),
     *("achievements.xml", "cacert.pem", "supertuxkart.git"),
 )
-_ICONS = ("parachute", "bomb", "anchor", "shield")  # what 1.1's code expects among the models
+_ICONS = ("parachute", "bomb", "anchor", "shield")  # which the code of 1.1 expects in models/
 
 
 def fetch_shaders(folder: Path) -> None:
-    """The data folder in the source archive of PySTK 1.0.3."""
+    """Fetch the data folder from the source archive of PySTK 1.0.3."""
     if (folder / WHOLE).exists():
         return
     fresh = fresh_folder(folder)
-    # Not installed: pip would compile it. Its build only names what it would need.
+    # Downloaded, not installed: installing would compile it.
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     source = ["--no-deps", "--no-build-isolation", "--no-binary=:all:", SHADERS]
     run_command([*pip, "download", "-q", "-d", str(fresh), *source])
@@ -45,7 +45,7 @@ def fetch_shaders(folder: Path) -> None:
 
 
 def fetch_game(folder: Path) -> Path:
-    """The game's data as Debian's package has it; `apt-get download` needs no root."""
+    """Fetch the data of the game from its Debian package; `apt-get download` needs no root."""
     data = folder / "usr" / "share" / "games" / "supertuxkart" / "data"
     if (folder / WHOLE).exists():
         return data
@@ -74,7 +74,7 @@ def fetch_game(folder: Path) -> Path:
 
 
 def _download_package(folder: Path) -> None:
-    """Fetch the package into `folder`; apt compares its checksum and resumes a part of it."""
+    """Download the package to `folder`; apt checks its checksum and resumes a partial file."""
     from tqdm import tqdm
 
     shown = run_command(["apt-cache", "show", "--no-all-versions", GAME], check=False)
@@ -107,7 +107,7 @@ def _size(path: Path) -> int:
 
 
 def join(game: Path, shaders: Path, folder: Path) -> None:
-    """Join the game's data and PySTK's own as a package `pystk_data`, by links."""
+    """Make a package `pystk_data` of links to the data of the game and of PySTK."""
     own = shaders / "data"
     fresh = fresh_folder(folder)
     package = fresh / "pystk_data"
@@ -117,14 +117,12 @@ def join(game: Path, shaders: Path, folder: Path) -> None:
         "from pathlib import Path\n\ndata_dir = Path(__file__).absolute().parent\n"
     )
     for name in _OWN:
-        # Copied, since other files are linked into some of these folders.
+        # Copied, because links to other files are added to some of these folders.
         source = own / name
-        shutil.copytree(source, data / name) if source.is_dir() else shutil.copy(
-            source, data / name
-        )
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, data / name)
     for name in _LINKED:
         (data / name).symlink_to(game / name)
-    # PySTK has code of SuperTuxKart 1.1, which does not look into these folders of 1.4.
+    # The code of SuperTuxKart 1.1 does not look into these folders of 1.4.
     _link_files(data / "textures", game / "textures", game / "textures" / "skybox")
     (data / "textures" / "deprecated").symlink_to(game / "textures" / "deprecated")
     _link_files(data / "models", game / "models")
@@ -146,6 +144,7 @@ def _link_files(folder: Path, *sources: Path) -> None:
 
 
 def check_game(folder: Path) -> None:
+    """Refuse a folder that is not the data folder of SuperTuxKart 1.4."""
     missing = [name for name in (*_LINKED, "textures", "models") if not (folder / name).is_dir()]
     if missing:
         raise InputError(
@@ -164,7 +163,7 @@ def check_game(folder: Path) -> None:
 
 
 def fresh_folder(folder: Path) -> Path:
-    """An empty folder beside `folder`, to be renamed to it once it is whole."""
+    """An empty folder beside `folder`, which `keep` renames to it."""
     fresh = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -172,13 +171,14 @@ def fresh_folder(folder: Path) -> Path:
 
 
 def keep(fresh: Path, folder: Path) -> None:
+    """Mark `fresh` as complete and put it in the place of `folder`."""
     (fresh / WHOLE).touch()
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
 
 
 def run_command(command: Sequence[str], check: bool = True) -> str:
-    """Run a command to its end; what it printed."""
+    """Run a command and return its output."""
     done = subprocess.run(command, capture_output=True, text=True)
     if check and done.returncode:
         raise InputError(f"{' '.join(command[:5])} ...: {last_line(done.stderr or done.stdout)}")

@@ -1,4 +1,4 @@
-"""Who made the artwork that recorded pictures show: from Debian's list of its copyrights."""
+"""Name the authors of the artwork in recorded pictures, from the copyright file of Debian."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ copyright file of Debian's `supertuxkart-data` 1.4.
 
 
 def attribution(copyright_text: str) -> str:
-    """A page that names the authors of what is shown, by licence.
+    """A page with the authors of the artwork, by licence.
 
     Args:
-        copyright_text: a file in Debian's format (DEP 5): paragraphs of `Files`, `Copyright` and
-            `License` fields, whose further lines are indented.
+        copyright_text: a file in the format of Debian (DEP 5): paragraphs with the fields `Files`,
+            `Copyright` and `License`, whose continuation lines are indented.
     """
     authors: defaultdict[str, set[str]] = defaultdict(set)
     for paragraph in re.split(r"\n\s*\n", copyright_text):
@@ -41,16 +41,14 @@ def attribution(copyright_text: str) -> str:
 
 
 def write_attribution(copyright_file: Path, file: Path) -> None:
-    """Write the page for the game's data that a copyright file belongs to."""
-    from ..common.files import atomic_write
+    """Write the page that `attribution` makes of a copyright file."""
+    from ..common.files import write_bytes
 
-    page = attribution(copyright_file.read_text(encoding="utf-8"))
-    with atomic_write(file) as opened:
-        opened.write(page.encode())
+    write_bytes(file, attribution(copyright_file.read_text(encoding="utf-8")).encode())
 
 
 def _name(line: str) -> str:
-    """An author without years, addresses and marks."""
+    """An author without years, addresses and symbols."""
     text = re.sub(r"<[^>]*>|\(c\)|©|Copyright:?|https?://\S+", " ", line, flags=re.IGNORECASE)
     text = re.sub(r"\b(19|20)\d\d\b(\s*[-,]\s*(19|20)?\d\d\b)*", " ", text)
     return re.sub(r"\s+", " ", text.replace("?", "")).strip(" ,.;:-(")

@@ -1,4 +1,4 @@
-"""Records races with PySTK 1.1.2; runs in the engine's own Python (3.8 and later), never in ours.
+"""Record races with PySTK 1.1.2. Runs in the Python of the engine (3.8 and later).
 
 `recorder` starts this file as a process, writes one JSON line per race to its standard input and
 reads JSON lines from its standard output:
@@ -7,14 +7,14 @@ reads JSON lines from its standard output:
     -> {"engine": {"karts": [...], "tracks": [...], ...}}
     <- {"race": {"track", "karts", "seed", "frames": [[number, moment], ...], "cameras": bool}}
     -> {"frame": {"number", "info", "pictures": [JPEG in base64, ...], "cameras"}}   one per frame
-    -> {"done": race's seed}
+    -> {"done": seed of the race}
 
-A moment is "chase" (cameras follow the karts), "end" (cameras go before them, as for karts that
-have finished), "finish" (the same, with the karts past the line), "pack" and "pack_front" (karts
-close together, cameras behind and before them). With `cameras` a frame brings
-matrices and poses, too.
+A moment is "chase" (cameras follow the karts), "end" (cameras are before the karts, as for karts
+that have finished), "finish" (the same, with the karts past the finish line), "pack" or
+"pack_front" (karts close together, cameras behind or before them). With `cameras` a frame also has
+matrices and poses.
 
-Needs nothing of the rest of the kit: only PySTK, numpy and Pillow.
+Imports nothing of this package, only PySTK, numpy and Pillow.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ import numpy as np
 import pystk
 from PIL import Image
 
-FRAME_WIDTH, FRAME_HEIGHT = 600, 400  # the dataset's, of the detection boxes
+FRAME_WIDTH, FRAME_HEIGHT = 600, 400  # of the detection boxes in the dataset
 PICTURE_SIZE = (150, 100)
-JPEG_QUALITY = 95  # the quantisation tables of the dataset's own pictures
-TICKS_PER_SECOND = 120  # of the engine's physics
-CAMERA_TICKS = 6  # physics ticks between two moves of the cameras: a film of 20 pictures a second
+JPEG_QUALITY = 95  # as in the dataset, by its quantisation tables
+TICKS_PER_SECOND = 120  # of the physics
+CAMERA_TICKS = 6  # physics ticks between two moves of the cameras, which move 20 times a second
 NORMAL_CAMERA, END_CAMERA = 0, 2  # Camera::CameraType
-WARM_UP = (9.0, 25.0)  # seconds before the first frame: until then the karts drive in one crowd
+WARM_UP = (9.0, 25.0)  # seconds before the first frame, in which the karts spread out
 BETWEEN = (2.0, 7.0)  # seconds between two frames
-STUCK_SPEED = 2.0  # metres a second; a slower kart is put back on the track
-CRUISING = (10.0, 22.0)  # metres a second: how fast a kart goes that was put somewhere
-SETTLE = 1.5  # seconds in which karts that were put somewhere drive again and cameras follow
-GROUP = 4  # karts that are put near each other
-PACK = (5, 10)  # karts that make a pack, from and to: the first sees none, the last all
-# Metres past the line: where the dataset's karts are when the last has finished. There it stops,
-# so half of the dataset shows that one moment of each race.
+STUCK_SPEED = 2.0  # metres per second; a slower kart is placed on the track again
+CRUISING = (10.0, 22.0)  # speed of a placed kart, metres per second
+SETTLE = 1.5  # seconds in which placed karts drive on and cameras reach them
+GROUP = 4  # karts that are placed near each other
+PACK = (5, 10)  # least and greatest number of karts in a pack
+# Metres past the finish line: the place of the karts in the dataset when the last one has finished.
+# The engine stops there, so half of the dataset shows that moment.
 FINISHED = (0.0, 250.0)
-MIN_LENGTH = 50.0  # metres; where the driving line is shorter, karts are left where they are
+MIN_LENGTH = 50.0  # metres; on a shorter driving line karts are not placed
 
 
 class World:
-    """The engine's world, moved on without drawing: ten times as fast as `Race.step`."""
+    """The world of the engine. `advance` does not draw: it is ten times as fast as `Race.step`."""
 
     def __init__(self) -> None:
         self._cameras: dict = {}  # player -> kind
@@ -73,7 +73,7 @@ class World:
             self._move_cameras(self._world, CAMERA_TICKS / TICKS_PER_SECOND)
 
     def use_camera(self, player: int, kind: str) -> None:
-        """`chase` follows the kart from behind; `end` is what a kart gets that has finished."""
+        """`chase` follows the kart from behind; `end` is the camera of a kart that has finished."""
         if self._cameras.get(player, "chase") != kind:
             self._change_camera(player, END_CAMERA if kind == "end" else NORMAL_CAMERA)
             self._cameras[player] = kind
@@ -86,7 +86,7 @@ def _method(library: ctypes.CDLL, name: str, argument: type):
 
 
 class Line:
-    """A track's driving line: where karts are put that do not drive by themselves."""
+    """The driving line of a track, on which karts are placed."""
 
     def __init__(self) -> None:
         track = pystk.Track()
@@ -98,7 +98,7 @@ class Line:
         self.length = float(self.distances[-1])
 
     def put(self, kart: int, distance: float, aside: float, speed: float) -> None:
-        """Put a kart `distance` metres along the line, `aside` metres to its right."""
+        """Place a kart `distance` metres along the line, `aside` metres to its right."""
         distance %= self.length
         node = int(np.searchsorted(self.distances, distance, side="right")) - 1
         node = min(node, len(self.starts) - 1)
@@ -116,7 +116,7 @@ def record(job: dict, send) -> None:
     rng = random.Random(job["seed"])
     race = pystk.Race(race_config(job))
     race.start()
-    race.step()  # the first picture loads what is drawn
+    race.step()  # the first picture loads models and textures
     world, line, state = World(), Line(), pystk.WorldState()
     world.advance(rng.uniform(*WARM_UP))
     players = range(len(job["karts"]))
@@ -126,16 +126,18 @@ def record(job: dict, send) -> None:
             world.use_camera(player, "chase" if moment in ("chase", "pack") else "end")
         world.advance(rng.uniform(*BETWEEN))
         state.update()
-        if moment == "finish":
+        if line.length < MIN_LENGTH:
+            pass
+        elif moment == "finish":
             _put_past_the_line(state, line, rng)
         elif moment in ("pack", "pack_front"):
-            _put_packs(state, line, rng)
+            _put_groups(state, line, lambda: rng.randint(*PACK), rng)
         else:
             slow = _put_back(state, line, slow, rng)
         world.advance(SETTLE)
         race.step()
         state.update()
-        # Some tracks have end cameras that stand somewhere and may not see their kart.
+        # Some tracks have fixed end cameras that may not see their kart.
         if lost := [player for player in players if not _sees_own(race, state, player)]:
             for player in lost:
                 world.use_camera(player, "chase")
@@ -148,7 +150,7 @@ def record(job: dict, send) -> None:
 
 
 def _sees_own(race, state, player: int) -> bool:
-    """Whether a player's camera sees the player's kart."""
+    """Whether the camera of a player sees the kart of that player."""
     own = (int(pystk.ObjectType.kart) << pystk.object_type_shift) | state.players[player].kart.id
     return bool((np.array(race.render_data[player].instance) == own).any())
 
@@ -158,7 +160,7 @@ def race_config(job: dict):
     config = pystk.RaceConfig(
         track=job["track"],
         num_kart=len(job["karts"]),
-        laps=99,  # so that no one finishes: the engine stops a race that all have finished
+        laps=99,  # no kart may finish: the engine stops a race that all karts have finished
         seed=job["seed"] % 2**31,
         step_size=CAMERA_TICKS / TICKS_PER_SECOND,
     )
@@ -170,18 +172,13 @@ def race_config(job: dict):
 
 
 def _put_back(state, line: Line, slow: set, rng: random.Random) -> set:
-    """Put karts back on the line that stood still at two frames running; who stands still now.
+    """Place karts that stood still in two frames in a row; returns the ids of those that stand now.
 
-    Where most of them do (on some tracks nobody drives), all are put in groups along the line.
+    If most karts stand (on some tracks none drives), all are placed in groups along the line.
     """
-    if line.length < MIN_LENGTH:
-        return set()
     still = {k.id for k in state.karts if math.hypot(*map(float, k.velocity)) < STUCK_SPEED}
     if len(still) > len(state.karts) // 2:
-        order = [kart.id for kart in state.karts]
-        rng.shuffle(order)
-        for start in range(0, len(order), GROUP):
-            _put_group(order[start : start + GROUP], line, rng.uniform(0, line.length), rng)
+        _put_groups(state, line, lambda: GROUP, rng)
         return set()
     driving = [float(k.distance_down_track) for k in state.karts if k.id not in still]
     for kart in still & slow:
@@ -190,21 +187,17 @@ def _put_back(state, line: Line, slow: set, rng: random.Random) -> set:
 
 
 def _put_past_the_line(state, line: Line, rng: random.Random) -> None:
-    """Put all karts where they are when a race is over."""
-    if line.length < MIN_LENGTH:
-        return
+    """Place all karts where they are at the end of a race."""
     for kart in state.karts:
         _put_group([kart.id], line, min(rng.uniform(*FINISHED), line.length / 2), rng)
 
 
-def _put_packs(state, line: Line, rng: random.Random) -> None:
-    """Put all karts in packs of a few, each somewhere on the line."""
-    if line.length < MIN_LENGTH:
-        return
+def _put_groups(state, line: Line, draw_size, rng: random.Random) -> None:
+    """Place all karts in groups at random places on the line; `draw_size()` is the next size."""
     order = [kart.id for kart in state.karts]
     rng.shuffle(order)
     while order:
-        size = rng.randint(*PACK)
+        size = draw_size()
         _put_group(order[:size], line, rng.uniform(0, line.length), rng)
         order = order[size:]
 
@@ -216,8 +209,8 @@ def _put_group(karts: list, line: Line, distance: float, rng: random.Random) -> 
 
 
 def _frame(job: dict, race, state) -> dict:
-    """The info of one frame as the dataset has it, and the pictures of its views."""
-    # View k is kart k's, as in the dataset.
+    """The info of one frame in the format of the dataset, and the pictures of its views."""
+    # View k belongs to kart k, as in the dataset.
     views = sorted(range(len(job["karts"])), key=lambda player: state.players[player].kart.id)
     karts = sorted(state.karts, key=lambda kart: kart.id)
     render = [race.render_data[player] for player in views]
@@ -227,25 +220,29 @@ def _frame(job: dict, race, state) -> dict:
             "karts": [job["karts"][player] for player in views],
             "detections": [boxes(np.array(view.instance)) for view in render],
             "distance_down_track": [float(kart.distance_down_track) for kart in karts],
-            "velocity": [[float(part) for part in kart.velocity] for kart in karts],
+            "velocity": [_numbers(kart.velocity) for kart in karts],
         },
         "pictures": [_jpeg(np.array(view.image)) for view in render],
     }
     if job["cameras"]:
         frame["cameras"] = {
-            "location": [[float(part) for part in kart.location] for kart in karts],
-            "rotation": [[float(part) for part in kart.rotation] for kart in karts],
-            "size": [[float(part) for part in kart.size] for kart in karts],
+            "location": [_numbers(kart.location) for kart in karts],
+            "rotation": [_numbers(kart.rotation) for kart in karts],
+            "size": [_numbers(kart.size) for kart in karts],
             "view": [np.array(state.players[p].camera.view).tolist() for p in views],
             "projection": [np.array(state.players[p].camera.projection).tolist() for p in views],
         }
     return frame
 
 
+def _numbers(vector) -> list:
+    return [float(part) for part in vector]
+
+
 def boxes(instances: np.ndarray) -> list:
     """The boxes of an instance mask (height, width): `[class_id, track_id, x1, y1, x2, y2]`.
 
-    Corners are the first and last pixel of the object, rows are sorted: so are the dataset's.
+    As in the dataset, corners are the first and last pixel of the object, and rows are sorted.
     """
     width = instances.shape[1]
     shift = pystk.object_type_shift
@@ -275,7 +272,7 @@ def _jpeg(image: np.ndarray) -> str:
 
 def main() -> None:
     """Start the engine, then record one race for each line of standard input."""
-    # The engine prints to standard output, too: what it says goes to the log.
+    # The engine prints to standard output, too: redirect that to the log.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -297,7 +294,7 @@ def main() -> None:
         record(job, send)
         send({"done": job["seed"]})
     answers.close()
-    os._exit(0)  # the engine's own clean-up has been seen to hang
+    os._exit(0)  # the clean-up of the engine may hang
 
 
 if __name__ == "__main__":

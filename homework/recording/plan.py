@@ -1,7 +1,7 @@
-"""Which races a recording consists of: tracks, line-ups, moments, frame numbers. Pure.
+"""The races of a recording: tracks, line-ups, moments, frame numbers. Pure.
 
-The dataset has one race and one line-up of karts per track. A recording deals its karts so that
-every (track, kart) pair is equally frequent, one apart at most.
+The dataset has one race and one line-up of karts per track. In a recording all (track, kart) pairs
+occur equally often, with a difference of one at most.
 """
 
 from __future__ import annotations
@@ -11,41 +11,41 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-KARTS_PER_RACE = 10  # as many as the dataset's views in a frame
-VALID_KARTS = 6  # in a race of the sample's validation: what ten leave of the free data's sixteen
-FRAMES_PER_RACE = 10  # at most: the start of a race costs as much as five of its frames
-# In 45% of the dataset's views the camera follows the kart, in the others it goes before it:
-# the camera of a kart that has finished, nearly always at the end of the race (1,890 info files
-# of the train split, own kart's box ending below or above pixel 330 of 400).
+KARTS_PER_RACE = 10  # one per view; the dataset has ten views in a frame
+VALID_KARTS = 6  # in a validation race of the sample: sixteen free karts less ten for training
+FRAMES_PER_RACE = 10  # at most; starting a race takes as long as five frames
+# In 45% of the views of the dataset the camera follows its kart. In the others it is before the
+# kart, as for karts that have finished, nearly always at the end of the race. Counted on the 1,890
+# info files of the train split: the box of the own kart ends above or below row 330 of 400.
 MOMENTS = {"chase": 0.45, "finish": 0.3, "end": 0.25}
-# Karts close together, behind and beside each other, near and far: seen from behind, from the
-# front. Several karts in one view are what a model learns last, and 6 in 10 views show one.
+# Karts close together, seen from behind or from the front. Views with several karts are the
+# hardest to learn, and 6 in 10 views show only one.
 PACKS = {"pack": 0.5, "pack_front": 0.5}
 _ORDER = (*MOMENTS, *PACKS)
 
 
 class Race(NamedTuple):
-    """One race of a recording; the fields of the engine's job."""
+    """One race of a recording; its fields are the job of an engine."""
 
     track: str
     karts: tuple[str, ...]
     seed: int
-    frames: tuple[tuple[int, str], ...]  # number and moment; moments of a kind are together
+    frames: tuple[tuple[int, str], ...]  # number and moment, sorted by moment
 
     def job(self, cameras: bool) -> dict[str, Any]:
-        """What the engine is told (see homework.recording.engine)."""
+        """The message to the engine (see homework.recording.engine)."""
         return {**self._asdict(), "cameras": cameras}
 
 
 def plan(
     views: int, tracks: Sequence[str], karts: Sequence[str], seed: int, packs: float = 0.0
 ) -> list[Race]:
-    """The races that give `views` views or the few more of whole frames.
+    """The races for at least `views` views, in whole frames.
 
-    Every track comes once before any comes again, so a recording that is cut short is balanced.
+    Every track comes once before any track comes again, so an interrupted recording is balanced.
 
     Args:
-        packs: share of the frames whose karts are put close together, from 0 to 1.
+        packs: share of the frames with karts placed close together, from 0 to 1.
     """
     moments = {moment: part * (1 - packs) for moment, part in MOMENTS.items()}
     moments |= {moment: part * packs for moment, part in PACKS.items()}
@@ -71,10 +71,10 @@ def plan_sample(
 ) -> tuple[list[Race], list[Race]]:
     """One race per track for training and one for validation, with no (track, kart) in both.
 
-    As in the dataset, a track has one line-up in each; unlike there, the two share no kart.
+    As in the dataset, a track has one line-up per split; unlike there, the two share no kart.
 
     Args:
-        frames: of each training race and of each validation race.
+        frames: number of frames of each training race and of each validation race.
     """
     rng = random.Random(seed)
     line_ups = _deal(karts, KARTS_PER_RACE, rng)
@@ -96,25 +96,25 @@ def make_race(
     rng: random.Random,
     moments: Mapping[str, float] = MOMENTS,
 ) -> Race:
-    """A race with its moments dealt in their shares, those of a kind one after the other."""
+    """A race whose moments occur in their shares, sorted by moment."""
     size = len(numbers)
-    start = rng.random()  # where in the cycle of moments, so that small races are fair together
-    due = [(start + place / size) % 1 for place in range(size)]
-    dealt = sorted((_moment(share, moments) for share in due), key=_ORDER.index)
+    start = rng.random()  # so that the shares hold over many small races together
+    points = [(start + place / size) % 1 for place in range(size)]
+    dealt = sorted((_moment(point, moments) for point in points), key=_ORDER.index)
     seed = rng.randrange(2**31)
     return Race(track, tuple(karts), seed, tuple(zip(numbers, dealt, strict=True)))
 
 
-def _moment(share: float, moments: Mapping[str, float]) -> str:
-    for moment, part in moments.items():
-        share -= part
-        if share < 0:
+def _moment(point: float, moments: Mapping[str, float]) -> str:
+    for moment, share in moments.items():
+        point -= share
+        if point < 0:
             return moment
     return moment
 
 
 def _deal(karts: Sequence[str], size: int, rng: random.Random) -> Iterator[tuple[str, ...]]:
-    """Line-ups of `size` karts without end: whoever has raced least comes next."""
+    """Endless line-ups of `size` karts: those that have raced least come next."""
     raced: Counter[str] = Counter()
     while True:
         order = rng.sample(list(karts), len(karts))

@@ -1,4 +1,4 @@
-"""An engine process and the conversation with it; what is said is described in engine."""
+"""One engine process and the messages to and from it, which `engine` describes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-START_SECONDS = 300  # in which an engine starts a race and sends its first frame; usually 15 to 40
-FRAME_SECONDS = 90  # between two frames; usually 2 to 5
-MAX_MESSAGE = 50_000_000  # bytes of one line from an engine; a frame has some 150,000
+START_SECONDS = 300  # limit for starting a race and its first frame; usually 15 to 40
+FRAME_SECONDS = 90  # limit between two frames; usually 2 to 5
+MAX_MESSAGE = 50_000_000  # bytes of a message from an engine; a frame has some 150,000
 
-# What `hd` leaves out is not seen at 150x100: see docs/recording.md. Light shafts draw the sun.
+# `hd` omits effects that 150x100 pictures do not show: see docs/recording.md. Light shafts stay,
+# since they draw the sun.
 _UNSEEN = dict.fromkeys(("dof", "motionblur", "bloom", "mlaa", "glow"), False)
 GRAPHICS: dict[str, dict[str, Any]] = {
     "full": {"preset": "hd"},
@@ -26,18 +27,18 @@ GRAPHICS: dict[str, dict[str, Any]] = {
 
 
 class Installation(NamedTuple):
-    """Where the engine is: its Python, and the folder that holds its `pystk_data`."""
+    """The Python of the engine, and the folder that holds its `pystk_data`."""
 
     python: Path
     assets: Path
 
 
 class EngineError(Exception):
-    """The engine has died, hangs, or sends what is no frame."""
+    """The engine died, hangs, or sent something else than a frame."""
 
 
 class Engine:
-    """One engine process and the conversation with it (see homework.recording.engine)."""
+    """One engine process (see homework.recording.engine)."""
 
     def __init__(
         self, command: Sequence[str], environment: dict[str, str], quality: str, log
@@ -87,15 +88,15 @@ class Engine:
                 raise EngineError("has died")
             parts.append(data)
             if sum(map(len, parts)) > MAX_MESSAGE:
-                raise EngineError("sends no end of a line")
+                raise EngineError("sends a line without end")
         line, _, self._rest = b"".join(parts).partition(b"\n")
         try:
             return json.loads(line)
         except ValueError:
-            raise EngineError("sends what is not JSON") from None
+            raise EngineError("sends something else than JSON") from None
 
     def end(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait()
         for end in (self._process.stdin, self._process.stdout):
@@ -104,16 +105,16 @@ class Engine:
 
 
 def last_line(text: str) -> str:
-    """What a process said last."""
+    """The last line that a process printed."""
     lines = text.strip().splitlines()
     return lines[-1].strip() if lines else "it said nothing"
 
 
 def engine_environment(installation: Installation) -> dict[str, str]:
-    """The environment variables that the engine needs.
+    """The environment variables of the engine.
 
-    With anisotropic filtering the software renderer takes minutes for a picture, or hangs. Several
-    engines share the cores, so each draws with one thread.
+    Anisotropic filtering is off: with it, the software renderer takes minutes for a picture or
+    hangs. Each engine draws with one thread, since several engines share the cores.
     """
     return os.environ | {
         "PYTHONPATH": str(installation.assets),

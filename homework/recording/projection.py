@@ -1,8 +1,9 @@
-"""Are a recording's labels right? Its boxes beside the karts as the cameras must see them.
+"""Check the boxes of a recording against the poses of the karts.
 
-The engine makes a box from the mask that it draws. Here the same kart's cuboid (its place, turn
-and size in metres) is projected with the camera's matrices. The mask must lie in the projection,
-but for what sticks out of a cuboid (exhaust, parachute), and it must be that kart's, not another's.
+The engine makes a box from the mask that it draws. Here the cuboid of the same kart (place,
+rotation and size in metres) is projected with the matrices of the camera. The box must lie in the
+projection, except for parts that stick out of the cuboid (exhaust, parachute), and no other kart
+may fit it better.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..common.files import read_json
 from ..frames.split import CAMERAS_SUFFIX, INFO_SUFFIX, read_info
 from ..labels.scene import FRAME_SIZE, KART_CLASS
 
-NEAR = 0.05  # metres before the camera; a cuboid that comes nearer has no finite projection
+NEAR = 0.05  # metres from the camera; a nearer cuboid has no finite projection
 
 
 class Comparison(NamedTuple):
@@ -28,7 +29,7 @@ class Comparison(NamedTuple):
     frame: str
     view: int
     kart: str
-    sticks_out: float  # of its projection, as a share of that one's longer side; 0 or less: inside
+    sticks_out: float  # of the projection, as a share of its longer side; 0 or less: inside
     center_inside: bool
     nearest: str  # the kart whose projection overlaps the box best
 
@@ -36,10 +37,10 @@ class Comparison(NamedTuple):
 def project(
     cuboid: np.ndarray, view: np.ndarray, projection: np.ndarray
 ) -> tuple[float, float, float, float] | None:
-    """The box around a cuboid's eight corners as a camera sees them.
+    """The box around the eight corners of a cuboid, as a camera sees them.
 
     Args:
-        cuboid: corners in the world, in metres, (8, 3).
+        cuboid: world coordinates of the corners in metres, (8, 3).
         view, projection: 4x4 matrices that multiply row vectors, as the engine keeps them.
 
     Returns:
@@ -55,10 +56,10 @@ def project(
 
 
 def cuboid(location, rotation, size) -> np.ndarray:
-    """Corners (8, 3) of a kart.
+    """The corners of a kart in metres, (8, 3).
 
     Args:
-        location: of the middle of its underside, (3,).
+        location: centre of its underside, (3,).
         rotation: a unit quaternion x, y, z, w.
         size: width, height, length.
     """
@@ -114,7 +115,7 @@ def _overlap(a, b) -> float:
 
 
 def verify_folder(folder: Path) -> None:
-    """Print how the boxes of a recording compare with the projections.
+    """Print how well the boxes of a recording match the projections.
 
     Raises:
         InputError: the folder has no cameras or no kart in any view, or a file is damaged.

@@ -1,9 +1,9 @@
-"""Runs engines that record races, and writes the frames that they send.
+"""Run engines that record races, and write the frames that they send.
 
     Race --job--> engine process --JSON lines--> NNNNN_VV_im.jpg x 10, then NNNNN_info.json
 
-An engine that dies or says nothing until its deadline is ended and started again; that costs one
-frame. An info file is written after its pictures, so that every frame that has one is whole.
+An engine that dies or sends nothing before its deadline is restarted, which loses one frame. An
+info file is written after its pictures, so every frame with an info file is complete.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import base64
 import binascii
 import json
 import queue
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.errors import InputError
-from ..common.files import atomic_write
+from ..common.files import write_bytes
 from ..frames.split import CAMERAS_SUFFIX, info_name, picture_name
 from ..labels.scene import PICTURE_SIZE, view_scene
 from .plan import Race
@@ -34,11 +35,11 @@ from .process import (
 )
 
 ENGINE = Path(__file__).with_name("engine.py")
-FAILURES = 3  # of an engine in one race before the race is left out
+FAILURES = 3  # of an engine in one race, before the rest of the race is skipped
 
 
 class Recorded(NamedTuple):
-    """What a worker reports: a frame that is written, or why one is not."""
+    """The report of a worker: a frame was written, or why it was not."""
 
     track: str
     views: int = 0
@@ -46,7 +47,7 @@ class Recorded(NamedTuple):
 
 
 class Recorder:
-    """Records races into a folder with several engines at a time."""
+    """Records races into a folder with several engines in parallel."""
 
     def __init__(
         self, installation: Installation, folder: Path, quality: str, cameras: bool = False
@@ -55,60 +56,42 @@ class Recorder:
         self.log = folder / "engine.log"
         self._command = [str(installation.python), "-u", str(ENGINE)]
         self._environment = engine_environment(installation)
-        self._results: queue.Queue[Recorded | BaseException | None] = queue.Queue()
-        self._races: queue.SimpleQueue[Race] = queue.SimpleQueue()
-        self._engines: set[Engine] = set()
+        self._results: queue.Queue[Recorded | Future] = queue.Queue()
+        self._engines: set[Engine] = set()  # all that run
+        self._idle: list[Engine] = []
         self._stopped = False
-        self.about: dict[str, Any] = {}  # what an engine says of itself
+        self.about: dict[str, Any] = {}  # the first message of an engine: karts, tracks, versions
 
     def run(self, races: Sequence[Race], num_workers: int) -> Iterator[Recorded]:
-        """Record every race; frames that are there already are left out.
+        """Record the missing frames of every race.
 
         Raises:
-            InputError: an engine cannot be started, or the disk refuses.
+            InputError: an engine cannot be started.
+            OSError: the disk refuses to write.
         """
+        pool = ThreadPoolExecutor(num_workers)
         for race in races:
-            self._races.put(race)
-        count = min(num_workers, len(races))
-        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
-        for thread in threads:
-            thread.start()
+            pool.submit(self._record, race).add_done_callback(self._results.put)
         try:
-            running = len(threads)
+            running = len(races)
             while running:
                 result = self._results.get()
-                if result is None:
-                    running -= 1
-                elif isinstance(result, BaseException):
-                    raise result
-                else:
+                if isinstance(result, Recorded):
                     yield result
+                else:
+                    running -= 1
+                    result.result()  # raises what the race has raised
         finally:
             self._stopped = True
             for engine in list(self._engines):
                 engine.end()
-            for thread in threads:
-                thread.join()
+            pool.shutdown(cancel_futures=True)
 
-    def _work(self) -> None:
+    def _record(self, race: Race) -> None:
+        """Record the missing frames of a race, with an idle engine or a new one."""
         engine = None
-        try:
-            while not self._stopped:
-                try:
-                    race = self._races.get_nowait()
-                except queue.Empty:
-                    break
-                engine = self._record(race, engine)
-        except BaseException as error:
-            if not self._stopped:
-                self._results.put(error)
-        finally:
-            if engine:
-                self._end(engine)
-            self._results.put(None)
-
-    def _record(self, race: Race, engine: Engine | None) -> Engine | None:
-        """Record the frames of a race that are missing; the engine, if it still runs."""
+        with suppress(IndexError):
+            engine = self._idle.pop()
         left = self.missing(race)
         failures = 0
         while left and failures < FAILURES and not self._stopped:
@@ -127,12 +110,14 @@ class Recorder:
                 if self._stopped:
                     break
                 if engine:
-                    self._end(engine)
+                    engine.end()
+                    self._engines.discard(engine)
                     engine = None
                 failures += 1
                 lost = left.pop(0)
                 self._results.put(Recorded(race.track, 0, f"frame {lost[0]:05x}: engine {error}"))
-        return engine
+        if engine:
+            self._idle.append(engine)
 
     def _start(self) -> Engine:
         with open(self.log, "ab") as log:
@@ -144,7 +129,7 @@ class Recorder:
                     "run python -m homework.record setup"
                 ) from None
             except EngineError as error:
-                if self.about:  # one has started before, so this one had bad luck
+                if self.about:  # another engine has started, so the installation works
                     raise
                 said = last_line(self.log.read_text(errors="replace"))
                 raise InputError(
@@ -154,38 +139,31 @@ class Recorder:
         self.about = self.about or engine.about
         return engine
 
-    def _end(self, engine: Engine) -> None:
-        engine.end()
-        self._engines.discard(engine)
-
     def missing(self, race: Race) -> list[tuple[int, str]]:
-        """Number and moment of each frame of a race that is not recorded yet."""
+        """Number and moment of each missing frame of a race."""
         return [frame for frame in race.frames if not (self.folder / info_name(frame[0])).exists()]
 
     def _write(self, frame: dict[str, Any], race: Race) -> None:
         """Write one frame, the info file last.
 
         Raises:
-            ValueError: it is no frame of this race.
+            ValueError: it is not a frame of this race.
         """
         file = self.folder / info_name(frame["number"])
         info, pictures = frame["info"], decode_frame(frame, race)
         for view, data in enumerate(pictures):
-            with atomic_write(self.folder / picture_name(file.name, view)) as opened:
-                opened.write(data)
+            write_bytes(self.folder / picture_name(file.name, view), data)
         if self.cameras:
             cameras = self.folder / f"{frame['number']:05x}{CAMERAS_SUFFIX}"
-            with atomic_write(cameras) as opened:
-                opened.write(json.dumps(frame["cameras"]).encode())
-        with atomic_write(file) as opened:
-            opened.write(json.dumps(info).encode())
+            write_bytes(cameras, json.dumps(frame["cameras"]).encode())
+        write_bytes(file, json.dumps(info).encode())
 
 
 def decode_frame(frame: dict[str, Any], race: Race) -> list[bytes]:
-    """The JPEG files of a frame that an engine sent, one per view.
+    """The JPEG files of a frame from an engine, one per view.
 
     Raises:
-        ValueError: the frame is not one of `race`, or a picture is not what it should be.
+        ValueError: the frame is not one of `race`, or a picture is damaged or of another size.
     """
     from PIL import Image
 
@@ -202,7 +180,7 @@ def decode_frame(frame: dict[str, Any], race: Race) -> list[bytes]:
             with Image.open(BytesIO(data)) as picture:
                 picture.load()
         except (binascii.Error, OSError) as error:
-            raise ValueError(f"sends a picture that is none ({error})") from None
+            raise ValueError(f"sends a damaged picture ({error})") from None
         if picture.size != PICTURE_SIZE:
             raise ValueError(f"sends a picture of {picture.size}, not {PICTURE_SIZE}")
         pictures.append(data)

@@ -1,4 +1,4 @@
-"""One recording: its folder, its manifest, and the races that are still missing."""
+"""One recording: its folder, its manifest and its missing races."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ def record(
     num_workers: int | None,
     cameras: bool,
 ) -> None:
-    """Record the races into a folder, or what is missing there, and write its manifest.
+    """Record the missing frames of the races into a folder, and write its manifest.
 
     Args:
-        chosen: the options that decide what is recorded, by name.
-        num_workers: engines at a time; one per core if None.
-        cameras: write camera matrices and karts' poses beside each frame.
+        chosen: the options that determine what is recorded, by name.
+        num_workers: number of engines in parallel; None for one per core.
+        cameras: write the matrices of the cameras and the poses of the karts beside each frame.
 
     Raises:
         InputError: the engine is not installed, or the folder holds other frames.
     """
-    from ..common.workers import num_cores
     from .recorder import Recorder
     from .setup import find_installation, versions
 
-    workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)
+    workers = options.workers(num_workers)
     installation = find_installation()
     manifest = folder / MANIFEST
     with writing(folder):
@@ -67,7 +66,7 @@ def record(
 
 
 def _drive(recorder: Recorder, races: Sequence[Race], workers: int) -> list[str]:
-    """Record with a progress bar; what failed."""
+    """Record with a progress bar; returns the failures."""
     from tqdm import tqdm
 
     failures = []
@@ -85,7 +84,7 @@ def _drive(recorder: Recorder, races: Sequence[Race], workers: int) -> list[str]
 
 
 def _check_folder(folder: Path, chosen: dict[str, Any]) -> None:
-    """Refuse a folder with frames of another recording, or of none."""
+    """Refuse a folder with frames of another recording or from elsewhere."""
     manifest = folder / MANIFEST
     if manifest.exists():
         before = read_json(manifest)

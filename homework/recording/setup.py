@@ -1,13 +1,13 @@
-"""Installs the engine and the game's data into the user's cache folder, from package registries.
+"""Install the engine and the data of the game into the cache folder of the user, from registries.
 
-    engine/             a virtual environment of its own with PySTK 1.1.2
-    game/               the data of SuperTuxKart 1.4, as Debian packs it
-    shaders/            the data of PySTK's own 1.0.3: shaders, effects, fonts, settings
-    assets/pystk_data/  both joined by links, as the engine looks for them
-    installation.json   written last: with it the installation is whole
+    engine/             a virtual environment with PySTK 1.1.2
+    game/               the data of SuperTuxKart 1.4, from a Debian package
+    shaders/            data of PySTK 1.0.3: shaders, effects, fonts, settings
+    assets/pystk_data/  links that join both in the layout that the engine expects
+    installation.json   written last, when the installation is complete
 
-What is whole already is left as it is, so a setup that was cut short goes on where it was. The
-engine is GPL 3, the game's data has free licences of its own: neither is part of this kit.
+Setup keeps complete parts, so after an interruption it resumes. The engine is under GPL 3 and the
+data of the game under other free licences; neither is part of this project.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ from .assets import (
 from .process import Installation, last_line
 
 PYSTK = "PySuperTuxKart==1.1.2"
-WHEELS = ("3.10", "3.9", "3.8")  # Pythons that PySTK has wheels for
+WHEELS = ("3.10", "3.9", "3.8")  # versions of Python that PySTK has wheels for
 PYBIND = "pybind11==2.13.6"
 LIBRARIES = {"GL": "libgl1", "EGL": "libegl1"}  # -> Debian package
-DISK_BYTES = 1_700_000_000  # while the game's data is unpacked; 0.9 GB stay
+DISK_BYTES = 1_700_000_000  # needed while the data is unpacked; 0.9 GB remain
 
 
 def cache_folder() -> Path:
-    """Where the installation lies: the user's cache folder (XDG base directory specification)."""
+    """The folder of the installation, in the user's cache (XDG base directory specification)."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "supertuxkart-recorder"
 
 
 def find_installation(folder: Path | None = None) -> Installation:
-    """The installation that `install` has made.
+    """The installation made by `install`.
 
     Raises:
-        InputError: there is none, or it is not whole.
+        InputError: there is none, or it is not complete.
     """
     folder = folder or cache_folder()
     record = folder / "installation.json"
@@ -68,14 +68,14 @@ def find_installation(folder: Path | None = None) -> Installation:
 
 
 def install(assets: Path | None, compile_engine: bool) -> Installation:
-    """Install what is missing, saying sizes first.
+    """Print the sizes of the missing parts and install them.
 
     Args:
-        assets: a data folder of SuperTuxKart 1.4 to use instead of Debian's.
-        compile_engine: compile PySTK even where there is a wheel.
+        assets: a data folder of SuperTuxKart 1.4 to use instead of the Debian package.
+        compile_engine: compile PySTK even if there is a wheel.
 
     Raises:
-        InputError: this is no Linux, or something is missing: what, and how to get it.
+        InputError: the system is not Linux, or lacks something; the message says how to get it.
     """
     folder = cache_folder()
     _check_system()
@@ -98,15 +98,15 @@ def install(assets: Path | None, compile_engine: bool) -> Installation:
 
 
 def versions(folder: Path | None = None) -> dict[str, str]:
-    """What is installed."""
+    """Versions of what is installed."""
     return read_json((folder or cache_folder()) / "installation.json")
 
 
 def copyright_file() -> Path:
-    """Who made the game's data: the file that Debian's package brings.
+    """The file in the Debian package that names the authors of the game's data.
 
     Raises:
-        InputError: the data did not come from that package.
+        InputError: the data is not from that package.
     """
     file = cache_folder() / "game" / "usr" / "share" / "doc" / GAME / "copyright"
     if not file.is_file():
@@ -114,7 +114,7 @@ def copyright_file() -> Path:
     return file
 
 
-# --- what must be there ---
+# --- requirements ---
 
 
 def _check_system() -> None:
@@ -140,7 +140,7 @@ def _check_room(folder: Path) -> None:
 
 
 def _python_with_wheel() -> str | None:
-    """A Python that PySTK has a wheel for and that can make virtual environments."""
+    """A Python for which PySTK has a wheel and which can make virtual environments."""
     if platform.machine() != "x86_64":
         return None
     names = [f"python{version}" for version in WHEELS]
@@ -149,7 +149,7 @@ def _python_with_wheel() -> str | None:
     for version in WHEELS:
         found += [str(path) for path in sorted(pyenv.glob(f"{version}.*/bin/python"))]
     for path in found:
-        # A launcher may be there without the version that it stands for.
+        # A launcher of pyenv may exist without its version.
         probe = "import sys, venv, ensurepip, ctypes; print('%d.%d' % sys.version_info[:2])"
         answer = subprocess.run([path, "-c", probe], capture_output=True, text=True)
         if answer.returncode == 0 and answer.stdout.strip() in WHEELS:
@@ -195,7 +195,7 @@ def _say_sizes(folder: Path, python: str | None, assets: Path | None) -> None:
 
 
 def _install_engine(folder: Path, python: str | None) -> str:
-    """The engine's virtual environment; the version of its Python."""
+    """Make the virtual environment of the engine; returns the version of its Python."""
     interpreter = folder / "bin" / "python"
     if not (folder / WHOLE).exists():
         run_command([python or sys.executable, "-m", "venv", "--clear", str(folder)])
@@ -218,7 +218,7 @@ def _compile(pip: Sequence[str], interpreter: Path) -> None:
     )
     environment = os.environ | {
         "CXXFLAGS": f"-I{include.strip()}",
-        # Its CMakeLists.txt asks for less than today's CMake still knows.
+        # Its CMakeLists.txt asks for a version that current CMake no longer supports.
         "CMAKE_POLICY_VERSION_MINIMUM": "3.5",
         "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0))),
     }
@@ -231,7 +231,7 @@ def _compile(pip: Sequence[str], interpreter: Path) -> None:
 
 
 def _watch(command: Sequence[str], what: str, environment: dict[str, str]) -> None:
-    """Run a long command and show how far it says that it is: CMake prints [ 34%]."""
+    """Run a long command with a progress bar: CMake prints [ 34%]."""
     from tqdm import tqdm
 
     process = subprocess.Popen(
@@ -245,7 +245,8 @@ def _watch(command: Sequence[str], what: str, environment: dict[str, str]) -> No
                 if found := re.match(r"\s*\[\s*(\d+)%\]", line):
                     progress.update(int(found[1]) - progress.n)
     finally:
-        process.kill() if process.poll() is None and sys.exc_info()[0] else None
+        if sys.exc_info()[0]:
+            process.kill()
         process.wait()
     if process.returncode:
         raise InputError(f"{what}: {last_line(said)}; see what is missing and run setup again")

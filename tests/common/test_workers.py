@@ -1,12 +1,17 @@
 """Several processes: results in order, errors and kills told."""
 
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from homework.common.errors import InputError
 from homework.common.workers import ordered_map
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_results_come_in_order():
@@ -24,7 +29,7 @@ def test_a_workers_error_arrives_with_its_traceback():
 
     with pytest.raises(ZeroDivisionError) as raised, ordered_map(fail, [1, 0], 2) as results:
         list(results)
-    assert "return 1 // number" in raised.value.__notes__[0]
+    assert "return 1 // number" in str(raised.value.__cause__)
 
 
 def test_a_killed_worker_is_one_line():
@@ -33,3 +38,19 @@ def test_a_killed_worker_is_one_line():
         ordered_map(lambda _: os._exit(1), [1, 2], 2) as results,
     ):
         list(results)
+
+
+def test_workers_end_with_a_killed_parent():
+    program = """
+import os, time
+from homework.common.workers import ordered_map
+
+with ordered_map(lambda number: time.sleep(0.2 if number < 2 else 60), range(4), 2) as results:
+    next(results)
+    os.kill(os.getpid(), 9)
+"""
+    # Returns once every process that has inherited its output has ended.
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=30
+    )
+    assert ended.returncode == -9, ended.stderr

@@ -25,7 +25,7 @@ def test_the_difference_is_the_widest_gap_of_the_two_distributions(a, b):
 
 def test_a_folder_looks_like_itself(data_dir):
     split = list_split(data_dir / "train")
-    one, two = appearance.look_at(split, 1), appearance.look_at(split, 2)
+    one, two = appearance.measure(split, 1), appearance.measure(split, 2)
     lines = list(appearance.table(one, two))
     distances = [float(line.split()[-1]) for line in lines if "(10%" in line]
     assert len(distances) == 10 and not any(distances)
@@ -38,8 +38,8 @@ def test_brighter_pictures_and_larger_karts_are_noticed(data_dir, tmp_path):
         with Image.open(picture) as opened:
             bright = opened.point(lambda value: min(255, value + 60))
         bright.save(picture)
-    ours = appearance.look_at(list_split(data_dir / "train"), 1)
-    theirs = appearance.look_at(list_split(other), 1)
+    ours = appearance.measure(list_split(data_dir / "train"), 1)
+    theirs = appearance.measure(list_split(other), 1)
     assert appearance.difference(ours.pictures[:, 0], theirs.pictures[:, 0]) > 0.2
     assert appearance.difference(ours.karts, theirs.karts) == 0
 

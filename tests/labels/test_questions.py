@@ -16,11 +16,10 @@ from homework.labels.questions import (
     form_of,
     kart_in,
     kind_of,
-    layout,
     pairs,
     possible_answers,
 )
-from homework.labels.scene import Kart, Scene, mirrored, view_scene
+from homework.labels.scene import Scene, mirrored, view_scene
 from homework.labels.vocabulary import KARTS, TRACKS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -129,16 +128,3 @@ def test_kind_of_is_the_kind_that_asked(scene):
 def test_other_questions_are_of_no_kind():
     assert kind_of("What colour is tux?") == "other"
     assert kind_of("Is tux to the left or right of the ego car? ") == "other"
-
-
-@given(scenes())
-def test_the_layout_is_all_that_pairs_depend_on(scene):
-    track, ego_name, others = layout(scene)
-    karts = [
-        Kart(name, (60 if left else 80, 30 if front else 60, 90 if left else 110, 80))
-        for name, left, front in others
-    ]
-    ego = Kart(ego_name, (60, 45, 90, 75)) if ego_name else None
-    plain = Scene(track, (*karts, *([ego] if ego else [])), ego)
-    assert layout(plain) == layout(scene)
-    assert list(pairs(plain)) == list(pairs(scene))
