@@ -148,7 +148,7 @@ def child(options, shape: str, way: str, base: str, started: str) -> None:
         way.startswith("ours"),
         vision="text side" not in way,
     )
-    from homework.training.trainer import peak_memory_bytes
+    from homework.training.run import peak_memory_bytes
 
     first = clock.steps[0]
     measured = {
@@ -177,7 +177,7 @@ class Clock:
     def begin(self, *args, **kwargs) -> None:
         """The model is loaded, training begins."""
         if not self.steps:
-            from homework.training.trainer import peak_memory_bytes
+            from homework.training.run import peak_memory_bytes
 
             self.loaded = peak_memory_bytes()
 

@@ -8,7 +8,6 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .common import distributed, options
@@ -103,8 +102,6 @@ def train(
 
     with alone(output):
         fit(dataset, output, chosen, num_workers, report_to, overwrite)
-        if distributed.is_main():
-            _measure_held_out(output, dataset)
 
 
 def demo_train(
@@ -239,17 +236,6 @@ def load(model_name: str = MODEL_NAME) -> BaseVLM:
 def load_vlm() -> BaseVLM:
     """The submission's model, as the grader asks for it."""
     return load(str(PACKAGE_DIR / MODEL_NAME))
-
-
-def _measure_held_out(output: Path, dataset: VQADataset) -> None:
-    """Measure a new checkpoint on the train frames held out of it, for its model card."""
-    from .base_vlm import load as load_checkpoint
-    from .training.batches import held_out_items
-    from .training.model_card import add_results
-
-    items = held_out_items(dataset)
-    if items:  # too few frames, and none is held out
-        print(add_results(output, benchmark(load_checkpoint(output, verbose=False), items)))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from trainings import stop_at
@@ -22,7 +23,8 @@ from homework.common import cli
 from homework.common.errors import InputError
 from homework.common.runs import LOCK, alone, steps_between
 from homework.model import adapter
-from homework.training import adapters, curves, resume
+from homework.training import adapters, checkpoints, curves
+from homework.training.checkpoints import Checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -188,26 +190,33 @@ def test_a_changed_option_keeps_the_checkpoints_until_it_is_changed_back(
     [kept] = unfinished.glob("checkpoint-unfinished-*")
     assert f"kept in {kept}" in capsys.readouterr().out
     assert json.loads((kept / "recipe.json").read_text())["max_steps"] == 4
-    assert [path.name for path in resume.checkpoints(kept)] == ["checkpoint-2", "checkpoint-3"]
+    assert names(kept) == ["checkpoint-2.safetensors", "checkpoint-3.safetensors"]
 
     finetune.train(**options)
-    assert f"goes on from {unfinished / 'checkpoint-3'}" in capsys.readouterr().out
+    assert f"goes on from {unfinished / 'checkpoint-3.safetensors'}" in capsys.readouterr().out
     finetune.train(**options, learning_rate=1e-5)
-    assert f"goes on from {unfinished / 'checkpoint-1'}" in capsys.readouterr().out
+    assert f"goes on from {unfinished / 'checkpoint-1.safetensors'}" in capsys.readouterr().out
     assert not list(unfinished.glob("checkpoint-*"))
 
 
-def make_checkpoint(run_dir: Path, step: int) -> Path:
-    folder = run_dir / f"checkpoint-{step}"
-    folder.mkdir(parents=True)
-    (folder / "weights").write_text(run_dir.name)
-    resume.seal(folder)
-    return folder
+def names(run_dir: Path) -> list[str]:
+    return [file.name for file in checkpoints.checkpoints(run_dir)]
+
+
+def make_checkpoint(run_dir: Path, step: int) -> None:
+    checkpoints.write(run_dir, Checkpoint(step, {"weights": torch.ones(step)}, {}))
+
+
+def begin(run_dir: Path, recipe: dict) -> Path | None:
+    """The checkpoint that a run of this recipe begins from."""
+    checkpoints.start(run_dir, recipe)
+    found = checkpoints.last(run_dir, recipe)
+    return found[0] if found else None
 
 
 def test_checkpoints_of_the_newest_unfinished_runs_are_kept(tmp_path, capsys):
     for seed in range(7):
-        assert resume.start(tmp_path, {"seed": seed}) is None
+        assert begin(tmp_path, {"seed": seed}) is None
         make_checkpoint(tmp_path, 1)
     kept = [
         json.loads((path / "recipe.json").read_text())["seed"]
@@ -222,7 +231,7 @@ def test_a_kill_while_checkpoints_are_moved_gives_them_to_no_other_run(
     tmp_path, monkeypatch, moment
 ):
     recipes = {"a": {"seed": 0}, "b": {"seed": 1}}
-    resume.start(tmp_path, recipes["a"])
+    checkpoints.start(tmp_path, recipes["a"])
     for step in (1, 2):
         make_checkpoint(tmp_path, step)
     replace, moves = os.replace, []
@@ -236,13 +245,13 @@ def test_a_kill_while_checkpoints_are_moved_gives_them_to_no_other_run(
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", stopping)
         try:
-            resume.start(tmp_path, recipes["b"])
+            checkpoints.start(tmp_path, recipes["b"])
         except KeyboardInterrupt:
             assert moment < 4
-    assert resume.last_checkpoint(tmp_path, recipes["b"]) is None
-    assert resume.start(tmp_path, recipes["b"]) is None
-    assert resume.start(tmp_path, recipes["a"]) == tmp_path / "checkpoint-2"
-    assert [path.name for path in resume.checkpoints(tmp_path)] == ["checkpoint-1", "checkpoint-2"]
+    assert checkpoints.last(tmp_path, recipes["b"]) is None
+    assert begin(tmp_path, recipes["b"]) is None
+    assert begin(tmp_path, recipes["a"]) == tmp_path / "checkpoint-2.safetensors"
+    assert names(tmp_path) == ["checkpoint-1.safetensors", "checkpoint-2.safetensors"]
 
 
 @given(st.integers(1, 100_000))
@@ -258,8 +267,8 @@ def test_a_short_run_that_is_stopped_has_a_checkpoint(options, monkeypatch):
     stop_at(monkeypatch, 7, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         finetune.train(**options | {"max_steps": 10})
-    found = resume.checkpoints(Path(options["output_dir"]))
-    assert [path.name for path in found] == ["checkpoint-4", "checkpoint-6"]
+    found = names(Path(options["output_dir"]))
+    assert found == ["checkpoint-4.safetensors", "checkpoint-6.safetensors"]
 
 
 # --- two trainings in one folder ---

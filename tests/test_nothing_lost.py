@@ -18,11 +18,11 @@ from trainings import stop_at
 
 import bundle
 from homework import download, finetune, generate_qa, pretrain
+from homework.common import distributed
 from homework.common.errors import InputError
 from homework.common.files import atomic_write, install, read_plain
 from homework.model import adapter, packing
-from homework.training import resume
-from homework.training.trainer import ViewTrainer
+from homework.training import checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and limits of a process")
@@ -81,20 +81,37 @@ def test_files_moved_in_are_never_taken_for_whole_too_early(tmp_path, monkeypatc
         assert not (tmp_path / "fresh").exists()
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(unfinished, options, capsys):
-    newest = unfinished / "checkpoint-3"
-    (newest / "optimizer.pt").write_bytes((newest / "optimizer.pt").read_bytes()[:-100])
-    assert [path.name for path in resume.checkpoints(unfinished)] == [
-        "checkpoint-2",
-        "checkpoint-3",
+def cut_short(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def change_a_weight(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+
+
+def change_the_record(file: Path) -> None:
+    file.write_bytes(file.read_bytes().replace(b"grad_norm", b"grad_nice", 1))
+
+
+@pytest.mark.parametrize("damage", [cut_short, change_a_weight, change_the_record])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    damage, unfinished, options, capsys
+):
+    newest = unfinished / "checkpoint-3.safetensors"
+    damage(newest)
+    assert [path.name for path in checkpoints.checkpoints(unfinished)] == [
+        "checkpoint-2.safetensors",
+        "checkpoint-3.safetensors",
     ]
     finetune.train(**options)
-    assert f"goes on from {unfinished / 'checkpoint-2'}" in capsys.readouterr().out
+    assert f"goes on from {unfinished / 'checkpoint-2.safetensors'}" in capsys.readouterr().out
     again = {**options, "output_dir": str(unfinished.parent / "undisturbed")}
     finetune.train(**again)
     weights = [Path(o["output_dir"], adapter.WEIGHTS).read_bytes() for o in (options, again)]
     assert weights[0] == weights[1]
-    assert not resume.checkpoints(unfinished)
+    assert not checkpoints.checkpoints(unfinished)
 
 
 def test_checkpoints_of_other_settings_never_pass_for_those_of_this_run(
@@ -108,22 +125,41 @@ def test_checkpoints_of_other_settings_never_pass_for_those_of_this_run(
             finetune.train(**options)
     recipe = json.loads((unfinished / "recipe.json").read_text())
     assert recipe["learning_rate"] == 1e-5
-    assert resume.last_checkpoint(unfinished, recipe) is None
+    assert checkpoints.last(unfinished, recipe) is None
 
 
-@pytest.mark.parametrize("file", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
-@pytest.mark.parametrize("forged", [False, True])
-def test_a_pickle_in_a_checkpoint_never_runs(unfinished, options, tmp_path, capsys, file, forged):
-    witness, folder = tmp_path / "unpickled", unfinished / "checkpoint-3"
-    torch.save({"state": MustNotRun(witness)}, folder / file)
-    if forged:  # even the digests: the loader takes numbers only
-        resume.seal(folder)
-        with pytest.raises(InputError, match="delete that folder"):
-            finetune.train(**options)
-    else:
-        finetune.train(**options)
-        assert "goes on from" in capsys.readouterr().out
+def test_a_pickle_in_a_checkpoint_never_runs(unfinished, options, tmp_path, capsys):
+    witness = tmp_path / "unpickled"
+    torch.save({"state": MustNotRun(witness)}, unfinished / "checkpoint-3.safetensors")
+    finetune.train(**options)
+    assert f"goes on from {unfinished / 'checkpoint-2.safetensors'}" in capsys.readouterr().out
     assert not witness.exists()
+
+
+def drop(part: str):
+    """Leave out the first of the tensors whose names begin so."""
+    return lambda tensors: tensors.pop(next(name for name in tensors if name.startswith(part)))
+
+
+def misshape(tensors: dict[str, torch.Tensor]) -> None:
+    name = next(name for name in tensors if name.startswith("weights."))
+    tensors[name] = torch.zeros(3)
+
+
+def misname(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["optimizer.7.0.step"] = torch.zeros(1)
+
+
+@pytest.mark.parametrize("forge", [drop("weights."), misshape, misname])
+def test_a_checkpoint_of_another_form_is_one_line_even_under_its_own_digest(
+    forge, unfinished, options
+):
+    file = unfinished / "checkpoint-3.safetensors"
+    found = checkpoints.read(file)
+    forge(found.tensors)
+    checkpoints.write(unfinished, found)
+    with pytest.raises(InputError, match=r"checkpoint-3.safetensors: does not fit .*; delete it"):
+        finetune.train(**options)
 
 
 # --- numbers that are not finite ---
@@ -134,21 +170,20 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_pictures(unfinished, opti
     monkeypatch.setattr(packing, "weighted_loss", lambda *args: weighted_loss(*args) * math.nan)
     with pytest.raises(InputError, match=r"step 3: the loss .*train/0000\d_0\d_im.jpg"):
         finetune.train(**options)
-    assert resume.is_whole(unfinished / "checkpoint-3")
+    assert checkpoints.read(unfinished / "checkpoint-3.safetensors")
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_step(unfinished, options, monkeypatch):
-    training_step = ViewTrainer.training_step
+    sum_gradients = distributed.sum_gradients
 
-    def spoilt(self, model, *args, **kwargs):
-        loss = training_step(self, model, *args, **kwargs)
-        next(p for p in model.parameters() if p.requires_grad).grad.fill_(float("inf"))
-        return loss
+    def spoilt(weights):
+        sum_gradients(weights)
+        weights[0].grad.fill_(float("inf"))
 
-    monkeypatch.setattr(ViewTrainer, "training_step", spoilt)
+    monkeypatch.setattr(distributed, "sum_gradients", spoilt)
     with pytest.raises(InputError, match=r"step 3: the gradient .*train/0000\d_0\d_im.jpg"):
         finetune.train(**options)
-    assert resume.is_whole(unfinished / "checkpoint-3")
+    assert checkpoints.read(unfinished / "checkpoint-3.safetensors")
 
 
 # --- disks that are full, and folders that cannot be written to ---
@@ -254,7 +289,7 @@ def test_a_disk_that_stops_in_the_middle_of_a_file(command, options, labelled, t
     assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
     errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and str(out) in errors[0] and "cannot be written" in errors[0]
-    for file in ("x", adapter.BASE, "config.json", resume.COMPLETE):
+    for file in ("x", adapter.BASE, "config.json", "checkpoint-*.safetensors"):
         assert not list(out.rglob(file))
 
 

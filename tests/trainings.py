@@ -9,7 +9,7 @@ from helpers import make_split
 from tiny import write_tiny_base
 
 from homework import finetune, generate_qa
-from homework.training.trainer import ViewTrainer
+from homework.training.loop import Loop
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +51,11 @@ def unfinished(options, monkeypatch) -> Path:
 
 def stop_at(monkeypatch, step: int, error: type[BaseException]) -> None:
     """Raise `error` in this step of a training."""
-    compute_loss = ViewTrainer.compute_loss
+    optimizer_step = Loop._optimizer_step
 
     def stopping(self, *args, **kwargs):
-        if self.state.global_step == step:
+        if self.step == step:
             raise error
-        return compute_loss(self, *args, **kwargs)
+        return optimizer_step(self, *args, **kwargs)
 
-    monkeypatch.setattr(ViewTrainer, "compute_loss", stopping)
+    monkeypatch.setattr(Loop, "_optimizer_step", stopping)
