@@ -8,13 +8,14 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import inspect
+from typing import TYPE_CHECKING, Any
 
 from .common import distributed, options
 from .common.errors import InputError
 from .common.files import PACKAGE_DIR, RUNS_DIR, require_writable, write_json, writing
 from .common.runs import alone
-from .data import VQADataset, benchmark
+from .data import VQADataset, benchmark, draw
 from .training.recipes import check_options, filled, recipe_name
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # Options of `train` that do not change its result.
 _BESIDE = ("num_workers", "report_to", "overwrite")
+ELSEWHERE = 100  # pairs that `demo_train` asks beside the five
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
 
 
@@ -60,8 +62,8 @@ def train(
         train_dataset_name: the split whose pairs are learned.
         output_dir: where the checkpoint goes; homework/vlm_model if not given.
         base: what is fine-tuned: see BaseVLM.
-        recipe: "embedded" or "smolvlm", whichever the base is if not given: what the next six
-            options are where they are not given (homework/training/recipes.py).
+        recipe: "embedded", "stem" or "smolvlm": named defaults of the next six options
+            (homework/training/recipes.py); chosen from the base if omitted.
         num_train_epochs: how often each picture is seen.
         per_device_train_batch_size: pictures, each with all its pairs, of a device at a time.
         gradient_accumulation_steps: so many times in one optimizer step.
@@ -88,8 +90,7 @@ def train(
         InputError: an option or the data is wrong, or validation frames are among them.
     """
     given = {name: value for name, value in locals().items() if name not in _BESIDE}
-    name = recipe_name(given.pop("recipe"), base)
-    chosen = filled(given, name)
+    chosen = recipe_for(**given)
     check_options(chosen | {"overwrite": overwrite}, num_workers)
 
     from .frames.leakage import refuse_pictures, refuse_split
@@ -107,7 +108,7 @@ def train(
 def demo_train(
     data_dir: str | None = None, train_dataset_name: str = "train", base: str | None = None
 ) -> None:
-    """Learn 5 pairs by heart: a minute that shows that training works.
+    """Learn 5 pairs by heart: a minute that shows that training works, and what it does not show.
 
     Args:
         data_dir: the data folder; the one beside the package if not given.
@@ -128,12 +129,16 @@ def demo_train(
     )
     from .base_vlm import load as load_checkpoint
 
-    result = benchmark(
-        load_checkpoint(output, verbose=False), VQADataset(train_dataset_name, data_dir, 5)
-    )
+    vlm = load_checkpoint(output, verbose=False)
+    whole = VQADataset(train_dataset_name, data_dir)
+    learned = draw(len(whole), 5)  # what `max_samples` has drawn
+    result = benchmark(vlm, [whole[index] for index in learned])
     for sample in result.samples:
         print(f"  {sample.question}  {sample.model_answer!r}, expected {sample.correct_answer!r}")
     print(f"{result.accuracy:.0%} of the 5 pairs by heart")
+    if others := sorted(set(draw(len(whole), ELSEWHERE + 5)) - set(learned))[:ELSEWHERE]:
+        elsewhere = benchmark(vlm, [whole[index] for index in others])
+        print(f"{elsewhere.accuracy:.0%} of {len(others)} other pairs, which it has not learned")
 
 
 def test(
@@ -236,6 +241,14 @@ def load(model_name: str = MODEL_NAME) -> BaseVLM:
 def load_vlm() -> BaseVLM:
     """The submission's model, as the grader asks for it."""
     return load(str(PACKAGE_DIR / MODEL_NAME))
+
+
+def recipe_for(recipe: str | None = None, **given: Any) -> dict[str, Any]:
+    """All options of `train` that change its result, with its defaults where none is given."""
+    options_of_train = inspect.signature(train).parameters.items()
+    left_out = (*_BESIDE, "recipe")
+    defaults = {name: each.default for name, each in options_of_train if name not in left_out}
+    return filled(defaults | given, recipe_name(recipe, given.get("base")))
 
 
 if __name__ == "__main__":

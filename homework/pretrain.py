@@ -1,8 +1,9 @@
 """python -m homework.pretrain run [--data_dir data/train,data/recorded] [--output DIR]
 
 Makes the embedded base from labelled frames, from nothing: dense supervision of the vision
-tower first, then the questions of each frame beside it, over augmented pictures. Never give
-it validation frames. Resumable: a rerun goes on from the last state in `--work_dir`.
+tower first, then sentences that describe each frame beside it, over augmented pictures. It is
+never asked a question: that is left to fine-tuning. Never give it validation frames. Resumable: a
+rerun goes on from the last state in `--work_dir`.
 
     accelerate launch --config_file configs/2_cpu_processes.yaml -m homework.pretrain run
 
@@ -29,7 +30,7 @@ def run(
     steps: int = 3400,
     dense_steps: int = 800,
     learning_rate: float = 3e-3,
-    augmentations: str | Sequence[str] | None = None,
+    augmentations: str | Sequence[str] = ("mirror", "jitter"),
     held_out: str = "frame",
     seed: int = 0,
     start: str | None = None,
@@ -45,7 +46,7 @@ def run(
         dense_steps: how many of them, the first ones, train the vision tower alone.
         learning_rate: peak; warm-up, then a straight line to 0.
         augmentations: of the pictures, with commas between: paste, crop, mirror, jitter; all
-            if not given, "none" for none.
+            if "all", "none" for none.
         held_out: what is kept from learning, to measure on: "frame", 2% of the frames; "pair",
             the views with one of 10% of the (track, kart) pairs; "track", 10% of the tracks.
         seed: of the weights, the order and the augmentations.
@@ -60,8 +61,8 @@ def run(
     options.whole("--dense_steps", dense_steps, 0)
     options.whole("--seed", seed, 0)
     options.number("--learning_rate", learning_rate, above=0)
-    if augmentations == "none":
-        chosen = []
+    if augmentations in ("all", "none"):
+        chosen = list(CHANCES) if augmentations == "all" else []
     else:
         chosen = options.names("--augmentations", augmentations, tuple(CHANCES))
     if held_out not in HELD_OUT:

@@ -79,6 +79,7 @@ def run(
     quality: str = "hd",
     num_workers: int | None = None,
     cameras: bool = False,
+    packs: float = 0.0,
 ) -> None:
     """Record views into a folder that `generate_qa`, `check` and `train` take as it is.
 
@@ -93,6 +94,7 @@ def run(
         quality: "full" draws every effect, "hd" those that are seen at 150x100, "sd" few.
         num_workers: engines at a time; one per core if not given.
         cameras: write camera matrices and karts' poses beside each frame, for `verify`.
+        packs: share of the frames, between 0 and 1, whose karts are put close together.
     """
     from .recording.process import GRAPHICS
 
@@ -108,7 +110,9 @@ def run(
         "seed": seed,
         "quality": quality,
     }
-    races = plan(views, chosen["tracks"], chosen["karts"], seed)
+    if packs:  # a recording without says nothing of it, so that older ones can be continued
+        chosen["packs"] = options.number("--packs", packs, above=0, below=1)
+    races = plan(views, chosen["tracks"], chosen["karts"], seed, packs)
     record(folder, chosen, races, num_workers, bool(cameras))
 
 

@@ -1,6 +1,7 @@
 """Training: what is learned, what is written, what is refused, and going on after a kill."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -222,6 +223,26 @@ def test_options_not_given_are_the_recipes(base, recipe, name, data_dir, monkeyp
     assert options["lora_r"] == 3 and "recipe" not in options
     assert options | {"lora_r": 0} == options | RECIPES[name] | {"lora_r": 0}
     assert None not in [options[option] for option in RECIPES[name]]
+
+
+def test_a_base_with_a_stem_has_a_recipe_of_its_own(data_dir, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "homework.training.run.fit", lambda dataset, output, options, *rest: seen.append(options)
+    )
+    base = write_tiny_base(tmp_path / "base", stem=True)
+    finetune.train(str(data_dir), base=str(base), output_dir=str(tmp_path / "out"))
+    assert seen[0] == seen[0] | RECIPES["stem"]
+
+
+def test_the_demo_says_what_five_pairs_teach_and_what_they_do_not(
+    data_dir, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(finetune, "RUNS_DIR", tmp_path / "runs")
+    finetune.demo_train(str(data_dir), base=str(write_tiny_base(tmp_path / "base", stem=True)))
+    printed = capsys.readouterr().out
+    assert printed.count(", expected ") == 5
+    assert re.search(r"\d+% of the 5 pairs by heart\n\d+% of 100 other pairs", printed)
 
 
 def test_trackers_are_accelerates_own():

@@ -107,12 +107,31 @@ class InputBuilder:
 
     def view_sequence(self, pairs: Iterable[tuple[str, str]]) -> ViewSequence:
         """Tokens of one view's (question, answer) pairs behind their common prefix."""
+        return self._sequence(
+            (self.question_ids(question), self.answer_ids(answer)) for question, answer in pairs
+        )
+
+    def statement_sequence(self, statements: Iterable[tuple[str, str]]) -> ViewSequence:
+        """Tokens of sentences about one view, which the assistant says unasked.
+
+        Args:
+            statements: what is given of each, "" if nothing, and what is to be learned.
+        """
+        return self._sequence(
+            (
+                self.question_ids("") + (self._encode(f" {given}") if given else []),
+                self.answer_ids(told),
+            )
+            for given, told in statements
+        )
+
+    def _sequence(self, branches: Iterable[tuple[list[int], list[int]]]) -> ViewSequence:
+        """The prefix, and branches of what is given and what is learned."""
         size = len(self.prefix_ids)
         sequence = ViewSequence(
             [*self.prefix_ids], [IGNORED] * size, [*range(size)], [_PREFIX] * size
         )
-        for branch, (question, answer) in enumerate(pairs, start=1):
-            asked, answered = self.question_ids(question), self.answer_ids(answer)
+        for branch, (asked, answered) in enumerate(branches, start=1):
             length = len(asked) + len(answered)
             sequence.input_ids.extend(asked + answered)
             sequence.labels.extend([IGNORED] * len(asked) + answered)

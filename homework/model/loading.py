@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SMOLVLM = "HuggingFaceTB/SmolVLM-256M-Instruct"
 EMBEDDED = "embedded_base"  # how checkpoints name the base that ships in this package
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MODEL_TYPES = ("idefics3", "idefics3_stem")  # SmolVLM, and the embedded base: see `stem`
 # Twice what the largest SmolVLM has. A layer count of a billion would be built, too.
 LIMITS = {
     "hidden_size": 4608,
@@ -95,6 +96,7 @@ def load_processor(folder: Path):
 
     from .inputs import InputBuilder
 
+    _classes(folder)  # the Auto classes must know its type, which the tokenizer looks up
     try:
         # The default image processor needs torchvision; the PIL one is named on purpose.
         image_processor = Idefics3ImageProcessorPil.from_pretrained(folder)
@@ -124,15 +126,16 @@ def load_model(folder: Path):
         InputError: it is not a SmolVLM, or its weights are not exactly those of its shape.
     """
     import torch
-    from transformers import GenerationConfig, Idefics3Config, Idefics3ForConditionalGeneration
+    from transformers import GenerationConfig
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # a bar for every load, even of 10 MB
     try:
-        config = Idefics3Config.from_pretrained(folder)
-        _check_size(config, folder / WEIGHTS)
+        config_class, model_class = _classes(folder)
+        config = config_class.from_pretrained(folder)
+        _check_size(model_class, config, folder / WEIGHTS)
         with _quiet():
-            model, found = Idefics3ForConditionalGeneration.from_pretrained(
+            model, found = model_class.from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
@@ -158,6 +161,31 @@ def load_model(folder: Path):
     return model
 
 
+def model_type(folder: Path) -> str | None:
+    """What a checkpoint's configuration says that it is; None where there is none.
+
+    Raises:
+        InputError: the configuration is malformed.
+    """
+    file = folder / CONFIG
+    config = read_json(file) if file.is_file() else None
+    return config.get("model_type") if isinstance(config, dict) else None
+
+
+def _classes(folder: Path) -> tuple[type, type]:
+    """The classes of a checkpoint's configuration and model: SmolVLM's, or ours with a stem.
+
+    Importing ours lets transformers' Auto classes know its type.
+    """
+    if model_type(folder) != "idefics3_stem":
+        from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+
+        return Idefics3Config, Idefics3ForConditionalGeneration
+    from .stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
+
+    return Idefics3StemConfig, Idefics3StemForConditionalGeneration
+
+
 def check_config(folder: Path) -> None:
     """Refuse settings of absurd size, or that are not a SmolVLM's or ask for more than any has.
 
@@ -170,7 +198,7 @@ def check_config(folder: Path) -> None:
             raise InputError(f"{path}: over {MAX_JSON_BYTES:,} bytes; copy the checkpoint again")
     file = folder / CONFIG
     config = read_json(file)
-    if not isinstance(config, dict) or config.get("model_type") != "idefics3":
+    if not isinstance(config, dict) or config.get("model_type") not in MODEL_TYPES:
         kind = config.get("model_type") if isinstance(config, dict) else None
         raise InputError(f"{file}: a {kind!s:.40} model; SmolVLM is idefics3")
     for name in ("", "text_config", "vision_config"):
@@ -202,7 +230,7 @@ def check_match(model, inputs: InputBuilder, folder: Path) -> None:
         raise InputError(f"{folder}: its processor and its model do not fit; copy it again")
 
 
-def _check_size(config: Idefics3Config, weights: Path) -> None:
+def _check_size(model_class: type, config: Idefics3Config, weights: Path) -> None:
     """Refuse to build a model of more numbers than its file holds; the rest would be drawn.
 
     A config.json with an empty text_config asks for six billion.
@@ -212,10 +240,9 @@ def _check_size(config: Idefics3Config, weights: Path) -> None:
     """
     import torch
     from safetensors import safe_open
-    from transformers import Idefics3ForConditionalGeneration
 
     with torch.device("meta"):  # shapes alone
-        model = Idefics3ForConditionalGeneration(copy.deepcopy(config))
+        model = model_class(copy.deepcopy(config))
     needed = sum(value.numel() for value in model.parameters())
     with safe_open(weights, "pt") as file:
         parts = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118

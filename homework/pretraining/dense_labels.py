@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..labels.questions import DEPTHS, PLACES, SIDES
-from ..labels.scene import PICTURE_SIZE, Scene, is_front, is_left
+from ..labels.questions import DEPTHS, SIDES
+from ..labels.scene import PICTURE_SIZE, Kart, Scene, is_front, is_left
 from ..labels.vocabulary import KARTS, TRACKS
 
 _KART_ID = {name: index for index, name in enumerate(KARTS, start=1)}
@@ -22,7 +22,6 @@ WORD_HEADS = {
     "kart": KARTS,
     "side": SIDES,  # of the patch's kart, if it is not the ego; so are the next two
     "depth": DEPTHS,
-    "place": PLACES,
 }
 PATCH_HEADS = {name: len(words) + 1 for name, words in WORD_HEADS.items()} | {
     "ego": 2,
@@ -41,29 +40,35 @@ def labels(scene: Scene, patches: int) -> dict[str, np.ndarray]:
 
     Returns:
         head -> int64 (patches, patches), rows first, for PATCH_HEADS; int64 () for PICTURE_HEADS.
-        Where boxes overlap, the kart that reaches lowest in the picture, the nearest, counts.
+        Where boxes overlap, the kart that reaches lowest in the picture, the nearest, counts;
+        but the patch of a kart's centre is that kart's, and of two such karts' the smaller's.
     """
     grid = {head: np.zeros((patches, patches), np.int64) for head in PATCH_HEADS}
     others = dict.fromkeys(("left", "right", "front", "behind"), 0)
+    painted = []
     for kart in sorted(scene.karts, key=lambda kart: kart.box[3]):
         x1, y1, x2, y2 = kart.box
         covered = (
             _patches(y1, y2, PICTURE_SIZE[1], patches),
             _patches(x1, x2, PICTURE_SIZE[0], patches),
         )
-        is_ego = kart is scene.ego
-        side = 1 if is_left(kart, scene.ego) else 2
-        depth = 1 if is_front(kart, scene.ego) else 2
-        grid["kart"][covered] = _KART_ID[kart.name]
-        grid["ego"][covered] = is_ego
-        grid["side"][covered] = 0 if is_ego else side
-        grid["depth"][covered] = 0 if is_ego else depth
-        grid["place"][covered] = 0 if is_ego else 2 * depth + side - 2
+        painted.append((kart, covered))
+    for kart in sorted(scene.karts, key=lambda kart: min(_sides(kart)), reverse=True):
         x, y = kart.center
         row = min(int(y / PICTURE_SIZE[1] * patches), patches - 1)
         column = min(int(x / PICTURE_SIZE[0] * patches), patches - 1)
         grid["center"][row, column] = 1
-        if not is_ego:
+        painted.append((kart, (row, column)))
+    for kart, places in painted:
+        is_ego = kart is scene.ego
+        grid["kart"][places] = _KART_ID[kart.name]
+        grid["ego"][places] = is_ego
+        grid["side"][places] = 0 if is_ego else 1 if is_left(kart, scene.ego) else 2
+        grid["depth"][places] = 0 if is_ego else 1 if is_front(kart, scene.ego) else 2
+    for kart in scene.karts:
+        side = 1 if is_left(kart, scene.ego) else 2
+        depth = 1 if is_front(kart, scene.ego) else 2
+        if kart is not scene.ego:
             others["left" if side == 1 else "right"] += 1
             others["front" if depth == 1 else "behind"] += 1
     counts = {"track": _TRACK_ID[scene.track], "count": len(scene.karts), **others}
@@ -73,6 +78,11 @@ def labels(scene: Scene, patches: int) -> dict[str, np.ndarray]:
 def counts_limit(head: str) -> int:
     """The largest class of a picture head."""
     return PICTURE_HEADS[head] - 1
+
+
+def _sides(kart: Kart) -> tuple[int, int]:
+    x1, y1, x2, y2 = kart.box
+    return x2 - x1, y2 - y1
 
 
 def _patches(start: int, stop: int, length: int, patches: int) -> slice:

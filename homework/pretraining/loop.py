@@ -6,6 +6,7 @@ same step.
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import time
@@ -24,22 +25,25 @@ from ..common.errors import InputError, not_finite
 from ..common.files import PARTIAL, install
 from ..common.runs import steps_between
 from ..frames.augment import View
-from ..labels import questions
+from ..labels import descriptions
+from ..labels.vocabulary import KARTS, TRACKS
 from ..model import attention, embedded, packing
 from ..model.loaded import choose_device
 from ..model.loading import CONFIG, load_model, load_processor
 from ..model.packing import pairs_right
-from . import dense_labels, heads, state
-from .batches import AugmentedBatches, draw_pairs, hold_out, load_views
+from . import centers, dense_labels, heads, state
+from .batches import AugmentedBatches, hold_out, load_views
 
 MAX_MEASURED = 640  # views
-PICTURES_PER_STEP = 64  # of all processes
-ASKED = 0.5  # share of the pictures that questions are asked about, once they are
+PICTURES_PER_STEP = 32  # of all processes
+TOLD = 0.5  # share of the pictures that are described, once they are
 # Of the losses; 1 for the others. Counts are learned from what the patches have learned.
 DENSE_WEIGHTS = {"kart": 4.0} | dict.fromkeys(("count", "left", "right", "front", "behind"), 0.3)
-QUESTIONS_WEIGHT = 4.0
+CENTER_WEIGHTS = {"heat": 1.0, "name": 1.0, "box": 0.1}
+DESCRIPTIONS_WEIGHT = 4.0
 WARM_UP_STEPS = 50
-STEPS_PER_LINE, STEPS_PER_STATE = 50, 500
+STEPS_PER_LINE, STEPS_PER_STATE = 25, 150
+FINE_STAGE = 1  # of the stem, where the fine labels are learned
 
 
 class Pretraining:
@@ -75,8 +79,20 @@ class Pretraining:
                 for name, words in dense_labels.WORD_HEADS.items()
             },
         ).to(self.device)
-        self.weights = [*self.model.parameters(), *self.heads.parameters()]
-        self.optimizers = build_optimizers(self.model, self.heads)
+        stem = self.model.stem
+        self.fine_side = (
+            vision.image_size
+            // stem.side
+            // math.prod(self.model.config.stem_strides[: FINE_STAGE + 1])
+        )
+        self.center_head = heads.CenterHead(
+            self.model.config.stem_channels[FINE_STAGE], self.model.config.text_config.hidden_size
+        ).to(self.device)
+        stem.stages[FINE_STAGE].register_forward_hook(self._keep_stage)
+        self.silent = self._silent_words().to(self.device)
+        self.throw_away = torch.nn.ModuleList([self.heads, self.center_head])
+        self.weights = [*self.model.parameters(), *self.throw_away.parameters()]
+        self.optimizers = build_optimizers(self.model, self.throw_away)
         self.step = 0
         views = [load_views(folder) for folder in folders]
         learned, kept = hold_out(views, recipe["held_out"], held_out)
@@ -89,9 +105,31 @@ class Pretraining:
             f"held out by {recipe['held_out']}"
         )
 
+    def _keep_stage(self, stage, given, values) -> None:
+        self._stage = values
+
+    def _silent_words(self) -> torch.Tensor:
+        """Which words no description says: bool (vocabulary,).
+
+        They are left out of the vocabulary's scores. Otherwise all of them would be pushed the
+        same way at each step, and the words that questions alone have would come to be alike.
+        """
+        words = [*KARTS, *TRACKS, *map(str, range(dense_labels.MAX_COUNT + 1))]
+        said = {self.inputs.end_id}
+        for text in (*words, *descriptions.language()):
+            said.update(self.inputs.answer_ids(text))
+        silent = torch.ones(self.model.config.text_config.vocab_size, dtype=torch.bool)
+        silent[sorted(said)] = False
+        return silent
+
     def _first_model(self, start: Path | None):
-        """A fresh model, with the weights of a checkpoint to go on from."""
+        """A fresh model, or the one of a checkpoint to go on from.
+
+        A checkpoint has its normalisation folded in, and goes on without.
+        """
         model = embedded.build_model(self.seed)
+        if start is None:
+            model.stem.normalise()
         if start is not None:
             processor, _ = load_processor(start)
             weights = load_model(start).state_dict()
@@ -102,8 +140,8 @@ class Pretraining:
             model.load_state_dict(weights)
         return model
 
-    def tensors(self, views: list[View], asked: list[list[questions.Pair]]):
-        """Model inputs and dense targets of `views`, pairs of the first of them packed."""
+    def tensors(self, views: list[View], told: list[list[descriptions.Statement]]):
+        """Model inputs, dense and fine targets of `views`, sentences about the first packed."""
         pixels = self.inputs.pixel_values(
             [self.inputs.resize(Image.fromarray(view.picture)) for view in views]
         )
@@ -112,17 +150,22 @@ class Pretraining:
             head: torch.from_numpy(np.stack([target[head] for target in targets]))
             for head in targets[0]
         }
-        sequences = [self.inputs.view_sequence(pairs) for pairs in asked]
+        sequences = [
+            self.inputs.statement_sequence((part.given, part.told) for part in some)
+            for some in told
+        ]
         row = packing.pack(sequences, len(self.inputs.prefix_ids))
+        fine = centers.centers([view.scene for view in views], self.fine_side)
         return (
             pixels.to(self.device),
             row.to(self.device),
             {key: value.to(self.device) for key, value in targets.items()},
+            centers.Centers(*(torch.from_numpy(part).to(self.device) for part in fine)),
         )
 
     # --- one step ---
 
-    def loss(self, pixels, row, targets):
+    def loss(self, pixels, row, targets, fine):
         """Weighted sum of all losses, and each of them by name."""
         with torch.autocast(self.device, dtype=self.dtype, enabled=self.dtype != torch.float32):
             seen = self.model.model.get_image_features(pixels, return_dict=True)
@@ -130,25 +173,31 @@ class Pretraining:
             embeddings = self.model.get_input_embeddings().weight
             parts = heads.losses(self.heads(tokens, embeddings), targets)
             total = sum(DENSE_WEIGHTS.get(name, 1.0) * part for name, part in parts.items())
+            patches = tokens.transpose(1, 2).unflatten(2, (self.patches, self.patches))
+            found = heads.center_losses(self.center_head(self._stage, patches), fine)
+            total = total + sum(CENTER_WEIGHTS[name] * part for name, part in found.items())
+            parts |= found
             if row.layout.count:
                 seen.pooler_output = seen.pooler_output[: row.layout.count]
                 scores = packing.scores(self.model, row, mm_encoder_outputs={"image": seen})
-                parts["questions"] = cross_entropy(scores.float(), row.answers)
-                total = total + QUESTIONS_WEIGHT * parts["questions"]
+                scores = scores.float().masked_fill(self.silent, float("-inf"))
+                parts["descriptions"] = cross_entropy(scores, row.answers)
+                total = total + DESCRIPTIONS_WEIGHT * parts["descriptions"]
         return total, parts
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then a straight line to 0."""
-        left = (self.steps - step) / max(self.steps - WARM_UP_STEPS, 1)
+        """Linear warm-up, the peak, then a straight line to 0 from two fifths of the steps on."""
+        left = (self.steps - step) / (0.6 * self.steps)
         return self.peak_rate * min((step + 1) / WARM_UP_STEPS, left, 1.0)
 
     def train_step(self) -> dict[str, float]:
         """One optimizer step; the losses by name."""
         rng = random.Random(f"{self.seed}/{self.step}/pairs")
         views = self.batches[self.step][distributed.rank() :: distributed.world_size()]
-        share = ASKED if self.step >= self.dense_steps else 0
-        asked = [draw_pairs(view.scene, rng) for view in views[: int(len(views) * share)]]
-        tensors = self.tensors(views, asked)
+        share = TOLD if self.step >= self.dense_steps else 0
+        described = views[: int(len(views) * share)]
+        told = [descriptions.statements(view.scene, rng) for view in described]
+        tensors = self.tensors(views, told)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)
@@ -195,14 +244,15 @@ class Pretraining:
                 state.save(self.state_file, *self._kept(), self.step)
 
     def measure(self) -> dict[str, float]:
-        """Share of the held-out questions answered right (every token foretold), per kind."""
+        """Share of the sentences about held-out views that are right in every token, per kind."""
         right, asked = defaultdict(int), defaultdict(int)
+        rng = random.Random(0)
         self.model.eval()
         for start in range(0, len(self.held_out), PICTURES_PER_STEP):
             views = self.held_out[start : start + PICTURES_PER_STEP]
-            pairs = [list(questions.pairs(view.scene)) for view in views]
-            pixels, row, _ = self.tensors(views, pairs)
-            kinds = [questions.kind_of(question) for some in pairs for question, _ in some]
+            told = [descriptions.statements(view.scene, rng) for view in views]
+            pixels, row, *_ = self.tensors(views, told)
+            kinds = [part.kind for some in told for part in some]
             with (
                 torch.no_grad(),
                 torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32),
@@ -213,7 +263,8 @@ class Pretraining:
                 asked[kind] += 1
                 right[kind] += outcome
         self.model.train()
-        return {kind: round(right[kind] / asked[kind], 3) for kind in asked}
+        kinds = [kind for kind in descriptions.KINDS if asked[kind]]
+        return {kind: round(right[kind] / asked[kind], 3) for kind in kinds}
 
     @property
     def state_file(self) -> Path:
@@ -221,13 +272,14 @@ class Pretraining:
         return self.work_dir / "state.safetensors"
 
     def _kept(self) -> tuple:
-        return self.model, self.heads, self.optimizers, self.recipe
+        return self.model, self.throw_away, self.optimizers, self.recipe
 
     def save(self, output: Path) -> None:
         """Write the checkpoint folder: float16 weights, configuration, processor."""
         fresh = output / f"fresh{PARTIAL}"
         shutil.rmtree(fresh, ignore_errors=True)
-        self.model.to(torch.float16).save_pretrained(fresh)
+        self.model.stem.fold()
+        self.model.to(torch.float16, memory_format=torch.contiguous_format).save_pretrained(fresh)
         embedded.save_processor(fresh)
         install(fresh, output, CONFIG)
         print(f"wrote {output}")
@@ -244,8 +296,19 @@ def build_optimizers(model, heads) -> list[torch.optim.Optimizer]:
         if weight.dim() == 2 and "embed" not in name and "lm_head" not in name
     ]
     taken = {id(weight) for weight in matrices}
-    others = [weight for weight in model.parameters() if id(weight) not in taken]
+    others = [
+        (weight, "embed" not in name and weight.dim() > 1)
+        for name, weight in (*model.named_parameters(), *heads.named_parameters())
+        if id(weight) not in taken and weight.requires_grad
+    ]
+    groups = [
+        {
+            "params": [weight for weight, decays in others if decays == chosen],
+            "weight_decay": 0.05 * chosen,
+        }
+        for chosen in (True, False)
+    ]
     return [
         torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW([*others, *heads.parameters()], betas=(0.9, 0.98), weight_decay=0.05),
+        torch.optim.AdamW(groups, betas=(0.9, 0.98)),
     ]

@@ -33,7 +33,8 @@ def save(
         for index, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"{OPTIMIZER}{number}.{index}.{name}": m for name, m in moments.items()}
     # Copies, as the embeddings and the vocabulary projection are one tensor.
-    tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+    plain = torch.contiguous_format
+    tensors = {n: v.detach().cpu().clone(memory_format=plain) for n, v in tensors.items()}
     with atomic_write(file) as opened:
         opened.write(serialize(tensors, {"recipe": json.dumps(recipe), "step": str(step)}))
 

@@ -21,6 +21,16 @@ RECIPES: dict[str, dict[str, Any]] = {
         "lora_r": 16,
         "lora_alpha": 32,
     },
+    # An embedded base with a stem: it sees karts and tracks and describes them, but has never
+    # been asked a question. Large steps: all of the questions is to be learned.
+    "stem": {
+        "num_train_epochs": 1,
+        "per_device_train_batch_size": 16,
+        "gradient_accumulation_steps": 1,
+        "learning_rate": 1e-3,
+        "lora_r": 16,
+        "lora_alpha": 32,
+    },
     # SmolVLM-256M: an hour of one GPU. It has never seen a kart: one pass over all frames, at
     # the rates usual for LoRA on models of its size.
     "smolvlm": {
@@ -47,11 +57,13 @@ def filled(options: Mapping[str, Any], name: str) -> dict[str, Any]:
 def recipe_name(recipe: str | None, base: str | None) -> str:
     """The recipe asked for, or the base's own."""
     from ..model.embedded import EMBEDDED_BASE
-    from ..model.loading import EMBEDDED, find_checkpoint
+    from ..model.loading import EMBEDDED, find_checkpoint, model_type
 
     if recipe is None:
         name = find_checkpoint()[0] if base is None else str(base)
         embedded = name == EMBEDDED or Path(name).resolve() == EMBEDDED_BASE
+        if model_type(EMBEDDED_BASE if embedded else Path(name)) == "idefics3_stem":
+            return "stem"
         return "embedded" if embedded else "smolvlm"
     if recipe not in RECIPES:
         raise InputError(f"--recipe: give {' or '.join(RECIPES)}, not {recipe!r}")

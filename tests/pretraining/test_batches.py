@@ -1,18 +1,14 @@
 """What pre-training holds out, draws and batches."""
 
-import random
-from collections import Counter
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homework import pretrain
 from homework.frames.augment import View
-from homework.labels import questions
 from homework.labels.scene import Kart, make_scene
 from homework.labels.vocabulary import KARTS, TRACKS
-from homework.pretraining.batches import AugmentedBatches, draw_pairs, hold_out
+from homework.pretraining.batches import AugmentedBatches, hold_out
 
 
 def view(track, karts, source="00000_00_im.jpg"):
@@ -70,13 +66,3 @@ def test_a_moment_that_never_moves_does_not_fill_the_batches():
     other = sum(v.scene.karts[0].name == "gnu" for v in batches[0])
     assert 25 < other < 75  # 1 in 11, not 1 in 100
     assert [v.scene for v in batches[0]] == [v.scene for v in batches[0]]
-
-
-def test_pairs_are_drawn_from_every_kind():
-    scene = view("abyss", ["tux", "gnu", "kiki", "nolok", "xue"]).scene
-    pairs = list(questions.pairs(scene))
-    drawn = draw_pairs(scene, random.Random(0))
-    assert len(set(drawn)) == len(drawn) and set(drawn) <= set(pairs)
-    kinds = Counter(questions.kind_of(question) for question, _ in drawn)
-    assert kinds["ego"] == kinds["count"] == kinds["track"] == 1
-    assert kinds["relative position"] == 3 and 1 <= kinds["region"] <= 2

@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import views
 
-from homework.labels import questions
 from homework.labels.vocabulary import KARTS, TRACKS
 from homework.pretraining import dense_labels
 
@@ -27,8 +26,3 @@ def test_dense_labels_say_what_the_scene_says(view, patches):
     other = (labels["kart"] > 0) & (labels["ego"] == 0)
     assert ((labels["side"] > 0) == other).all()
     assert ((labels["depth"] > 0) == other).all()
-    words = [f"{d} and {s}" for d in questions.DEPTHS for s in questions.SIDES]
-    for depth, side, place in zip(
-        *(labels[name][other] for name in ("depth", "side", "place")), strict=True
-    ):
-        assert words[place - 1] == f"{questions.DEPTHS[depth - 1]} and {questions.SIDES[side - 1]}"

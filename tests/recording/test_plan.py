@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from homework.labels.vocabulary import TRACKS
 from homework.record import FREE_KARTS, SAMPLE_FRAMES
 from homework.recording.attribution import attribution
-from homework.recording.plan import MOMENTS, plan, plan_sample
+from homework.recording.plan import MOMENTS, PACKS, plan, plan_sample
 
 names = st.integers(1, 21).map(lambda number: TRACKS[:number])
 line_ups = st.integers(1, 16).map(lambda number: FREE_KARTS[:number])
@@ -43,6 +43,15 @@ def test_moments_have_their_shares_and_come_in_blocks(views, seed):
     for race in races:
         order = [list(MOMENTS).index(moment) for _, moment in race.frames]
         assert order == sorted(order)  # cameras change hands twice in a race at most
+
+
+def test_packs_have_their_share_of_the_frames():
+    moments = [m for race in plan(2100, TRACKS, FREE_KARTS, 0, 0.6) for _, m in race.frames]
+    packed = sum(moment in PACKS for moment in moments)
+    assert set(moments) == {*MOMENTS, *PACKS}
+    assert abs(packed - 0.6 * len(moments)) < 0.05 * len(moments)
+    without = [m for race in plan(2100, TRACKS, FREE_KARTS, 0) for _, m in race.frames]
+    assert set(without) == set(MOMENTS)
 
 
 def test_a_plan_is_the_same_every_time_and_another_for_another_seed():
