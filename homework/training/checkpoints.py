@@ -114,6 +114,20 @@ def refused(file: Path | None) -> Iterator[None]:
         raise InputError(f"{file}: does not fit ({one_line(error)}); delete it") from None
 
 
+def require_same(run_dir: Path, recipe: dict) -> None:
+    """Refuse a folder that holds checkpoints of another recipe.
+
+    Raises:
+        InputError: it does.
+    """
+    other = saved_recipe(run_dir)
+    if other != recipe and checkpoints(run_dir):
+        raise InputError(
+            f"{run_dir}: holds checkpoints made with {other}; give the same options, another "
+            "--work_dir, or delete it"
+        )
+
+
 def start(run_dir: Path, recipe: dict) -> None:
     """Make `run_dir` ready for a run of this recipe: only its own checkpoints lie there.
 

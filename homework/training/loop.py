@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -64,11 +64,13 @@ class Task(Protocol):
 
     Attributes:
         weights: the trained weights by name.
+        buffers: what else of the model changes during training.
         optimizers: of these weights.
         steps: optimizer steps of the whole training.
     """
 
     weights: dict[str, torch.nn.Parameter]
+    buffers: dict[str, torch.Tensor]
     optimizers: Sequence[torch.optim.Optimizer]
     steps: int
 
@@ -81,8 +83,11 @@ class Task(Protocol):
     def loss(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
         """Weighted sum of losses; name -> (sum, count) of other means to log."""
 
-    def measure(self) -> HeldOutResult | None:
-        """Loss and accuracy on the held-out pictures, over all processes; None without any."""
+    def measure(self, step: int) -> HeldOutResult | None:
+        """Loss and accuracy on the held-out pictures after so many steps; None without any.
+
+        Every process calls it, and gets the same.
+        """
 
     def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
         """A record for people; the rate is None for one of held-out pictures."""
@@ -144,7 +149,7 @@ class Loop:
                 self._save()
         self.trackers.finish()
         if self.keep_best and self.best:
-            self._load_weights(self._best_weights)
+            _copy(self._best_weights, self.task.weights)
 
     def _optimizer_step(self, micro_batches: list[MicroBatch]) -> tuple[float, float]:
         """One step on all processes' micro-batches; norm of the gradient, learning rate."""
@@ -203,17 +208,15 @@ class Loop:
         say(self.task.line(self.log[-1], rate))
 
     def _measure(self) -> None:
-        measured = self.task.measure()
+        measured = self.task.measure(self.step)
         if measured is None:
             return
         self._record(measured.record())
         if self.best is None or _goodness(measured) > _goodness(self.best[1]):
             self.best = self.step, measured
             if self.keep_best:
-                self._best_weights = {
-                    name: weight.detach().cpu().clone()
-                    for name, weight in self.task.weights.items()
-                }
+                weights = self.task.weights.items()
+                self._best_weights = {name: w.detach().cpu().clone() for name, w in weights}
 
     # --- checkpoints ---
 
@@ -237,6 +240,7 @@ class Loop:
     def _checkpoint(self, sums: dict[str, list[float]]) -> Checkpoint:
         """All that a resume needs."""
         tensors = {f"weights.{name}": weight for name, weight in self.task.weights.items()}
+        tensors |= {f"buffers.{name}": buffer for name, buffer in self.task.buffers.items()}
         tensors |= {f"best.{name}": weight for name, weight in self._best_weights.items()}
         for number, optimizer in enumerate(self.task.optimizers):
             for index, moments in optimizer.state_dict()["state"].items():
@@ -253,7 +257,8 @@ class Loop:
         for name, tensor in parts["optimizer"].items():
             number, index, key = name.split(".")
             states[int(number)]["state"].setdefault(int(index), {})[key] = tensor
-        self._load_weights(parts["weights"])
+        _copy(parts["weights"], self.task.weights)
+        _copy(parts["buffers"], self.task.buffers)
         for optimizer, state in zip(self.task.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
         self._best_weights, self.step = parts["best"], checkpoint.step
@@ -264,13 +269,15 @@ class Loop:
             step, (loss, kinds) = checkpoint.record["best"]
             self.best = step, HeldOutResult(loss, {kind: tuple(n) for kind, n in kinds.items()})
 
-    def _load_weights(self, tensors: dict[str, torch.Tensor]) -> None:
-        shapes = ({k: v.shape for k, v in named.items()} for named in (tensors, self.task.weights))
-        if next(shapes) != next(shapes):
-            raise ValueError("other weights than this training's")
-        with torch.no_grad():
-            for name, weight in self.task.weights.items():
-                weight.copy_(tensors[name])
+
+def _copy(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) -> None:
+    """Copy the values of tensors into others of the same names and shapes."""
+    shapes = [{name: tensor.shape for name, tensor in named.items()} for named in (tensors, to)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("other weights than this training's")
+    with torch.no_grad():
+        for name, tensor in to.items():
+            tensor.copy_(tensors[name])
 
 
 def _goodness(measured: HeldOutResult) -> tuple[float, float]:

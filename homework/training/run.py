@@ -27,9 +27,9 @@ from . import adapters, checkpoints
 from .batches import HELD_OUT, Collator, ViewDataset, split_views
 from .cache import ArrayCache, open_cache
 from .curves import CURVES, save_curves
-from .fine_tuning import FineTuning
 from .loop import Loop
 from .model_card import card, results_line
+from .task import FineTuning
 from .trackers import check_trackers
 
 STEPS_PER_RECORD = 10

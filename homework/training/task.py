@@ -55,6 +55,7 @@ class FineTuning:
         """
         self.vlm, self.model, self.collator = vlm, model, collator
         self.train_set, self.held_out, self.num_workers = train_set, held_out, num_workers
+        self.buffers: dict[str, torch.Tensor] = {}
         self.weights = {n: weight for n, weight in model.named_parameters() if weight.requires_grad}
         # Fused: all weights in one pass over memory.
         self.optimizers = [
@@ -114,7 +115,7 @@ class FineTuning:
         self.trained["pictures"] += len(micro_batch.paths)
         return loss, {"accuracy": (int(right.cpu()[counted].sum()), pairs)}
 
-    def measure(self) -> HeldOutResult | None:
+    def measure(self, step: int) -> HeldOutResult | None:
         """Loss and accuracy on the held-out pictures, each by one of the processes."""
         if not len(self.held_out):
             return None
