@@ -9,7 +9,6 @@ On a machine that others use, compare the seconds of CPU ("cpu"): they count thi
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import os
 import platform
@@ -189,25 +188,29 @@ class Clock:
 def ours(items, base, frames, steps, way, output, clock):
     """The package's own command, without a held-out share."""
     from homework import finetune
-    from homework.training import run as fit
-    from homework.training.recipes import filled
-    from homework.training.trainer import ProgressLine
+    from homework.training import run
+    from homework.training.loop import Loop
 
-    ProgressLine.on_step_begin = clock.begin
-    ProgressLine.on_step_end = clock.step
-    fit.HELD_OUT = 0
-    options = inspect.signature(finetune.train).parameters
-    recipe = filled({name: option.default for name, option in options.items()}, "embedded")
-    recipe |= {
-        "base": base,
-        "per_device_train_batch_size": frames,
-        "max_steps": steps,
-        "train_vision": "text side" not in way,
-    }
+    optimizer_step = Loop._optimizer_step
+
+    def timed(*args):
+        clock.begin()
+        result = optimizer_step(*args)
+        clock.step()
+        return result
+
+    Loop._optimizer_step = timed
+    run.HELD_OUT = 0
+    options = finetune.recipe_for(
+        "embedded",
+        base=base,
+        per_device_train_batch_size=frames,
+        max_steps=steps,
+        train_vision="text side" not in way,
+    )
     if "small passes" in way:
-        recipe["tokens_per_pass"] = SMALL
-    del recipe["num_workers"], recipe["recipe"]
-    fit.fit(items, output, recipe, 0)
+        options["tokens_per_pass"] = SMALL
+    run.fit(items, output, options, 0)
     from homework.model.loaded import choose_device
 
     device, dtype, reason = choose_device()
