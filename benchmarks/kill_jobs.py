@@ -138,7 +138,7 @@ def pretrain_job(work: Path) -> Job:
     from homework.base_vlm import BaseVLM
     from homework.common.errors import InputError
     from homework.model import embedded
-    from homework.pretraining import loop
+    from homework.pretraining import task
 
     torch.set_num_threads(1)
     frames = make_split(work / "frames" / "train", frames=2, seed=0)
@@ -148,8 +148,8 @@ def pretrain_job(work: Path) -> Job:
         part.num_attention_heads = 2
     config.text_config.num_key_value_heads, config.text_config.head_dim = 2, 16
     embedded.base_config = lambda: config
-    loop.PICTURES_PER_STEP, pretrain.HELD_OUT["frame"] = 4, 0.2
-    loop.STEPS_PER_STATE = 2
+    task.PICTURES_PER_STEP, pretrain.HELD_OUT["frame"] = 4, 0.2
+    task.STEPS_PER_CHECKPOINT = 2
 
     def run(folder: Path) -> None:
         pretrain.run(str(frames), str(folder / "base"), str(folder / "work"), 6, 2)

@@ -24,7 +24,7 @@ from homework.base_vlm import BaseVLM
 from homework.data import VQADataset
 from homework.generate_qa import generate
 from homework.labels import questions
-from homework.training.trainer import peak_memory_bytes
+from homework.training.run import peak_memory_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 ASKED = [questions.EGO, questions.COUNT, questions.TRACK] + [

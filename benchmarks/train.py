@@ -9,7 +9,6 @@ On a machine with other work, compare the CPU seconds ("cpu"), which count this 
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import os
 import platform
@@ -148,7 +147,7 @@ def child(options, shape: str, way: str, base: str, started: str) -> None:
         way.startswith("ours"),
         vision="text side" not in way,
     )
-    from homework.training.trainer import peak_memory_bytes
+    from homework.training.run import peak_memory_bytes
 
     first = clock.steps[0]
     measured = {
@@ -177,7 +176,7 @@ class Clock:
     def begin(self, *args, **kwargs) -> None:
         """The model is loaded, training begins."""
         if not self.steps:
-            from homework.training.trainer import peak_memory_bytes
+            from homework.training.run import peak_memory_bytes
 
             self.loaded = peak_memory_bytes()
 
@@ -189,25 +188,29 @@ class Clock:
 def ours(items, base, frames, steps, way, output, clock):
     """The package's own command, without a held-out share."""
     from homework import finetune
-    from homework.training import run as fit
-    from homework.training.recipes import filled
-    from homework.training.trainer import ProgressLine
+    from homework.training import run
+    from homework.training.loop import Loop
 
-    ProgressLine.on_step_begin = clock.begin
-    ProgressLine.on_step_end = clock.step
-    fit.HELD_OUT = 0
-    options = inspect.signature(finetune.train).parameters
-    recipe = filled({name: option.default for name, option in options.items()}, "embedded")
-    recipe |= {
-        "base": base,
-        "per_device_train_batch_size": frames,
-        "max_steps": steps,
-        "train_vision": "text side" not in way,
-    }
+    optimizer_step = Loop._optimizer_step
+
+    def timed(*args):
+        clock.begin()
+        result = optimizer_step(*args)
+        clock.step()
+        return result
+
+    Loop._optimizer_step = timed
+    run.HELD_OUT = 0
+    options = finetune.recipe_for(
+        "embedded",
+        base=base,
+        per_device_train_batch_size=frames,
+        max_steps=steps,
+        train_vision="text side" not in way,
+    )
     if "small passes" in way:
-        recipe["tokens_per_pass"] = SMALL
-    del recipe["num_workers"], recipe["recipe"]
-    fit.fit(items, output, recipe, 0)
+        options["tokens_per_pass"] = SMALL
+    run.fit(items, output, options, 0)
     from homework.model.loaded import choose_device
 
     device, dtype, reason = choose_device()

@@ -9,7 +9,6 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .common import distributed, options
@@ -104,8 +103,6 @@ def train(
 
     with alone(output):
         fit(dataset, output, chosen, num_workers, report_to, overwrite)
-        if distributed.is_main():
-            _measure_held_out(output, dataset)
 
 
 def demo_train(
@@ -253,17 +250,6 @@ def recipe_for(recipe: str | None = None, **given: Any) -> dict[str, Any]:
     left_out = (*_BESIDE, "recipe")
     defaults = {name: each.default for name, each in options_of_train if name not in left_out}
     return filled(defaults | given, recipe_name(recipe, given.get("base")))
-
-
-def _measure_held_out(output: Path, dataset: VQADataset) -> None:
-    """Measure a new checkpoint on the train frames held out of it, for its model card."""
-    from .base_vlm import load as load_checkpoint
-    from .training.batches import held_out_items
-    from .training.model_card import add_results
-
-    items = held_out_items(dataset)
-    if items:  # too few frames, and none is held out
-        print(add_results(output, benchmark(load_checkpoint(output, verbose=False), items)))
 
 
 if __name__ == "__main__":

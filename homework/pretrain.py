@@ -3,7 +3,7 @@
 Makes the embedded base from labelled frames, from nothing: dense supervision of the vision
 tower first, then sentences that describe each frame beside it, over augmented pictures. It is
 never asked a question: that is left to fine-tuning. Never give it validation frames. Resumable: a
-rerun goes on from the last state in `--work_dir`.
+rerun continues from the last checkpoint in `--work_dir`.
 
     accelerate launch --config_file configs/2_cpu_processes.yaml -m homework.pretrain run
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from .common import distributed, options
 from .common.errors import InputError
 from .common.files import DATA_DIR, RUNS_DIR, writing
-from .common.runs import alone
+from .common.runs import alone, steps_between
 
 
 def run(
@@ -41,7 +41,7 @@ def run(
         data_dir: folders of info files and pictures with commas between, such as
             data/train,data/recorded; data/train if not given.
         output: checkpoint folder to write; homework/embedded_base if not given.
-        work_dir: where the state for a resume lies; runs/pretrain beside the package if not given.
+        work_dir: where the checkpoints lie; runs/pretrain beside the package if not given.
         steps: optimizer steps of 64 pictures.
         dense_steps: how many of them, the first ones, train the vision tower alone.
         learning_rate: peak; warm-up, then a straight line to 0.
@@ -74,7 +74,9 @@ def run(
 
     from .model.embedded import EMBEDDED_BASE
     from .model.loading import base_fingerprint, find_checkpoint
-    from .pretraining.loop import Pretraining
+    from .pretraining.task import STEPS_PER_CHECKPOINT, STEPS_PER_RECORD, Pretraining
+    from .training import checkpoints
+    from .training.loop import Loop
 
     if begun:
         _, begun = find_checkpoint(begun)
@@ -91,8 +93,12 @@ def run(
     }
     with alone(work):
         with writing(work):
+            checkpoints.require_same(work, recipe)
             pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun)
-            pretraining.train()
+            if distributed.is_main():
+                checkpoints.start(work, recipe)
+            save_steps = steps_between(steps, STEPS_PER_CHECKPOINT)
+            Loop(pretraining, work, recipe, save_steps, STEPS_PER_RECORD).run()
         if distributed.is_main():
             with writing(target):
                 pretraining.save(target)

@@ -19,26 +19,26 @@ import torch
 from homework import finetune
 from homework.common import distributed
 from homework.model import loaded
-from homework.training.trainer import ViewTrainer
+from homework.training.loop import Loop
 
 
 def run(train: dict, test: dict | None = None, killed_at: int | None = None) -> None:
     """Train, and then answer questions, in float32."""
     loaded.choose_device = lambda: ("cpu", torch.float32, "cpu, float32: a test")
-    compute_loss = ViewTrainer.compute_loss
+    optimizer_step = Loop._optimizer_step
 
     def dying(self, *args, **kwargs):
-        if self.state.global_step == killed_at and distributed.rank() == 1:
+        if self.step == killed_at and distributed.rank() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        return compute_loss(self, *args, **kwargs)
+        return optimizer_step(self, *args, **kwargs)
 
-    ViewTrainer.compute_loss = dying
+    Loop._optimizer_step = dying
     try:
         finetune.train(**train)
         if test:
             finetune.test(train["output_dir"], **test)
     finally:
-        ViewTrainer.compute_loss = compute_loss
+        Loop._optimizer_step = optimizer_step
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 from tiny import write_tiny_base
+from trainings import stop_at
 
 from homework import pretrain
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.frames.split import frame_of
 from homework.model import embedded
-from homework.pretraining import loop
+from homework.pretraining import task
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 
@@ -34,9 +35,9 @@ def tiny_data(tmp_path, monkeypatch):
     config.vision_config.num_hidden_layers = config.text_config.num_hidden_layers = 1
     config.stem_channels, config.stem_blocks = [8, 16, 32], [0, 1, 0]
     monkeypatch.setattr(embedded, "base_config", lambda: deepcopy(config))
-    monkeypatch.setattr(loop, "PICTURES_PER_STEP", 4)
+    monkeypatch.setattr(task, "PICTURES_PER_STEP", 4)
     monkeypatch.setitem(pretrain.HELD_OUT, "frame", 0.2)
-    monkeypatch.setattr(loop, "STEPS_PER_STATE", 2)
+    monkeypatch.setattr(task, "STEPS_PER_CHECKPOINT", 2)
     return folder
 
 
@@ -48,18 +49,13 @@ def test_a_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypat
     assert "90 views to learn from, 10 to measure on, held out by frame" in printed
     assert re.search(r"held-out accuracy at step 4: \{'track': [\d.]+, 'ego': ", printed)
 
-    train_step = loop.Pretraining.train_step
-
-    def interrupted(self):
-        if self.step == 3:
-            raise KeyboardInterrupt
-        return train_step(self)
-
-    monkeypatch.setattr(loop.Pretraining, "train_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
-    monkeypatch.setattr(loop.Pretraining, "train_step", train_step)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
+    capsys.readouterr()
     pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
+    assert "goes on from" in capsys.readouterr().out
 
     whole, cut = (BaseVLM(tmp_path / name, verbose=False) for name in ("whole", "cut"))
     for (name, expected), found in zip(

@@ -12,7 +12,7 @@ from tiny import write_tiny_base
 from homework import finetune, generate_qa
 from homework.model import adapter
 from homework.training import adapters
-from homework.training.trainer import ViewTrainer
+from homework.training.loop import Loop
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 SMALL = {"per_device_train_batch_size": 4, "lora_r": 4, "lora_alpha": 8}
@@ -111,14 +111,14 @@ def unfinished(unfinished_run, options) -> Path:
 
 def stop_at(monkeypatch, step: int, error: type[BaseException]) -> None:
     """Raise `error` in this step of a training."""
-    compute_loss = ViewTrainer.compute_loss
+    optimizer_step = Loop._optimizer_step
 
     def stopping(self, *args, **kwargs):
-        if self.state.global_step == step:
+        if self.step == step:
             raise error
-        return compute_loss(self, *args, **kwargs)
+        return optimizer_step(self, *args, **kwargs)
 
-    monkeypatch.setattr(ViewTrainer, "compute_loss", stopping)
+    monkeypatch.setattr(Loop, "_optimizer_step", stopping)
 
 
 def write_adapter(folder: Path, text: str) -> Path:

@@ -65,17 +65,34 @@ def total(numbers: Sequence[float]) -> list[float]:
     return sums.tolist()
 
 
-def average(tensors: Sequence[torch.Tensor]) -> None:
-    """Replace tensors by their means over all processes, all in one exchange."""
+def sum_gradients(weights: Sequence[torch.nn.Parameter]) -> None:
+    """Replace the gradients of weights by their sums over all processes, in one exchange.
+
+    A weight without a gradient in any process keeps none; where only some have one, it counts as
+    0 in the others.
+    """
     if world_size() == 1:
         return
     import torch
 
-    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    parts = [w.new_zeros(w.shape) if w.grad is None else w.grad for w in weights]
+    given = torch.tensor([w.grad is not None for w in weights]).to(parts[0])
+    flat = torch.cat([given, *(part.flatten() for part in parts)])
     torch.distributed.all_reduce(flat)
-    flat /= world_size()
-    for tensor, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-        tensor.copy_(mean.view_as(tensor))
+    given, *sums = flat.split([len(weights), *(weight.numel() for weight in weights)])
+    for weight, total, count in zip(weights, sums, given.tolist(), strict=True):
+        weight.grad = total.view_as(weight) if count else None
+
+
+def from_main(value: Any) -> Any:
+    """The main process's value, in every process."""
+    if world_size() == 1:
+        return value
+    import torch.distributed
+
+    values = [value]
+    torch.distributed.broadcast_object_list(values)
+    return values[0]
 
 
 def gather(value: Any) -> list[Any]:

@@ -17,9 +17,14 @@ MOST_BETWEEN = 200  # optimizer steps between two checkpoints, if no option says
 LEAST_CHECKPOINTS = 5  # in a run, however short
 
 
-def steps_between(steps: int, most: int = MOST_BETWEEN) -> int:
-    """Optimizer steps between two checkpoints of a run of so many steps, at least 1."""
-    return max(1, min(most, steps // LEAST_CHECKPOINTS))
+def steps_between(steps: int, most: int = MOST_BETWEEN, least: int = LEAST_CHECKPOINTS) -> int:
+    """Optimizer steps between two checkpoints of a run of so many steps, at least 1.
+
+    Args:
+        most: steps between two.
+        least: checkpoints in a run that has as many steps.
+    """
+    return max(1, min(most, steps // least))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What training takes at a time: pictures with all their pairs, dealt to devices and passes.
+"""What training takes at a time: pictures with all their pairs, in micro-batches of a device.
 
 A step's pictures depend on the seed, the epoch and the step alone, so that another number of
 devices, or a resumed run, learns from the same pictures in the same steps. Within a step they
@@ -11,13 +11,13 @@ import heapq
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from ..common.errors import InputError
 from ..data import Item, VQADataset
@@ -28,7 +28,6 @@ from ..model.inputs import InputBuilder, ViewSequence
 from .cache import ArrayCache
 
 HELD_OUT = 0.02  # share of the training frames that are measured on instead
-MOST_QUESTIONS = 500  # about them, for the model card; some seconds
 
 
 class Sample(NamedTuple):
@@ -40,12 +39,13 @@ class Sample(NamedTuple):
     weight: float  # 0 where a device has nothing left in a step, but must take part
 
 
-class Pass(NamedTuple):
+class MicroBatch(NamedTuple):
     """What goes through the model at a time: F pictures."""
 
     seen: torch.Tensor  # uint8 (F, side, side, 3), or float16 (F, tokens, hidden size)
     row: packing.Row
     paths: list[str]
+    weight: float  # of all its questions
 
 
 class ViewDataset(Dataset):
@@ -107,12 +107,12 @@ class ViewDataset(Dataset):
 
 
 class Collator:
-    """Packs a device's samples into passes.
+    """Packs a device's samples into micro-batches.
 
     Args:
         patches: of a picture in the vision tower, if it goes there.
         weighting: see `packing`.
-        budget: patches and tokens of a pass, at most.
+        budget: patches and tokens of a micro-batch, at most.
     """
 
     def __init__(
@@ -125,27 +125,32 @@ class Collator:
         self.size, self.patches = len(inputs.prefix_ids), patches
         self.weighting, self.budget = weighting, budget
 
-    def __call__(self, samples: Sequence[Sample]) -> dict[str, list[Pass]]:
+    def __call__(self, samples: Sequence[Sample]) -> list[MicroBatch]:
         costs = [self.patches + len(sample.sequence.input_ids) for sample in samples]
-        passes = []
+        micro_batches = []
         for part in packing.split(costs, self.budget):
             chosen = [samples[index] for index in part]
             row = packing.pack([s.sequence for s in chosen], self.size, self.weighting)
             kept = torch.tensor([sample.weight for sample in chosen])
             row = row._replace(weights=row.weights * kept[row.layout.frames])
             seen = torch.from_numpy(np.stack([sample.seen for sample in chosen]))
-            passes.append(Pass(seen, row, [sample.path for sample in chosen]))
-        return {"passes": passes}
+            paths = [sample.path for sample in chosen]
+            micro_batches.append(MicroBatch(seen, row, paths, float(row.weights.sum())))
+        return micro_batches
 
 
-class Steps(Sampler[list[int]]):
-    """The pictures of each of this process's batches: `accumulation` batches make a step.
+class StepSampler:
+    """Which pictures each step takes, and of these which a process.
 
     Args:
         lengths: about how much work each picture is.
         per_device: pictures in a batch, on average over the processes.
         accumulation: batches of a process in a step.
         rank, processes: which process this is, of how many.
+
+    Attributes:
+        pictures: of a step, in all processes.
+        steps_per_epoch: steps that see each picture once.
     """
 
     def __init__(
@@ -157,23 +162,26 @@ class Steps(Sampler[list[int]]):
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        self.lengths, self.accumulation, self.seed, self.epoch = lengths, accumulation, seed, 0
+        self.lengths, self.accumulation, self.seed = lengths, accumulation, seed
         self.rank, self.processes = rank, processes
-        self.pictures = per_device * accumulation * processes  # of a step
+        self.pictures = per_device * accumulation * processes
+        self.steps_per_epoch = math.ceil(len(lengths) / self.pictures)
 
-    def __len__(self) -> int:
-        return math.ceil(len(self.lengths) / self.pictures) * self.accumulation
+    def batches(self, steps: Iterable[int]) -> Iterator[list[int]]:
+        """The pictures of each of this process's batches: `accumulation` batches make a step.
 
-    def __iter__(self) -> Iterator[list[int]]:
-        rng = random.Random(f"{self.seed}/{self.epoch}")
-        order = rng.sample(range(len(self.lengths)), len(self.lengths))
-        for start in range(0, len(order), self.pictures):
+        Args:
+            steps: counted from 0 over all epochs.
+        """
+        drawn, order = None, []
+        for step in steps:
+            epoch, place = divmod(step, self.steps_per_epoch)
+            if epoch != drawn:
+                rng = random.Random(f"{self.seed}/{epoch}")
+                drawn, order = epoch, rng.sample(range(len(self.lengths)), len(self.lengths))
+            start = place * self.pictures
             shares = self._deal(order[start : start + self.pictures])
             yield from shares[self.rank :: self.processes]
-
-    def set_epoch(self, epoch: int) -> None:
-        """Which epoch's order comes."""
-        self.epoch = epoch
 
     def _deal(self, pictures: list[int]) -> list[list[int]]:
         """A step's pictures, the long ones first, each to the share that has the least."""
@@ -185,14 +193,6 @@ class Steps(Sampler[list[int]]):
             heapq.heappush(loads, (load + self.lengths[picture], share))
         # A last step may have fewer pictures than shares: what is left has no weight.
         return [share or [~pictures[0]] for share in shares]
-
-
-class StepLoader(DataLoader):
-    """A loader over `Steps` that the trainer can tell the epoch."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Which epoch's order comes."""
-        self.batch_sampler.set_epoch(epoch)
 
 
 def split_views(dataset: VQADataset | Sequence[Item], share: float) -> tuple[list, list]:
@@ -210,10 +210,3 @@ def split_views(dataset: VQADataset | Sequence[Item], share: float) -> tuple[lis
     for path, pairs in by_picture.items():
         (held if frames[path] in measured else train).append((path, pairs))
     return train, held
-
-
-def held_out_items(dataset: VQADataset | Sequence[Item]) -> list[Item]:
-    """A seeded draw of the pairs whose frames are held out of the training, to measure on."""
-    held_out = {path for path, _ in split_views(dataset, HELD_OUT)[1]}
-    items = [item for item in dataset if item["image_path"] in held_out]
-    return random.Random(0).sample(items, min(len(items), MOST_QUESTIONS))

@@ -1,7 +1,7 @@
 """The model card of a checkpoint, README.md in its folder, as the hub wants it.
 
-It is made with the checkpoint and gets its results, measured on train frames held out, when the
-training is over: see docs/training.md for how to push the folder to a hub as it is.
+It is written with the adapter, with the results on held-out train frames that the training
+measured: see docs/training.md for how to push the folder to a hub as it is.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.files import atomic_write, read_json
 from ..common.share import Share
-from ..data import ALL, VQABenchmarkResult
-from ..model.adapter import BASE, CARD
+from ..data import ALL
+from ..model.adapter import CARD
 from ..model.loading import EMBEDDED
 
 SMOLVLM_FAMILY = "HuggingFaceTB/SmolVLM"
@@ -109,19 +108,10 @@ def card(
     return f"---\n{data.to_yaml()}\n---\n{text}"
 
 
-def add_results(folder: Path, result: VQABenchmarkResult) -> str:
-    """Write a checkpoint's card anew, with its results on held-out train frames.
-
-    Returns:
-        One line that says what was measured.
-    """
-    record = read_json(folder / BASE)
-    found = result.shares
-    text = card(record["base"], record["sha256"], record["training"], found)
-    with atomic_write(folder / CARD) as file:
-        file.write(text.encode())
-    parts = ", ".join(f"{share.label} {share.right / share.total:.1%}" for share in found)
-    return f"{CARD}: {len(result.samples)} questions about held-out train frames: {parts}"
+def results_line(results: Sequence[Share]) -> str:
+    """For people: what the card says was measured."""
+    parts = ", ".join(f"{share.label} {share.right / share.total:.1%}" for share in results)
+    return f"{CARD}: {results[-1].total} questions about held-out train frames: {parts}"
 
 
 def _licence(base: str) -> tuple[str, str]:
@@ -151,7 +141,7 @@ def _results(shares: Sequence[Share]) -> list:
 
 def _results_text(shares: Sequence[Share]) -> str:
     if not shares:
-        return "Not measured: too few frames to hold any out, or the training has not ended."
+        return "Not measured: too few frames to hold any out."
     rows = [("kind", "questions", "accuracy", "95% interval (Wilson)")]
     for share in shares:
         row = share.row()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import pickle
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -13,30 +11,35 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import PrinterCallback, TrainingArguments, set_seed
 
 from ..common import distributed
 from ..common.distributed import say
 from ..common.errors import InputError
-from ..common.files import require_writable, writing
+from ..common.files import require_writable, write_json, writing
 from ..common.runs import steps_between
 from ..data import VQADataset
+from ..evaluation.statistics import ALL, Share
 from ..model import adapter
 from ..model.loaded import LoadedVLM
 from ..model.loading import base_fingerprint
 from ..model.prefix_cache import encode_squares, pictures_at_once
-from . import adapters, resume
+from . import adapters, checkpoints
 from .batches import HELD_OUT, Collator, ViewDataset, split_views
 from .cache import ArrayCache, open_cache
 from .curves import CURVES, save_curves
-from .model_card import card
-from .trainer import ProgressLine, ViewTrainer, peak_memory_bytes
+from .loop import Loop
+from .model_card import card, results_line
+from .task import FineTuning
+from .trackers import check_trackers
+
+STEPS_PER_RECORD = 10
+LEARNED = ("pairs", "pictures", "tokens")  # what the closing report counts
 
 
 def fit(
     dataset: VQADataset,
     output: Path,
-    recipe: dict[str, Any],
+    options: dict[str, Any],
     num_workers: int,
     report_to: str | Sequence[str] = "tensorboard",
     overwrite: bool = False,
@@ -44,9 +47,9 @@ def fit(
     """Train on `dataset` and write checkpoint, curves and closing report to `output`.
 
     Args:
-        recipe: the options of `finetune.train` by name; whatever changes the result.
+        options: those of `finetune.train` by name that change the result.
         num_workers: processes that decode pictures.
-        report_to: trackers that get the curves, by the trainer's own names for them.
+        report_to: trackers that get the curves, by accelerate's names for them.
         overwrite: replace an adapter in `output` without keeping a copy of it.
 
     Raises:
@@ -62,71 +65,71 @@ def fit(
             require_writable(adapters.kept_folder(output))
         except InputError as error:
             raise InputError(f"{error}, or --overwrite to keep no copy of {output}") from None
-    set_seed(recipe["seed"])
-    vlm = LoadedVLM(recipe["base"])
+    torch.manual_seed(options["seed"])  # of the LoRA weights
+    vlm = LoadedVLM(options["base"])
     fingerprint = base_fingerprint(vlm.folder)
     train_views, held_out = split_views(dataset, HELD_OUT)
-    recipe = recipe | {"save_steps": recipe["save_steps"] or _save_steps(len(train_views), recipe)}
-    arguments = _training_arguments(vlm, output, recipe, num_workers, bool(held_out), trackers)
-    collator = Collator(
-        vlm.inputs,
-        vlm.patches * recipe["train_vision"],
-        recipe["weighting"],
-        recipe["tokens_per_pass"],
-    )
-    recipe = _of_all_devices(recipe) | {"base": vlm.base, "base_sha256": fingerprint}
-    vision = recipe["train_vision"]
+    vision = options["train_vision"]
     datasets = [_dataset(views, vlm, vision, fingerprint) for views in (train_views, held_out)]
-    train_set = datasets[0]
-    lora = (recipe[f"lora_{name}"] for name in ("r", "alpha", "dropout"))
+    lora = (options[f"lora_{name}"] for name in ("r", "alpha", "dropout"))
     model = adapter.add_lora(vlm, *lora, vision)
-    trainer = ViewTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=train_set,
-        eval_dataset=datasets[1],
-        data_collator=collator,
-        callbacks=[ProgressLine(_pairs_per_step(train_set, recipe))] * distributed.is_main(),
-    )
-    trainer.remove_callback(PrinterCallback)
-
+    patches = vlm.patches if vision else 0
+    collator = Collator(vlm.inputs, patches, options["weighting"], options["tokens_per_pass"])
+    task = FineTuning(vlm, model, *datasets, collator, options, num_workers)
+    save_steps = options["save_steps"] or steps_between(task.steps)
+    recipe = _of_all_devices(options) | {"save_steps": save_steps}
+    recipe |= {"base": vlm.base, "base_sha256": fingerprint}
+    loop = Loop(task, output, recipe, save_steps, STEPS_PER_RECORD, trackers, keep_best=True)
     with writing(output):
         if distributed.is_main():
-            resume.start(output, recipe)
-        distributed.wait()
-        last = resume.last_checkpoint(output, recipe)
-        if last:
-            say(f"goes on from {last}")
+            checkpoints.start(output, recipe)
         say(
-            f"{len(train_set)} pictures with {train_set.pairs} pairs to learn, "
+            f"{len(train_views)} pictures with {datasets[0].pairs} pairs to learn, "
             f"{len(held_out)} pictures held out"
         )
         start = time.perf_counter()
-        try:
-            trainer.train(resume_from_checkpoint=str(last) if last else None)
-        except InputError as error:
-            # From a worker process it comes wrapped in two tracebacks; the last line is its own.
-            line = str(error).strip().splitlines()[-1]
-            raise InputError(line.removeprefix(f"{InputError.__module__}.InputError: ")) from None
-        except pickle.UnpicklingError:  # it is loaded with weights_only, so nothing of it has run
-            raise InputError(f"{last}: holds more than numbers; delete that folder") from None
+        loop.run()
         seconds = time.perf_counter() - start
-        trainer.save_state()
+        numbers = distributed.total([task.trained[name] for name in LEARNED])
         if distributed.is_main():
-            record = _training_record(recipe)
-            text = card(vlm.base, fingerprint, record)
-            adapters.save(model, output, vlm.base, fingerprint, record, text, overwrite)
-            save_curves(trainer.state.log_history, output / CURVES)
-    _close(trainer, output, seconds)
+            _write(loop, vlm, output, recipe, overwrite)
+            _report(model, output, seconds, dict(zip(LEARNED, numbers, strict=True)))
+            if loop.best:
+                print(results_line(_shares(loop)))
+        distributed.wait()  # the others may read the adapter now
 
 
-def _save_steps(pictures: int, recipe: dict[str, Any]) -> int:
-    """Optimizer steps between two checkpoints where no option says."""
-    per_step = _of_all_devices(recipe)["pictures_per_step"]
-    steps = recipe["max_steps"]
-    if steps == -1:
-        steps = math.ceil(recipe["num_train_epochs"] * math.ceil(pictures / per_step))
-    return steps_between(steps)
+def _write(
+    loop: Loop, vlm: LoadedVLM, output: Path, recipe: dict[str, Any], overwrite: bool
+) -> None:
+    """The adapter with its card, the records and the curves; then the checkpoints go."""
+    state = {"global_step": loop.step, "max_steps": loop.task.steps, "log_history": loop.log}
+    record = _training_record(recipe)
+    if loop.best:
+        step, measured = loop.best
+        best = {"best_step": step, "best_held_out_accuracy": measured.accuracy}
+        state, record = state | best, record | best
+        if step < loop.step:
+            last = next(r for r in reversed(loop.log) if "eval_accuracy" in r)["eval_accuracy"]
+            print(
+                f"keeps the adapter of step {step}, the best on the held-out pictures: "
+                f"accuracy {measured.accuracy:.1%}, in the last step {last:.1%}"
+            )
+    write_json(output / "trainer_state.json", state)
+    fingerprint = recipe["base_sha256"]
+    text = card(vlm.base, fingerprint, record, _shares(loop))
+    adapters.save(loop.task.model, output, vlm.base, fingerprint, record, text, overwrite)
+    save_curves(loop.log, output / CURVES)
+    checkpoints.finish(output)
+
+
+def _shares(loop: Loop) -> list[Share]:
+    """What the kept adapter answered right, per kind and in all; empty without held-out frames."""
+    if not loop.best:
+        return []
+    kinds = loop.best[1].kinds
+    right, asked = (sum(numbers) for numbers in zip(*kinds.values(), strict=True))
+    return [*(Share(kind, *numbers) for kind, numbers in kinds.items()), Share(ALL, right, asked)]
 
 
 def _of_all_devices(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -183,65 +186,6 @@ def _look(dataset: ViewDataset, vlm: LoadedVLM, features: ArrayCache) -> None:
     distributed.wait()
 
 
-def check_trackers(report_to: str | Sequence[str]) -> list[str]:
-    """The names of trackers as a list.
-
-    Raises:
-        InputError: the trainer does not know one, or it is not installed.
-    """
-    from transformers.integrations.integration_utils import (
-        INTEGRATION_TO_CALLBACK,
-        get_available_reporting_integrations,
-    )
-
-    names = [report_to] if isinstance(report_to, str) else list(report_to)
-    names = [str(name) for name in names if name != "none"]
-    for name in names:
-        if name not in INTEGRATION_TO_CALLBACK:
-            known = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
-            raise InputError(f"--report_to: no tracker {name!r}; there are: {known}, none")
-        if name not in get_available_reporting_integrations():
-            raise InputError(f"--report_to: {name} is not installed; pip install {name}")
-    return names
-
-
-def _training_arguments(
-    vlm,
-    output: Path,
-    recipe: dict[str, Any],
-    num_workers: int,
-    measure: bool,
-    trackers: list[str],
-):
-    # One folder a run, or TensorBoard would draw them as one curve.
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "runs" / time.strftime("%Y%m%d-%H%M%S"))
-    return TrainingArguments(
-        output_dir=str(output),
-        num_train_epochs=recipe["num_train_epochs"],
-        max_steps=recipe["max_steps"],
-        per_device_train_batch_size=recipe["per_device_train_batch_size"],
-        per_device_eval_batch_size=recipe["per_device_train_batch_size"],
-        gradient_accumulation_steps=recipe["gradient_accumulation_steps"],
-        learning_rate=recipe["learning_rate"],
-        lr_scheduler_type="cosine",
-        warmup_steps=0.03,
-        seed=recipe["seed"],
-        bf16=vlm.dtype == torch.bfloat16,
-        use_cpu=vlm.device == "cpu",
-        logging_steps=10,
-        logging_first_step=True,
-        eval_strategy="steps" if measure else "no",
-        eval_steps=recipe["save_steps"],
-        save_strategy="steps",
-        save_steps=recipe["save_steps"],
-        dataloader_num_workers=num_workers,
-        remove_unused_columns=False,
-        report_to=trackers,
-        disable_tqdm=True,
-        ddp_find_unused_parameters=False,
-    )
-
-
 def _training_record(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What the checkpoint says of its training: the recipe and versions, no one's folders."""
     record = {
@@ -250,27 +194,27 @@ def _training_record(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return record | {name: version(name) for name in ("torch", "transformers", "peft")}
 
 
-def _pairs_per_step(train_set, recipe: dict[str, Any]) -> float:
-    pictures = min(recipe["pictures_per_step"], len(train_set))
-    return train_set.pairs / max(len(train_set), 1) * pictures
-
-
-def _close(trainer, output: Path, seconds: float) -> None:
-    """The closing report; old checkpoints go, as the adapter is written."""
-    pairs, pictures, tokens = distributed.total(
-        [trainer.trained_pairs, trainer.pictures, trainer.tokens]
-    )
-    if not distributed.is_main():
-        return
-    for folder in resume.checkpoints(output):
-        resume.discard(folder)
-    (output / "recipe.json").unlink()  # the run is over: given again, it begins anew
-    trainable, total = trainer.model.get_nb_trainable_parameters()
+def _report(model, output: Path, seconds: float, learned: dict[str, float]) -> None:
+    """The closing lines."""
+    trainable, total = model.get_nb_trainable_parameters()
     megabytes = (output / adapter.WEIGHTS).stat().st_size / 1e6
-    print(f"wrote {output}: adapter {megabytes:.2f} MB, curves.png")
+    print(f"wrote {output}: adapter {megabytes:.2f} MB, {CURVES}")
     print(
-        f"{seconds:.0f} s, {pairs / seconds:.1f} pairs/s, {pictures / seconds:.1f} pictures/s, "
-        f"{tokens:,.0f} tokens, no padding\n"
+        f"{seconds:.0f} s, {learned['pairs'] / seconds:.1f} pairs/s, "
+        f"{learned['pictures'] / seconds:.1f} pictures/s, "
+        f"{learned['tokens']:,.0f} tokens, no padding\n"
         f"{trainable:,} of {total:,} parameters trained, "
         f"peak memory {peak_memory_bytes() / 1e9:.2f} GB"
     )
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held: the GPU's where there is one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    import resource
+    import sys
+
+    # Kilobytes on Linux, bytes on macOS (getrusage(2)).
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

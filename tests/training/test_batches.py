@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from homework.frames.split import held_out
-from homework.training.batches import Steps, split_views
+from homework.training.batches import StepSampler, split_views
+
+
+def epoch(sampler: StepSampler) -> list[list[int]]:
+    """The batches of the first epoch."""
+    return list(sampler.batches(range(sampler.steps_per_epoch)))
 
 
 @pytest.mark.parametrize("pictures", [203, 192, 193, 17])
@@ -15,11 +20,11 @@ def test_a_steps_pictures_do_not_depend_on_how_it_is_divided(pictures):
     def steps(per_device, accumulation, processes) -> list[list[int]]:
         """The pictures of each step, by all processes and in all their batches."""
         parts = [
-            list(Steps(lengths, per_device, accumulation, 0, rank, processes))
+            epoch(StepSampler(lengths, per_device, accumulation, 0, rank, processes))
             for rank in range(processes)
         ]
         for part in parts:
-            assert len(part) == len(Steps(lengths, per_device, accumulation, 0, 0, processes))
+            assert len(part) == len(parts[0])
             assert all(part)  # a process with nothing to do would leave the others waiting
         found = []
         for start in range(0, len(parts[0]), accumulation):
@@ -31,17 +36,27 @@ def test_a_steps_pictures_do_not_depend_on_how_it_is_divided(pictures):
     assert sorted(index for step in whole for index in step) == list(range(pictures))
     for division in ((8, 1, 2), (8, 2, 1), (4, 2, 2), (2, 1, 8), (1, 16, 1)):
         assert steps(*division) == whole
-    sampler = Steps(lengths, 16, 1, 0)
-    first = list(sampler)
-    assert list(sampler) == first
-    sampler.set_epoch(1)
-    assert list(sampler) != first
-    assert list(Steps(lengths, 16, 1, 1)) != first
+    sampler = StepSampler(lengths, 16, 1, 0)
+    first = epoch(sampler)
+    assert epoch(sampler) == first
+    assert epoch(StepSampler(lengths, 16, 1, 1)) != first
+
+
+def test_each_epoch_has_another_order_and_any_step_can_be_the_first():
+    sampler = StepSampler([1] * 30, 8, 1, 0)
+    assert sampler.steps_per_epoch == 4
+    steps = list(sampler.batches(range(12)))
+    epochs = [steps[start : start + 4] for start in (0, 4, 8)]
+    for one in epochs:
+        assert sorted(index for batch in one for index in batch) == list(range(30))
+    assert epochs[0] != epochs[1] != epochs[2]
+    for first in range(12):
+        assert list(sampler.batches(range(first, 12))) == steps[first:]
 
 
 def test_devices_have_about_as_much_to_do():
     lengths = [1 + (index * 7) % 31 for index in range(640)]
-    shares = [list(Steps(lengths, 8, 1, 0, rank, 4)) for rank in range(4)]
+    shares = [epoch(StepSampler(lengths, 8, 1, 0, rank, 4)) for rank in range(4)]
     for step in zip(*shares, strict=True):
         work = [sum(lengths[index] for index in batch) for batch in step]
         assert max(work) < 1.15 * min(work)

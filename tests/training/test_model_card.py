@@ -1,5 +1,6 @@
 """The model card: the hub's own format, the recipe, results per kind, and never PEFT's."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -50,6 +51,18 @@ def test_a_checkpoint_carries_a_card_in_the_hubs_format(trained):
 
 def test_the_card_names_no_folder_of_the_user(trained):
     assert str(trained.parent.parent) not in (trained / "README.md").read_text()
+
+
+def test_results_are_those_of_the_kept_adapter_measured_once(trained):
+    state = json.loads((trained / "trainer_state.json").read_text())
+    record = json.loads((trained / "base.json").read_text())["training"]
+    measured = [r for r in state["log_history"] if "eval_accuracy" in r]
+    [best] = [r for r in measured if r["step"] == record["best_step"] == state["best_step"]]
+    card = ModelCard.load(trained / "README.md")
+    values = {r.metric_name: r.metric_value for r in card.data.eval_results}
+    for name, value in values.items():
+        kind = name.removeprefix("accuracy, ")
+        assert value == round(best["eval_accuracy" if kind == "all" else f"held-out {kind}"], 4)
 
 
 def test_results_are_of_held_out_frames(trained):

@@ -1,7 +1,6 @@
-"""Pre-training's loop: the embedded base, its throw-away heads, and what a resume needs.
+"""What pre-training trains: the embedded base and its throw-away heads, on labelled pictures.
 
-Several processes share each step's pictures; their gradients are averaged, so that all take the
-same step.
+Several processes share each step's pictures; the gradient is the mean of theirs.
 """
 
 from __future__ import annotations
@@ -9,11 +8,10 @@ from __future__ import annotations
 import math
 import random
 import shutil
-import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,17 +19,18 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from ..common import distributed
-from ..common.errors import InputError, not_finite
+from ..common.errors import InputError
 from ..common.files import PARTIAL, install
-from ..common.runs import steps_between
 from ..frames.augment import View
-from ..labels import descriptions
+from ..labels.descriptions import KINDS, Statement, language, statements
 from ..labels.vocabulary import KARTS, TRACKS
 from ..model import attention, embedded, packing
 from ..model.loaded import choose_device
 from ..model.loading import CONFIG, load_model, load_processor
 from ..model.packing import pairs_right
-from . import centers, dense_labels, heads, state
+from ..training.curves import HELD_OUT
+from ..training.loop import HeldOutResult
+from . import centers, dense_labels, heads
 from .batches import AugmentedBatches, hold_out, load_views
 
 MAX_MEASURED = 640  # views
@@ -42,12 +41,24 @@ DENSE_WEIGHTS = {"kart": 4.0} | dict.fromkeys(("count", "left", "right", "front"
 CENTER_WEIGHTS = {"heat": 1.0, "name": 1.0, "box": 0.1}
 DESCRIPTIONS_WEIGHT = 4.0
 WARM_UP_STEPS = 50
-STEPS_PER_LINE, STEPS_PER_STATE = 25, 150
+STEPS_PER_RECORD, STEPS_PER_CHECKPOINT = 25, 150
+OF_THE_LOOP = ("loss", "grad_norm", "learning_rate")  # of a record, besides the losses by name
 FINE_STAGE = 1  # of the stem, where the fine labels are learned
 
 
+class Batch(NamedTuple):
+    """What goes through the model at a time: B pictures."""
+
+    pixels: torch.Tensor  # float32 (B, 1, 3, side, side)
+    row: packing.Row  # of sentences about the first of them
+    targets: dict[str, torch.Tensor]  # see `dense_labels.labels`, stacked
+    fine: centers.Centers
+    paths: list[str]
+    weight: float = 1.0  # each process's mean counts the same
+
+
 class Pretraining:
-    """Model, heads, optimizer and data of one pre-training run."""
+    """Model, heads, optimizers and data of one pre-training run; see `training.loop.Task`."""
 
     def __init__(
         self,
@@ -57,7 +68,6 @@ class Pretraining:
         held_out: float,
         start: Path | None = None,
     ) -> None:
-        self.recipe, self.work_dir = recipe, work_dir
         self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
         self.seed, self.peak_rate = recipe["seed"], recipe["learning_rate"]
         self.device, self.dtype, reason = choose_device()
@@ -91,13 +101,15 @@ class Pretraining:
         stem.stages[FINE_STAGE].register_forward_hook(self._keep_stage)
         self.silent = self._silent_words().to(self.device)
         self.throw_away = torch.nn.ModuleList([self.heads, self.center_head])
-        self.weights = [*self.model.parameters(), *self.throw_away.parameters()]
+        trained = torch.nn.ModuleDict({"model": self.model, "heads": self.throw_away})
+        self.weights = {n: w for n, w in trained.named_parameters() if w.requires_grad}
+        kept = trained.state_dict().keys()
+        self.buffers = {name: buffer for name, buffer in trained.named_buffers() if name in kept}
         self.optimizers = build_optimizers(self.model, self.throw_away)
-        self.step = 0
         views = [load_views(folder) for folder in folders]
         learned, kept = hold_out(views, recipe["held_out"], held_out)
         self.held_out = kept[:MAX_MEASURED]
-        self.batches = AugmentedBatches(
+        self.drawn = AugmentedBatches(
             learned, PICTURES_PER_STEP, self.seed, recipe["augmentations"]
         )
         distributed.say(
@@ -116,7 +128,7 @@ class Pretraining:
         """
         words = [*KARTS, *TRACKS, *map(str, range(dense_labels.MAX_COUNT + 1))]
         said = {self.inputs.end_id}
-        for text in (*words, *descriptions.language()):
+        for text in (*words, *language()):
             said.update(self.inputs.answer_ids(text))
         silent = torch.ones(self.model.config.text_config.vocab_size, dtype=torch.bool)
         silent[sorted(said)] = False
@@ -140,7 +152,7 @@ class Pretraining:
             model.load_state_dict(weights)
         return model
 
-    def tensors(self, views: list[View], told: list[list[descriptions.Statement]]):
+    def batch(self, views: list[View], told: list[list[Statement]]) -> Batch:
         """Model inputs, dense and fine targets of `views`, sentences about the first packed."""
         pixels = self.inputs.pixel_values(
             [self.inputs.resize(Image.fromarray(view.picture)) for view in views]
@@ -156,25 +168,27 @@ class Pretraining:
         ]
         row = packing.pack(sequences, len(self.inputs.prefix_ids))
         fine = centers.centers([view.scene for view in views], self.fine_side)
-        return (
+        return Batch(
             pixels.to(self.device),
             row.to(self.device),
             {key: value.to(self.device) for key, value in targets.items()},
             centers.Centers(*(torch.from_numpy(part).to(self.device) for part in fine)),
+            [view.source for view in views],
         )
 
     # --- one step ---
 
-    def loss(self, pixels, row, targets, fine):
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
         """Weighted sum of all losses, and each of them by name."""
-        with torch.autocast(self.device, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            seen = self.model.model.get_image_features(pixels, return_dict=True)
-            tokens = torch.stack(seen.pooler_output)
+        row = batch.row
+        with self._autocast():
+            seen = self.model.model.get_image_features(batch.pixels, return_dict=True)
+            tokens = torch.stack(seen.pooler_output)  # (B, P, D)
             embeddings = self.model.get_input_embeddings().weight
-            parts = heads.losses(self.heads(tokens, embeddings), targets)
+            parts = heads.losses(self.heads(tokens, embeddings), batch.targets)
             total = sum(DENSE_WEIGHTS.get(name, 1.0) * part for name, part in parts.items())
             patches = tokens.transpose(1, 2).unflatten(2, (self.patches, self.patches))
-            found = heads.center_losses(self.center_head(self._stage, patches), fine)
+            found = heads.center_losses(self.center_head(self._stage, patches), batch.fine)
             total = total + sum(CENTER_WEIGHTS[name] * part for name, part in found.items())
             parts |= found
             if row.layout.count:
@@ -183,96 +197,67 @@ class Pretraining:
                 scores = scores.float().masked_fill(self.silent, float("-inf"))
                 parts["descriptions"] = cross_entropy(scores, row.answers)
                 total = total + DESCRIPTIONS_WEIGHT * parts["descriptions"]
-        return total, parts
+        return total, {name: (part.item(), 1) for name, part in parts.items()}
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, the peak, then a straight line to 0 from two fifths of the steps on."""
         left = (self.steps - step) / (0.6 * self.steps)
         return self.peak_rate * min((step + 1) / WARM_UP_STEPS, left, 1.0)
 
-    def train_step(self) -> dict[str, float]:
-        """One optimizer step; the losses by name."""
-        rng = random.Random(f"{self.seed}/{self.step}/pairs")
-        views = self.batches[self.step][distributed.rank() :: distributed.world_size()]
-        share = TOLD if self.step >= self.dense_steps else 0
-        described = views[: int(len(views) * share)]
-        told = [descriptions.statements(view.scene, rng) for view in described]
-        tensors = self.tensors(views, told)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate(self.step)
-        total, parts = self.loss(*tensors)
-        sources = [view.source for view in views]
-        if not torch.isfinite(total):
-            raise not_finite("loss", self.step, sources)
-        total.backward()
-        distributed.average([weight.grad for weight in self.weights if weight.grad is not None])
-        if not torch.isfinite(torch.nn.utils.clip_grad_norm_(self.weights, 1.0)):
-            raise not_finite("gradient", self.step, sources)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        return {name: part.item() for name, part in parts.items()}
-
-    # --- the loop ---
-
-    def train(self) -> None:
-        """All steps that are left, with a line, a measurement and a state now and then."""
-        self.step = state.load(self.state_file, *self._kept())
-        if self.step:
-            print(f"resumed at step {self.step}")
-        sums, start, first = defaultdict(float), time.perf_counter(), self.step
+    def batches(self, first: int) -> Iterator[list[Batch]]:
+        """This process's share of the pictures of each step from `first` on."""
         self.model.train()
-        while self.step < self.steps:
-            for name, loss in self.train_step().items():
-                sums[name] += loss
-            if self.step % STEPS_PER_LINE == 0:
-                rate = (self.step - first) * PICTURES_PER_STEP / (time.perf_counter() - start)
-                left = (self.steps - self.step) * PICTURES_PER_STEP / rate / 60
-                line = " ".join(f"{name} {sums[name] / STEPS_PER_LINE:.3f}" for name in sums)
-                distributed.say(
-                    f"{self.step}/{self.steps} {rate:.1f} pictures/s {left:.0f} min left | {line}"
-                )
-                sums.clear()
-            if not distributed.is_main():
-                continue
-            last = self.step == self.steps
-            if (last or self.step % STEPS_PER_STATE == 0) and self.step > self.dense_steps:
-                print(f"held-out accuracy at step {self.step}: {self.measure()}", flush=True)
-            if last or self.step % steps_between(self.steps, STEPS_PER_STATE) == 0:
-                state.save(self.state_file, *self._kept(), self.step)
+        for step in range(first, self.steps):
+            rng = random.Random(f"{self.seed}/{step}/pairs")
+            views = self.drawn[step][distributed.rank() :: distributed.world_size()]
+            described = views[: int(len(views) * TOLD)] if step >= self.dense_steps else []
+            yield [self.batch(views, [statements(view.scene, rng) for view in described])]
 
-    def measure(self) -> dict[str, float]:
-        """Share of the sentences about held-out views that are right in every token, per kind."""
-        right, asked = defaultdict(int), defaultdict(int)
+    # --- measuring ---
+
+    def measure(self, step: int) -> HeldOutResult | None:
+        """Sentences about held-out views, right if every token is; None in the dense phase."""
+        if step <= self.dense_steps or not self.held_out:
+            return None
+        # By the main process alone: each has seen other pictures, and normalises otherwise.
+        return distributed.from_main(self._measure() if distributed.is_main() else None)
+
+    def _measure(self) -> HeldOutResult:
+        loss, counts = 0.0, Counter()
         rng = random.Random(0)
         self.model.eval()
         for start in range(0, len(self.held_out), PICTURES_PER_STEP):
             views = self.held_out[start : start + PICTURES_PER_STEP]
-            told = [descriptions.statements(view.scene, rng) for view in views]
-            pixels, row, *_ = self.tensors(views, told)
-            kinds = [part.kind for some in told for part in some]
-            with (
-                torch.no_grad(),
-                torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32),
-            ):
+            told = [statements(view.scene, rng) for view in views]
+            pixels, row, *_ = self.batch(views, told)
+            with torch.no_grad(), self._autocast():
                 scores = packing.answer_logits(self.model, row, pixel_values=pixels)
-            outcomes = pairs_right(scores.argmax(-1), row.answers, self.inputs.end_id).tolist()
-            for kind, outcome in zip(kinds, outcomes, strict=True):
-                asked[kind] += 1
-                right[kind] += outcome
+            loss += packing.weighted_loss(scores, row).item()
+            right = pairs_right(scores.argmax(-1), row.answers, self.inputs.end_id).tolist()
+            kinds = (part.kind for some in told for part in some)
+            counts.update(zip(kinds, right, strict=True))
         self.model.train()
-        kinds = [kind for kind in descriptions.KINDS if asked[kind]]
-        return {kind: round(right[kind] / asked[kind], 3) for kind in kinds}
+        told = {kind: counts[kind, True] + counts[kind, False] for kind in KINDS}
+        kinds = {kind: (counts[kind, True], number) for kind, number in told.items() if number}
+        return HeldOutResult(loss / sum(told.values()), kinds)
 
-    @property
-    def state_file(self) -> Path:
-        """All that a resume needs."""
-        return self.work_dir / "state.safetensors"
+    def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
+        """Rate, time left and each loss; or the accuracy on held-out views."""
+        step = record["step"]
+        if steps_per_second is None:
+            names = (name for name in record if name.startswith(HELD_OUT))
+            kinds = {name.removeprefix(HELD_OUT): round(record[name], 3) for name in names}
+            return f"held-out accuracy at step {step}: {kinds}"
+        losses = (f"{k} {v:.3f}" for k, v in record.items() if k not in ("step", *OF_THE_LOOP))
+        return (
+            f"{step}/{self.steps} {steps_per_second * PICTURES_PER_STEP:.1f} pictures/s "
+            f"{(self.steps - step) / steps_per_second / 60:.0f} min left | {' '.join(losses)}"
+        )
 
-    def _kept(self) -> tuple:
-        return self.model, self.throw_away, self.optimizers, self.recipe
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32)
+
+    # --- the result ---
 
     def save(self, output: Path) -> None:
         """Write the checkpoint folder: float16 weights, configuration, processor."""

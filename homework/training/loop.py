@@ -1,0 +1,285 @@
+"""The training loop that fine-tuning and pre-training share.
+
+Each process runs forward and backward passes on its own micro-batches. Once a step, the gradients
+are summed over the processes, so that all take the same optimizer step. What is trained, on which
+batches, with which loss and optimizers, is the `Task`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from ..common import distributed
+from ..common.distributed import say
+from ..common.errors import not_finite
+from ..common.runs import steps_between
+from . import checkpoints
+from .checkpoints import Checkpoint
+from .trackers import Trackers
+
+MAX_NORM = 1.0  # of the gradient; a longer one is scaled down to it
+MEASUREMENTS = 8  # on held-out pictures, in a run, however short
+MOST_BETWEEN = 200  # optimizer steps between two of them
+
+
+class MicroBatch(Protocol):
+    """What goes through the model at a time."""
+
+    weight: float  # of its loss in the step's mean
+    paths: Sequence[str]  # of its pictures
+
+
+class HeldOutResult(NamedTuple):
+    """Loss and accuracy on held-out pictures.
+
+    Attributes:
+        loss: mean over the questions.
+        kinds: kind of question -> (answered right, asked).
+    """
+
+    loss: float
+    kinds: dict[str, tuple[int, int]]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all questions answered right."""
+        right, asked = (sum(numbers) for numbers in zip(*self.kinds.values(), strict=True))
+        return right / asked
+
+    def record(self) -> dict[str, float]:
+        """The numbers by the names under which they are logged."""
+        kinds = {f"held-out {kind}": right / asked for kind, (right, asked) in self.kinds.items()}
+        return {"eval_loss": self.loss, "eval_accuracy": self.accuracy, **kinds}
+
+
+class Task(Protocol):
+    """What a training consists of, besides the loop.
+
+    Attributes:
+        weights: the trained weights by name.
+        buffers: what else of the model changes during training.
+        optimizers: of these weights.
+        steps: optimizer steps of the whole training.
+    """
+
+    weights: dict[str, torch.nn.Parameter]
+    buffers: dict[str, torch.Tensor]
+    optimizers: Sequence[torch.optim.Optimizer]
+    steps: int
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+
+    def batches(self, first: int) -> Iterator[list[MicroBatch]]:
+        """The micro-batches of this process in each step from `first` on."""
+
+    def loss(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
+        """Weighted sum of losses; name -> (sum, count) of other means to log."""
+
+    def measure(self, step: int) -> HeldOutResult | None:
+        """Loss and accuracy on the held-out pictures after so many steps; None without any.
+
+        Every process calls it, and gets the same.
+        """
+
+    def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
+        """A record for people; the rate is None for one of held-out pictures."""
+
+
+class Loop:
+    """A training run with its records, measurements and checkpoints.
+
+    Attributes:
+        step: optimizer steps taken.
+        log: a record every `log_steps` and for each measurement, with "step" and what was logged.
+        best: the step that did best on held-out pictures and what was measured; None without any.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        run_dir: Path,
+        recipe: dict[str, Any],
+        save_steps: int,
+        log_steps: int,
+        trackers: Sequence[str] = (),
+        keep_best: bool = False,
+    ) -> None:
+        """
+        Args:
+            run_dir: where the checkpoints lie; see `checkpoints`.
+            recipe: all that changes the result; "seed" is in it.
+            save_steps, log_steps: optimizer steps between checkpoints, between records.
+            trackers: names of trackers that get the records.
+            keep_best: end with the weights that did best on held-out pictures.
+        """
+        self.task, self.run_dir, self.recipe = task, run_dir, recipe
+        self.save_steps, self.log_steps, self.keep_best = save_steps, log_steps, keep_best
+        self.measure_steps = steps_between(task.steps, MOST_BETWEEN, MEASUREMENTS)
+        self.trackers = Trackers(trackers, run_dir)
+        self.step = 0
+        self.log: list[dict[str, float]] = []
+        self.best: tuple[int, HeldOutResult] | None = None
+        self._best_weights: dict[str, torch.Tensor] = {}
+        self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # since the record
+
+    def run(self) -> None:
+        """Take all steps that are left.
+
+        Raises:
+            InputError: a loss or a gradient is not finite, or a checkpoint does not fit.
+        """
+        self._resume()
+        self._start, self._first = time.perf_counter(), self.step
+        for micro_batches in self.task.batches(self.step):
+            gradient, rate = self._optimizer_step(micro_batches)
+            last = self.step == self.task.steps
+            if self.step == 1 or self.step % self.log_steps == 0:
+                self._record({**self._means(), "grad_norm": gradient, "learning_rate": rate})
+            if last or self.step % self.measure_steps == 0:
+                self._measure()
+            if last or self.step % self.save_steps == 0:
+                self._save()
+        self.trackers.finish()
+        if self.keep_best and self.best:
+            _copy(self._best_weights, self.task.weights)
+
+    def _optimizer_step(self, micro_batches: list[MicroBatch]) -> tuple[float, float]:
+        """One step on all processes' micro-batches; norm of the gradient, learning rate."""
+        weights, rate = list(self.task.weights.values()), self.task.learning_rate(self.step)
+        paths = [path for micro_batch in micro_batches for path in micro_batch.paths]
+        # Dropout depends on seed, step and process alone, and a resumed run draws the same.
+        drawn = f"{self.recipe['seed']}/{self.step}/{distributed.rank()}"
+        torch.manual_seed(random.Random(drawn).getrandbits(63))
+        [weight] = distributed.total([sum(batch.weight for batch in micro_batches)])
+        for micro_batch in micro_batches:
+            loss, means = self.task.loss(micro_batch)
+            if not torch.isfinite(loss):
+                raise not_finite("loss", self.step, list(micro_batch.paths))
+            (loss / weight).backward()
+            self._add({"loss": (loss.item() / weight, 0), **means})
+        self._add({"loss": (0, 1 / distributed.world_size())})
+        distributed.sum_gradients(weights)
+        gradient = torch.nn.utils.clip_grad_norm_(weights, MAX_NORM)
+        if not torch.isfinite(gradient):
+            raise not_finite("gradient", self.step, paths)
+        for optimizer in self.task.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        return gradient.item(), rate
+
+    # --- records ---
+
+    def _add(self, means: dict[str, tuple[float, float]]) -> None:
+        for name, (value, count) in means.items():
+            self._sums[name][0] += value
+            self._sums[name][1] += count
+
+    def _means(self) -> dict[str, float]:
+        """Means over all processes since the record before."""
+        sums = self._total_sums()
+        self._sums.clear()
+        return {name: value / count for name, (value, count) in sums.items()}
+
+    def _total_sums(self) -> dict[str, list[float]]:
+        """Sum and count of all means, over all processes."""
+        sums: dict[str, list[float]] = {}
+        for part in distributed.gather(dict(self._sums)):
+            for name, numbers in part.items():
+                before = sums.get(name, (0.0, 0.0))
+                sums[name] = [a + b for a, b in zip(before, numbers, strict=True)]
+        return sums
+
+    def _record(self, values: dict[str, float]) -> None:
+        self.log.append({"step": self.step, **values})
+        self.trackers.log(values, self.step)
+        taken = self.step - self._first
+        rate = taken / (time.perf_counter() - self._start) if "loss" in values else None
+        say(self.task.line(self.log[-1], rate))
+
+    def _measure(self) -> None:
+        measured = self.task.measure(self.step)
+        if measured is None:
+            return
+        self._record(measured.record())
+        if self.best is None or _goodness(measured) > _goodness(self.best[1]):
+            self.best = self.step, measured
+            if self.keep_best:
+                weights = self.task.weights.items()
+                self._best_weights = {name: w.detach().cpu().clone() for name, w in weights}
+
+    # --- checkpoints ---
+
+    def _resume(self) -> None:
+        """Continue from the last checkpoint; the main process reads it for all."""
+        found = None
+        if distributed.is_main():
+            found = checkpoints.last(self.run_dir, self.recipe)
+        # Without one the others still take the main process's weights, to begin alike.
+        file, checkpoint = distributed.from_main(found or (None, self._checkpoint({})))
+        if file:
+            say(f"goes on from {file}")
+        with checkpoints.refused(file):
+            self._load(checkpoint)
+
+    def _save(self) -> None:
+        sums = self._total_sums()
+        if distributed.is_main():
+            checkpoints.write(self.run_dir, self._checkpoint(sums))
+
+    def _checkpoint(self, sums: dict[str, list[float]]) -> Checkpoint:
+        """All that a resume needs."""
+        tensors = {f"weights.{name}": weight for name, weight in self.task.weights.items()}
+        tensors |= {f"buffers.{name}": buffer for name, buffer in self.task.buffers.items()}
+        tensors |= {f"best.{name}": weight for name, weight in self._best_weights.items()}
+        for number, optimizer in enumerate(self.task.optimizers):
+            for index, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{number}.{index}.{key}": m for key, m in moments.items()}
+        tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+        return Checkpoint(self.step, tensors, {"log": self.log, "sums": sums, "best": self.best})
+
+    def _load(self, checkpoint: Checkpoint) -> None:
+        parts: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
+        for name, tensor in checkpoint.tensors.items():
+            part, rest = name.split(".", 1)
+            parts[part][rest] = tensor
+        states = [optimizer.state_dict() for optimizer in self.task.optimizers]
+        for name, tensor in parts["optimizer"].items():
+            number, index, key = name.split(".")
+            states[int(number)]["state"].setdefault(int(index), {})[key] = tensor
+        _copy(parts["weights"], self.task.weights)
+        _copy(parts["buffers"], self.task.buffers)
+        for optimizer, state in zip(self.task.optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+        self._best_weights, self.step = parts["best"], checkpoint.step
+        self.log = checkpoint.record["log"]
+        if distributed.is_main():  # they are the sums over all processes
+            self._sums.update(checkpoint.record["sums"])
+        if checkpoint.record["best"]:
+            step, (loss, kinds) = checkpoint.record["best"]
+            self.best = step, HeldOutResult(loss, {kind: tuple(n) for kind, n in kinds.items()})
+
+
+def _copy(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) -> None:
+    """Copy the values of tensors into others of the same names and shapes."""
+    shapes = [{name: tensor.shape for name, tensor in named.items()} for named in (tensors, to)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("other weights than this training's")
+    with torch.no_grad():
+        for name, tensor in to.items():
+            tensor.copy_(tensors[name])
+
+
+def _goodness(measured: HeldOutResult) -> tuple[float, float]:
+    """More is better: accuracy, and among equals a smaller loss."""
+    return measured.accuracy, -measured.loss

@@ -1,0 +1,171 @@
+"""What fine-tuning trains: LoRA weights, on pictures with all their pairs.
+
+A sample is a picture with all its pairs (see `packing`): the picture is seen once a step,
+however many questions are asked about it. On several devices a step's sums are those of one
+device that takes the same pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from ..common import distributed
+from ..common.errors import InputError
+from ..labels.questions import KINDS, kind_of
+from ..model import packing
+from ..model.loaded import LoadedVLM
+from ..model.packing import pairs_right
+from .batches import Collator, MicroBatch, StepSampler, ViewDataset
+from .loop import HeldOutResult
+
+WARM_UP = 0.03  # share of the steps
+
+
+class FineTuning:
+    """LoRA weights on packed micro-batches; see `loop.Task`.
+
+    A pair counts as answered right if every token of the answer and its end token are the
+    model's first choice, given those before: if greedy decoding gives the answer.
+
+    Attributes:
+        trained: numbers of "pairs", "pictures" and "tokens" that this process has learned from.
+    """
+
+    def __init__(
+        self,
+        vlm: LoadedVLM,
+        model: torch.nn.Module,
+        train_set: ViewDataset,
+        held_out: ViewDataset,
+        collator: Collator,
+        options: dict[str, Any],
+        num_workers: int,
+    ) -> None:
+        """
+        Args:
+            model: `vlm`'s with LoRA modules.
+            options: those of `finetune.train` by name.
+        """
+        self.vlm, self.model, self.collator = vlm, model, collator
+        self.train_set, self.held_out, self.num_workers = train_set, held_out, num_workers
+        self.buffers: dict[str, torch.Tensor] = {}
+        self.weights = {n: weight for n, weight in model.named_parameters() if weight.requires_grad}
+        # Fused: all weights in one pass over memory.
+        self.optimizers = [
+            torch.optim.AdamW(self.weights.values(), weight_decay=0.0, fused=True),
+        ]
+        self.accumulation = options["gradient_accumulation_steps"]
+        self.per_device = options["per_device_train_batch_size"]
+        self.sampler = StepSampler(
+            [len(pairs) for _, pairs in train_set.views],
+            self.per_device,
+            self.accumulation,
+            options["seed"],
+            distributed.rank(),
+            distributed.world_size(),
+        )
+        epochs = math.ceil(options["num_train_epochs"] * self.sampler.steps_per_epoch)
+        self.steps = epochs if options["max_steps"] == -1 else options["max_steps"]
+        self.peak_rate = options["learning_rate"]
+        self.trained: Counter[str] = Counter()
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then half a cosine to 0."""
+        warm_up = math.ceil(WARM_UP * self.steps)
+        if step < warm_up:
+            return self.peak_rate * step / warm_up
+        progress = (step - warm_up) / max(1, self.steps - warm_up)
+        return self.peak_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def batches(self, first: int) -> Iterator[list[MicroBatch]]:
+        """The micro-batches of each step from `first` on."""
+        self.model.train()
+        loader = iter(
+            DataLoader(
+                self.train_set,
+                batch_sampler=self.sampler.batches(range(first, self.steps)),
+                collate_fn=self.collator,
+                num_workers=self.num_workers,
+                prefetch_factor=4 if self.num_workers else None,
+                pin_memory=self.vlm.device == "cuda",
+            )
+        )
+        try:
+            for _ in range(first, self.steps):
+                yield [part for _ in range(self.accumulation) for part in next(loader)]
+        except InputError as error:
+            # From a worker process it comes wrapped in two tracebacks; the last line is its own.
+            line = str(error).strip().splitlines()[-1]
+            raise InputError(line.removeprefix(f"{InputError.__module__}.InputError: ")) from None
+
+    def loss(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
+        """Sum of the weighted losses of a micro-batch, and its share of right answers."""
+        loss, right = self._forward(micro_batch)
+        counted = micro_batch.row.weights > 0
+        pairs = int(counted.sum())
+        self.trained["pairs"] += pairs
+        self.trained["tokens"] += micro_batch.row.input_ids.numel()
+        self.trained["pictures"] += len(micro_batch.paths)
+        return loss, {"accuracy": (int(right.cpu()[counted].sum()), pairs)}
+
+    def measure(self, step: int) -> HeldOutResult | None:
+        """Loss and accuracy on the held-out pictures, each by one of the processes."""
+        if not len(self.held_out):
+            return None
+        mine = range(distributed.rank(), len(self.held_out), distributed.world_size())
+        sums, counts = [0.0, 0.0], Counter()  # of losses and weights; of (kind, right)
+        self.model.eval()
+        for start in range(0, len(mine), self.per_device):
+            places = mine[start : start + self.per_device]
+            right: list[bool] = []
+            for part in self.collator([self.held_out[index] for index in places]):
+                with torch.no_grad():
+                    loss, outcomes = self._forward(part)
+                sums = [sums[0] + loss.item(), sums[1] + part.weight]
+                right += outcomes.tolist()
+            pairs = (pair for index in places for pair in self.held_out.views[index][1])
+            counts.update(zip((kind_of(question) for question, _ in pairs), right, strict=True))
+        self.model.train()
+        loss, weight = distributed.total(sums)
+        counts = sum(distributed.gather(counts), Counter())
+        asked = {kind: counts[kind, True] + counts[kind, False] for kind in (*KINDS, "other")}
+        return HeldOutResult(
+            loss / weight, {k: (counts[k, True], n) for k, n in asked.items() if n}
+        )
+
+    def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
+        """Step, loss and accuracy; while training, pairs a second and the time left."""
+        held_out = steps_per_second is None
+        loss, accuracy = (record[f"{'eval_' * held_out}{name}"] for name in ("loss", "accuracy"))
+        parts = [
+            f"step {record['step']}/{self.steps}",
+            f"{'held-out ' * held_out}loss {loss:.4f}",
+            f"accuracy {accuracy:.1%}",
+        ]
+        if not held_out:
+            pictures = min(self.sampler.pictures, len(self.train_set))
+            pairs = self.train_set.pairs / len(self.train_set) * pictures
+            left = (self.steps - record["step"]) / steps_per_second
+            parts += [f"{pairs * steps_per_second:.1f} pairs/s", f"{left / 60:.1f} min left"]
+        return "  ".join(parts)
+
+    def _forward(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sum of weighted losses of a micro-batch, and which of its pairs are right."""
+        device, dtype = self.vlm.device, self.vlm.dtype
+        row, seen = micro_batch.row.to(device), micro_batch.seen.to(device)
+        if seen.dtype == torch.uint8:
+            picture = {"pixel_values": self.vlm.inputs.normalise(seen)}
+        else:
+            tokens = BaseModelOutputWithPooling(pooler_output=seen)
+            picture = {"mm_encoder_outputs": {"image": tokens}}
+        with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+            logits = packing.answer_logits(self.model, row, **picture)
+        right = pairs_right(logits.detach().argmax(-1), row.answers, self.vlm.inputs.end_id)
+        return packing.weighted_loss(logits, row), right
