@@ -90,6 +90,7 @@ class Child:
                 "data_dir": os.path.realpath(data_dir),
                 "readable": places.readable(folder, data_dir),
                 "devices": places.devices(),
+                "gpus": bool(places.gpus()),
                 # A GPU's driver maps far more than it uses: there the memory is only watched.
                 "memory_bytes": None if places.gpus() else usage.data_limit(),
                 "cpu_s": usage.cpu_limit(),
