@@ -20,7 +20,10 @@ from .errors import GraderError, SubmissionError, one_line
 from .lock import places
 from .output import Output
 
-MAX_REPLY_BYTES = 16_000_000
+# What 32 answers of `child.MAX_ANSWER` letters take at most; JSON grows by 30 when it is read.
+MAX_REPLY_BYTES = 4_000_000
+MAX_TEXT = 20_000  # characters of a message, a traceback or a denial, as in `child`
+FORGED = "the submission wrote into the grader's channel"
 MAX_DENIALS = 100  # kept, each once
 START_LIMIT_S = 60.0  # for the lock
 IMPORT_LIMIT_S = 300.0  # for Python itself and the packages, from a cold disk
@@ -117,17 +120,16 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self._kill()
-        self._process.wait()
-        threads = (self._reader, self._output.thread)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may hold it for a while
+            self._process.wait(timeout=10)
+        threads = (self._sender, self._reader, self._output.thread)
         for thread in threads:
             thread.join(timeout=1)
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
         # A process that escaped the group may still hold the pipes; closing one that a thread
-        # is reading would wait for it.
+        # uses would wait for it.
         if not any(thread.is_alive() for thread in threads):
-            self._process.stdout.close()
-            self._process.stderr.close()
+            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+                pipe.close()
 
     def call(self, do: str, deadline: float, over: str, **arguments: Any) -> Any:
         """Have the child do one thing (a method of `child.Submission`) and return its value.
@@ -140,25 +142,16 @@ class Child:
             SubmissionError: the submission raised, ended the process or took too long.
         """
         self._id += 1
-        request = {"id": self._id, "do": do, **arguments}
-        # A child that has gone shows in the reply.
-        with contextlib.suppress(OSError):
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
+        request = json.dumps({"id": self._id, "do": do, **arguments}).encode() + b"\n"
+        # In a thread of its own: a child that does not read is ended with the time for its reply.
+        self._sender = threading.Thread(target=self._send, args=(request,), daemon=True)
+        self._sender.start()
         line = self._next_line(deadline, over)
         try:
-            reply = json.loads(line)
-            error = reply.get("error")
-            problem = (str(error["message"]), str(error["traceback"])) if error else None
-            value = None if error else reply["value"]
-            if reply["id"] != self._id:
-                raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return read_reply(line, self._id)
+        except ForgedReply as error:
             self._kill()
-            raise SubmissionError("the submission wrote into the grader's channel") from None
-        if problem:
-            raise SubmissionError(*problem)
-        return value
+            raise SubmissionError(str(error)) from None
 
     def output(self) -> str:
         """What the submission printed since the last call of this (its last 64 KB)."""
@@ -178,6 +171,11 @@ class Child:
             if sentence not in self._denials and len(self._denials) < MAX_DENIALS:
                 self._denials[sentence] = None
                 self._new_denials.append(sentence)
+
+    def _send(self, request: bytes) -> None:
+        with contextlib.suppress(OSError):  # a child that has gone shows in the reply
+            while request:
+                request = request[os.write(self._process.stdin.fileno(), request) :]
 
     def _next_line(self, deadline: float, over: str) -> bytes:
         while (left := deadline - time.monotonic()) > 0:
@@ -220,7 +218,7 @@ class Child:
         with contextlib.suppress(OSError, ValueError):
             while line := self._process.stdout.readline(MAX_REPLY_BYTES):
                 if line.startswith(_DENIED):
-                    self._note_denial(_denial(line))
+                    self._note_denial(read_denial(line))
                 else:
                     self._replies.put(line)
         self._replies.put(b"")
@@ -256,9 +254,40 @@ def _start(folder: Path, locked: bool, channel: socket.socket | None) -> subproc
         raise GraderError(f"no process could be started: {error.strerror}") from None
 
 
-def _denial(line: bytes) -> str:
+class ForgedReply(Exception):
+    """What came is not a reply of `child.py` to the request."""
+
+
+def read_reply(line: bytes, number: int) -> Any:
+    """The value in a reply; the submission may have written it, so anything may be in there.
+
+    Args:
+        line: at most MAX_REPLY_BYTES.
+        number: of the request.
+
+    Raises:
+        ForgedReply: it is none, or not the one to this request.
+        SubmissionError: the submission raised; the message and traceback are cut.
+    """
+    try:
+        reply = json.loads(line)
+        if reply["id"] != number or type(reply["id"]) is not int:
+            raise ForgedReply(FORGED)
+        if "error" not in reply:
+            return reply["value"]
+        message, details = reply["error"]["message"], reply["error"]["traceback"]
+        if not isinstance(message, str) or not isinstance(details, str):
+            raise TypeError
+        problem = SubmissionError(message[:MAX_TEXT], details[:MAX_TEXT])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ForgedReply(FORGED) from None
+    raise problem
+
+
+def read_denial(line: bytes) -> str:
     """The sentence of a `denied` line; the submission may have written it."""
-    with contextlib.suppress(ValueError, RecursionError):
-        if isinstance(sentence := json.loads(line)["denied"], str):
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        # The child's own are shorter than this, however JSON writes their letters.
+        if len(line) < 7 * MAX_TEXT and isinstance(sentence := json.loads(line)["denied"], str):
             return one_line(sentence)
     return "tried to write into the grader's channel"
