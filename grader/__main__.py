@@ -141,12 +141,14 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _stop(*_: object) -> None:
-    sys.exit(143)  # unwinds: the child is ended and the private folder removed
+def _stop(number: int, _: object) -> None:
+    sys.exit(128 + number)  # unwinds: the child is ended and the private folder removed
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _stop)
+    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _stop)
     # Answers and messages may hold letters that the terminal's encoding lacks.
     sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr.reconfigure(errors="backslashreplace")

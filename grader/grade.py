@@ -13,6 +13,7 @@ from . import course, labels, scoring, submission
 from .advice import advice
 from .child import MAX_ANSWER
 from .errors import SubmissionError, one_line, safe_lines
+from .private import private_folder
 from .process import FORGED, Child
 from .report import Case, Report
 
@@ -63,7 +64,7 @@ def grade(
 
     report.say(f"Grading {one_line(str(path))}")
     # A case that fails ends the run: none of the later ones could mean anything.
-    with contextlib.suppress(SubmissionError), submission.private_folder() as folder:
+    with contextlib.suppress(SubmissionError), private_folder() as folder:
         with _running(opens, report):
             unpacked = submission.unpack(path, folder)
             opens.detail, opens.remarks = unpacked.size, unpacked.remarks

@@ -1,10 +1,4 @@
-"""Unpacks a submission into a private folder, which is removed afterwards.
-
-    private folder/
-        homework/   the submission, under the name that its zip gives it
-        data/       the pictures that are asked about, and the questions without their answers;
-                    the submission looks for them beside itself
-        tmp/        named as the place for temporary files; the lock lets nobody write there
+"""Unpacks a submission into its private folder, and writes the data that it sees there.
 
 A zip is a stranger's: every name in it is checked before anything is written, and nothing is
 written but inside the submission's own folder.
@@ -18,12 +12,10 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,15 +51,6 @@ class Unpacked(NamedTuple):
     package: str
     size: str
     remarks: list[str]
-
-
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """A fresh folder that only this user can read; removed at the end, come what may."""
-    with tempfile.TemporaryDirectory(prefix="grader-", ignore_cleanup_errors=True) as name:
-        folder = Path(name).resolve()
-        (folder / "tmp").mkdir()
-        yield folder
 
 
 def unpack(path: Path, folder: Path) -> Unpacked:
