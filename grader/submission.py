@@ -33,7 +33,9 @@ MAX_UNPACKED_BYTES = 1_000_000_000
 # Text rarely shrinks below a tenth, deflate ends at 1/1032; a small file may be all blanks.
 MAX_RATIO, RATIO_FROM_BYTES = 200, 10_000_000
 HIDDEN = "hidden"  # in place of every expected answer
-_END_RECORD = 22  # bytes of a zip's end record
+# Bytes of a zip's end record without the comment, of which zipfile reads up to 65,536, and of what
+# stands before it in a zip64.
+_END_RECORD, _LOCATOR = 22, 20
 _OURS = ("data", "tmp")  # the private folder's own
 _CHUNK = 1 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -115,7 +117,7 @@ def _check_directory(path: Path) -> None:
     """Refuse a list of files that would take minutes and gigabytes to read."""
     with open(path, "rb") as file:
         file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - _END_RECORD - 65_535))
+        file.seek(max(0, file.tell() - _END_RECORD - _LOCATOR - 65_536))
         tail = file.read()
     # Where zipfile looks: at the very end, or else the last one before a comment.
     start = len(tail) - _END_RECORD
@@ -123,10 +125,10 @@ def _check_directory(path: Path) -> None:
         start = tail.rfind(b"PK\5\6")
     if start < 0 or len(tail) < start + _END_RECORD:
         return  # zipfile's own message is the better one
-    if tail[max(start - 20, 0) :][:4] == b"PK\6\7":
+    if tail[max(start - _LOCATOR, 0) :][:4] == b"PK\6\7":
         raise SubmissionError("is a zip64, for over 4 GB; make it with bundle.py")
     if int.from_bytes(tail[start + 12 : start + 16], "little") > MAX_DIRECTORY_BYTES:
-        raise SubmissionError(f"more than {MAX_FILES} entries in the zip")
+        raise SubmissionError(_too_many())
 
 
 def _checked(infos: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
@@ -135,9 +137,9 @@ def _checked(infos: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     for number, info in enumerate(infos):
         name = info.orig_filename
         if fault := _fault(info):
-            raise SubmissionError(f"{name!r} in the zip {fault}; make the zip with bundle.py")
+            raise SubmissionError(f"{name[:100]!r} in the zip {fault}; make the zip with bundle.py")
         if number >= MAX_FILES:
-            raise SubmissionError(f"more than {MAX_FILES} entries in the zip")
+            raise SubmissionError(_too_many())
         if info.is_dir():
             continue
         files[name] = info
@@ -185,7 +187,7 @@ def _check_sizes(infos: Collection[zipfile.ZipInfo]) -> None:
 
 
 def _check_clashes(names: Iterable[str]) -> None:
-    """Refuse names that are one file on some systems, and files or folders alike."""
+    """Refuse names that are one file on some systems, and too many files and folders."""
     seen: dict[str, str] = {}
     for name in names:
         parts = name.split("/")
@@ -196,6 +198,12 @@ def _check_clashes(names: Iterable[str]) -> None:
                 raise SubmissionError(
                     f"{other!r} and {part!r} in the zip are one file on some systems; rename one"
                 )
+            if len(seen) > MAX_FILES:
+                raise SubmissionError(_too_many())
+
+
+def _too_many() -> str:
+    return f"more than {MAX_FILES} entries in the zip, folders counted"
 
 
 def _too_much() -> str:
@@ -218,10 +226,15 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
         return "is a link"
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is not a plain file"
+    if len(parts) > bundle.MAX_DEPTH + 1:
+        return f"is over {bundle.MAX_DEPTH} folders deep"
     if {"", "."} & set(parts) or re.search(r"[\\:]", name) or not name.isprintable():
         return "is not a proper file name"
     if info.flag_bits & 0x1:
         return "is encrypted"
+    # zipfile unpacks these two in pieces; of the others a piece can be gigabytes.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "is packed by another method than deflate"
     return None
 
 

@@ -207,3 +207,18 @@ def test_a_name_outside_ascii_is_printed_on_an_ascii_terminal(folder):
     )
     assert ended.returncode == 0, ended.stderr
     assert "homework/caf\\xe9.bin" in ended.stdout
+
+
+@pytest.mark.parametrize("depth", [33, 300])
+def test_a_deep_tree_is_one_line(tmp_path, monkeypatch, capsys, depth):
+    folder = write_files(tmp_path / "homework", GOOD | ADAPTER)
+    monkeypatch.chdir(folder)
+    for _ in range(depth):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("x.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert bundle.main(["homework", "ID"]) == 1
+    err = capsys.readouterr().err
+    assert "d: is over 32 folders deep; move or delete it" in err and err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["homework"]
