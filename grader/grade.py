@@ -69,7 +69,8 @@ def grade(
             unpacked = submission.unpack(path, folder)
             opens.detail, opens.remarks = unpacked.size, unpacked.remarks
         submission.write_data(data_dir, folder, split, questions)
-        with Child(folder, data_dir if locked else None) as child:
+        hidden = labels.hidden(data_dir, split, questions) if locked else None
+        with Child(folder, hidden) as child:
             record.say_layers(child)
             start = time.monotonic()
             until = _Until(start + time_limit, time_limit)

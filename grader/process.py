@@ -36,18 +36,19 @@ class Child:
 
     Args:
         folder: the private folder with `homework`, `data` and `tmp`.
-        data_dir: where the expected answers are; None leaves the child without a lock.
+        hidden: where expected answers are, the data folder first, as `labels.hidden` has them;
+            None leaves the child without a lock.
 
     Attributes:
         layers: the `active` and the `missing` layers of the lock; empty without one.
     """
 
-    def __init__(self, folder: Path, data_dir: Path | None) -> None:
+    def __init__(self, folder: Path, hidden: list[Path] | None) -> None:
         # What the lock's seccomp filter reports through.
-        locks_calls = data_dir is not None and sys.platform == "linux"
+        locks_calls = hidden is not None and sys.platform == "linux"
         ours, theirs = socket.socketpair() if locks_calls else (None, None)
         try:
-            self._process = _start(folder, data_dir is not None, theirs)
+            self._process = _start(folder, hidden is not None, theirs)
         finally:
             listener_fd = theirs.fileno() if theirs else None
             if theirs:
@@ -63,8 +64,8 @@ class Child:
         self.layers: dict[str, list[str]] = {}
         try:
             self._import_packages()
-            if data_dir:
-                self.layers = self._apply_lock(folder, data_dir, listener_fd, ours)
+            if hidden:
+                self.layers = self._apply_lock(folder, hidden, listener_fd, ours)
         except BaseException:
             self.__exit__()
             raise
@@ -85,13 +86,17 @@ class Child:
         self._output.take()  # their warnings are not the submission's prints
 
     def _apply_lock(
-        self, folder: Path, data_dir: Path, listener_fd: int | None, channel: socket.socket | None
+        self,
+        folder: Path,
+        hidden: list[Path],
+        listener_fd: int | None,
+        channel: socket.socket | None,
     ) -> dict[str, list[str]]:
         try:
             policy = {
                 "folder": str(folder),
-                "data_dir": os.path.realpath(data_dir),
-                "readable": places.readable(folder, data_dir),
+                "data_dir": os.path.realpath(hidden[0]),
+                "readable": places.readable(folder, hidden),
                 "devices": places.devices(),
                 "gpus": bool(places.gpus()),
                 # A GPU's driver maps far more than it uses: there the memory is only watched.
@@ -100,9 +105,7 @@ class Child:
                 "listener_fd": listener_fd,
             }
         except ValueError as error:
-            raise GraderError(
-                f"{data_dir}: lies inside {error}, which a submission may read; move it elsewhere"
-            ) from None
+            raise GraderError(f"{error}, which a submission may read; move it elsewhere") from None
         try:
             over = f"not done after {START_LIMIT_S:g} s"
             layers = self.call("lock", time.monotonic() + START_LIMIT_S, over, policy=policy)
