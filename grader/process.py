@@ -54,6 +54,7 @@ class Child:
             if theirs:
                 theirs.close()
         self._id = 0
+        self._shared = usage.shared_memory()
         self._replies: queue.Queue[bytes] = queue.Queue(maxsize=4)
         self._denials: dict[str, None] = {}
         self._new_denials: list[str] = []
@@ -186,7 +187,8 @@ class Child:
                 # Short waits: a process started by the child may hold the pipe open after it.
                 line = self._replies.get(timeout=min(left, 0.2))
             except queue.Empty:
-                if self.layers and (excess := usage.excess(self._process.pid)):
+                pid = self._process.pid
+                if self.layers and (excess := usage.excess(pid, self._shared)):
                     self._kill()
                     raise SubmissionError(excess, self._output.last_words()) from None
                 if self._process.poll() is None or not self._replies.empty():

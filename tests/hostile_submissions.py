@@ -448,6 +448,30 @@ OVER_A_LIMIT = {
         "    m[i] = 1\ntime.sleep(60)",
         "used over 0.5 GB of memory and was stopped",
     ),
+    "shared memory given back": (
+        "import mmap, time; kept = []\nfor _ in range(8):\n"
+        "    kept.append(m := mmap.mmap(-1, 2 ** 27))\n"
+        "    for i in range(0, 2 ** 27, 4096): m[i] = 1\n"
+        "    m.madvise(mmap.MADV_DONTNEED)\ntime.sleep(60)",
+        "used over 0.5 GB of memory and was stopped",
+    ),
+    "shared memory all but unmapped": (
+        "import ctypes, mmap, time; libc = ctypes.CDLL(None); kept = []\nfor _ in range(8):\n"
+        "    kept.append(m := mmap.mmap(-1, 2 ** 27))\n"
+        "    for i in range(0, 2 ** 27, 4096): m[i] = 1\n"
+        "    start = ctypes.addressof(ctypes.c_char.from_buffer(m))\n"
+        "    libc.munmap(ctypes.c_void_p(start + 4096), ctypes.c_size_t(2 ** 27 - 4096))\n"
+        "time.sleep(60)",
+        "used over 0.5 GB of memory and was stopped",
+    ),
+    "page tables": (
+        "import ctypes, mmap, time; libc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p\n"
+        "n = 2 ** 39\nstart = libc.mmap(None, ctypes.c_size_t(n), 1, 0x4022, -1, 0)\n"
+        "libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(n), 15)\n"
+        "for i in range(0, n, 2 ** 21): ctypes.c_char.from_address(start + i).value\n"
+        "time.sleep(60)",
+        "used over 0.5 GB of memory and was stopped",
+    ),
     "threads without end": (
         "import threading, time\nwhile True:\n    time.sleep(0.001)\n"
         "    threading.Thread(target=time.sleep, args=(60,)).start()",
