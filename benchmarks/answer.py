@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import floor, usual  # noqa: E402
-from homework import answering, attention, checkpoint  # noqa: E402
-from homework.base_vlm import BaseVLM  # noqa: E402
+from homework.base_vlm import BaseVLM, load  # noqa: E402
 from homework.data import VQADataset  # noqa: E402
-from homework.training import peak_memory_bytes  # noqa: E402
+from homework.model import attention, generation  # noqa: E402
+from homework.training.trainer import peak_memory_bytes  # noqa: E402
 
 BATCH = 16  # of the usual recipe
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--usual", type=int, default=64, help="of these, asked in the usual way")
     parser.add_argument("--turns", type=int, default=2)
     options = parser.parse_args()
-    vlm = checkpoint.load(options.checkpoint) if options.checkpoint else BaseVLM("embedded_base")
+    vlm = load(options.checkpoint) if options.checkpoint else BaseVLM("embedded_base")
     items = [dict(item) for item in VQADataset(options.split, options.data_dir)]
     pictures = {item["image_path"]: item for item in items}
     mixes = {"natural mix": items, "distinct pictures": list(pictures.values())}
@@ -86,12 +86,12 @@ def turn(vlm: BaseVLM, way: str, asked: list[tuple[str, str]], own_size: dict) -
         vlm.answer(*zip(*asked[:4], strict=True))  # warm-up
     else:
         vlm.network.set_attn_implementation("sdpa")
-        usual.answer(vlm, asked[:1], BATCH, answering.MAX_NEW_TOKENS)
+        usual.answer(vlm, asked[:1], BATCH, generation.MAX_NEW_TOKENS)
     start, cpu = time.perf_counter(), time.process_time()
     if way == "ours":
         answers = vlm.answer(*zip(*asked, strict=True))
     else:
-        answers = usual.answer(vlm, asked, BATCH, answering.MAX_NEW_TOKENS)
+        answers = usual.answer(vlm, asked, BATCH, generation.MAX_NEW_TOKENS)
     return {
         "answers": answers,
         "questions": len(asked),

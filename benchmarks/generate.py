@@ -32,13 +32,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from homework import cli
-from homework.files import atomic_write
-from homework.frames import list_split, picture_name
-from homework.names import KARTS, TRACKS
-from homework.questions import pairs
-from homework.scene import view_scene
-from homework.workers import num_cores
+from homework.common import cli
+from homework.common.files import atomic_write
+from homework.common.workers import num_cores
+from homework.frames.split import list_split, picture_name
+from homework.labels.questions import pairs
+from homework.labels.scene import view_scene
+from homework.labels.vocabulary import KARTS, TRACKS
 
 VIEWS = 10
 MADE_UP_FRAMES = 1890  # without data_dir
@@ -176,7 +176,7 @@ def generate(folder: str, output: str, workers: int) -> dict[str, float]:
     import orjson  # noqa: F401  imported before the clock starts, as for the floor
     import tqdm  # noqa: F401
 
-    from homework.qa_file import write_pairs
+    from homework.frames.qa_file import write_pairs
 
     at_start = resident_megabytes("VmRSS")
     start = time.perf_counter()

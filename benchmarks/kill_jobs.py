@@ -102,15 +102,17 @@ def train_job(work: Path) -> Job:
     from helpers import make_split
     from tiny import write_tiny_base
 
-    from homework import checkpoint, finetune, report
-    from homework.files import InputError
+    from homework import base_vlm, finetune
+    from homework.common.errors import InputError
     from homework.generate_qa import generate
+    from homework.model import adapter
+    from homework.training import curves
 
     torch.set_num_threads(1)
     generate(str(make_split(work / "data" / "train", frames=3, seed=0)), num_workers=1)
     base = write_tiny_base(work / "base")
     # Two plots take longer than the training; their file is written like any other.
-    report.save_curves = lambda log, path: path.write_text(json.dumps(log))
+    curves.save_curves = lambda log, path: path.write_text(json.dumps(log))
     options = {"max_steps": 8, "save_steps": 2, "lora_r": 4, "per_device_train_batch_size": 2}
 
     def run(folder: Path) -> None:
@@ -118,10 +120,10 @@ def train_job(work: Path) -> Job:
 
     def read(folder: Path) -> dict | None:
         try:
-            checkpoint.load(folder, verbose=False)
+            base_vlm.load(folder, verbose=False)
         except InputError:
             return None
-        names = (checkpoint.WEIGHTS, checkpoint.CONFIG)
+        names = (adapter.WEIGHTS, adapter.CONFIG)
         return {name: digest for name, digest in tree(folder).items() if name in names}
 
     return Job("train", run, lambda folder: read(folder) or {}, read)
@@ -132,9 +134,11 @@ def pretrain_job(work: Path) -> Job:
     import torch
     from helpers import make_split
 
-    from homework import embedded, pretrain, pretraining
+    from homework import pretrain
     from homework.base_vlm import BaseVLM
-    from homework.files import InputError
+    from homework.common.errors import InputError
+    from homework.model import embedded
+    from homework.pretraining import loop
 
     torch.set_num_threads(1)
     frames = make_split(work / "frames" / "train", frames=2, seed=0)
@@ -144,8 +148,8 @@ def pretrain_job(work: Path) -> Job:
         part.num_attention_heads = 2
     config.text_config.num_key_value_heads, config.text_config.head_dim = 2, 16
     embedded.base_config = lambda: config
-    pretraining.PICTURES_PER_STEP, pretrain.HELD_OUT["frame"] = 4, 0.2
-    pretraining.STEPS_PER_STATE = 2
+    loop.PICTURES_PER_STEP, pretrain.HELD_OUT["frame"] = 4, 0.2
+    loop.STEPS_PER_STATE = 2
 
     def run(folder: Path) -> None:
         pretrain.run(str(frames), str(folder / "base"), str(folder / "work"), 6, 2)

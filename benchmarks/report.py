@@ -28,11 +28,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from homework import checkpoint
-from homework.balance import balanced_pairs
-from homework.files import write_json
-from homework.frames import list_split
-from homework.measuring import VQADataset, measure, write_page
+from homework.base_vlm import load
+from homework.common.files import write_json
+from homework.evaluation.measure import VQADataset, measure, write_page
+from homework.frames.balance import balanced_pairs
+from homework.frames.split import list_split
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--per_kind", type=int, default=600)
     parser.add_argument("--heat_maps", type=int, default=200)
     given = parser.parse_args()
-    vlm = checkpoint.load(given.checkpoint)
+    vlm = load(given.checkpoint)
     drawn, _ = balanced_pairs(list_split(Path(given.data_dir) / given.split), given.per_kind)
     with tempfile.TemporaryDirectory() as folder:
         data_dir, out = Path(folder) / "data", Path(folder) / "out"

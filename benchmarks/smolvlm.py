@@ -19,11 +19,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.smolvlm_shape import write_smolvlm_shape
-from homework import finetune, questions
+from homework import finetune
 from homework.base_vlm import BaseVLM
 from homework.data import VQADataset
 from homework.generate_qa import generate
-from homework.training import peak_memory_bytes
+from homework.labels import questions
+from homework.training.trainer import peak_memory_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 ASKED = [questions.EGO, questions.COUNT, questions.TRACK] + [

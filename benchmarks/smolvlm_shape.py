@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from homework import embedded
+from homework.model import embedded
 
 VOCABULARY, IMAGE_TOKENS = 49280, 64
 TOKEN_IDS = {

@@ -148,7 +148,7 @@ def child(options, shape: str, way: str, base: str, started: str) -> None:
         way.startswith("ours"),
         vision="text side" not in way,
     )
-    from homework.training import peak_memory_bytes
+    from homework.training.trainer import peak_memory_bytes
 
     first = clock.steps[0]
     measured = {
@@ -177,7 +177,7 @@ class Clock:
     def begin(self, *args, **kwargs) -> None:
         """The model is loaded, training begins."""
         if not self.steps:
-            from homework.training import peak_memory_bytes
+            from homework.training.trainer import peak_memory_bytes
 
             self.loaded = peak_memory_bytes()
 
@@ -188,9 +188,10 @@ class Clock:
 
 def ours(items, base, frames, steps, way, output, clock):
     """The package's own command, without a held-out share."""
-    from homework import finetune, fit
-    from homework.recipes import filled
-    from homework.training import ProgressLine
+    from homework import finetune
+    from homework.training import run as fit
+    from homework.training.recipes import filled
+    from homework.training.trainer import ProgressLine
 
     ProgressLine.on_step_begin = clock.begin
     ProgressLine.on_step_end = clock.step
@@ -207,7 +208,7 @@ def ours(items, base, frames, steps, way, output, clock):
         recipe["tokens_per_pass"] = SMALL
     del recipe["num_workers"], recipe["recipe"]
     fit.fit(items, output, recipe, 0)
-    from homework.devices import choose_device
+    from homework.model.loaded import choose_device
 
     device, dtype, reason = choose_device()
     return (device, dtype), reason
@@ -219,8 +220,8 @@ def usual(items, base, frames, steps, way, output, clock):
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
     from benchmarks import usual
-    from homework import checkpoint
-    from homework.devices import choose_device
+    from homework.model import adapter
+    from homework.model.loaded import choose_device
 
     class Timed(TrainerCallback):
         on_train_begin = staticmethod(clock.begin)
@@ -229,7 +230,7 @@ def usual(items, base, frames, steps, way, output, clock):
     vlm = usual.load(base, first_resize="no 2048" not in way)
     pairs = [(item["image_path"], item["question"], item["answer"]) for item in items]
     trainer = Trainer(
-        model=checkpoint.add_lora(vlm, 16, 32, 0.0),
+        model=adapter.add_lora(vlm, 16, 32, 0.0),
         args=TrainingArguments(
             output_dir=str(output),
             per_device_train_batch_size=-(-len(pairs) // steps),

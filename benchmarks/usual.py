@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from homework.base_vlm import BaseVLM
-from homework.inputs import IGNORED
-from homework.pictures import open_picture
+from homework.frames.pictures import open_picture
+from homework.model.inputs import IGNORED
 
 FIRST_RESIZE = 2048  # longest edge, in SmolVLM's preprocessor_config.json
 

@@ -16,14 +16,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from homework import cli, options
-from homework.contact_sheet import contact_sheet
-from homework.draw import draw_scene
-from homework.files import DATA_DIR
-from homework.frames import Skipped, list_split, read_frames
-from homework.pictures import open_picture
-from homework.questions import EGO, KINDS, pairs
-from homework.scene import PICTURE_SIZE, Scene
+from homework.common import cli, options
+from homework.common.files import DATA_DIR
+from homework.frames.pictures import open_picture
+from homework.frames.split import Skipped, list_split, read_frames
+from homework.inspection.contact_sheet import contact_sheet
+from homework.inspection.draw import draw_scene
+from homework.labels.questions import EGO, KINDS, pairs
+from homework.labels.scene import PICTURE_SIZE, Scene
 
 WIDE, HIGH = PICTURE_SIZE
 WIDTH = 620  # drawn pixels for the questions beside the frame
@@ -109,8 +109,8 @@ def five_kinds(frame, scene: Scene, answers: Mapping[str, str] | None = None):
 
 def looks(checkpoint: str, split: Path):
     """A frame never trained on: where the model looks for the ego kart, and what it answers."""
-    from homework.checkpoint import load
-    from homework.explain import heat_maps, overlay
+    from homework.base_vlm import load
+    from homework.model.heat_map import heat_maps, overlay
 
     vlm = load(checkpoint)
     picture, scene = clearest([split])

@@ -2,7 +2,7 @@
 
 This grader follows the course's verdict where it can. Where it cannot, the report has a line that
 begins with "the course's grader would". docs/grading.md shows all the rules in a table, and
-tests/test_grader_course.py holds them. Known from grading the same submissions with both.
+tests/grader/test_course.py holds them. Known from grading the same submissions with both.
 """
 
 from __future__ import annotations

@@ -13,60 +13,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import options
+from .common import options
+from .common.errors import InputError, one_line
 from .data import VQADataset, benchmark
-from .files import InputError
-from .loading import (
-    SMOLVLM,
-    check_config,
-    check_match,
-    find_checkpoint,
-    load_model,
-    load_processor,
-    one_line,
-)
-from .processes import say
+from .model.loaded import LoadedVLM
+from .model.loading import SMOLVLM
 
 
-class BaseVLM:
-    """A vision-language model with its processor.
-
-    Attributes:
-        model: Idefics3ForConditionalGeneration, float32 weights, in evaluation mode; with an
-            adapter, the PEFT model around it.
-        network: the Idefics3ForConditionalGeneration itself, adapter or not.
-        processor: Idefics3Processor, set up to square pictures without splitting them.
-        device: "cuda", "mps" or "cpu".
-        base: name of the checkpoint, as an adapter records it.
-        folder: where the checkpoint lies.
-    """
-
-    def __init__(self, checkpoint: str | Path | None = None, verbose: bool = True) -> None:
-        """Load a checkpoint: a folder, a hub name that is in the hub cache, or "embedded_base".
-
-        Without a name it is SmolVLM-256M-Instruct if the hub cache has it, else the embedded
-        base. Nothing reaches for the network.
-
-        Raises:
-            InputError: the checkpoint is not on disk or is not a SmolVLM.
-        """
-        from . import attention
-        from .devices import choose_device
-
-        self.base, self.folder = find_checkpoint(checkpoint)
-        self.device, self.dtype, reason = choose_device()
-        if verbose:
-            say(f"{self.base} on {reason}")
-        check_config(self.folder)
-        self.processor, self.inputs = load_processor(self.folder)
-        self.model = self.network = load_model(self.folder).to(self.device).eval()
-        attention.use(self.network)
-        check_match(self.model, self.inputs, self.folder)
-
-    @property
-    def patches(self) -> int:
-        """Patches of a picture in the vision tower."""
-        return (self.inputs.side // self.network.config.vision_config.patch_size) ** 2
+class BaseVLM(LoadedVLM):
+    """A vision-language model that answers questions; see LoadedVLM for what it is given."""
 
     def format_prompt(self, question: str) -> str:
         """The prompt as the chat template writes it, `<image>` standing for the picture."""
@@ -102,7 +57,7 @@ class BaseVLM:
                 several different answers are asked for at temperature 0, or a picture cannot
                 be read.
         """
-        from .answering import generate
+        from .model.generation import generate
 
         if len(image_paths) != len(questions):
             raise InputError(f"{len(image_paths)} pictures but {len(questions)} questions")
@@ -134,7 +89,7 @@ class BaseVLM:
             InputError: the numbers of pictures, questions and lists of candidates differ, a
                 question or a candidate is too long, or a picture cannot be read.
         """
-        from .scoring import score
+        from .model.likelihood import score
 
         counts = {len(image_paths), len(questions), len(candidates)}
         if len(counts) > 1:
@@ -143,6 +98,23 @@ class BaseVLM:
                 f"{len(candidates)} lists of candidates"
             )
         return score(self, [str(path) for path in image_paths], questions, candidates)
+
+
+def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
+    """Load a LoRA checkpoint onto the base that it was trained on.
+
+    Args:
+        checkpoint: a folder, or the name of one inside the package.
+
+    Raises:
+        InputError: no whole checkpoint there, another base, missing or unexpected weights.
+    """
+    from .model import adapter
+
+    found = adapter.read(checkpoint)
+    vlm = BaseVLM(found.base, verbose)
+    adapter.attach(vlm, found)
+    return vlm
 
 
 # --- command line ---
@@ -164,9 +136,8 @@ def ask(
         base: what is asked without one; see BaseVLM.
         explain: write a picture of where the model looks for its answer to this PNG file.
     """
-    from .checkpoint import load
-    from .explain import save_heat_map
-    from .inputs import check_length
+    from .model.heat_map import save_heat_map
+    from .model.inputs import check_length
 
     check_length(str(question))  # before the model is loaded
     target = options.path("--explain", explain)
@@ -209,7 +180,8 @@ def benchmark_base(
         max_samples: ask a seeded draw of so many pairs; None asks all.
         baseline_split: where the majority baseline takes its answers from.
     """
-    from .report import accuracy_table, same_questions_baseline
+    from .evaluation.majority import same_questions_baseline
+    from .evaluation.table import accuracy_table
 
     result = benchmark(BaseVLM(base), VQADataset(split, data_dir), max_samples, batch_size=None)
     print(accuracy_table(result, *same_questions_baseline(result, baseline_split, data_dir)))
@@ -233,6 +205,6 @@ def download(name: str = SMOLVLM) -> None:
 
 
 if __name__ == "__main__":
-    from .cli import run
+    from .common.cli import run
 
     run({"ask": ask, "test": test, "benchmark": benchmark_base, "download": download})

@@ -14,8 +14,9 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import options
-from .files import DATA_DIR, InputError
+from .common import options
+from .common.errors import InputError
+from .common.files import DATA_DIR
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
@@ -60,8 +61,8 @@ def frames(folder: Path) -> list[str]:
 
 def suggestions(picture: str | None) -> list[str]:
     """Questions to ask: about a labelled frame those that its labels answer, else all kinds."""
-    from .evidence import scenes
-    from .questions import COUNT, EGO, HOW_MANY, REGIONS, TRACK, WHERE, pairs
+    from .frames.split import scenes
+    from .labels.questions import COUNT, EGO, HOW_MANY, REGIONS, TRACK, WHERE, pairs
 
     scene = scenes([picture])[picture] if picture else None
     if scene:
@@ -76,13 +77,14 @@ def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
         answer, truth (None where no label says it), scores (answer -> probability, {} for a
         question without a closed list of answers), boxes and heat (pictures to show).
     """
-    from .draw import draw_scene
-    from .evidence import Scoring, scenes
-    from .explain import heat_maps, overlay
-    from .pictures import open_picture
-    from .questions import pairs
+    from .frames.pictures import open_picture
+    from .frames.split import scenes
+    from .inspection.draw import draw_scene
+    from .labels.questions import pairs
+    from .model.heat_map import heat_maps, overlay
+    from .model.likelihood import ScoringModel
 
-    model = Scoring(vlm)
+    model = ScoringModel(vlm)
     (answer,) = model.answer([picture], [question])
     image, scene = open_picture(picture), scenes([picture])[picture]
     heat = heat_maps(vlm, [picture], [question], [answer])[0]
@@ -97,7 +99,7 @@ def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
 
 def build(vlm: BaseVLM, pictures: list[str]):
     """The page: gradio's Blocks."""
-    from .pictures import open_picture
+    from .frames.pictures import open_picture
 
     gr = _gradio()
 
@@ -194,9 +196,8 @@ def serve(page, port: int, wait: bool = True) -> str:
 
 
 def _load(checkpoint: str) -> BaseVLM:
-    from .base_vlm import BaseVLM
-    from .checkpoint import load
-    from .loading import EMBEDDED
+    from .base_vlm import BaseVLM, load
+    from .model.loading import EMBEDDED
 
     return BaseVLM(EMBEDDED) if checkpoint == EMBEDDED else load(checkpoint)
 
@@ -213,6 +214,6 @@ def _gradio():
 
 
 if __name__ == "__main__":
-    from .cli import run
+    from .common.cli import run
 
     run(demo)

@@ -8,35 +8,20 @@ last thing written is `data/manifest.json`; with it, the dataset is whole.
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import re
-import ssl
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-from . import cli
-from .files import DATA_DIR, InputError, disk_line, read_json, write_json
-from .unpack import DamagedArchive, check_space, unpack
+from .common import cli
+from .common.errors import InputError
+from .common.files import DATA_DIR, disk_line, read_json, write_json
+from .frames.fetch import fetch, read_state
+from .frames.unpack import DamagedArchive, unpack
 
 # The address from the course handout; not reachable from CI, so tests run on a local server.
 DATASET_URL = "https://utexas.box.com/shared/static/qubjm5isldqvyimfj9rsmbnvnbezwcv4.zip"
 MANIFEST = "manifest.json"
-ATTEMPTS = 3  # without a single new byte, before giving up
-PAUSE_S = 2.0  # before the second attempt; doubles
-TIMEOUT_S = 30.0
-_CHUNK_BYTES = 1 << 18
-# Not OSError as a whole: a full disk is one too, and no second attempt mends it.
-_NETWORK = (
-    urllib.error.URLError,
-    http.client.HTTPException,
-    ConnectionError,
-    TimeoutError,
-    ssl.SSLError,
-)
 
 
 def download(
@@ -92,7 +77,7 @@ def _fetch_and_unpack(
         raise InputError(f"{error}; deleted it, so run the same command again") from None
     manifest = {
         "url": url,
-        "etag": _read_state(state).get("etag"),
+        "etag": read_state(state).get("etag"),
         "size": archive.stat().st_size,
         "sha256": digest,
         "splits": splits,
@@ -143,105 +128,6 @@ def _is_complete(folder: Path, url: str, sha256: str | None) -> bool:
             path.unlink()
             return False
     return True
-
-
-# --- fetching ---
-
-
-def fetch(url: str, archive: Path, state: Path) -> None:
-    """Fetch `url` into `archive`, going on from `<archive>.partial` where that can be trusted.
-
-    `state` keeps the ETag (or date) of what the partial file is a part of.
-
-    Raises:
-        InputError: the server refuses, cannot be reached or stops; or the disk is full.
-    """
-    partial = archive.with_name(f"{archive.name}.partial")
-    host = url.split("/")[2]
-    failures = 0
-    while True:
-        before = _size(partial)
-        try:
-            _fetch_rest(url, partial, state)
-            break
-        except urllib.error.HTTPError as error:
-            if error.code == 416 and before:  # the file there is shorter than our part of it
-                partial.unlink()
-                continue
-            raise InputError(
-                f"{url}: the server answers {error.code} {error.reason}; "
-                "check --url, or try again later"
-            ) from None
-        except _NETWORK as error:
-            reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            failures = 0 if _size(partial) > before else failures + 1
-            if failures >= ATTEMPTS:
-                raise InputError(
-                    f"{host}: the connection failed ({reason or type(error).__name__}) with "
-                    f"{_size(partial):,} bytes fetched; run the same command again to go on"
-                ) from None
-            time.sleep(PAUSE_S * 2**failures)
-    os.replace(partial, archive)
-
-
-def _fetch_rest(url: str, partial: Path, state: Path) -> None:
-    """One request for what is missing; an OSError if the connection ends early."""
-    from tqdm import tqdm
-
-    have, known = _size(partial), _read_state(state)
-    headers = {"User-Agent": "homework.download"}
-    if have and known.get("etag"):
-        # With If-Range, a server whose file has changed sends the whole of the new one.
-        headers |= {"Range": f"bytes={have}-", "If-Range": known["etag"]}
-    else:
-        have = 0
-    if have and have == known.get("size"):
-        return
-    request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-        if response.status == 206 and not _continues(response, have, known.get("size")):
-            partial.unlink()
-            raise ConnectionError("the server sent another part than asked for")
-        if response.headers.get_content_type() == "text/html":
-            raise InputError(f"{url}: sends a web page, not a zip; check --url")
-        have = have if response.status == 206 else 0
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        # The dataset is pictures, so unpacked it takes about as much room again.
-        check_space(partial.parent, 2 * (total or 0) - have)
-        with open(partial, "ab" if have else "wb") as file:
-            if not have:
-                write_json(state, {"etag": _validator(response), "size": total})
-            with tqdm(total=total, initial=have, unit="B", unit_scale=True, desc="download") as bar:
-                while chunk := response.read(_CHUNK_BYTES):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-            file.flush()
-            os.fsync(file.fileno())
-    if total is not None and _size(partial) != total:
-        raise ConnectionError(f"closed early, at {_size(partial):,} of {total:,} bytes")
-
-
-def _continues(response: http.client.HTTPResponse, have: int, size: int | None) -> bool:
-    """Whether a partial answer starts where our part ends and is of a file of the same size."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    return bool(found) and int(found[1]) == have and found[2] in ("*", str(size))
-
-
-def _validator(response: http.client.HTTPResponse) -> str | None:
-    """What If-Range may be asked with: a strong ETag, or else the date of last change."""
-    etag = response.headers.get("ETag")
-    if etag and not etag.startswith("W/"):
-        return etag
-    return response.headers.get("Last-Modified")
-
-
-def _read_state(state: Path) -> dict[str, Any]:
-    return read_json(state) if state.exists() else {}
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _checked_sha256(sha256: str | None) -> str | None:

@@ -8,21 +8,23 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import options, processes
-from .data import VQADataset, benchmark
-from .files import PACKAGE_DIR, RUNS_DIR, InputError, require_writable, write_json
-from .recipes import RECIPES, filled
+from .common import distributed, options
+from .common.errors import InputError
+from .common.files import PACKAGE_DIR, RUNS_DIR, require_writable, write_json, writing
+from .common.runs import alone
+from .data import VQADataset, benchmark, draw
+from .training.recipes import check_options, filled, recipe_name
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
 
-WEIGHTINGS = ("question", "frame")  # see `packing`
 # Options of `train` that do not change its result.
 _BESIDE = ("num_workers", "report_to", "overwrite")
+ELSEWHERE = 100  # pairs that `demo_train` asks beside the five
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
 
 
@@ -61,8 +63,8 @@ def train(
         train_dataset_name: the split whose pairs are learned.
         output_dir: where the checkpoint goes; homework/vlm_model if not given.
         base: what is fine-tuned: see BaseVLM.
-        recipe: "embedded" or "smolvlm", whichever the base is if not given: what the next six
-            options are where they are not given (homework/recipes.py).
+        recipe: "embedded", "stem" or "smolvlm": named defaults of the next six options
+            (homework/training/recipes.py); chosen from the base if omitted.
         num_train_epochs: how often each picture is seen.
         per_device_train_batch_size: pictures, each with all its pairs, of a device at a time.
         gradient_accumulation_steps: so many times in one optimizer step.
@@ -89,30 +91,27 @@ def train(
         InputError: an option or the data is wrong, or validation frames are among them.
     """
     given = {name: value for name, value in locals().items() if name not in _BESIDE}
-    name = _recipe_name(given.pop("recipe"), base)
-    chosen = filled(given, name)
-    _check_options(chosen | {"overwrite": overwrite}, num_workers)
+    chosen = recipe_for(**given)
+    check_options(chosen | {"overwrite": overwrite}, num_workers)
 
-    from .leakage import refuse_pictures, refuse_split
+    from .frames.leakage import refuse_pictures, refuse_split
 
     refuse_split(str(train_dataset_name))
     dataset = VQADataset(str(train_dataset_name), data_dir, max_samples)
     refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
     output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
-    from .fit import fit
-    from .model_card import add_results
-    from .resume import alone
+    from .training.run import fit
 
     with alone(output):
         fit(dataset, output, chosen, num_workers, report_to, overwrite)
-        if processes.is_main() and (line := add_results(output, dataset)):
-            print(line)
+        if distributed.is_main():
+            _measure_held_out(output, dataset)
 
 
 def demo_train(
     data_dir: str | None = None, train_dataset_name: str = "train", base: str | None = None
 ) -> None:
-    """Learn 5 pairs by heart: a minute that shows that training works.
+    """Learn 5 pairs by heart: a minute that shows that training works, and what it does not show.
 
     Args:
         data_dir: the data folder; the one beside the package if not given.
@@ -131,14 +130,18 @@ def demo_train(
         learning_rate=2e-3,
         overwrite=True,
     )
-    from .checkpoint import load as load_checkpoint
+    from .base_vlm import load as load_checkpoint
 
-    result = benchmark(
-        load_checkpoint(output, verbose=False), VQADataset(train_dataset_name, data_dir, 5)
-    )
+    vlm = load_checkpoint(output, verbose=False)
+    whole = VQADataset(train_dataset_name, data_dir)
+    learned = draw(len(whole), 5)  # what `max_samples` has drawn
+    result = benchmark(vlm, [whole[index] for index in learned])
     for sample in result.samples:
         print(f"  {sample.question}  {sample.model_answer!r}, expected {sample.correct_answer!r}")
     print(f"{result.accuracy:.0%} of the 5 pairs by heart")
+    if others := sorted(set(draw(len(whole), ELSEWHERE + 5)) - set(learned))[:ELSEWHERE]:
+        elsewhere = benchmark(vlm, [whole[index] for index in others])
+        print(f"{elsewhere.accuracy:.0%} of {len(others)} other pairs, which it has not learned")
 
 
 def test(
@@ -169,9 +172,7 @@ def test(
     Raises:
         InputError: the checkpoint, the data or the other report is wrong or missing.
     """
-    from .checkpoint import trained_on
-    from .measuring import measure, write_page
-    from .report_page import PAGE, read_report
+    from .evaluation.page import PAGE, read_report
 
     predictions = options.path("--save_predictions", save_predictions)
     folder, other = options.path("--report", report), options.path("--against", against)
@@ -186,15 +187,18 @@ def test(
     if predictions:
         require_writable(predictions)
     dataset = VQADataset(str(split), data_dir)
-    processes.connect()  # first, as it says which GPU is this process's
+    from .evaluation.measure import measure, write_page
+    from .model.adapter import trained_on
+
+    distributed.connect()  # first, as it says which GPU is this process's
     vlm = load(str(checkpoint))
-    if folder and not processes.is_main():
+    if folder and not distributed.is_main():
         return  # scores are asked for beside the answers, by the main process alone
     trained = trained_on(checkpoint)
     measured = measure(
         vlm, dataset, max_samples, trained, str(baseline_split or trained), scored=bool(folder)
     )
-    if not processes.is_main():
+    if not distributed.is_main():
         return
     print(measured.table())
     print(f"{len(measured.outcomes) / measured.seconds:.1f} questions/s")
@@ -217,9 +221,8 @@ def restore(kept: str, output_dir: str | None = None) -> None:
     """
     output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
     source = options.path("kept", kept)
-    from .checkpoint import copy, find
-    from .files import writing
-    from .resume import alone
+    from .model.adapter import find
+    from .training.adapters import copy
 
     source = find(source)
     with alone(output), writing(output):
@@ -231,9 +234,9 @@ def load(model_name: str = MODEL_NAME) -> BaseVLM:
     """Load a LoRA checkpoint with its base: a folder, or the name of one in the package.
 
     Raises:
-        InputError: see homework.checkpoint.load.
+        InputError: see homework.base_vlm.load.
     """
-    from .checkpoint import load as load_checkpoint
+    from .base_vlm import load as load_checkpoint
 
     return load_checkpoint(model_name)
 
@@ -243,46 +246,26 @@ def load_vlm() -> BaseVLM:
     return load(str(PACKAGE_DIR / MODEL_NAME))
 
 
-def _recipe_name(recipe: str | None, base: str | None) -> str:
-    """The recipe asked for, or the base's own."""
-    from .embedded import EMBEDDED_BASE
-    from .loading import EMBEDDED, find_checkpoint
-
-    if recipe is None:
-        name = find_checkpoint()[0] if base is None else str(base)
-        embedded = name == EMBEDDED or Path(name).resolve() == EMBEDDED_BASE
-        return "embedded" if embedded else "smolvlm"
-    if recipe not in RECIPES:
-        raise InputError(f"--recipe: give {' or '.join(RECIPES)}, not {recipe!r}")
-    return recipe
+def recipe_for(recipe: str | None = None, **given: Any) -> dict[str, Any]:
+    """All options of `train` that change its result, with its defaults where none is given."""
+    options_of_train = inspect.signature(train).parameters.items()
+    left_out = (*_BESIDE, "recipe")
+    defaults = {name: each.default for name, each in options_of_train if name not in left_out}
+    return filled(defaults | given, recipe_name(recipe, given.get("base")))
 
 
-def _check_options(recipe: Mapping[str, Any], num_workers: int) -> None:
-    """Refuse, in the option's own words, what would fail after minutes of loading."""
-    pictures = ("per_device_train_batch_size", "gradient_accumulation_steps")
-    for name in (*pictures, "lora_r", "tokens_per_pass"):
-        options.whole(f"--{name}", recipe[name], 1)
-    if recipe["save_steps"] is not None:
-        options.whole("--save_steps", recipe["save_steps"], 1)
-    for name in ("num_train_epochs", "learning_rate", "lora_alpha"):
-        options.number(f"--{name}", recipe[name], above=0)
-    if recipe["lora_dropout"] != 0:
-        options.number("--lora_dropout", recipe["lora_dropout"], above=0, below=1)
-    if recipe["max_steps"] != -1:
-        options.whole("--max_steps", recipe["max_steps"], 1)
-    if recipe["weighting"] not in WEIGHTINGS:
-        raise InputError(
-            f"--weighting: give {' or '.join(WEIGHTINGS)}, not {recipe['weighting']!r}"
-        )
-    for name in ("train_vision", "overwrite"):
-        if not isinstance(recipe[name], bool):
-            raise InputError(f"--{name}: give True or False, not {recipe[name]!r}")
-    options.whole("--seed", recipe["seed"], 0)
-    options.whole("--num_workers", num_workers, 0)
-    options.path("--output_dir", recipe["output_dir"])
+def _measure_held_out(output: Path, dataset: VQADataset) -> None:
+    """Measure a new checkpoint on the train frames held out of it, for its model card."""
+    from .base_vlm import load as load_checkpoint
+    from .training.batches import held_out_items
+    from .training.model_card import add_results
+
+    items = held_out_items(dataset)
+    if items:  # too few frames, and none is held out
+        print(add_results(output, benchmark(load_checkpoint(output, verbose=False), items)))
 
 
 if __name__ == "__main__":
-    from .cli import run
+    from .common.cli import run
 
     run({"demo_train": demo_train, "train": train, "test": test, "restore": restore})

@@ -12,12 +12,10 @@ Also as a file, from any folder: python path/to/homework/generate_qa.py check ..
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 if not __package__:
     # Run as a file: let the relative imports below find the package, and let no module of it
@@ -25,15 +23,21 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     __package__ = "homework"
 
-from . import cli, options
-from .files import DATA_DIR, RUNS_DIR, InputError, atomic_write, disk_line, read_json, write_json
-from .frames import INFO_SUFFIX, PICTURE_SUFFIX, list_split, picture_name, read_info, view_count
-from .questions import pairs
-from .scene import AmbiguousView, Scene, view_scene
-from .workers import num_cores
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from .common import cli, options
+from .common.errors import InputError
+from .common.files import DATA_DIR, RUNS_DIR, disk_line, read_json, write_json
+from .common.workers import num_cores
+from .frames.split import (
+    INFO_SUFFIX,
+    PICTURE_SUFFIX,
+    list_split,
+    picture_name,
+    read_info,
+    view_count,
+)
+from .inspection.show import check_picture, has_display, save_picture, show
+from .labels.questions import pairs
+from .labels.scene import AmbiguousView, Scene, view_scene
 
 
 def generate(
@@ -46,7 +50,8 @@ def generate(
         output: another file to write.
         num_workers: processes; as many as there are cores unless given.
     """
-    from .qa_file import answer_table, write_pairs
+    from .frames.qa_file import write_pairs
+    from .inspection.survey import answer_table
 
     split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
     file = options.path("--output", output) or split.folder / f"{split.name}_qa_pairs.json"
@@ -82,8 +87,8 @@ def check(
         contact_sheet: write a picture of all of the frame's views to this PNG file.
         augment: write what pre-training makes of the view to this PNG file.
     """
-    from .draw import draw_scene
-    from .pictures import open_picture
+    from .frames.pictures import open_picture
+    from .inspection.draw import draw_scene
 
     file = options.path("--info_file", info_file)
     if file is None or not file.name.endswith(INFO_SUFFIX):
@@ -100,23 +105,23 @@ def check(
     # A bare --save arrives as True.
     given = None if save is True else options.path("--save", save)
     target = given or RUNS_DIR / picture.name.replace(PICTURE_SUFFIX, "_check.png")
-    _check_picture(target)
+    check_picture(target)
     sheet = options.path("--contact_sheet", contact_sheet)
     changed = options.path("--augment", augment)
     image = draw_scene(open_picture(picture), scene)
     _print_pairs(picture, scene)
     if sheet:
-        from .contact_sheet import frame_sheet
+        from .inspection.contact_sheet import frame_sheet
 
-        _save(frame_sheet(file), sheet.with_suffix(".png"))
+        save_picture(frame_sheet(file), sheet.with_suffix(".png"))
     if changed:
-        from .contact_sheet import augment_sheet
+        from .inspection.contact_sheet import augment_sheet
 
-        _save(augment_sheet(file, view), changed.with_suffix(".png"))
-    if save is None and _has_display():
-        _show(image, str(picture))
+        save_picture(augment_sheet(file, view), changed.with_suffix(".png"))
+    if save is None and has_display():
+        show(image, str(picture))
     else:
-        _save(image, target)
+        save_picture(image, target)
 
 
 def balance(
@@ -137,8 +142,8 @@ def balance(
         output: <data_dir>/<split>_grader/balanced_qa_pairs.json unless given.
         overwrite: replace a different set that is there already.
     """
-    from .balance import balanced_pairs
-    from .qa_file import answer_table
+    from .frames.balance import balanced_pairs
+    from .inspection.survey import answer_table
 
     folder = options.path("--data_dir", data_dir) or DATA_DIR
     file = options.path("--output", output) or folder / f"{split}_grader" / "balanced_qa_pairs.json"
@@ -174,14 +179,15 @@ def inspect(
         num_workers: processes; as many as there are cores unless given.
         pictures: write a contact sheet, answer histograms and the line-up table to this folder.
     """
-    from . import looks
-    from .inspect_data import compare, report, survey
+    from .inspection.appearance import look_at, table
+    from .inspection.figures import save_comparison
+    from .inspection.survey import compare, report, survey
 
     picture = options.path("--save", save)
     if picture is not None and against is None:
         raise InputError("--save: draws a comparison; give --against, too")
     if picture is not None:
-        _check_picture(picture)
+        check_picture(picture)
     split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
     other = list_split(options.path("--against", against)) if against is not None else None
     workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)
@@ -190,7 +196,7 @@ def inspect(
     for line in report(split, found):
         print(line)
     if folder:
-        from .contact_sheet import save_pictures
+        from .inspection.contact_sheet import save_pictures
 
         print("wrote " + ", ".join(map(str, save_pictures(split, found, folder))))
     if other is not None:
@@ -198,17 +204,12 @@ def inspect(
         for line in compare(split, found, other, survey(other, workers, decode=False)):
             print(line)
         print()
-        both = looks.look_at(split, workers), looks.look_at(other, workers)
-        for line in looks.table(*both):
+        both = look_at(split, workers), look_at(other, workers)
+        for line in table(*both):
             print(line)
         if picture is not None:
-            looks.save(*both, picture)
+            save_comparison(*both, picture)
             print(f"wrote {picture}")
-
-
-def _check_picture(file: Path) -> None:
-    if file.suffix.lower() not in (".png", ".jpg"):
-        raise InputError(f"--save: {file} is neither .png nor .jpg; give such a name")
 
 
 def _check_file(file: Path) -> bool:
@@ -229,34 +230,6 @@ def _print_pairs(picture: Path, scene: Scene) -> None:
     for question, answer in pairs(scene):
         print(f"  {question:56} {answer}")
     print()
-
-
-def _has_display() -> bool:
-    """Whether matplotlib can open a window here: there is a screen, and a toolkit for it."""
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        return False
-    import matplotlib
-
-    return matplotlib.get_backend().lower() != "agg"
-
-
-def _show(image: Image, title: str) -> None:
-    import matplotlib.pyplot as plt
-
-    plt.figure(title, figsize=(9, 6))
-    plt.imshow(image)
-    plt.axis("off")
-    plt.tight_layout()
-    plt.show()
-
-
-def _save(image: Image, file: Path) -> None:
-    try:
-        with atomic_write(file) as opened:
-            image.save(opened, "PNG" if file.suffix.lower() == ".png" else "JPEG")
-    except OSError as error:
-        raise InputError(f"{disk_line(error, file)}, or try --save") from None
-    print(f"wrote {file}")
 
 
 if __name__ == "__main__":

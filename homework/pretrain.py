@@ -1,8 +1,9 @@
 """python -m homework.pretrain run [--data_dir data/train,data/recorded] [--output DIR]
 
 Makes the embedded base from labelled frames, from nothing: dense supervision of the vision
-tower first, then the questions of each frame beside it, over augmented pictures. Never give
-it validation frames. Resumable: a rerun goes on from the last state in `--work_dir`.
+tower first, then sentences that describe each frame beside it, over augmented pictures. It is
+never asked a question: that is left to fine-tuning. Never give it validation frames. Resumable: a
+rerun goes on from the last state in `--work_dir`.
 
     accelerate launch --config_file configs/2_cpu_processes.yaml -m homework.pretrain run
 
@@ -16,8 +17,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import options, processes
-from .files import DATA_DIR, RUNS_DIR, InputError, writing
+from .common import distributed, options
+from .common.errors import InputError
+from .common.files import DATA_DIR, RUNS_DIR, writing
+from .common.runs import alone
 
 
 def run(
@@ -27,7 +30,7 @@ def run(
     steps: int = 3400,
     dense_steps: int = 800,
     learning_rate: float = 3e-3,
-    augmentations: str | Sequence[str] | None = None,
+    augmentations: str | Sequence[str] = ("mirror", "jitter"),
     held_out: str = "frame",
     seed: int = 0,
     start: str | None = None,
@@ -43,7 +46,7 @@ def run(
         dense_steps: how many of them, the first ones, train the vision tower alone.
         learning_rate: peak; warm-up, then a straight line to 0.
         augmentations: of the pictures, with commas between: paste, crop, mirror, jitter; all
-            if not given, "none" for none.
+            if "all", "none" for none.
         held_out: what is kept from learning, to measure on: "frame", 2% of the frames; "pair",
             the views with one of 10% of the (track, kart) pairs; "track", 10% of the tracks.
         seed: of the weights, the order and the augmentations.
@@ -52,14 +55,14 @@ def run(
     Raises:
         InputError: an option or the data is wrong, or validation frames are among it.
     """
-    from .augment import CHANCES
+    from .frames.augment import CHANCES
 
     options.whole("--steps", steps, 1)
     options.whole("--dense_steps", dense_steps, 0)
     options.whole("--seed", seed, 0)
     options.number("--learning_rate", learning_rate, above=0)
-    if augmentations == "none":
-        chosen = []
+    if augmentations in ("all", "none"):
+        chosen = list(CHANCES) if augmentations == "all" else []
     else:
         chosen = options.names("--augmentations", augmentations, tuple(CHANCES))
     if held_out not in HELD_OUT:
@@ -69,11 +72,9 @@ def run(
     work = options.path("--work_dir", work_dir) or RUNS_DIR / "pretrain"
     begun = options.path("--start", start)
 
-    from .checkpoint import base_fingerprint
-    from .embedded import EMBEDDED_BASE
-    from .loading import find_checkpoint
-    from .pretraining import Pretraining
-    from .resume import alone
+    from .model.embedded import EMBEDDED_BASE
+    from .model.loading import base_fingerprint, find_checkpoint
+    from .pretraining.loop import Pretraining
 
     if begun:
         _, begun = find_checkpoint(begun)
@@ -92,7 +93,7 @@ def run(
         with writing(work):
             pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun)
             pretraining.train()
-        if processes.is_main():
+        if distributed.is_main():
             with writing(target):
                 pretraining.save(target)
 
@@ -102,8 +103,8 @@ HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1}  # what can be kept to mea
 
 def _folders(data_dir: str | Sequence[str] | None) -> list[Path]:
     """The folders to learn from, none of which may hold validation frames."""
-    from .frames import list_split
-    from .leakage import refuse_pictures, refuse_split
+    from .frames.leakage import refuse_pictures, refuse_split
+    from .frames.split import list_split
 
     if data_dir is None:
         folders = [DATA_DIR / "train"]
@@ -120,6 +121,6 @@ def _folders(data_dir: str | Sequence[str] | None) -> list[Path]:
 
 
 if __name__ == "__main__":
-    from .cli import run as run_commands
+    from .common.cli import run as run_commands
 
     run_commands({"run": run})

@@ -11,25 +11,20 @@ engine and the game's data into your cache folder; the rest of the kit needs nei
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from . import options
-from .files import DATA_DIR, InputError, read_json, write_json, writing
-from .frames import INFO_SUFFIX, info_name
-from .names import KARTS, TRACKS
+from .common import options
+from .common.errors import InputError
+from .common.files import DATA_DIR
+from .frames.split import info_name
+from .labels.vocabulary import KARTS, TRACKS
 from .recording.plan import KARTS_PER_RACE, Race, plan, plan_sample
+from .recording.session import record
 
-if TYPE_CHECKING:
-    from .recording.recorder import Recorder
-
-MANIFEST = "recording.json"
 NOT_IN_GAME = frozenset({"beastie", "hexley"})  # Debian's free data is without them
 FREE_KARTS = tuple(kart for kart in KARTS if kart not in NOT_IN_GAME)
 SAMPLE_FRAMES = (4, 2)  # of each track, for training and for validation
-LICENCE = "that of SuperTuxKart's artwork, by its authors: see data/ATTRIBUTION.md"
 
 
 def setup(assets: str | None = None, compile: bool = False) -> None:
@@ -84,6 +79,7 @@ def run(
     quality: str = "hd",
     num_workers: int | None = None,
     cameras: bool = False,
+    packs: float = 0.0,
 ) -> None:
     """Record views into a folder that `generate_qa`, `check` and `train` take as it is.
 
@@ -98,6 +94,7 @@ def run(
         quality: "full" draws every effect, "hd" those that are seen at 150x100, "sd" few.
         num_workers: engines at a time; one per core if not given.
         cameras: write camera matrices and karts' poses beside each frame, for `verify`.
+        packs: share of the frames, between 0 and 1, whose karts are put close together.
     """
     from .recording.process import GRAPHICS
 
@@ -113,8 +110,10 @@ def run(
         "seed": seed,
         "quality": quality,
     }
-    races = plan(views, chosen["tracks"], chosen["karts"], seed)
-    _record(folder, chosen, races, num_workers, bool(cameras))
+    if packs:  # a recording without says nothing of it, so that older ones can be continued
+        chosen["packs"] = options.number("--packs", packs, above=0, below=1)
+    races = plan(views, chosen["tracks"], chosen["karts"], seed, packs)
+    record(folder, chosen, races, num_workers, bool(cameras))
 
 
 def sample(output: str | None = None, seed: int = 0, num_workers: int | None = None) -> None:
@@ -130,7 +129,7 @@ def sample(output: str | None = None, seed: int = 0, num_workers: int | None = N
     train, valid = plan_sample(TRACKS, FREE_KARTS, SAMPLE_FRAMES, seed)
     for name, races in (("sample", train), ("sample_valid", valid)):
         chosen = {"command": "python -m homework.record sample", "seed": seed, "quality": "hd"}
-        _record(folder / name, chosen, races, num_workers, cameras=False)
+        record(folder / name, chosen, races, num_workers, cameras=False)
     from .recording.attribution import write_attribution
     from .recording.setup import copyright_file
 
@@ -148,88 +147,6 @@ def verify(folder: str) -> None:
     verify_folder(options.path("FOLDER", folder))
 
 
-def _record(
-    folder: Path,
-    chosen: dict[str, Any],
-    races: Sequence[Race],
-    num_workers: int | None,
-    cameras: bool,
-) -> None:
-    from .recording.recorder import Recorder
-    from .recording.setup import find_installation, versions
-    from .workers import num_cores
-
-    workers = num_cores() if num_workers is None else options.whole("--num_workers", num_workers, 1)
-    installation = find_installation()
-    manifest = folder / MANIFEST
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _check_folder(folder, chosen)
-        record = {
-            **chosen,
-            "engine": versions(),
-            "licence": LICENCE,
-            "races": [_line_up(race) for race in races],
-        }
-        write_json(manifest, {"complete": False, **record})
-        recorder = Recorder(installation, folder, chosen["quality"], cameras)
-        failures = _drive(recorder, races, workers)
-        missing = sum(len(recorder.missing(race)) for race in races)
-        write_json(manifest, {"complete": not missing, **record})
-    if not missing:
-        recorder.log.unlink(missing_ok=True)
-    frames = sum(len(race.frames) for race in races) - missing
-    print(f"{folder}: {frames:,} frames, {len(failures)} lost to the engine")
-    if missing:
-        print(f"{missing:,} frames are missing; the same command records them")
-
-
-def _drive(recorder: Recorder, races: Sequence[Race], workers: int) -> list[str]:
-    """Record with a progress bar; what failed."""
-    from tqdm import tqdm
-
-    failures = []
-    missing = [len(recorder.missing(race)) for race in races]
-    todo = sum(len(race.karts) * frames for race, frames in zip(races, missing, strict=True))
-    if there := sum(len(race.frames) for race in races) - sum(missing):
-        print(f"{there:,} frames are there already")
-    with tqdm(total=todo, unit="view", smoothing=0.05) as progress:
-        for result in recorder.run(races, workers):
-            progress.update(result.views)
-            if result.failure:
-                failures.append(result.failure)
-                progress.write(f"{result.track}: {result.failure}")
-    return failures
-
-
-def _check_folder(folder: Path, chosen: dict[str, Any]) -> None:
-    """Refuse a folder with frames of another recording, or of none."""
-    manifest = folder / MANIFEST
-    if manifest.exists():
-        before = read_json(manifest)
-        for name, value in chosen.items():
-            if before.get(name) != value:
-                raise InputError(
-                    f"{folder}: holds a recording with {name} {_short(before.get(name))}, not "
-                    f"{_short(value)}; give the same options, or another --output"
-                )
-    elif any(folder.glob(f"*{INFO_SUFFIX}")):
-        raise InputError(
-            f"{folder}: holds frames that were not recorded here; give another --output"
-        )
-
-
-def _line_up(race: Race) -> dict[str, Any]:
-    moments = Counter(moment for _, moment in race.frames)
-    return {
-        "track": race.track,
-        "karts": list(race.karts),
-        "seed": race.seed,
-        "first_frame": f"{race.frames[0][0]:05x}",
-        "frames": dict(moments),
-    }
-
-
 def _karts(given: str | Sequence[str] | None) -> list[str]:
     """The karts to record, each of which the game's free data must have."""
     for name in () if given is None else options.parts(given):
@@ -238,12 +155,7 @@ def _karts(given: str | Sequence[str] | None) -> list[str]:
     return options.names("--karts", given, FREE_KARTS)
 
 
-def _short(value: Any) -> str:
-    text = ",".join(value) if isinstance(value, list) else str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
 if __name__ == "__main__":
-    from .cli import run as run_commands
+    from .common.cli import run as run_commands
 
     run_commands({"setup": setup, "doctor": doctor, "run": run, "sample": sample, "verify": verify})

@@ -44,4 +44,4 @@ def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", local_only)
     # A hub cache of the user's could hold a SmolVLM, which would then be the default base.
     monkeypatch.setenv("HF_HUB_CACHE", "/nonexistent")
-    monkeypatch.setattr("homework.loading._in_hub_cache", lambda name: None)
+    monkeypatch.setattr("homework.model.loading._in_hub_cache", lambda name: None)

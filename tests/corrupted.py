@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from homework.files import InputError
+from homework.common.errors import InputError
 
 ONE_LINE, SKIPPED, READ = "one line", "skipped", "read"
 GIGABYTE = 1 << 30
@@ -190,8 +190,8 @@ def _plain(color: str):
 def read_info(folder: Path, case: Case) -> str:
     """`generate` and `check` on a split whose second info file is the corrupted one."""
     from homework import generate_qa
-    from homework.frames import list_split
-    from homework.qa_file import write_pairs
+    from homework.frames.qa_file import write_pairs
+    from homework.frames.split import list_split
 
     split = folder / "train"
     split.mkdir(parents=True)
@@ -225,7 +225,7 @@ def read_qa(folder: Path, case: Case) -> str:
 
 def read_picture(folder: Path, case: Case) -> str:
     """`open_picture` on the corrupted one."""
-    from homework.pictures import open_picture
+    from homework.frames.pictures import open_picture
 
     folder.mkdir()
     case.write(folder / "00000_00_im.jpg")

@@ -16,8 +16,10 @@ from corrupted import MISSING, READ, Case, sparse
 from safetensors.torch import load_file, save_file
 from tiny import write_tiny_base
 
-from homework import checkpoint
-from homework.base_vlm import BaseVLM
+from homework.base_vlm import BaseVLM, load
+from homework.model import adapter as checkpoint
+from homework.model.loading import base_fingerprint
+from homework.training import adapters
 
 # Takes for ever on a name of thirty letters, if it is ever matched.
 CATASTROPHIC = r"(.+)+\.(.+)+(.*)*!"
@@ -76,7 +78,8 @@ def whole() -> tuple[Path, Path]:
     base, adapter = write_tiny_base(folder / "base"), folder / "adapter"
     vlm = BaseVLM(base, verbose=False)
     adapter.mkdir()
-    checkpoint.save(checkpoint.add_lora(vlm, 4, 8, 0.0), vlm, adapter, {})
+    lora = checkpoint.add_lora(vlm, 4, 8, 0.0)
+    adapters.save(lora, adapter, vlm.base, base_fingerprint(vlm.folder), {}, "")
     return base, adapter
 
 
@@ -209,9 +212,9 @@ def base_cases() -> Iterator[Case]:
 
 
 def read_adapter(folder: Path, case: Case) -> str:
-    """`checkpoint.load` of the corrupted one."""
+    """`base_vlm.load` of the corrupted one."""
     shutil.copytree(whole()[1], folder)
-    return _load(folder, case, lambda: checkpoint.load(folder, verbose=False))
+    return _load(folder, case, lambda: load(folder, verbose=False))
 
 
 def read_base(folder: Path, case: Case) -> str:

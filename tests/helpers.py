@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from homework.names import KARTS, TRACKS
-from homework.scene import view_scene
+from homework.labels.scene import view_scene
+from homework.labels.vocabulary import KARTS, TRACKS
 
 VIEWS = 10
 NUM_TRACKS = 3

@@ -16,17 +16,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from homework import devices, finetune, processes
-from homework.training import ViewTrainer
+from homework import finetune
+from homework.common import distributed
+from homework.model import loaded
+from homework.training.trainer import ViewTrainer
 
 
 def run(train: dict, test: dict | None = None, killed_at: int | None = None) -> None:
     """Train, and then answer questions, in float32."""
-    devices.choose_device = lambda: ("cpu", torch.float32, "cpu, float32: a test")
+    loaded.choose_device = lambda: ("cpu", torch.float32, "cpu, float32: a test")
     compute_loss = ViewTrainer.compute_loss
 
     def dying(self, *args, **kwargs):
-        if self.state.global_step == killed_at and processes.rank() == 1:
+        if self.state.global_step == killed_at and distributed.rank() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return compute_loss(self, *args, **kwargs)
 

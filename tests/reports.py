@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from homework import evidence, report_page
-from homework.balance import balanced_pairs
 from homework.data import BenchmarkSample, VQABenchmarkResult, is_correct
-from homework.frames import list_split
-from homework.vocabulary import vocabulary
+from homework.evaluation import page
+from homework.evaluation.outcomes import outcomes
+from homework.frames.balance import balanced_pairs
+from homework.frames.split import list_split, training_pairs
+from homework.labels.vocabulary import vocabulary
+from homework.model.likelihood import softmax
 
 
 class Guesser:
@@ -30,7 +32,7 @@ def make_outcomes(data_dir: Path, per_kind: int, seed: int = 0):
     paths = [str(data_dir / pair["image_file"]) for pair in drawn]
     asked = [pair["question"] for pair in drawn]
     scores = [
-        evidence.softmax(vocabulary(question), values)
+        softmax(vocabulary(question), values)
         for question, values in zip(
             asked, Guesser(seed).score(paths, asked, map(vocabulary, asked)), strict=True
         )
@@ -44,8 +46,8 @@ def make_outcomes(data_dir: Path, per_kind: int, seed: int = 0):
             for path, pair, best in zip(paths, drawn, scores, strict=True)
         ]
     )  # fmt: skip
-    training = evidence.training_pairs(data_dir / "train")
-    return evidence.outcomes(result, data_dir, training, scores), paths
+    training = training_pairs(data_dir / "train")
+    return outcomes(result, data_dir, training, scores), paths
 
 
 def make_report(folder: Path, data_dir: Path, per_kind: int = 12, seed: int = 0, against=None):
@@ -61,10 +63,10 @@ def make_report(folder: Path, data_dir: Path, per_kind: int = 12, seed: int = 0,
         "majority_source": "the train split",
         "versions": {"torch": "0"},
     }
-    data = report_page.report_data(outcomes, about, {"all": 0.4, "ego": 0.1})
+    data = page.report_data(outcomes, about, {"all": 0.4, "ego": 0.1})
     if against:
-        report_page.add_comparison(data, outcomes, report_page.read_report(against))
+        page.add_comparison(data, outcomes, page.read_report(against))
     files = {o.image_file: path for o, path in zip(outcomes, paths, strict=True)}
     heat = {index: np.eye(12, dtype=np.float32) for index in range(0, len(outcomes), 2)}
-    report_page.write_report(folder, data, files, heat, "none")
+    page.write_report(folder, data, files, heat, "none")
     return data

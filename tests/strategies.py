@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from homework.names import KARTS, TRACKS
-from homework.scene import PICTURE_SIZE, Kart, Scene, make_scene
+from homework.frames import augment
+from homework.labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, Scene, make_scene
+from homework.labels.vocabulary import KARTS, TRACKS
 
 # A busy machine is slow at times; that is no failure.
 settings.register_profile("no deadline", deadline=None)
@@ -67,3 +69,21 @@ def boxes(draw) -> tuple[int, int, int, int]:
     width, height = PICTURE_SIZE
     x1, y1 = draw(st.integers(0, width - 5)), draw(st.integers(0, height - 5))
     return x1, y1, draw(st.integers(x1 + 5, width)), draw(st.integers(y1 + 5, height))
+
+
+@st.composite
+def views(draw) -> augment.View:
+    """A picture of noise with a scene of up to six karts."""
+    names = draw(st.lists(st.sampled_from(KARTS), unique=True, max_size=6))
+    karts = []
+    for name in names:
+        x1 = draw(st.integers(0, PICTURE_SIZE[0] - MIN_BOX_SIDE))
+        y1 = draw(st.integers(0, PICTURE_SIZE[1] - MIN_BOX_SIDE))
+        x2 = draw(st.integers(x1 + MIN_BOX_SIDE, PICTURE_SIZE[0]))
+        y2 = draw(st.integers(y1 + MIN_BOX_SIDE, PICTURE_SIZE[1]))
+        karts.append(Kart(name, (x1, y1, x2, y2)))
+    scene = make_scene(draw(st.sampled_from(TRACKS)), tuple(karts))
+    picture = np.random.default_rng(draw(st.integers(0, 9))).integers(
+        0, 255, (PICTURE_SIZE[1], PICTURE_SIZE[0], 3), dtype=np.uint8
+    )
+    return augment.View(picture, scene)

@@ -13,9 +13,12 @@ from PIL import Image
 from tiny import write_tiny_base
 
 from benchmarks.smolvlm_shape import smolvlm_config, write_smolvlm_shape
-from homework import answering, base_vlm, finetune, questions
-from homework.base_vlm import BaseVLM, find_checkpoint
-from homework.files import InputError
+from homework import base_vlm, finetune
+from homework.base_vlm import BaseVLM
+from homework.common.errors import InputError
+from homework.labels import questions
+from homework.model import prefix_cache
+from homework.model.loading import find_checkpoint
 
 ASKED = [questions.EGO, questions.TRACK, questions.LEFT_OR_RIGHT.format("tux"), questions.COUNT]
 
@@ -46,7 +49,7 @@ def test_answers_come_in_the_order_asked_and_as_if_asked_alone(vlm, pictures):
 def test_each_picture_is_opened_and_encoded_once(vlm, pictures, monkeypatch):
     opened, encoded = [], []
     monkeypatch.setattr(
-        answering, "open_picture", lambda path: opened.append(path) or Image.open(path)
+        prefix_cache, "open_picture", lambda path: opened.append(path) or Image.open(path)
     )
     encode = vlm.model.get_image_features
     monkeypatch.setattr(

@@ -15,8 +15,8 @@ from corrupted import INFO, ONE_LINE, QA, READ, SKIPPED, Case, outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from homework.common.errors import InputError
 from homework.data import VQADataset
-from homework.files import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 LEAST = {"info file": 200, "QA file": 80, "picture": 60, "adapter": 80, "base": 80}

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from homework.common.errors import InputError
 from homework.data import VQADataset, benchmark, draw, is_correct
-from homework.files import InputError
-from homework.majority import majority_answers, majority_baseline, template
-from homework.pictures import open_picture
 
 EGO = "What kart is the ego car?"
 COUNT = "How many karts are there in the scenario?"
@@ -141,34 +139,6 @@ def test_dataset_and_benchmark_draw_the_same(data_dir):
 # --- pictures ---
 
 
-def test_open_picture_gives_rgb(tmp_path):
-    Image.new("L", (150, 100)).save(tmp_path / "gray.png")
-    picture = open_picture(tmp_path / "gray.png")
-    assert (picture.mode, picture.size) == ("RGB", (150, 100))
-
-
-def test_broken_pictures_get_one_line(tmp_path, monkeypatch):
-    noise = Image.effect_noise((150, 100), 80)
-    noise.save(tmp_path / "cut.jpg")
-    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:900])
-    noise.save(tmp_path / "cut.png")
-    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:900])
-    (tmp_path / "text.jpg").write_text("no picture")
-    noise.save(tmp_path / "large.png")
-    for name, words in {
-        "cut.jpg": "cut short or damaged",
-        "cut.png": "cut short or damaged",
-        "text.jpg": "not a picture",
-        "absent.jpg": "no such picture",
-    }.items():
-        with pytest.raises(InputError, match=words) as caught:
-            open_picture(tmp_path / name)
-        assert name in str(caught.value) and "\n" not in str(caught.value)
-    monkeypatch.setattr("homework.pictures.MAX_PICTURE_PIXELS", 1000)
-    with pytest.raises(InputError, match=r"large.png: over 1,000 pixels"):
-        open_picture(tmp_path / "large.png")
-
-
 # --- the benchmark ---
 
 
@@ -233,36 +203,9 @@ def test_nothing_to_benchmark_is_an_error():
 # --- the majority baseline ---
 
 
-def test_template_replaces_the_kart_only():
-    assert template("Is left to the left or right of the ego car?") == (
-        "Is {} to the left or right of the ego car?"
-    )
-    assert template(EGO) == EGO
-
-
-def test_majority_baseline():
-    side = "Is {} to the left or right of the ego car?"
-    train = items(
-        (side.format("tux"), "left"),
-        (side.format("gnu"), "left"),
-        (side.format("xue"), "right"),
-        (COUNT, "2"),
-        (COUNT, "1"),
-    )
-    assert majority_answers(train) == {side: "left", COUNT: "1"}
-    result = majority_baseline(
-        train, items((side.format("kiki"), "left"), (COUNT, "2"), (EGO, "tux"))
-    )
-    assert result.accuracy_per_kind == {
-        "ego": (0.0, 1),
-        "count": (0.0, 1),
-        "relative position": (1.0, 1),
-    }
-
-
 def test_import_needs_the_standard_library_only():
-    code = "import sys, homework.majority; print([m for m in ('torch', 'PIL', 'fire', 'numpy') "
-    code += "if m in sys.modules])"
+    code = "import sys, homework.evaluation.majority; "
+    code += "print([m for m in ('torch', 'PIL', 'fire', 'numpy') if m in sys.modules])"
     root = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True

@@ -8,9 +8,10 @@ from browser import Watched, open_browser
 from helpers import make_split
 from tiny import write_tiny_base
 
-from homework import demo, questions
+from homework import demo
 from homework.base_vlm import BaseVLM
-from homework.files import InputError
+from homework.common.errors import InputError
+from homework.labels import questions
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from homework import cli, unpack
+from homework.common import cli
+from homework.common.errors import InputError
 from homework.download import download
-from homework.files import InputError
+from homework.frames import unpack
 
 FILES = {
     "train/00000_00_im.jpg": bytes(range(256)) * 40,
@@ -67,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("homework.download.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("homework.frames.fetch.time.sleep", lambda seconds: None)
     monkeypatch.setattr("homework.download.os.sync", lambda: None)  # slow on a busy machine
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.body = zipped({f"supertux_data/{name}": data for name, data in FILES.items()})
@@ -184,7 +185,7 @@ def test_a_part_that_is_longer_than_the_file_starts_again(server, tmp_path, monk
 
 
 def test_stopped_while_fetching_goes_on(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("homework.download._CHUNK_BYTES", 1000)
+    monkeypatch.setattr("homework.frames.fetch._CHUNK_BYTES", 1000)
     monkeypatch.setattr("tqdm.tqdm.update", stop_after(3))
     with pytest.raises(KeyboardInterrupt):
         download(server.url, str(tmp_path))

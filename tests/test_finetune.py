@@ -1,6 +1,7 @@
 """Training: what is learned, what is written, what is refused, and going on after a kill."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -14,14 +15,13 @@ from safetensors.torch import load_file
 from tiny import write_tiny_base
 from transformers.models.idefics3.modeling_idefics3 import Idefics3Model
 
-from homework import checkpoint, embedded, finetune, fit, packing
+from homework import base_vlm, finetune
 from homework.base_vlm import BaseVLM
-from homework.batches import Collator, Steps, ViewDataset, split_views
+from homework.common.errors import InputError
 from homework.data import VQADataset
-from homework.files import InputError
-from homework.frames import held_out
-from homework.recipes import RECIPES
-from homework.training import pairs_right
+from homework.model import adapter, embedded, packing
+from homework.training.batches import Collator, ViewDataset, split_views
+from homework.training.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "data" / "sample"
@@ -66,7 +66,7 @@ def test_plain_peft_loads_the_same_adapter(trained, base):
     from peft import PeftModel
     from transformers import Idefics3ForConditionalGeneration
 
-    ours = checkpoint.load(trained, verbose=False)
+    ours = base_vlm.load(trained, verbose=False)
     plain = PeftModel.from_pretrained(
         Idefics3ForConditionalGeneration.from_pretrained(base, dtype=torch.float32), trained
     )
@@ -84,7 +84,7 @@ def test_plain_peft_loads_the_same_adapter(trained, base):
 def test_every_lora_module_gets_a_gradient(base, data_dir):
     """Vision tower, connector and text model alike: both matrices, after one step."""
     vlm = BaseVLM(base, verbose=False)
-    model = checkpoint.add_lora(vlm, 4, 8, 0.0).train()
+    model = adapter.add_lora(vlm, 4, 8, 0.0).train()
     views, _ = split_views(VQADataset("train", data_dir), 0)
     dataset = ViewDataset(views[:4], vlm.inputs)
     [batch] = Collator(vlm.inputs, vlm.patches)([dataset[index] for index in range(4)])["passes"]
@@ -120,7 +120,7 @@ def test_the_text_side_alone_learns_from_image_tokens_kept_on_disk(
         assert bool(made) == (run == "made")
         made.clear()
     assert losses[0] == losses[1]
-    names = load_file(output / checkpoint.WEIGHTS)
+    names = load_file(output / adapter.WEIGHTS)
     assert names and all("text_model" in name for name in names)
     capsys.readouterr()
     finetune.test(str(output), "train", str(data_dir), max_samples=4)
@@ -137,12 +137,12 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(trained, base, tmp_path):
         return folder
 
     def rewrite(folder, change):
-        weights = load_file(folder / checkpoint.WEIGHTS)
+        weights = load_file(folder / adapter.WEIGHTS)
         change(weights)
-        save_file(weights, folder / checkpoint.WEIGHTS)
+        save_file(weights, folder / adapter.WEIGHTS)
 
     def record(folder, **fields):
-        path = folder / checkpoint.BASE
+        path = folder / adapter.BASE
         path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
     other = write_tiny_base(tmp_path / "other", seed=1)
@@ -150,13 +150,13 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(trained, base, tmp_path):
         "missing": lambda f: rewrite(f, lambda w: w.pop(next(iter(w)))),
         "unexpected": lambda f: rewrite(f, lambda w: w.update(extra=torch.zeros(2))),
         "misshapen": lambda f: rewrite(f, lambda w: w.update({next(iter(w)): torch.zeros(2)})),
-        "damaged": lambda f: (f / checkpoint.WEIGHTS).write_bytes(b"nothing"),
+        "damaged": lambda f: (f / adapter.WEIGHTS).write_bytes(b"nothing"),
         "another": lambda f: record(f, base=str(other)),
-        "not a whole": lambda f: (f / checkpoint.CONFIG).unlink(),
+        "not a whole": lambda f: (f / adapter.CONFIG).unlink(),
     }
     for words, change in wrong.items():
         with pytest.raises(InputError, match=words) as caught:
-            checkpoint.load(broken(change), verbose=False)
+            base_vlm.load(broken(change), verbose=False)
         assert "\n" not in str(caught.value)
 
 
@@ -212,77 +212,47 @@ def test_options_are_checked_before_anything_is_loaded(option, data_dir):
 def test_options_not_given_are_the_recipes(base, recipe, name, data_dir, monkeypatch):
     """What is given stays; the rest comes from the base's recipe, or the one that is named."""
     seen = []
-    monkeypatch.setattr(fit, "fit", lambda dataset, output, options, *rest: seen.append(options))
-    finetune.train(str(data_dir), base=base, recipe=recipe, lora_r=3, output_dir="none")
+    monkeypatch.setattr(
+        "homework.training.run.fit",
+        lambda dataset, output, options, *rest: seen.append(options),
+    )
+    finetune.train(
+        str(data_dir), base=base, recipe=recipe, lora_r=3, output_dir=str(data_dir / "out")
+    )
     (options,) = seen
     assert options["lora_r"] == 3 and "recipe" not in options
     assert options | {"lora_r": 0} == options | RECIPES[name] | {"lora_r": 0}
     assert None not in [options[option] for option in RECIPES[name]]
 
 
-@pytest.mark.parametrize("pictures", [203, 192, 193, 17])
-def test_a_steps_pictures_do_not_depend_on_how_it_is_divided(pictures):
-    lengths = [1 + index % 9 for index in range(pictures)]
-
-    def steps(per_device, accumulation, processes) -> list[list[int]]:
-        """The pictures of each step, by all processes and in all their batches."""
-        parts = [
-            list(Steps(lengths, per_device, accumulation, 0, rank, processes))
-            for rank in range(processes)
-        ]
-        for part in parts:
-            assert len(part) == len(Steps(lengths, per_device, accumulation, 0, 0, processes))
-            assert all(part)  # a process with nothing to do would leave the others waiting
-        found = []
-        for start in range(0, len(parts[0]), accumulation):
-            batches = [batch for part in parts for batch in part[start : start + accumulation]]
-            found.append(sorted(index for batch in batches for index in batch if index >= 0))
-        return found
-
-    whole = steps(16, 1, 1)
-    assert sorted(index for step in whole for index in step) == list(range(pictures))
-    for division in ((8, 1, 2), (8, 2, 1), (4, 2, 2), (2, 1, 8), (1, 16, 1)):
-        assert steps(*division) == whole
-    sampler = Steps(lengths, 16, 1, 0)
-    first = list(sampler)
-    assert list(sampler) == first
-    sampler.set_epoch(1)
-    assert list(sampler) != first
-    assert list(Steps(lengths, 16, 1, 1)) != first
+def test_a_base_with_a_stem_has_a_recipe_of_its_own(data_dir, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "homework.training.run.fit", lambda dataset, output, options, *rest: seen.append(options)
+    )
+    base = write_tiny_base(tmp_path / "base", stem=True)
+    finetune.train(str(data_dir), base=str(base), output_dir=str(tmp_path / "out"))
+    assert seen[0] == seen[0] | RECIPES["stem"]
 
 
-def test_devices_have_about_as_much_to_do():
-    lengths = [1 + (index * 7) % 31 for index in range(640)]
-    shares = [list(Steps(lengths, 8, 1, 0, rank, 4)) for rank in range(4)]
-    for step in zip(*shares, strict=True):
-        work = [sum(lengths[index] for index in batch) for batch in step]
-        assert max(work) < 1.15 * min(work)
+def test_the_demo_says_what_five_pairs_teach_and_what_they_do_not(
+    data_dir, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(finetune, "RUNS_DIR", tmp_path / "runs")
+    finetune.demo_train(str(data_dir), base=str(write_tiny_base(tmp_path / "base", stem=True)))
+    printed = capsys.readouterr().out
+    assert printed.count(", expected ") == 5
+    assert re.search(r"\d+% of the 5 pairs by heart\n\d+% of 100 other pairs", printed)
 
 
 def test_trackers_are_the_trainers_own():
-    from homework.fit import check_trackers
+    from homework.training.run import check_trackers
 
     assert check_trackers("tensorboard") == check_trackers(("tensorboard",)) == ["tensorboard"]
     assert check_trackers("none") == []
     for name in ("tensorbord", 7):
         with pytest.raises(InputError, match=f"--report_to: no tracker '{name}'"):
             check_trackers([name])
-
-
-def test_views_of_one_frame_are_held_out_together():
-    items = [
-        {"image_path": f"/d/train/{frame:05x}_{view:02d}_im.jpg", "question": "q", "answer": "a"}
-        for frame in range(40)
-        for view in range(10)
-    ]
-    train, held = split_views(items, 0.05)
-    assert len(held) == 20 and len(train) == 380
-    frames = [{Path(path).name.split("_")[0] for path, _ in part} for part in (train, held)]
-    assert not frames[0] & frames[1]
-    # Pre-training asks with other parts of the names and must get the same frames.
-    assert {name[:5] for name in held_out((f"{f:05x}_info.json" for f in range(40)), 0.05)} == (
-        frames[1]
-    )
 
 
 def test_a_broken_picture_is_one_line_from_worker_processes_too(base, data_dir, tmp_path):
@@ -295,13 +265,6 @@ def test_a_broken_picture_is_one_line_from_worker_processes_too(base, data_dir, 
             str(folder), output_dir=str(tmp_path / "out"), base=str(base), num_workers=1, **SMALL
         )
     assert "\n" not in str(caught.value)
-
-
-def test_a_pair_is_right_only_if_every_token_is():
-    end = 5
-    expected = torch.tensor([7, 8, end, 9, end, 7, end])
-    chosen = torch.tensor([7, 8, end, 1, end, 7, end])
-    assert pairs_right(chosen, expected, end).tolist() == [True, False, True]
 
 
 def test_resume_after_a_kill_continues_the_same_curve(base, data_dir, tmp_path):
@@ -326,7 +289,7 @@ def test_resume_after_a_kill_continues_the_same_curve(base, data_dir, tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (killed / checkpoint.WEIGHTS).exists()
+    assert not (killed / adapter.WEIGHTS).exists()
     again = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert "goes on from" in again.stdout
     assert losses(killed) == pytest.approx(losses(whole), rel=1e-5)

@@ -17,11 +17,9 @@ from helpers import change, make_split
 from PIL import Image
 
 from homework import generate_qa
-from homework.files import InputError
-from homework.frames import list_split
-from homework.questions import kind_of, pairs
-from homework.scene import view_scene
-from homework.workers import ordered_map
+from homework.common.errors import InputError
+from homework.labels.questions import kind_of, pairs
+from homework.labels.scene import view_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -177,7 +175,7 @@ def test_check_shows_where_there_is_a_display_unless_told_to_save(data_dir, monk
     monkeypatch.setattr("matplotlib.get_backend", lambda: "tkagg")
     monkeypatch.chdir(tmp_path)
     shown = []
-    monkeypatch.setattr(generate_qa, "_show", lambda image, title: shown.append(title))
+    monkeypatch.setattr(generate_qa, "show", lambda image, title: shown.append(title))
     info_file = str(data_dir / "train" / "00000_info.json")
     generate_qa.check(info_file, 0)
     assert len(shown) == 1
@@ -405,36 +403,3 @@ def test_help_and_import_need_nothing_heavy():
 
 
 # workers
-
-
-def test_results_come_in_order():
-    def slow_first(number: int) -> int:
-        time.sleep(0.02 if number % 3 == 0 else 0)
-        return number * number
-
-    with ordered_map(slow_first, range(20), 3) as results:
-        assert list(results) == [number * number for number in range(20)]
-
-
-def test_a_workers_error_arrives_with_its_traceback():
-    def fail(number: int) -> int:
-        return 1 // number
-
-    with pytest.raises(ZeroDivisionError) as raised, ordered_map(fail, [1, 0], 2) as results:
-        list(results)
-    assert "return 1 // number" in raised.value.__notes__[0]
-
-
-def test_a_killed_worker_is_one_line():
-    with (
-        pytest.raises(InputError, match="a worker process was killed"),
-        ordered_map(lambda _: os._exit(1), [1, 2], 2) as results,
-    ):
-        list(results)
-
-
-def test_a_split_is_named_after_its_folder(data_dir, monkeypatch):
-    monkeypatch.chdir(data_dir / "train")
-    assert list_split(".").name == "train"
-    (data_dir / "link").symlink_to(data_dir / "train")
-    assert list_split(data_dir / "link").image_file("x.jpg") == "link/x.jpg"

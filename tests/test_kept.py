@@ -17,8 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trainings import stop_at
 
-from homework import checkpoint, cli, finetune, pretrain, resume
-from homework.files import InputError, atomic_write, require_writable
+from homework import base_vlm, finetune, pretrain
+from homework.common import cli
+from homework.common.errors import InputError
+from homework.common.runs import LOCK, alone, steps_between
+from homework.model import adapter
+from homework.training import adapters, curves, resume
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,23 +30,23 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture(autouse=True)
 def runs(tmp_path, monkeypatch) -> Path:
     """Where replaced adapters are kept."""
-    monkeypatch.setattr(checkpoint, "RUNS_DIR", tmp_path / "runs")
+    monkeypatch.setattr(adapters, "RUNS_DIR", tmp_path / "runs")
     return tmp_path / "runs"
 
 
 def write_adapter(folder: Path, text: str) -> Path:
     """The files of an adapter, all of which hold `text`."""
     folder.mkdir(parents=True)
-    for name in checkpoint.ADAPTER:
+    for name in adapter.FILES:
         (folder / name).write_text(text)
     return folder
 
 
-def adapter(folder: Path) -> str | None:
+def text_of(folder: Path) -> str | None:
     """The text that all files of an adapter hold; None where there is no whole one."""
-    if not checkpoint.is_adapter(folder):
+    if not adapters.is_adapter(folder):
         return None
-    [text] = {(folder / name).read_text() for name in checkpoint.ADAPTER}
+    [text] = {(folder / name).read_text() for name in adapter.FILES}
     return text
 
 
@@ -53,7 +57,7 @@ def adapter(folder: Path) -> str | None:
 def trained_twice(options, capsys) -> Iterator[tuple[dict, bytes]]:
     """The options of two trainings into one folder, and the first one's weights."""
     finetune.train(**options)
-    first = Path(options["output_dir"], checkpoint.WEIGHTS).read_bytes()
+    first = Path(options["output_dir"], adapter.WEIGHTS).read_bytes()
     capsys.readouterr()
     return options | {"max_steps": 1}, first
 
@@ -64,21 +68,21 @@ def test_the_previous_adapter_is_kept_and_the_printed_command_brings_it_back(
     again, first = trained_twice
     output = Path(again["output_dir"])
     finetune.train(**again)
-    assert (output / checkpoint.WEIGHTS).read_bytes() != first
-    assert (runs / "out-1" / checkpoint.CURVES).exists()
+    assert (output / adapter.WEIGHTS).read_bytes() != first
+    assert (runs / "out-1" / curves.CURVES).exists()
     printed = capsys.readouterr().out
     assert f"the previous adapter is kept in {runs / 'out-1'}" in printed
     [command] = re.findall("^  python -m (homework.finetune .*)$", printed, re.MULTILINE)
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     cli.run({"restore": finetune.restore})
-    assert (output / checkpoint.WEIGHTS).read_bytes() == first
-    checkpoint.load(output, verbose=False)
+    assert (output / adapter.WEIGHTS).read_bytes() == first
+    base_vlm.load(output, verbose=False)
 
 
 def test_an_adapter_is_replaced_without_a_copy_where_that_is_asked_for(trained_twice, runs):
     again, first = trained_twice
     finetune.train(**again, overwrite=True)
-    assert Path(again["output_dir"], checkpoint.WEIGHTS).read_bytes() != first
+    assert Path(again["output_dir"], adapter.WEIGHTS).read_bytes() != first
     assert not runs.exists()
 
 
@@ -93,8 +97,8 @@ def test_a_training_that_stops_leaves_the_previous_adapter_working(trained_twice
     stop_at(monkeypatch, 0, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         finetune.train(**again)
-    assert Path(again["output_dir"], checkpoint.WEIGHTS).read_bytes() == first
-    checkpoint.load(again["output_dir"], verbose=False)
+    assert Path(again["output_dir"], adapter.WEIGHTS).read_bytes() == first
+    base_vlm.load(again["output_dir"], verbose=False)
 
 
 def test_a_copy_that_could_not_be_written_is_refused_before_the_first_step(
@@ -115,8 +119,8 @@ def test_a_full_disk_names_the_copy_and_leaves_the_adapter_in_place(tmp_path, ru
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left .*/runs/model-1.partial/adapter_config.json"):
-        checkpoint.put(write_adapter(tmp_path / "fresh", "new"), folder)
-    assert adapter(folder) == "old"
+        adapters.put(write_adapter(tmp_path / "fresh", "new"), folder)
+    assert text_of(folder) == "old"
     assert not list(runs.iterdir())
 
 
@@ -140,10 +144,10 @@ def test_a_kill_at_any_moment_leaves_one_adapter_whole(tmp_path, runs, monkeypat
     monkeypatch.setattr(Path, "rename", stopping(Path.rename))
     if moment < 7:
         with pytest.raises(KeyboardInterrupt):
-            checkpoint.put(fresh, folder)
+            adapters.put(fresh, folder)
     else:
-        checkpoint.put(fresh, folder)
-    whole = {adapter(folder), adapter(runs / "model-1")} - {None}
+        adapters.put(fresh, folder)
+    whole = {text_of(folder), text_of(runs / "model-1")} - {None}
     assert "old" in whole and (moment < 7 or "new" in whole)
     assert len(moves) == min(moment, 7)
 
@@ -152,8 +156,8 @@ def test_kept_adapters_are_numbered(tmp_path, runs, capsys):
     folder = write_adapter(tmp_path / "model", "0")
     (runs / "model-7b").mkdir(parents=True)
     for number in range(1, 12):
-        checkpoint.put(write_adapter(tmp_path / "fresh", str(number)), folder)
-    assert [adapter(runs / f"model-{number}") for number in range(1, 12)] == [
+        adapters.put(write_adapter(tmp_path / "fresh", str(number)), folder)
+    assert [text_of(runs / f"model-{number}") for number in range(1, 12)] == [
         str(number) for number in range(11)
     ]
 
@@ -162,8 +166,8 @@ def test_restoring_keeps_what_is_in_the_place(tmp_path, runs):
     folder = write_adapter(tmp_path / "model", "new")
     write_adapter(runs / "model-1", "old")
     finetune.restore(str(runs / "model-1"), str(folder))
-    assert adapter(folder) == adapter(runs / "model-1") == "old"
-    assert adapter(runs / "model-2") == "new"
+    assert text_of(folder) == text_of(runs / "model-1") == "old"
+    assert text_of(runs / "model-2") == "new"
     with pytest.raises(InputError, match="no such checkpoint"):
         finetune.restore(str(runs / "model-9"), str(folder))
 
@@ -243,7 +247,7 @@ def test_a_kill_while_checkpoints_are_moved_gives_them_to_no_other_run(
 
 @given(st.integers(1, 100_000))
 def test_any_run_has_five_checkpoints_and_a_long_one_has_one_every_200_steps(steps):
-    between = resume.steps_between(steps)
+    between = steps_between(steps)
     assert 1 <= between <= 200
     assert steps // between >= min(steps, 5)
     assert between == 200 or steps < 1000
@@ -260,7 +264,7 @@ def test_a_short_run_that_is_stopped_has_a_checkpoint(options, monkeypatch):
 
 # --- two trainings in one folder ---
 
-HOLD = "import sys; from pathlib import Path; from homework.resume import alone\n" + (
+HOLD = "import sys; from pathlib import Path; from homework.common.runs import alone\n" + (
     "with alone(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 )
 
@@ -293,19 +297,19 @@ def test_a_second_training_in_a_folder_is_refused(
     with pytest.raises(InputError, match="another training is writing to this folder") as caught:
         second()
     assert out in str(caught.value) and "\n" not in str(caught.value)
-    assert [path.name for path in Path(out).iterdir()] == [resume.LOCK]
+    assert [path.name for path in Path(out).iterdir()] == [LOCK]
 
 
 def test_a_killed_training_leaves_no_lock(tmp_path, other_training):
     other_training.kill()
     other_training.wait()
-    with resume.alone(tmp_path / "out"):
+    with alone(tmp_path / "out"):
         assert (tmp_path / "out").is_dir()
 
 
 def test_one_of_several_processes_takes_the_lock(tmp_path, other_training, monkeypatch):
     monkeypatch.setenv("RANK", "1")
-    with resume.alone(tmp_path / "out"):
+    with alone(tmp_path / "out"):
         pass
 
 
@@ -332,32 +336,3 @@ def test_results_that_cannot_be_written_are_refused_before_the_first_question(
         finetune.test("nowhere", **{option: target})
     assert str(caught.value).startswith(target) and "\n" not in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
-
-
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs the rights of files")
-def test_a_folder_without_the_right_to_write_is_refused(tmp_path, monkeypatch):
-    """By an attempt, as no rights say what a read-only file system refuses."""
-
-    def refused(*args, **kwargs):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "a name of no one's")
-
-    monkeypatch.setattr("tempfile.TemporaryFile", refused)
-    with pytest.raises(InputError, match=r"a\.json: cannot be written \(Read-only file system\)"):
-        require_writable(tmp_path / "new" / "a.json")
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_attempt_to_write_leaves_nothing(tmp_path):
-    (tmp_path / "there.json").write_text("before")
-    require_writable(tmp_path / "there.json")
-    require_writable(tmp_path / "new" / "a.json")
-    assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
-    assert (tmp_path / "there.json").read_text() == "before"
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a named pipe")
-def test_a_device_is_never_replaced_by_a_file(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="not a plain file"), atomic_write(tmp_path / "pipe") as file:
-        file.write(b"x")
-    assert (tmp_path / "pipe").is_fifo()

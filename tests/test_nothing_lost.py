@@ -17,17 +17,12 @@ from corrupted_checkpoints import MustNotRun
 from trainings import stop_at
 
 import bundle
-from homework import (
-    checkpoint,
-    download,
-    finetune,
-    generate_qa,
-    packing,
-    pretrain,
-    resume,
-)
-from homework.files import InputError, atomic_write, install, read_plain
-from homework.training import ViewTrainer
+from homework import download, finetune, generate_qa, pretrain
+from homework.common.errors import InputError
+from homework.common.files import atomic_write, install, read_plain
+from homework.model import adapter, packing
+from homework.training import resume
+from homework.training.trainer import ViewTrainer
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and limits of a process")
@@ -97,7 +92,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(unfinished, opti
     assert f"goes on from {unfinished / 'checkpoint-2'}" in capsys.readouterr().out
     again = {**options, "output_dir": str(unfinished.parent / "undisturbed")}
     finetune.train(**again)
-    weights = [Path(o["output_dir"], checkpoint.WEIGHTS).read_bytes() for o in (options, again)]
+    weights = [Path(o["output_dir"], adapter.WEIGHTS).read_bytes() for o in (options, again)]
     assert weights[0] == weights[1]
     assert not resume.checkpoints(unfinished)
 
@@ -259,7 +254,7 @@ def test_a_disk_that_stops_in_the_middle_of_a_file(command, options, labelled, t
     assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
     errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and str(out) in errors[0] and "cannot be written" in errors[0]
-    for file in ("x", checkpoint.BASE, "config.json", resume.COMPLETE):
+    for file in ("x", adapter.BASE, "config.json", resume.COMPLETE):
         assert not list(out.rglob(file))
 
 

@@ -1,30 +1,23 @@
 """Pre-training: a few steps, a resume that changes nothing, and a checkpoint that loads."""
 
 import os
-import random
 import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tiny import write_tiny_base
 
-from homework import embedded, heads, pretrain, pretraining, questions
-from homework.augment import View
+from homework import pretrain
 from homework.base_vlm import BaseVLM
-from homework.files import InputError
-from homework.frames import frame_of
-from homework.names import KARTS, TRACKS
-from homework.scene import Kart, make_scene
-from homework.views import AugmentedBatches, draw_pairs, hold_out
+from homework.common.errors import InputError
+from homework.frames.split import frame_of
+from homework.model import embedded
+from homework.pretraining import loop
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 
@@ -39,10 +32,11 @@ def tiny_data(tmp_path, monkeypatch):
             shutil.copy(file, folder)
     config = embedded.base_config()
     config.vision_config.num_hidden_layers = config.text_config.num_hidden_layers = 1
+    config.stem_channels, config.stem_blocks = [8, 16, 32], [0, 1, 0]
     monkeypatch.setattr(embedded, "base_config", lambda: deepcopy(config))
-    monkeypatch.setattr(pretraining, "PICTURES_PER_STEP", 4)
+    monkeypatch.setattr(loop, "PICTURES_PER_STEP", 4)
     monkeypatch.setitem(pretrain.HELD_OUT, "frame", 0.2)
-    monkeypatch.setattr(pretraining, "STEPS_PER_STATE", 2)
+    monkeypatch.setattr(loop, "STEPS_PER_STATE", 2)
     return folder
 
 
@@ -51,19 +45,19 @@ def test_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch
     pretrain.run(output=str(tmp_path / "whole"), work_dir=str(tmp_path / "a"), **options)
     printed = capsys.readouterr().out
     assert "90 views to learn from, 10 to measure on, held out by frame" in printed
-    assert re.search(r"held-out accuracy at step 4: \{'ego': [\d.]+, 'count': ", printed)
+    assert re.search(r"held-out accuracy at step 4: \{'track': [\d.]+, 'ego': ", printed)
 
-    train_step = pretraining.Pretraining.train_step
+    train_step = loop.Pretraining.train_step
 
     def interrupted(self):
         if self.step == 3:
             raise KeyboardInterrupt
         return train_step(self)
 
-    monkeypatch.setattr(pretraining.Pretraining, "train_step", interrupted)
+    monkeypatch.setattr(loop.Pretraining, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
-    monkeypatch.setattr(pretraining.Pretraining, "train_step", train_step)
+    monkeypatch.setattr(loop.Pretraining, "train_step", train_step)
     pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
 
     whole, cut = (BaseVLM(tmp_path / name, verbose=False) for name in ("whole", "cut"))
@@ -120,99 +114,6 @@ def test_an_unknown_augmentation_or_hold_out_is_named(tmp_path):
         pretrain.run(data_dir=str(tmp_path), augmentations="pasta")
     with pytest.raises(InputError, match="--held_out: give one of frame, pair, track"):
         pretrain.run(data_dir=str(tmp_path), held_out="kart")
-
-
-def view(track, karts, source="00000_00_im.jpg"):
-    karts = tuple(Kart(name, (10 * i, 10, 10 * i + 9, 30)) for i, name in enumerate(karts))
-    return View(np.zeros((100, 150, 3), np.uint8), make_scene(track, karts), source)
-
-
-@st.composite
-def folders(draw):
-    """Two folders of views of a few karts on a few tracks."""
-    found = []
-    for _ in range(2):
-        line_ups = draw(
-            st.lists(
-                st.tuples(
-                    st.sampled_from(TRACKS[:12]),
-                    st.sets(st.sampled_from(KARTS[:4]), max_size=3),
-                ),
-                min_size=10,
-                max_size=40,
-            )
-        )
-        found.append(
-            [
-                view(track, sorted(karts), f"{i:05x}_00_im.jpg")
-                for i, (track, karts) in enumerate(line_ups)
-            ]
-        )
-    return found
-
-
-@settings(max_examples=60, deadline=None)
-@given(folders(), st.sampled_from(list(pretrain.HELD_OUT)))
-def test_what_is_held_out_is_never_learned(found, by):
-    learned, kept = hold_out(found, by, 0.1)
-    mine = [v for v in found[0] if any(v is k for k in kept)]
-    assert len(mine) == len(kept)  # of the first folder
-    scenes = [v.scene for v in kept]
-    assert len(set(scenes)) == len(scenes)
-    assert not {v.scene for v in learned} & set(scenes)
-    if by == "track":
-        assert {v.scene.track for v in learned}.isdisjoint({v.scene.track for v in kept})
-    if by == "frame":
-        assert len(learned) < sum(map(len, found))
-    if by == "pair":
-        seen = {(v.scene.track, kart.name) for v in learned for kart in v.scene.karts}
-        for v in kept:
-            assert not seen.issuperset({(v.scene.track, kart.name) for kart in v.scene.karts})
-
-
-def test_a_moment_that_never_moves_does_not_fill_the_batches():
-    """99 views of one scene and one of another: 10 to 1 is what the square root leaves of them."""
-    views = [view("abyss", ["tux"])] * 99 + [view("abyss", ["gnu"])]
-    batches = AugmentedBatches(views, 500, seed=0, augmentations=())
-    other = sum(v.scene.karts[0].name == "gnu" for v in batches[0])
-    assert 25 < other < 75  # 1 in 11, not 1 in 100
-    assert [v.scene for v in batches[0]] == [v.scene for v in batches[0]]
-
-
-def test_names_and_phrases_are_one_token_each():
-    """So that a name can be looked for by its embedding, and questions stay short."""
-    tokenizer = embedded.build_tokenizer()
-    for name in (*KARTS, *TRACKS, *questions.SIDES, *questions.DEPTHS, *questions.PLACES):
-        assert len(tokenizer(f" {name}")["input_ids"]) == 1, name
-    scene = view("abyss", ["tux", "gnu", "kiki"]).scene
-    lengths = [len(tokenizer(question)["input_ids"]) for question, _ in questions.pairs(scene)]
-    assert max(lengths) == 3
-    text = "Ein Käfer? <image> über den Wolken."
-    ids = tokenizer(text, split_special_tokens=True)["input_ids"]
-    assert tokenizer.decode(ids) == text  # anything else is spelled in bytes
-
-
-def test_heads_score_patches_by_likeness_to_the_words():
-    """A token that equals a kart's embedding is that kart to the head."""
-    torch.manual_seed(0)
-    embeddings = torch.randn(40, 16)
-    ids = {"kart": list(range(18)), "side": [20, 21], "depth": [22, 23], "place": [24, 25, 26, 27]}
-    model = heads.Heads(16, ids)
-    scores = model(embeddings[None, [5, 21]], embeddings)
-    assert scores["kart"].shape == (1, 2, len(KARTS) + 1)
-    assert scores["kart"][0, 0].argmax() == 5 + 1
-    assert scores["side"][0, 1].argmax() == 2
-    assert scores["track"].shape == (1, len(TRACKS))
-
-
-def test_pairs_are_drawn_from_every_kind():
-    scene = view("abyss", ["tux", "gnu", "kiki", "nolok", "xue"]).scene
-    pairs = list(questions.pairs(scene))
-    drawn = draw_pairs(scene, random.Random(0))
-    assert len(set(drawn)) == len(drawn) and set(drawn) <= set(pairs)
-    kinds = Counter(questions.kind_of(question) for question, _ in drawn)
-    assert kinds["ego"] == kinds["count"] == kinds["track"] == 1
-    assert kinds["relative position"] == 3 and 1 <= kinds["region"] <= 2
 
 
 def test_two_processes_share_the_steps(tiny_data, tmp_path):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from homework import generate_qa, record
+from homework.common.errors import InputError
 from homework.data import VQADataset
-from homework.files import InputError
-from homework.frames import list_split, read_info
+from homework.frames.split import list_split, read_info
 from homework.recording import assets, recorder, setup
 from homework.recording.plan import Race, plan
 from homework.recording.process import Installation

@@ -9,7 +9,7 @@ from helpers import make_split
 from tiny import write_tiny_base
 
 from homework import finetune, generate_qa
-from homework.training import ViewTrainer
+from homework.training.trainer import ViewTrainer
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..files import InputError
+from ..common.errors import InputError
 from .process import last_line
 
 SHADERS, GAME, GAME_VERSION = "PySuperTuxKart==1.0.3", "supertuxkart-data", "1.4"

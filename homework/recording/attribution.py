@@ -42,7 +42,7 @@ def attribution(copyright_text: str) -> str:
 
 def write_attribution(copyright_file: Path, file: Path) -> None:
     """Write the page for the game's data that a copyright file belongs to."""
-    from ..files import atomic_write
+    from ..common.files import atomic_write
 
     page = attribution(copyright_file.read_text(encoding="utf-8"))
     with atomic_write(file) as opened:

@@ -10,7 +10,8 @@ reads JSON lines from its standard output:
     -> {"done": race's seed}
 
 A moment is "chase" (cameras follow the karts), "end" (cameras go before them, as for karts that
-have finished) or "finish" (the same, with the karts past the line). With `cameras` a frame brings
+have finished), "finish" (the same, with the karts past the line), "pack" and "pack_front" (karts
+close together, cameras behind and before them). With `cameras` a frame brings
 matrices and poses, too.
 
 Needs nothing of the rest of the kit: only PySTK, numpy and Pillow.
@@ -43,6 +44,7 @@ STUCK_SPEED = 2.0  # metres a second; a slower kart is put back on the track
 CRUISING = (10.0, 22.0)  # metres a second: how fast a kart goes that was put somewhere
 SETTLE = 1.5  # seconds in which karts that were put somewhere drive again and cameras follow
 GROUP = 4  # karts that are put near each other
+PACK = (5, 10)  # karts that make a pack, from and to: the first sees none, the last all
 # Metres past the line: where the dataset's karts are when the last has finished. There it stops,
 # so half of the dataset shows that one moment of each race.
 FINISHED = (0.0, 250.0)
@@ -121,11 +123,13 @@ def record(job: dict, send) -> None:
     slow: set = set()
     for number, moment in job["frames"]:
         for player in players:
-            world.use_camera(player, "chase" if moment == "chase" else "end")
+            world.use_camera(player, "chase" if moment in ("chase", "pack") else "end")
         world.advance(rng.uniform(*BETWEEN))
         state.update()
         if moment == "finish":
             _put_past_the_line(state, line, rng)
+        elif moment in ("pack", "pack_front"):
+            _put_packs(state, line, rng)
         else:
             slow = _put_back(state, line, slow, rng)
         world.advance(SETTLE)
@@ -191,6 +195,18 @@ def _put_past_the_line(state, line: Line, rng: random.Random) -> None:
         return
     for kart in state.karts:
         _put_group([kart.id], line, min(rng.uniform(*FINISHED), line.length / 2), rng)
+
+
+def _put_packs(state, line: Line, rng: random.Random) -> None:
+    """Put all karts in packs of a few, each somewhere on the line."""
+    if line.length < MIN_LENGTH:
+        return
+    order = [kart.id for kart in state.karts]
+    rng.shuffle(order)
+    while order:
+        size = rng.randint(*PACK)
+        _put_group(order[:size], line, rng.uniform(0, line.length), rng)
+        order = order[size:]
 
 
 def _put_group(karts: list, line: Line, distance: float, rng: random.Random) -> None:

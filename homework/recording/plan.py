@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 KARTS_PER_RACE = 10  # as many as the dataset's views in a frame
@@ -18,6 +18,10 @@ FRAMES_PER_RACE = 10  # at most: the start of a race costs as much as five of it
 # the camera of a kart that has finished, nearly always at the end of the race (1,890 info files
 # of the train split, own kart's box ending below or above pixel 330 of 400).
 MOMENTS = {"chase": 0.45, "finish": 0.3, "end": 0.25}
+# Karts close together, behind and beside each other, near and far: seen from behind, from the
+# front. Several karts in one view are what a model learns last, and 6 in 10 views show one.
+PACKS = {"pack": 0.5, "pack_front": 0.5}
+_ORDER = (*MOMENTS, *PACKS)
 
 
 class Race(NamedTuple):
@@ -33,11 +37,18 @@ class Race(NamedTuple):
         return {**self._asdict(), "cameras": cameras}
 
 
-def plan(views: int, tracks: Sequence[str], karts: Sequence[str], seed: int) -> list[Race]:
+def plan(
+    views: int, tracks: Sequence[str], karts: Sequence[str], seed: int, packs: float = 0.0
+) -> list[Race]:
     """The races that give `views` views or the few more of whole frames.
 
     Every track comes once before any comes again, so a recording that is cut short is balanced.
+
+    Args:
+        packs: share of the frames whose karts are put close together, from 0 to 1.
     """
+    moments = {moment: part * (1 - packs) for moment, part in MOMENTS.items()}
+    moments |= {moment: part * packs for moment, part in PACKS.items()}
     rng = random.Random(seed)
     per_frame = min(KARTS_PER_RACE, len(karts))
     frames = -(-views // per_frame)
@@ -50,7 +61,7 @@ def plan(views: int, tracks: Sequence[str], karts: Sequence[str], seed: int) -> 
         order = order or rng.sample(list(tracks), len(tracks))
         track = order.pop()
         numbers = range(number, min(number + per_race, frames))
-        races.append(make_race(track, next(line_ups[track]), numbers, rng))
+        races.append(make_race(track, next(line_ups[track]), numbers, rng, moments))
         number = numbers.stop
     return races
 
@@ -78,18 +89,24 @@ def plan_sample(
     return train, valid
 
 
-def make_race(track: str, karts: Sequence[str], numbers: Sequence[int], rng: random.Random) -> Race:
+def make_race(
+    track: str,
+    karts: Sequence[str],
+    numbers: Sequence[int],
+    rng: random.Random,
+    moments: Mapping[str, float] = MOMENTS,
+) -> Race:
     """A race with its moments dealt in their shares, those of a kind one after the other."""
     size = len(numbers)
     start = rng.random()  # where in the cycle of moments, so that small races are fair together
     due = [(start + place / size) % 1 for place in range(size)]
-    moments = sorted((_moment(share) for share in due), key=list(MOMENTS).index)
+    dealt = sorted((_moment(share, moments) for share in due), key=_ORDER.index)
     seed = rng.randrange(2**31)
-    return Race(track, tuple(karts), seed, tuple(zip(numbers, moments, strict=True)))
+    return Race(track, tuple(karts), seed, tuple(zip(numbers, dealt, strict=True)))
 
 
-def _moment(share: float) -> str:
-    for moment, part in MOMENTS.items():
+def _moment(share: float, moments: Mapping[str, float]) -> str:
+    for moment, part in moments.items():
         share -= part
         if share < 0:
             return moment

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import InputError, read_json
-from ..frames import CAMERAS_SUFFIX, INFO_SUFFIX, read_info
-from ..scene import FRAME_SIZE, KART_CLASS
+from ..common.errors import InputError
+from ..common.files import read_json
+from ..frames.split import CAMERAS_SUFFIX, INFO_SUFFIX, read_info
+from ..labels.scene import FRAME_SIZE, KART_CLASS
 
 NEAR = 0.05  # metres before the camera; a cuboid that comes nearer has no finite projection
 

@@ -18,9 +18,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..files import InputError, atomic_write
-from ..frames import CAMERAS_SUFFIX, info_name, picture_name
-from ..scene import PICTURE_SIZE, view_scene
+from ..common.errors import InputError
+from ..common.files import atomic_write
+from ..frames.split import CAMERAS_SUFFIX, info_name, picture_name
+from ..labels.scene import PICTURE_SIZE, view_scene
 from .plan import Race
 from .process import (
     FRAME_SECONDS,

@@ -22,7 +22,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..files import InputError, read_json, write_json, writing
+from ..common.errors import InputError
+from ..common.files import read_json, write_json, writing
 from .assets import (
     GAME,
     GAME_VERSION,

@@ -1,0 +1,126 @@
+"""Fetch a large file over HTTP, going on after an interruption where that can be trusted."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import ssl
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import InputError
+from ..common.files import read_json, write_json
+from .unpack import check_space
+
+ATTEMPTS = 3  # without a single new byte, before giving up
+PAUSE_S = 2.0  # before the second attempt; doubles
+TIMEOUT_S = 30.0
+_CHUNK_BYTES = 1 << 18
+# Not OSError as a whole: a full disk is one too, and no second attempt mends it.
+_NETWORK = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    ssl.SSLError,
+)
+
+
+def fetch(url: str, archive: Path, state: Path) -> None:
+    """Fetch `url` into `archive`, going on from `<archive>.partial` where that can be trusted.
+
+    `state` keeps the ETag (or date) of what the partial file is a part of.
+
+    Raises:
+        InputError: the server refuses, cannot be reached or stops; or the disk is full.
+    """
+    partial = archive.with_name(f"{archive.name}.partial")
+    host = url.split("/")[2]
+    failures = 0
+    while True:
+        before = _size(partial)
+        try:
+            _fetch_rest(url, partial, state)
+            break
+        except urllib.error.HTTPError as error:
+            if error.code == 416 and before:  # the file there is shorter than our part of it
+                partial.unlink()
+                continue
+            raise InputError(
+                f"{url}: the server answers {error.code} {error.reason}; "
+                "check --url, or try again later"
+            ) from None
+        except _NETWORK as error:
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            failures = 0 if _size(partial) > before else failures + 1
+            if failures >= ATTEMPTS:
+                raise InputError(
+                    f"{host}: the connection failed ({reason or type(error).__name__}) with "
+                    f"{_size(partial):,} bytes fetched; run the same command again to go on"
+                ) from None
+            time.sleep(PAUSE_S * 2**failures)
+    os.replace(partial, archive)
+
+
+def _fetch_rest(url: str, partial: Path, state: Path) -> None:
+    """One request for what is missing; an OSError if the connection ends early."""
+    from tqdm import tqdm
+
+    have, known = _size(partial), read_state(state)
+    headers = {"User-Agent": "homework.download"}
+    if have and known.get("etag"):
+        # With If-Range, a server whose file has changed sends the whole of the new one.
+        headers |= {"Range": f"bytes={have}-", "If-Range": known["etag"]}
+    else:
+        have = 0
+    if have and have == known.get("size"):
+        return
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        if response.status == 206 and not _continues(response, have, known.get("size")):
+            partial.unlink()
+            raise ConnectionError("the server sent another part than asked for")
+        if response.headers.get_content_type() == "text/html":
+            raise InputError(f"{url}: sends a web page, not a zip; check --url")
+        have = have if response.status == 206 else 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        # The dataset is pictures, so unpacked it takes about as much room again.
+        check_space(partial.parent, 2 * (total or 0) - have)
+        with open(partial, "ab" if have else "wb") as file:
+            if not have:
+                write_json(state, {"etag": _validator(response), "size": total})
+            with tqdm(total=total, initial=have, unit="B", unit_scale=True, desc="download") as bar:
+                while chunk := response.read(_CHUNK_BYTES):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+            file.flush()
+            os.fsync(file.fileno())
+    if total is not None and _size(partial) != total:
+        raise ConnectionError(f"closed early, at {_size(partial):,} of {total:,} bytes")
+
+
+def _continues(response: http.client.HTTPResponse, have: int, size: int | None) -> bool:
+    """Whether a partial answer starts where our part ends and is of a file of the same size."""
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+    return bool(found) and int(found[1]) == have and found[2] in ("*", str(size))
+
+
+def _validator(response: http.client.HTTPResponse) -> str | None:
+    """What If-Range may be asked with: a strong ETag, or else the date of last change."""
+    etag = response.headers.get("ETag")
+    if etag and not etag.startswith("W/"):
+        return etag
+    return response.headers.get("Last-Modified")
+
+
+def read_state(state: Path) -> dict[str, Any]:
+    return read_json(state) if state.exists() else {}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,1 @@
+"""Pictures and tables that show what is in a split."""

@@ -1,0 +1,163 @@
+"""Two folders of frames side by side: how many karts, how large, where, how bright, which colours.
+
+`generate_qa inspect --against` prints the table and `--save` draws it. Recorded frames are worth
+training on as far as they look like those that will be asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..common.errors import InputError
+from ..common.workers import chunks, ordered_map
+from ..frames.split import Frame, Skipped, Split, read_frames, shuffled
+from ..labels.scene import KART_CLASS, Kart
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MOST_FRAMES = 2_000  # of a folder that are looked at, a seeded draw
+BEFORE = 330  # of 400: a camera that goes before its kart sees it end below this row
+BOX_COLUMNS = "width", "height", "middle x", "middle y"
+PICTURE_COLUMNS = "brightness", "contrast", "saturation", "red", "green", "blue"
+
+
+@dataclass
+class Look:
+    """What the views of a folder look like; lengths are in pixels of the 150x100 picture."""
+
+    name: str
+    karts: np.ndarray  # (views,) karts large enough to count
+    boxes: np.ndarray  # (karts, 4): BOX_COLUMNS
+    own_bottom: np.ndarray  # (views with their own kart in them,) rows of 400
+    pictures: np.ndarray  # (views, 6): PICTURE_COLUMNS, 0 to 255
+    tracks: dict[str, np.ndarray]  # track -> (views, 6)
+
+    @property
+    def before(self) -> float:
+        """Share of the views whose camera goes before its kart."""
+        return float((self.own_bottom >= BEFORE).mean()) if len(self.own_bottom) else 0.0
+
+
+def look_at(split: Split, num_workers: int) -> Look:
+    """Read the info files and pictures of a folder, or of a draw of its frames.
+
+    Raises:
+        InputError: no view can be read.
+    """
+    import numpy as np
+
+    files = sorted(shuffled(split.info_files)[:MOST_FRAMES])
+    runs = chunks(files, num_workers, largest=16)
+    rows: list[tuple] = []
+    with ordered_map(lambda run: list(_rows(split, run)), runs, num_workers) as results:
+        for part in results:
+            rows += part
+    if not rows:
+        raise InputError(f"{split.folder}: no view of it can be read; run inspect on it alone")
+    tracks, karts, boxes, bottoms, pictures = zip(*rows, strict=True)
+    values = np.array(pictures)
+    names = np.array(tracks)
+    return Look(
+        split.name,
+        np.array(karts),
+        np.array([box for view in boxes for box in view]).reshape(-1, 4),
+        np.array([bottom for bottom in bottoms if bottom is not None]),
+        values,
+        {track: values[names == track] for track in sorted(set(tracks))},
+    )
+
+
+def _rows(split: Split, run: Sequence[str]) -> Iterator[tuple]:
+    """Of each view: track, counted karts, their measures, own kart's bottom, picture's look."""
+    from ..frames.pictures import open_picture
+
+    for frame in read_frames(split, run, Skipped()):
+        for name, scene in frame.views:
+            try:
+                picture = open_picture(split.folder / name)
+            except InputError:
+                continue
+            boxes = [_measures(kart) for kart in scene.karts]
+            yield scene.track, len(boxes), boxes, _own_bottom(frame, name), _look(picture)
+
+
+def _measures(kart: Kart) -> tuple[float, ...]:
+    x1, y1, x2, y2 = kart.box
+    return (x2 - x1, y2 - y1, *kart.center)
+
+
+def _own_bottom(frame: Frame, picture: str) -> float | None:
+    """Where the kart that the view follows ends: view k follows kart k."""
+    view = int(picture.split("_")[1])
+    for kind, kart, *box in frame.info["detections"][view]:
+        if kind == KART_CLASS and kart == view:
+            return box[3]
+    return None
+
+
+def _look(picture) -> tuple[float, ...]:
+    import numpy as np
+
+    pixels = np.asarray(picture, np.float32)
+    grey = pixels.mean(-1)
+    saturation = (pixels.max(-1) - pixels.min(-1)).mean()
+    return (grey.mean(), grey.std(), saturation, *pixels.mean((0, 1)))
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """The two-sample Kolmogorov-Smirnov statistic: 0 where distributions are equal, 1 if apart."""
+    import numpy as np
+
+    if not len(a) or not len(b):
+        return 1.0
+    every = np.sort(np.concatenate([a, b]))
+    shares = [np.searchsorted(np.sort(values), every, "right") / len(values) for values in (a, b)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def table(ours: Look, others: Look) -> Iterator[str]:
+    """The two looks side by side, line by line."""
+    yield f"{'':34}{ours.name:>22}{others.name:>22}{'KS':>7}"
+    yield f"{'views':34}{len(ours.karts):22,}{len(others.karts):22,}"
+    karts = ours.karts, others.karts
+    yield _line("karts in a view, mean", *(f"{values.mean():.2f}" for values in karts), *karts)
+    for number in range(4):
+        yield _line(f"  views with {number}", *(f"{(k == number).mean():.1%}" for k in karts))
+    yield _line("  views with 4 or more", *(f"{(k >= 4).mean():.1%}" for k in karts))
+    yield _line("camera before its kart", f"{ours.before:.1%}", f"{others.before:.1%}")
+    for column, name in enumerate(BOX_COLUMNS):
+        a, b = ours.boxes[:, column], others.boxes[:, column]
+        yield _line(f"box {name} (10%, 50%, 90%)", _spread(a), _spread(b), a, b)
+    for column, name in enumerate(PICTURE_COLUMNS):
+        a, b = ours.pictures[:, column], others.pictures[:, column]
+        yield _line(f"{name} (10%, 50%, 90%)", _spread(a), _spread(b), a, b)
+    if both := sorted(ours.tracks.keys() & others.tracks.keys()):
+        apart = {track: _colours_apart(ours.tracks[track], others.tracks[track]) for track in both}
+        furthest = max(both, key=apart.__getitem__)
+        mean = sum(apart.values()) / len(apart)
+        yield (
+            f"mean colour of a track: {mean:.1f} of 255 apart on average over {len(both)} tracks, "
+            f"most on {furthest} ({apart[furthest]:.1f})"
+        )
+
+
+def _colours_apart(a: np.ndarray, b: np.ndarray) -> float:
+    import numpy as np
+
+    return float(np.abs(a[:, 3:].mean(0) - b[:, 3:].mean(0)).mean())
+
+
+def _line(name: str, ours: str, others: str, *values: np.ndarray) -> str:
+    last = f"{difference(*values):7.2f}" if values else ""
+    return f"{name:34}{ours:>22}{others:>22}{last}"
+
+
+def _spread(values: np.ndarray) -> str:
+    import numpy as np
+
+    if not len(values):
+        return "none"
+    return " ".join(f"{value:6.0f}" for value in np.percentile(values, (10, 50, 90)))

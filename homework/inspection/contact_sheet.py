@@ -1,0 +1,210 @@
+"""Pictures of a split: a contact sheet, one frame's ten views, its answers and its line-ups.
+
+python -m homework.generate_qa inspect --data_dir data/train --pictures out
+python -m homework.generate_qa check --info_file F --view_index 0 --contact_sheet out.png
+python -m homework.generate_qa check --info_file F --view_index 0 --augment out.png
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+from itertools import chain, islice, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..common.errors import InputError
+from ..common.files import atomic_write, writing
+from ..frames import augment
+from ..frames.pictures import open_picture
+from ..frames.split import (
+    Skipped,
+    Split,
+    list_split,
+    picture_name,
+    read_frames,
+    read_info,
+    shuffled,
+    view_count,
+)
+from ..labels.scene import PICTURE_SIZE, AmbiguousView, Scene, view_scene
+from ..labels.vocabulary import TRACKS
+from .draw import EGO_COLOR, FONT_SIZE, PLAIN, draw_scene
+from .figures import answers_figure, line_ups_figure
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from .survey import Survey
+
+COLUMNS = 8  # views of a track on the contact sheet
+ROWS = 25  # tracks on it
+MARGIN = 4  # pixels between its views
+LABEL = 170  # pixels for a track's name
+VIEW_COLUMNS = 5  # of a frame's ten views, or of a view's changes
+DONOR_FRAMES = 40  # that karts are pasted from
+DRAWS = 50  # of an augmentation, until one changes the view
+
+
+def save_pictures(split: Split, found: Survey, folder: Path) -> list[Path]:
+    """Write contact_sheet.png, answers.png and line_ups.png of a split to `folder`.
+
+    Args:
+        found: the split's survey.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: one cannot be written, or no view of the split can be shown.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{name}.png" for name in ("contact_sheet", "answers", "line_ups")]
+    save(contact_sheet(split), files[0])
+    for figure, file in ((answers_figure(found), files[1]), (line_ups_figure(found), files[2])):
+        with writing(file), atomic_write(file) as opened:
+            figure.savefig(opened, format="png", dpi=110)
+    return files
+
+
+def save(image: Image, file: Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    with writing(file), atomic_write(file) as opened:
+        image.save(opened, "PNG")
+
+
+def contact_sheet(split: Split, seed: int = 0) -> Image:
+    """A row of labelled views for each track, each of another frame where there are enough.
+
+    Args:
+        seed: another seed draws other views.
+
+    Raises:
+        InputError: no view of the split can be shown.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    rows = sorted(_draw_views(split, seed).items())[:ROWS]
+    if not rows:
+        raise InputError(f"{split.folder}: no view with a picture to show")
+    width, height = PICTURE_SIZE
+    size = (LABEL + COLUMNS * (width + MARGIN), len(rows) * (height + MARGIN) + MARGIN)
+    sheet = Image.new("RGB", size, "#15181b")
+    font = ImageFont.load_default(FONT_SIZE - 4)
+    for row, (track, views) in enumerate(rows):
+        top = MARGIN + row * (height + MARGIN)
+        ImageDraw.Draw(sheet).text((MARGIN * 2, top + height // 2 - 8), track, PLAIN, font)
+        for column, (picture, scene) in enumerate(views):
+            image = _boxed(open_picture(split.folder / picture).resize(PICTURE_SIZE), scene)
+            sheet.paste(image, (LABEL + column * (width + MARGIN), top))
+    return sheet
+
+
+def frame_sheet(info_file: Path) -> Image:
+    """One frame as its cameras see it: the labelled views that have a picture, in two rows.
+
+    Raises:
+        InputError: the info file is wrong, or no view of it has a picture.
+    """
+    info = read_info(info_file)
+    tiles = []
+    for view in range(view_count(info)):
+        picture = info_file.with_name(picture_name(info_file.name, view))
+        if picture.is_file():
+            try:
+                scene = view_scene(info, view)
+            except AmbiguousView:
+                continue  # it has no labels that could be drawn
+            except ValueError as error:
+                raise InputError(f"{info_file}: {error}; unpack the dataset again") from None
+            tiles.append(draw_scene(open_picture(picture), scene))
+    if not tiles:
+        raise InputError(f"{info_file}: none of its views has a picture beside it and clear labels")
+    return _tiled(tiles)
+
+
+def augment_sheet(info_file: Path, view_index: int, seed: int = 0) -> Image:
+    """A view after each augmentation alone, a row each, and after all of them in the last row.
+
+    Karts are pasted from other frames of the same folder.
+
+    Args:
+        seed: another seed draws other changes.
+
+    Raises:
+        InputError: the info file or the view's picture is wrong.
+    """
+    import numpy as np
+    from PIL import Image
+
+    split = list_split(info_file.parent)
+    name = picture_name(info_file.name, view_index)
+    order = [info_file.name, *shuffled(set(split.info_files) - {info_file.name})[:DONOR_FRAMES]]
+    views = [
+        augment.View(np.asarray(open_picture(split.folder / picture)), scene, picture)
+        for frame in read_frames(split, order, Skipped())
+        for picture, scene in frame.views
+        if scene.karts or picture == name
+    ]
+    shown = next((view for view in views if view.source == name), None)
+    if shown is None:
+        raise InputError(f"{info_file}: its view {view_index} has no picture beside it")
+    donors = [view for view in views if view.scene.karts and view is not shown]
+    generator = random.Random(seed)
+    tiles = []
+    for which in (*([name] for name in augment.CHANCES), augment.CHANCES):
+        row = [_changed(shown, donors, generator, which) for _ in range(VIEW_COLUMNS)]
+        tiles += [draw_scene(Image.fromarray(view.picture), view.scene) for view in row]
+    return _tiled(tiles)
+
+
+def _changed(
+    view: augment.View, donors: list[augment.View], rng: random.Random, which: Collection[str]
+) -> augment.View:
+    """The first of some draws that changes the view, if there is one."""
+    draws = (augment.augmented(view, donors, rng, which) for _ in range(DRAWS))
+    return next((changed for changed in draws if changed is not view), view)
+
+
+def _tiled(tiles: list[Image]) -> Image:
+    """Drawn views of one size, halved, in rows of VIEW_COLUMNS."""
+    from PIL import Image
+
+    width, height = tiles[0].width // 2, tiles[0].height // 2
+    rows = -(-len(tiles) // VIEW_COLUMNS)
+    columns = min(len(tiles), VIEW_COLUMNS)
+    sheet = Image.new("RGB", (columns * (width + MARGIN), rows * (height + MARGIN)), "#15181b")
+    for index, tile in enumerate(tiles):
+        place = (index % VIEW_COLUMNS * (width + MARGIN), index // VIEW_COLUMNS * (height + MARGIN))
+        sheet.paste(tile.resize((width, height), Image.Resampling.LANCZOS), place)
+    return sheet
+
+
+def _draw_views(split: Split, seed: int) -> dict[str, list[tuple[str, Scene]]]:
+    """Track -> views to show, with karts where there are some: each of another frame, if it can be.
+
+    No more of a large split is read than it takes to fill every row.
+    """
+    generator = random.Random(seed)
+    frames: dict[str, list[list[tuple[str, Scene]]]] = {}
+    order = generator.sample(split.info_files, len(split.info_files))
+    for frame in read_frames(split, order, Skipped()):
+        row = frames.setdefault(str(frame.info.get("track")), [])
+        views = [view for view in frame.views if view[1].karts] or frame.views
+        if views and len(row) < COLUMNS:
+            row.append(generator.sample(views, len(views)))
+        if len(frames) >= len(TRACKS) and all(len(row) == COLUMNS for row in frames.values()):
+            break
+    # The first views of all frames, then their second ones, and so on.
+    turns = {track: chain.from_iterable(zip_longest(*row)) for track, row in frames.items() if row}
+    return {track: list(islice(filter(None, views), COLUMNS)) for track, views in turns.items()}
+
+
+def _boxed(picture: Image, scene: Scene) -> Image:
+    from PIL import ImageDraw
+
+    draw = ImageDraw.Draw(picture)
+    for kart in sorted(scene.karts, key=lambda kart: kart is scene.ego):
+        draw.rectangle(kart.box, outline=EGO_COLOR if kart is scene.ego else PLAIN)
+    return picture

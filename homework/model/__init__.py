@@ -1,0 +1,1 @@
+"""A SmolVLM: loaded, asked, scored, explained, with or without an adapter."""

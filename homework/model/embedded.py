@@ -1,0 +1,212 @@
+"""The embedded base: a small model of SmolVLM's own class and form, made from nothing.
+
+Here are its shape, its tokenizer and its processor; `homework.pretrain` trains its weights.
+Everything a user of SmolVLM-256M-Instruct relies on is the same: the class
+(Idefics3ForConditionalGeneration), the special tokens, the chat template, the file layout.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..common.files import PACKAGE_DIR
+from ..labels import descriptions, questions
+from ..labels.vocabulary import KARTS, TRACKS
+
+if TYPE_CHECKING:
+    from transformers import (
+        Idefics3Config,
+        Idefics3ForConditionalGeneration,
+        PreTrainedTokenizerFast,
+    )
+
+    from .stem import Idefics3StemConfig
+
+EMBEDDED_BASE = PACKAGE_DIR / "embedded_base"
+
+IMAGE_SIDE = 144  # pixels; the 150x100 picture is squared, as SmolVLM does without splitting
+PATCH_SIDE = 12
+STEM = {
+    "stem_side": 2,
+    "stem_strides": [1, 2, 3],
+    "stem_channels": [32, 96, 192],
+    "stem_blocks": [2, 2, 2],
+}
+SCALE_FACTOR = 1  # each patch is an image token: two karts rarely share one
+IMAGE_TOKENS = (IMAGE_SIDE // PATCH_SIDE // SCALE_FACTOR) ** 2
+VOCABULARY = 1024
+
+# SmolVLM-256M-Instruct's own special tokens and chat template (Apache-2.0).
+SPECIAL_TOKENS = (
+    "<|im_start|>",
+    "<|im_end|>",
+    "<fake_token_around_image>",
+    "<global-img>",
+    "<image>",
+    "<end_of_utterance>",
+)
+CHAT_TEMPLATE = (
+    "<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}"
+    "{% if message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}"
+    "{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}"
+    "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
+
+
+def base_config() -> Idefics3StemConfig:
+    """The embedded base's shape: about 5M parameters."""
+    from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
+
+    from .stem import Idefics3StemConfig
+
+    pad_id = SPECIAL_TOKENS.index("<|im_end|>")
+    text = {
+        "model_type": "llama",
+        "vocab_size": VOCABULARY,
+        "hidden_size": 192,
+        "intermediate_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 3,
+        "num_key_value_heads": 3,
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-5,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+        "bos_token_id": SPECIAL_TOKENS.index("<|im_start|>"),
+        "eos_token_id": SPECIAL_TOKENS.index("<end_of_utterance>"),
+        "pad_token_id": pad_id,
+        "tie_word_embeddings": True,
+    }
+    vision = Idefics3VisionConfig(
+        hidden_size=192,
+        intermediate_size=768,
+        num_hidden_layers=4,
+        num_attention_heads=3,
+        image_size=IMAGE_SIDE,
+        patch_size=PATCH_SIDE,
+        hidden_act="relu",  # GELU took a tenth of pre-training's time
+    )
+    return Idefics3StemConfig(
+        **STEM,
+        image_token_id=SPECIAL_TOKENS.index("<image>"),
+        scale_factor=SCALE_FACTOR,
+        tie_word_embeddings=True,
+        pad_token_id=pad_id,
+        text_config=text,
+        vision_config=vision,
+    )
+
+
+def build_model(
+    seed: int, config: Idefics3Config | None = None
+) -> Idefics3ForConditionalGeneration:
+    """A model with fresh float32 weights, of the embedded base's shape unless given another.
+
+    With a configuration that says nothing of a stem it has none, as SmolVLM has none.
+    """
+    import torch
+    from transformers import Idefics3ForConditionalGeneration
+
+    from .stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
+
+    config = config or base_config()
+    stem = isinstance(config, Idefics3StemConfig)
+    torch.manual_seed(seed)
+    model = (Idefics3StemForConditionalGeneration if stem else Idefics3ForConditionalGeneration)(
+        config
+    )
+    _look_for_likeness(model)
+    model.generation_config.eos_token_id = model.config.text_config.eos_token_id
+    model.generation_config.pad_token_id = model.config.text_config.pad_token_id
+    return model
+
+
+def _look_for_likeness(model: Idefics3ForConditionalGeneration) -> None:
+    """Let every query start equal to its key, and near places alike.
+
+    A token then first attends to those like it: patches to the patches around them, a kart's
+    name to the patches that show the kart. Otherwise both are found out by chance, and late.
+    After Trockman and Kolter, Mimetic Initialization of Self-Attention Layers, 2023.
+    """
+    import torch
+
+    vision, text = model.model.vision_model, model.model.text_model
+    for layer in (*vision.encoder.layers, *text.layers):
+        query, key = layer.self_attn.q_proj.weight.data, layer.self_attn.k_proj.weight.data
+        torch.nn.init.orthogonal_(key, gain=0.5)
+        heads = key.unflatten(0, (-1, layer.self_attn.head_dim))
+        query.copy_(heads.repeat_interleave(len(query) // len(key), 0).flatten(0, 1))
+    places = vision.embeddings.position_embedding.weight.data
+    side, width = vision.embeddings.num_patches_per_side, places.shape[1]
+    waves = torch.pi * torch.arange(1, width // 4 + 1) / (width // 4) * side / 2
+    angles = torch.linspace(0, 1, side)[:, None] * waves
+    line = torch.cat([angles.sin(), angles.cos()], 1)
+    rows, columns = line[:, None].expand(-1, side, -1), line[None].expand(side, -1, -1)
+    places[:, : width // 4 * 4] = 0.2 * torch.cat([rows, columns], -1).flatten(0, 1)
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE over the words of questions and descriptions; it can encode any text.
+
+    A word or name is one token, the space before it included. So a question is made of words
+    that the descriptions have taught.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    words = Regex(r" ?\w+| ?[^\w\s]|\s")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(words, "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_language(), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|im_start|>",
+        eos_token="<end_of_utterance>",
+        pad_token="<|im_end|>",
+        additional_special_tokens=["<fake_token_around_image>", "<global-img>", "<image>"],
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def save_processor(folder: str | Path) -> None:
+    """Write tokenizer, image processor and chat template to `folder`, as the hub lays them out."""
+    from transformers import Idefics3ImageProcessorPil, Idefics3Processor
+
+    image_processor = Idefics3ImageProcessorPil(
+        size={"longest_edge": IMAGE_SIDE},
+        max_image_size={"longest_edge": IMAGE_SIDE},
+        do_image_splitting=False,
+        resample=2,  # bilinear: the picture is made larger, in a fifth of the time of Lanczos
+    )
+    Idefics3Processor(
+        image_processor,
+        build_tokenizer(),
+        image_seq_len=IMAGE_TOKENS,
+        chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(folder)
+
+
+def _language() -> list[str]:
+    forms = (questions.LEFT_OR_RIGHT, questions.FRONT_OR_BEHIND, questions.WHERE)
+    fixed = [questions.EGO, questions.COUNT, questions.TRACK]
+    fixed += [questions.HOW_MANY.format(region) for region in questions.REGIONS]
+    asked = [form.format(kart) for form, kart in product(forms, KARTS)] + fixed
+    answers = [*KARTS, *TRACKS, *map(str, range(100)), "left", "right", "front", "back"]
+    answers += [f"{depth} and {side}" for depth in ("front", "back") for side in ("left", "right")]
+    told = [f" {text}" for text in (*answers, *descriptions.language())]
+    return ["User:", *asked, "\nAssistant:", *told]

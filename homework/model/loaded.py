@@ -1,0 +1,87 @@
+"""A loaded SmolVLM: what training, answering, scoring and explaining take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..common.distributed import say
+from .loading import check_config, check_match, find_checkpoint, load_model, load_processor
+
+if TYPE_CHECKING:
+    import torch
+
+
+class LoadedVLM:
+    """A SmolVLM on its device, with its processor.
+
+    Attributes:
+        model: Idefics3ForConditionalGeneration, float32 weights, in evaluation mode; with an
+            adapter, the PEFT model around it.
+        network: the Idefics3ForConditionalGeneration itself, adapter or not.
+        processor: Idefics3Processor, set up to square pictures without splitting them.
+        inputs: InputBuilder of that processor.
+        device: "cuda", "mps" or "cpu".
+        dtype: precision of the matrix products, see `choose_device`.
+        base: name of the checkpoint, as an adapter records it.
+        folder: where the checkpoint lies.
+    """
+
+    def __init__(self, checkpoint: str | Path | None = None, verbose: bool = True) -> None:
+        """Load a checkpoint: a folder, a hub name that is in the hub cache, or "embedded_base".
+
+        Without a name it is SmolVLM-256M-Instruct if the hub cache has it, else the embedded
+        base. Nothing reaches for the network.
+
+        Raises:
+            InputError: the checkpoint is not on disk or is not a SmolVLM.
+        """
+        from . import attention
+
+        self.base, self.folder = find_checkpoint(checkpoint)
+        self.device, self.dtype, reason = choose_device()
+        if verbose:
+            say(f"{self.base} on {reason}")
+        check_config(self.folder)
+        self.processor, self.inputs = load_processor(self.folder)
+        self.model = self.network = load_model(self.folder).to(self.device).eval()
+        attention.use(self.network)
+        check_match(self.model, self.inputs, self.folder)
+
+    @property
+    def patches(self) -> int:
+        """Patches of a picture in the vision tower."""
+        return (self.inputs.side // self.network.config.vision_config.patch_size) ** 2
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """No gradients, and products in the precision that the device is good at."""
+        import torch
+
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device, self.dtype, self.dtype != torch.float32),
+        ):
+            yield
+
+
+def choose_device() -> tuple[str, torch.dtype, str]:
+    """Device, precision of the matrix products, and a line that says why; chosen here alone.
+
+    bf16 is taken only where the device multiplies it faster than float32; elsewhere on a CPU
+    it is several times slower.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "cuda", torch.bfloat16, f"cuda, bfloat16: {name}"
+        return "cuda", torch.float32, f"cuda, float32: {name} has no bf16 matrix units"
+    if torch.backends.mps.is_available():
+        return "mps", torch.float32, "mps, float32: the safe choice on Apple GPUs"
+    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+        return "cpu", torch.bfloat16, "cpu, bfloat16: the CPU has bf16 matrix instructions"
+    return "cpu", torch.float32, "cpu, float32: the CPU has no bf16 matrix instructions"

@@ -1,0 +1,195 @@
+"""A SmolVLM whose vision tower looks finely before it makes tokens: a convolutional stem.
+
+SmolVLM's vision tower cuts the picture into patches and sees no more of each than one matrix
+product does. Here a small residual network stands in that product's place, and all else is
+SmolVLM's own (Xiao et al., Early Convolutions Help Transformers See Better, 2021).
+
+    pixels (3, S, S) -> cells of `stem_side` pixels -> residual stages, each coarser than the one
+    before -> (hidden size, S / patch, S / patch)
+
+Batch normalisation is there while the base is pre-trained only: `Stem.fold` writes it into the
+convolutions, so that a checkpoint has none and answers one picture like many, in any precision.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import nn
+from torch.nn import functional
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+)
+
+MODEL_TYPE = "idefics3_stem"
+
+
+@strict
+class Idefics3StemConfig(Idefics3Config):
+    """SmolVLM's configuration with the stem's shape.
+
+    Attributes:
+        stem_side: pixels of a side of the cells that the picture is cut into.
+        stem_strides: of each stage: how much coarser it is than the one before.
+        stem_channels: of each stage; the last one's are the vision tower's hidden size.
+        stem_blocks: residual blocks of each stage.
+    """
+
+    model_type = MODEL_TYPE
+
+    stem_side: int = 2
+    stem_strides: list[int] | tuple[int, ...] = (1, 2, 3)
+    stem_channels: list[int] | tuple[int, ...] = (32, 96, 192)
+    stem_blocks: list[int] | tuple[int, ...] = (2, 2, 2)
+
+    def check(self) -> None:
+        """Refuse a stem that does not end at the vision tower's patches.
+
+        Raises:
+            ValueError: it does not.
+        """
+        parts = (self.stem_strides, self.stem_channels, self.stem_blocks)
+        if not 0 < len(self.stem_strides) == len(self.stem_channels) == len(self.stem_blocks) <= 8:
+            raise ValueError("the stem's lists need a number for each stage, 8 at most")
+        for numbers, least, most in zip(parts, (1, 1, 0), (16, 2048, 64), strict=True):
+            if not all(least <= number <= most for number in numbers):
+                raise ValueError(f"a number of the stem is not from {least} to {most}")
+        patch = self.vision_config.patch_size
+        if self.stem_side < 1 or self.stem_side * math.prod(self.stem_strides) != patch:
+            raise ValueError(f"the stem's stages do not end at patches of {patch}")
+
+
+class Unit(nn.Module):
+    """A 3x3 convolution and, in pre-training, its normalisation."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.conv.bias)
+        self.norm: nn.Module = nn.Identity()
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(values))
+
+    def fold(self) -> None:
+        """Write the normalisation, as it is in evaluation, into the convolution."""
+        norm = self.norm
+        if isinstance(norm, nn.BatchNorm2d):
+            with torch.no_grad():
+                scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+                self.conv.weight *= scale[:, None, None, None]
+                self.conv.bias.copy_((self.conv.bias - norm.running_mean) * scale + norm.bias)
+            self.norm = nn.Identity()
+
+
+class Block(nn.Module):
+    """Two units beside a shortcut (He et al., 2015)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = Unit(channels, channels), Unit(channels, channels)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        inner = self.second(functional.relu(self.first(values), inplace=True))
+        return functional.relu(inner + values, inplace=True)
+
+
+class Stage(nn.Module):
+    """A unit that brings the stage's channels and coarseness, and its blocks."""
+
+    def __init__(self, inputs: int, channels: int, blocks: int, stride: int) -> None:
+        super().__init__()
+        self.enter = Unit(inputs, channels, stride)
+        self.blocks = nn.ModuleList(Block(channels) for _ in range(blocks))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        values = functional.relu(self.enter(values), inplace=True)
+        for block in self.blocks:
+            values = block(values)
+        return values
+
+
+class Stem(nn.Module):
+    """What stands in the place of `Idefics3VisionEmbeddings.patch_embedding`.
+
+    It takes (B, 3, H, W) and returns (B, hidden size, H / patch, W / patch).
+    """
+
+    def __init__(self, config: Idefics3StemConfig) -> None:
+        super().__init__()
+        self.side = config.stem_side
+        inputs = config.vision_config.num_channels * self.side**2
+        self.stages = nn.ModuleList()
+        for stride, channels, blocks in zip(
+            config.stem_strides, config.stem_channels, config.stem_blocks, strict=True
+        ):
+            self.stages.append(Stage(inputs, channels, blocks, stride))
+            inputs = channels
+        self.project = nn.Conv2d(inputs, config.vision_config.hidden_size, 1)
+        nn.init.kaiming_normal_(self.project.weight, nonlinearity="linear")
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """Whose dtype the vision tower reads."""
+        return self.project.weight
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        values = functional.pixel_unshuffle(pixels, self.side)
+        values = values.contiguous(memory_format=torch.channels_last)
+        for stage in self.stages:
+            values = stage(values)
+        return self.project(values)
+
+    def units(self) -> list[Unit]:
+        """Every unit, from the picture on."""
+        return [module for module in self.modules() if isinstance(module, Unit)]
+
+    def normalise(self) -> None:
+        """Begin pre-training: give each unit a normalisation."""
+        for unit in self.units():
+            unit.conv.bias.requires_grad_(False)  # the normalisation has one of its own
+            unit.norm = nn.BatchNorm2d(unit.conv.out_channels, momentum=0.02)
+        for module in self.modules():
+            if isinstance(module, Block):
+                nn.init.zeros_(module.second.norm.weight)  # a block begins as its shortcut
+        self.to(memory_format=torch.channels_last)
+
+    def fold(self) -> None:
+        """End pre-training: no normalisation is left."""
+        for unit in self.units():
+            unit.fold()
+            unit.conv.bias.requires_grad_(True)
+
+
+class Idefics3StemForConditionalGeneration(Idefics3ForConditionalGeneration):
+    """SmolVLM with a convolutional stem."""
+
+    config: Idefics3StemConfig
+    config_class = Idefics3StemConfig
+
+    def __init__(self, config: Idefics3StemConfig) -> None:
+        super().__init__(config)
+        config.check()
+        self.model.vision_model.embeddings.patch_embedding = Stem(config)
+
+    @property
+    def stem(self) -> Stem:
+        """The stem itself."""
+        return self.model.vision_model.embeddings.patch_embedding
+
+
+def register() -> None:
+    """Let transformers' Auto classes know the model type."""
+    AutoConfig.register(MODEL_TYPE, Idefics3StemConfig, exist_ok=True)
+    AutoModelForImageTextToText.register(
+        Idefics3StemConfig, Idefics3StemForConditionalGeneration, exist_ok=True
+    )
+
+
+register()

@@ -1,0 +1,1 @@
+"""Fine-tuning: from the pairs of a split to a LoRA adapter."""

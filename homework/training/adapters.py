@@ -1,0 +1,107 @@
+"""The adapter that a training delivers, written whole; the one that it replaces is kept."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..common.files import PARTIAL, RUNS_DIR, atomic_write, digest, install, write_json
+from ..model.adapter import BASE, CARD, FILES
+from .curves import CURVES
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+def save(
+    model: PeftModel,
+    folder: Path,
+    base: str,
+    fingerprint: str,
+    training: dict,
+    card: str,
+    overwrite: bool = False,
+) -> None:
+    """Write the adapter to `folder`; what was there stays whole until the new one is.
+
+    Args:
+        base, fingerprint: of the base that it was trained on; see model.adapter.Adapter.
+        training: how it was trained, for the record.
+        card: text of its model card.
+        overwrite: see `put`.
+    """
+    fresh = _empty(folder / f"adapter{PARTIAL}")
+    model.save_pretrained(fresh, save_embedding_layers=False)
+    write_json(fresh / BASE, {"base": base, "sha256": fingerprint, "training": training})
+    for path in fresh.iterdir():
+        if path.name not in FILES:
+            path.unlink()  # PEFT's model card
+    (fresh / CARD).write_text(card, "utf-8")
+    put(fresh, folder, overwrite)
+
+
+def put(fresh: Path, folder: Path, overwrite: bool = False) -> None:
+    """Move a whole adapter's files from `fresh` to `folder`, in place of the one there.
+
+    The one there is copied to `RUNS_DIR` first, numbered, so that a kill at any moment leaves
+    one of the two whole; not if both are the same, or with `overwrite`.
+    """
+    if not overwrite and is_adapter(folder) and not _same(fresh, folder):
+        kept = kept_folder(folder)
+        _copy_files(folder, kept.with_name(f"{kept.name}{PARTIAL}")).rename(kept)
+        print(
+            f"the previous adapter is kept in {_shown(kept)}; to bring it back:\n"
+            f"  python -m homework.finetune restore {_shown(kept)} {_shown(folder)}"
+        )
+    install(fresh, folder, BASE)
+
+
+def copy(source: Path, folder: Path) -> None:
+    """Copy a whole adapter to `folder`; one that is there is kept: see `put`."""
+    put(_copy_files(source, folder / f"adapter{PARTIAL}"), folder)
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds the files of a whole adapter."""
+    return all((folder / name).is_file() for name in FILES)
+
+
+def kept_folder(folder: Path) -> Path:
+    """Where the adapter in `folder` is kept when another takes its place: the next free number."""
+    name = folder.resolve().name
+    taken = [re.fullmatch(re.escape(name) + r"-(\d+)", path.name) for path in RUNS_DIR.glob("*")]
+    return RUNS_DIR / f"{name}-{max((int(found[1]) for found in taken if found), default=0) + 1}"
+
+
+def _shown(path: Path) -> str:
+    """A path as a shell takes it, relative to the current folder where it lies in it."""
+    path, here = path.resolve(), Path.cwd()
+    return shlex.quote((path.relative_to(here) if path.is_relative_to(here) else path).as_posix())
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same adapter, to the byte."""
+    return all(digest(one / name) == digest(other / name) for name in FILES)
+
+
+def _copy_files(source: Path, folder: Path) -> Path:
+    """Make `folder` hold what belongs to the adapter in `source`, and nothing else."""
+    _empty(folder)
+    try:
+        for name in (*FILES, CARD, CURVES):
+            if (source / name).is_file():
+                with atomic_write(folder / name) as file:
+                    file.write((source / name).read_bytes())
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return folder
+
+
+def _empty(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

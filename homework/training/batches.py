@@ -1,0 +1,219 @@
+"""What training takes at a time: pictures with all their pairs, dealt to devices and passes.
+
+A step's pictures depend on the seed, the epoch and the step alone, so that another number of
+devices, or a resumed run, learns from the same pictures in the same steps. Within a step they
+are dealt so that each device has about as much to do.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ..common.errors import InputError
+from ..data import Item, VQADataset
+from ..frames.pictures import open_picture
+from ..frames.split import frame_of, held_out
+from ..model import packing
+from ..model.inputs import InputBuilder, ViewSequence
+from .cache import ArrayCache
+
+HELD_OUT = 0.02  # share of the training frames that are measured on instead
+MOST_QUESTIONS = 500  # about them, for the model card; some seconds
+
+
+class Sample(NamedTuple):
+    """A picture with its pairs."""
+
+    seen: np.ndarray  # uint8 (side, side, 3), or float16 image tokens (tokens, hidden size)
+    sequence: ViewSequence
+    path: str
+    weight: float  # 0 where a device has nothing left in a step, but must take part
+
+
+class Pass(NamedTuple):
+    """What goes through the model at a time: F pictures."""
+
+    seen: torch.Tensor  # uint8 (F, side, side, 3), or float16 (F, tokens, hidden size)
+    row: packing.Row
+    paths: list[str]
+
+
+class ViewDataset(Dataset):
+    """Pictures with their question/answer pairs, as model inputs.
+
+    Index `~i` is picture i with no weight.
+
+    Args:
+        views: (image_path, [(question, answer), ...]) of each picture.
+        squares: cache of the pictures at the model's size, in the order of `views`.
+        features: cache of their image tokens; where there is one, it holds them all.
+    """
+
+    def __init__(
+        self,
+        views: list[tuple[str, list[tuple[str, str]]]],
+        inputs: InputBuilder,
+        squares: ArrayCache | None = None,
+        features: ArrayCache | None = None,
+    ) -> None:
+        self.views, self.inputs = views, inputs
+        self.squares, self.features = squares, features
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, index: int) -> Sample:
+        weight = 1.0 if index >= 0 else 0.0
+        index = index if index >= 0 else ~index
+        path, pairs = self.views[index]
+        seen = self.image_tokens(index) if self.features else self.square(index)
+        return Sample(seen, self.inputs.view_sequence(pairs), path, weight)
+
+    def square(self, index: int) -> np.ndarray:
+        """A picture at the model's size: uint8 (side, side, 3)."""
+        square = self.squares.get(index) if self.squares else None
+        if square is None:
+            square = self.inputs.resize(open_picture(self.views[index][0]))
+            if self.squares:
+                self.squares.put(index, square)
+        return square
+
+    def image_tokens(self, index: int) -> np.ndarray:
+        """A picture's image tokens: float16 (tokens, hidden size).
+
+        Raises:
+            InputError: what the cache holds of it was damaged during the run.
+        """
+        tokens = self.features.get(index)
+        if tokens is None:
+            path = self.views[index][0]
+            raise InputError(f"{self.features.path}: damaged at {path}; start again")
+        return tokens
+
+    @property
+    def pairs(self) -> int:
+        """Number of question/answer pairs of all views."""
+        return sum(len(pairs) for _, pairs in self.views)
+
+
+class Collator:
+    """Packs a device's samples into passes.
+
+    Args:
+        patches: of a picture in the vision tower, if it goes there.
+        weighting: see `packing`.
+        budget: patches and tokens of a pass, at most.
+    """
+
+    def __init__(
+        self,
+        inputs: InputBuilder,
+        patches: int,
+        weighting: str = "question",
+        budget: int = 16_384,
+    ) -> None:
+        self.size, self.patches = len(inputs.prefix_ids), patches
+        self.weighting, self.budget = weighting, budget
+
+    def __call__(self, samples: Sequence[Sample]) -> dict[str, list[Pass]]:
+        costs = [self.patches + len(sample.sequence.input_ids) for sample in samples]
+        passes = []
+        for part in packing.split(costs, self.budget):
+            chosen = [samples[index] for index in part]
+            row = packing.pack([s.sequence for s in chosen], self.size, self.weighting)
+            kept = torch.tensor([sample.weight for sample in chosen])
+            row = row._replace(weights=row.weights * kept[row.layout.frames])
+            seen = torch.from_numpy(np.stack([sample.seen for sample in chosen]))
+            passes.append(Pass(seen, row, [sample.path for sample in chosen]))
+        return {"passes": passes}
+
+
+class Steps(Sampler[list[int]]):
+    """The pictures of each of this process's batches: `accumulation` batches make a step.
+
+    Args:
+        lengths: about how much work each picture is.
+        per_device: pictures in a batch, on average over the processes.
+        accumulation: batches of a process in a step.
+        rank, processes: which process this is, of how many.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        per_device: int,
+        accumulation: int,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.lengths, self.accumulation, self.seed, self.epoch = lengths, accumulation, seed, 0
+        self.rank, self.processes = rank, processes
+        self.pictures = per_device * accumulation * processes  # of a step
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.lengths) / self.pictures) * self.accumulation
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = random.Random(f"{self.seed}/{self.epoch}")
+        order = rng.sample(range(len(self.lengths)), len(self.lengths))
+        for start in range(0, len(order), self.pictures):
+            shares = self._deal(order[start : start + self.pictures])
+            yield from shares[self.rank :: self.processes]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch's order comes."""
+        self.epoch = epoch
+
+    def _deal(self, pictures: list[int]) -> list[list[int]]:
+        """A step's pictures, the long ones first, each to the share that has the least."""
+        shares: list[list[int]] = [[] for _ in range(self.accumulation * self.processes)]
+        loads = [(0, share) for share in range(len(shares))]
+        for picture in sorted(pictures, key=lambda index: -self.lengths[index]):
+            load, share = heapq.heappop(loads)
+            shares[share].append(picture)
+            heapq.heappush(loads, (load + self.lengths[picture], share))
+        # A last step may have fewer pictures than shares: what is left has no weight.
+        return [share or [~pictures[0]] for share in shares]
+
+
+class StepLoader(DataLoader):
+    """A loader over `Steps` that the trainer can tell the epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch's order comes."""
+        self.batch_sampler.set_epoch(epoch)
+
+
+def split_views(dataset: VQADataset | Sequence[Item], share: float) -> tuple[list, list]:
+    """The dataset's pictures with their pairs: those to train on and those to measure on.
+
+    Args:
+        share: of the frames, how many to measure on; see `split.held_out`.
+    """
+    by_picture: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for item in dataset:
+        by_picture[item["image_path"]].append((item["question"], item["answer"]))
+    frames = {path: frame_of(Path(path).name) for path in by_picture}
+    measured = held_out(frames.values(), share) if share else set()
+    train, held = [], []
+    for path, pairs in by_picture.items():
+        (held if frames[path] in measured else train).append((path, pairs))
+    return train, held
+
+
+def held_out_items(dataset: VQADataset | Sequence[Item]) -> list[Item]:
+    """A seeded draw of the pairs whose frames are held out of the training, to measure on."""
+    held_out = {path for path, _ in split_views(dataset, HELD_OUT)[1]}
+    items = [item for item in dataset if item["image_path"] in held_out]
+    return random.Random(0).sample(items, min(len(items), MOST_QUESTIONS))

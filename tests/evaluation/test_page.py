@@ -1,0 +1,144 @@
+"""The report's files: what is in them, that they hold nothing foreign, and that they stay small."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+
+import pytest
+from PIL import Image
+from reports import make_outcomes, make_report
+from tiny import write_tiny_base
+
+from homework import finetune
+from homework.base_vlm import BaseVLM
+from homework.common.errors import InputError
+from homework.evaluation import page as report_page
+from homework.evaluation.page import read_report
+from homework.frames.split import scenes, training_pairs
+from homework.labels.questions import COUNT, EGO
+from homework.labels.vocabulary import KARTS
+from homework.model import likelihood
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A data folder, a report's folder and the report's data."""
+    from helpers import make_split
+
+    data_dir = tmp_path_factory.mktemp("data")
+    make_split(data_dir / "train", frames=3, seed=0)
+    make_split(data_dir / "valid", frames=4, seed=1)
+    folder = tmp_path_factory.mktemp("report")
+    return data_dir, folder, make_report(folder, data_dir)
+
+
+def block(page: str, name: str):
+    return json.loads(re.search(rf'id="{name}">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_the_folder_holds_the_page_and_its_data(report):
+    _, folder, data = report
+    assert sorted(path.name for path in folder.iterdir()) == ["index.html", "report.json"]
+    assert read_report(folder) == json.loads(json.dumps(data))
+    page = (folder / "index.html").read_text()
+    heat = block(page, "data").pop("heat")
+    assert block(page, "data") == {**json.loads(json.dumps(data)), "heat": heat}
+    assert base64.b64decode(heat["grids"]["0"])[:13] == bytes([255] + [0] * 12)
+    picture = Image.open(io.BytesIO(base64.b64decode(next(iter(block(page, "pictures").values())))))
+    assert picture.size == (150, 100) and picture.format == "WEBP"
+
+
+def test_samples_say_what_was_asked_answered_and_shown(report):
+    data_dir, _, data = report
+    assert len(data["samples"]) == 60
+    for sample in data["samples"]:
+        view = data["views"][sample["image_file"]]
+        assert (data_dir / sample["image_file"]).is_file()
+        names = [kart[0] for kart in view["karts"]]
+        if sample["kind"] == "ego":
+            assert names[view["ego"]] == sample["truth"] == sample["kart"]
+        if sample["kind"] == "relative position":
+            assert sample["kart"] in names and sample["size"] >= 5
+            assert isinstance(sample["seen"], bool)
+        assert sample["probability"] == sample["scores"][0][1]
+        assert sample["truth"] in [answer for answer, _ in sample["scores"]]
+        assert sample["right"] == (sample["answer"] == sample["truth"])
+    total = data["kinds"][-1]
+    assert total["right"] == sum(sample["right"] for sample in data["samples"])
+
+
+def test_probabilities_of_a_vocabulary_add_up_to_one(report):
+    data_dir, _, _ = report
+    for outcome in make_outcomes(data_dir, 3)[0]:
+        assert sum(probability for _, probability in outcome.scores) == pytest.approx(1)
+
+
+def test_scores_come_with_the_models_own_answers(tmp_path):
+    vlm = BaseVLM(write_tiny_base(tmp_path / "base"), verbose=False)
+    picture = str(tmp_path / "p.png")
+    Image.new("RGB", (150, 100), "teal").save(picture)
+    asked = [COUNT, "Free?", EGO, EGO.replace("ego", "other")]
+    model = likelihood.ScoringModel(vlm)
+    assert model.answer([picture] * 4, asked) == vlm.answer([picture] * 4, asked)
+    count, free, ego, _ = model.scores
+    assert free == () and len(count) == 10 and len(ego) == 18
+    apart = likelihood.softmax(KARTS, vlm.score([picture], [EGO], [KARTS])[0])
+    assert dict(ego) == pytest.approx(dict(apart), rel=0.02)
+    assert sum(probability for _, probability in ego) == pytest.approx(1)
+
+
+def test_the_page_holds_text_as_text_and_allows_its_own_script_alone(report):
+    page = (report[1] / "index.html").read_text()
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', page)[1]
+    assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
+    assert "<b>" not in page and "&lt;b&gt;" in page
+    assert page.count("</script>") == 3
+    assert not re.findall(r"(?:src|href)=\"?https?:", page)
+
+
+def test_another_report_is_compared_question_by_question(report, tmp_path):
+    data_dir, folder, before = report
+    data = make_report(tmp_path / "out", data_dir, seed=1, against=folder)
+    row = data["against"]["kinds"][-1]
+    known = {(s["image_file"], s["question"]): s for s in before["samples"]}
+    pairs = [(s, known[s["image_file"], s["question"]]) for s in data["samples"]]
+    assert row["total"] == 60
+    assert row["fixed"] == sum(s["right"] and not old["right"] for s, old in pairs)
+    assert row["broken"] == sum(old["right"] and not s["right"] for s, old in pairs)
+    assert all(s["before"]["answer"] == old["answer"] for s, old in pairs)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"format": "x", "samples": []}', '{"samples": [1]}'])
+def test_a_file_that_is_no_report_is_one_line(tmp_path, text):
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(InputError, match="report") as caught:
+        read_report(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_other_report_is_looked_at_before_anything_is_asked(tmp_path):
+    with pytest.raises(InputError, match="--against: needs --report"):
+        finetune.test("nowhere", against=str(tmp_path))
+    with pytest.raises(InputError, match=r"report\.json: no such file"):
+        finetune.test("nowhere", report=str(tmp_path / "out"), against=str(tmp_path))
+    with pytest.raises(InputError, match="--heat_maps"):
+        finetune.test("nowhere", report=str(tmp_path / "out"), heat_maps=-1)
+
+
+def test_large_pictures_are_made_small(tmp_path):
+    Image.new("RGB", (100, 4000), "teal").save(tmp_path / "tall.png")
+    small = Image.open(io.BytesIO(base64.b64decode(report_page._webp(tmp_path / "tall.png"))))
+    assert small.size == (150, 100)
+
+
+def test_a_picture_without_labels_is_shown_without_boxes(report, tmp_path):
+    data_dir, _, _ = report
+    picture = next((data_dir / "valid").glob("*_im.jpg"))
+    (tmp_path / "lone.jpg").write_bytes(picture.read_bytes())
+    assert scenes([str(tmp_path / "lone.jpg")]) == {str(tmp_path / "lone.jpg"): None}
+    assert training_pairs(tmp_path) is None

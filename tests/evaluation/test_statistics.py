@@ -1,0 +1,134 @@
+"""What answers add up to: shares by class, confusions, calibration, two models held together."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import scenes
+
+from homework.evaluation import statistics
+from homework.evaluation.statistics import Outcome, wilson_interval
+from homework.labels import questions
+from homework.labels.questions import kind_of, pairs
+from homework.labels.scene import Kart, make_scene
+from homework.labels.vocabulary import vocabulary
+
+SCENE = make_scene(
+    "abyss", (Kart("tux", (60, 40, 90, 60)), Kart("gnu", (0, 0, 6, 9)), Kart("xue", (0, 0, 9, 9)))
+)
+
+
+def outcome(question, answer, truth, **more):
+    values = {"image_file": "valid/0_00_im.jpg", "scene": SCENE, "seen": None, **more}
+    return Outcome(values.pop("image_file"), question, kind_of(question), answer, truth,
+                   answer == truth, **values)  # fmt: skip
+
+
+FRONT_GNU = questions.FRONT_OR_BEHIND.format("gnu")
+OUTCOMES = [
+    outcome(questions.EGO, "tux", "tux", seen=True, scores=(("tux", 0.9), ("gnu", 0.1))),
+    outcome(questions.EGO, "gnu", "tux", seen=False, scores=(("gnu", 0.6), ("tux", 0.4))),
+    outcome(FRONT_GNU, "front", "front", seen=True),
+    outcome(questions.COUNT, "3", "3"),
+    outcome(questions.TRACK, "abyss", "abyss", scene=None),
+    outcome("Free?", "yes", "no", scene=None),
+]
+
+
+def test_shares_per_kind_and_of_all():
+    shares = statistics.share_per_kind(OUTCOMES)
+    assert [tuple(share) for share in shares] == [
+        ("ego", 1, 2),
+        ("count", 1, 1),
+        ("track", 1, 1),
+        ("relative position", 1, 1),
+        ("other", 0, 1),
+        ("all", 4, 6),
+    ]
+
+
+def test_breakdowns_by_size_number_of_karts_and_training():
+    found = statistics.breakdowns(OUTCOMES)
+    assert found["size"] == {
+        "all": [("5-7", 1, 1), ("18-29", 1, 2)],
+        "ego": [("18-29", 1, 2)],
+        "relative position": [("5-7", 1, 1)],
+    }
+    assert found["karts"]["all"] == [("3", 3, 4)]
+    assert found["karts"]["count"] == [("3", 1, 1)]
+    assert found["seen"]["ego"] == [("seen", 1, 1), ("unseen", 0, 1)]
+    assert "count" not in found["seen"]
+
+
+def test_seen_is_of_the_kart_asked_about_on_its_track():
+    training = frozenset({("abyss", "tux")})
+    for kart, expected in (("tux", True), ("gnu", False), (None, None)):
+        assert statistics.seen_in_training(SCENE, kart, training) is expected
+    assert statistics.seen_in_training(SCENE, "tux", None) is None
+    assert statistics.asked_kart(questions.EGO, "tux", "ego") == "tux"
+    assert statistics.asked_kart(FRONT_GNU, "front", "relative position") == "gnu"
+    assert statistics.asked_kart(questions.COUNT, "3", "count") is None
+
+
+def test_confusion_counts_truths_by_row_and_sorts_numbers_by_value():
+    answers = [outcome(questions.COUNT, answer, truth) for truth, answer in ("12", "11", "22")]
+    answers.append(outcome(questions.COUNT, "10", "2"))
+    found = statistics.confusion(answers, "count")
+    assert found["labels"] == ["1", "2", "10"]
+    assert found["counts"] == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
+
+
+def test_calibration_is_the_mean_distance_of_claim_and_truth():
+    found = statistics.calibration(OUTCOMES)
+    assert [(row["probability"], row["accuracy"]) for row in found["bins"]] == [(0.6, 0), (0.9, 1)]
+    assert found["error"] == pytest.approx((0.6 + 0.1) / 2)
+    assert statistics.calibration(OUTCOMES[2:]) is None
+
+
+def test_two_models_are_held_together_question_by_question():
+    before = {
+        (OUTCOMES[0].image_file, questions.EGO): {"answer": "gnu", "right": False},
+        (OUTCOMES[2].image_file, FRONT_GNU): {"answer": "front", "right": True},
+        ("elsewhere", questions.EGO): {"answer": "x", "right": False},
+    }
+    found = statistics.compare([OUTCOMES[0], OUTCOMES[2], OUTCOMES[3]], before)
+    assert found["only_now"] == 1 and found["only_before"] == 1
+    assert found["kinds"][0] == {
+        "label": "ego", "total": 1, "before": 0, "now": 1, "fixed": 1, "broken": 0, "p": 1.0,
+    }  # fmt: skip
+    assert found["kinds"][-1]["total"] == 2
+
+
+def test_the_sign_test_is_the_binomials():
+    # 1 of 10 the other way: 2 (1 + 10) / 1024.
+    assert statistics.sign_test(9, 1) == pytest.approx(22 / 1024)
+    assert statistics.sign_test(0, 0) == 1
+    assert statistics.sign_test(5, 5) == 1
+    assert math.isclose(statistics.sign_test(3000, 1000), statistics.sign_test(1000, 3000))
+
+
+@given(scenes())
+def test_every_answer_of_the_rule_is_in_its_questions_vocabulary(scene):
+    for question, answer in pairs(scene):
+        known = vocabulary(question)
+        assert answer in known
+        assert len(set(known)) == len(known) > 1
+
+
+def test_a_free_question_has_no_vocabulary():
+    assert vocabulary("Who wins?") == ()
+
+
+def test_interval_is_wilsons():
+    # The example of the method's usual tables: 8 of 10.
+    assert wilson_interval(0.8, 10) == pytest.approx((0.490, 0.943), abs=5e-4)
+
+
+@given(st.integers(1, 5000), st.data())
+def test_interval_holds_the_share_and_narrows(total, data):
+    share = data.draw(st.integers(0, total)) / total
+    low, high = wilson_interval(share, total)
+    assert 0 <= low <= share + 1e-9 and share - 1e-9 <= high <= 1
+    again_low, again_high = wilson_interval(share, 4 * total)
+    assert again_high - again_low < high - low

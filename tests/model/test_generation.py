@@ -1,0 +1,110 @@
+"""Answering from shared prefixes: the same answers and scores as the plain model, one at a time."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import write_tiny_base
+
+from homework.base_vlm import BaseVLM
+from homework.common.errors import InputError
+from homework.labels import questions
+from homework.model import generation, prefix_cache
+
+ASKED = [
+    questions.EGO,
+    questions.TRACK,
+    questions.WHERE.format("sara_the_racer"),
+    questions.LEFT_OR_RIGHT.format("tux"),
+    questions.HOW_MANY.format("to the left of"),
+]
+CANDIDATES = ["1", "tux", "sara_the_racer", "front and left", "gran_paradiso_island"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        noise = rng.integers(0, 255, (100, 150, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+    return [str(path) for path in sorted(folder.iterdir())]
+
+
+@pytest.fixture(scope="module")
+def asked(pictures) -> list[tuple[str, str]]:
+    """Each picture with each question, in no order."""
+    pairs = [(path, question) for path in pictures for question in ASKED]
+    return random.Random(0).sample(pairs, len(pairs))
+
+
+@pytest.fixture(scope="module", params=["tiny", "embedded_base"])
+def vlm(request, tmp_path_factory) -> BaseVLM:
+    """Models in float64, in which no sum's order can change an answer."""
+    tiny = request.param == "tiny"
+    base = write_tiny_base(tmp_path_factory.mktemp("tiny")) if tiny else request.param
+    vlm = BaseVLM(base, verbose=False)
+    vlm.model.double()
+    vlm.dtype = torch.float32  # no autocast
+    return vlm
+
+
+def plainly(vlm: BaseVLM, path: str, ids: list[int]) -> torch.Tensor:
+    """Scores over the vocabulary after each token of prefix and `ids`: no cache, no mask."""
+    picture = vlm.inputs.resize(Image.open(path))
+    pixels = vlm.inputs.pixel_values([picture]).double()
+    whole = torch.tensor([vlm.inputs.prefix_ids + ids])
+    with torch.no_grad():
+        return vlm.model(pixel_values=pixels, input_ids=whole).logits[0]
+
+
+def one_at_a_time(vlm: BaseVLM, path: str, question: str) -> str:
+    ids = vlm.inputs.question_ids(question)
+    answer: list[int] = []
+    while len(answer) < generation.MAX_NEW_TOKENS:
+        token = int(plainly(vlm, path, ids + answer)[-1].argmax())
+        if token == vlm.inputs.end_id:
+            break
+        answer.append(token)
+    return vlm.processor.tokenizer.decode(answer, skip_special_tokens=True).strip()
+
+
+def test_answers_are_those_of_plain_greedy_generation(vlm, asked, monkeypatch):
+    expected = [one_at_a_time(vlm, path, question) for path, question in asked]
+    assert len(set(expected)) > 2
+    for rows, pictures in ((128, 64), (4, 2), (1, 1)):
+        monkeypatch.setattr(prefix_cache, "ROWS", rows)
+        monkeypatch.setattr(prefix_cache, "PICTURES", pictures)
+        assert vlm.answer(*zip(*asked, strict=True)) == expected
+
+
+def test_scores_are_those_of_the_plain_forward_pass(vlm, asked, monkeypatch):
+    monkeypatch.setattr(prefix_cache, "ROWS", 7)
+    some = [CANDIDATES[: 1 + index % 5] for index in range(len(asked))]
+    some[3] = []
+    scores = vlm.score(*zip(*asked, strict=True), some)
+    assert [len(row) for row in scores] == [len(row) for row in some]
+    for (path, question), candidates, row in zip(asked[:6], some, scores, strict=False):
+        for candidate, score in zip(candidates, row, strict=True):
+            ids, answer = vlm.inputs.question_ids(question), vlm.inputs.answer_ids(candidate)
+            logits = plainly(vlm, path, ids + answer)[-len(answer) - 1 : -1]
+            each = logits.log_softmax(-1)[torch.arange(len(answer)), answer]
+            assert score == pytest.approx(each.sum().item(), rel=1e-6)
+
+
+def test_more_answers_than_one_are_drawn_and_come_in_order(vlm, asked):
+    torch.manual_seed(0)
+    paths, texts = zip(*asked, strict=True)
+    drawn = vlm.batched_generate(paths, texts, num_return_sequences=3, temperature=1.5)
+    assert [len(answers) for answers in drawn] == [3] * len(asked)
+    assert any(len(set(answers)) > 1 for answers in drawn)
+    cold = vlm.batched_generate(paths, texts, num_return_sequences=2, temperature=1e-6)
+    assert [answers[0] for answers in cold] == vlm.answer(paths, texts)
+
+
+def test_lists_of_different_lengths_are_refused(vlm, pictures):
+    with pytest.raises(InputError, match="3 pictures, 2 questions and 1 lists of candidates"):
+        vlm.score(pictures, ASKED[:2], [CANDIDATES])
+    assert vlm.score([], [], []) == []

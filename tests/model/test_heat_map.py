@@ -1,0 +1,95 @@
+"""Heat maps: they show a place, follow the picture and the answer, and are drawn over a frame."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from tiny import write_tiny_base
+
+from homework import base_vlm
+from homework.base_vlm import BaseVLM
+from homework.common.errors import InputError
+from homework.labels import questions
+from homework.model import heat_map
+
+
+@pytest.fixture(scope="module")
+def vlm(tmp_path_factory):
+    return BaseVLM(write_tiny_base(tmp_path_factory.mktemp("tiny")), verbose=False)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Two frames, alike but for the corner that a square is in."""
+    folder, paths = tmp_path_factory.mktemp("pictures"), []
+    for name, box in (("a", (5, 5, 40, 40)), ("b", (110, 60, 145, 95))):
+        picture = Image.new("RGB", (150, 100), "navy")
+        ImageDraw.Draw(picture).rectangle(box, fill="yellow")
+        paths.append(str(folder / f"{name}.png"))
+        picture.save(paths[-1])
+    return paths
+
+
+def test_a_map_is_no_constant_and_follows_picture_and_answer(vlm, pictures):
+    asked = [(path, questions.EGO, answer) for path in pictures for answer in ("tux", "gnu")]
+    maps = heat_map.heat_maps(vlm, *zip(*asked, strict=True))
+    assert maps.shape == (4, 12, 12) and maps.dtype == np.float32
+    assert np.isfinite(maps).all() and maps.min() >= 0
+    assert maps.max(axis=(1, 2)) == pytest.approx(1)
+    assert (maps.std(axis=(1, 2)) > 0.05).all()
+    assert np.abs(maps[0] - maps[2]).max() > 0.2  # another picture
+    assert np.abs(maps[0] - maps[1]).max() > 0.05  # another answer
+
+
+def test_maps_do_not_depend_on_what_is_asked_beside(vlm, pictures):
+    asked = [
+        (pictures[0], questions.WHERE.format("sara_the_racer"), "front and left"),
+        (pictures[1], questions.COUNT, "3"),
+    ]
+    together = heat_map.heat_maps(vlm, *zip(*asked, strict=True))
+    for (path, question, answer), expected in zip(asked, together, strict=True):
+        alone = heat_map.heat_maps(vlm, [path], [question], [answer])[0]
+        np.testing.assert_allclose(alone, expected, atol=0.05)
+
+
+def test_the_likelihood_explained_is_the_one_that_score_gives(vlm, pictures):
+    with torch.no_grad(), torch.autocast("cpu", vlm.dtype, vlm.dtype != torch.float32):
+        patches = heat_map._patch_features(vlm, pictures)
+        given = heat_map._log_likelihood(vlm, patches, [(questions.EGO, "tux"), ("x y z?", "1")])
+    scores = vlm.score(pictures, [questions.EGO, "x y z?"], [["tux"], ["1"]])
+    assert given.tolist() == pytest.approx([scores[0][0], scores[1][0]], rel=0.03)
+
+
+def test_the_hottest_patch_is_the_one_that_the_answer_depends_on(vlm, pictures, monkeypatch):
+    """A likelihood that looks at one patch alone has its heat there and nowhere else."""
+    monkeypatch.setattr(
+        heat_map, "_log_likelihood", lambda vlm, patches, pairs: patches[:, 17].pow(2).sum(1)
+    )
+    heat = heat_map.heat_maps(vlm, pictures[:1], [questions.EGO], ["tux"])[0]
+    assert np.unravel_index(heat.argmax(), heat.shape) == (1, 5)
+    assert (heat > 0).sum() == 1
+
+
+def test_nothing_asked_and_unequal_numbers(vlm, pictures):
+    assert len(heat_map.heat_maps(vlm, [], [], [])) == 0
+    with pytest.raises(InputError, match="2 pictures, 1 questions"):
+        heat_map.heat_maps(vlm, pictures, [questions.EGO], ["tux"])
+
+
+def test_overlay_dims_the_cold_and_tints_the_hot():
+    heat = np.zeros((12, 12), np.float32)
+    heat[:4, :4] = 1
+    drawn = np.asarray(heat_map.overlay(Image.new("RGB", (150, 100), (100, 100, 100)), heat))
+    assert drawn.shape == (600, 900, 3)
+    hot, cold = drawn[60, 60].astype(int), drawn[500, 800].astype(int)
+    assert hot[0] > hot[2] + 60 and cold.sum() < 200
+
+
+def test_ask_explains_into_a_file(vlm, pictures, tmp_path, capsys):
+    target = tmp_path / "out.png"
+    base = str(vlm.folder)
+    base_vlm.ask(pictures[0], questions.TRACK, base=base, explain=str(target))
+    assert Image.open(target).size == (900, 600)
+    assert "HiResCAM" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"no \.png"):
+        base_vlm.ask(pictures[0], questions.TRACK, base=base, explain=str(tmp_path / "out.gif"))

@@ -1,0 +1,121 @@
+"""The convolutional stem, and the fine labels that teach it."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import write_tiny_base
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from homework.base_vlm import BaseVLM
+from homework.common.errors import InputError
+from homework.common.files import read_json, write_json
+from homework.labels.scene import Kart, make_scene
+from homework.labels.vocabulary import KARTS
+from homework.model import embedded
+from homework.model.stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
+from homework.pretraining import centers, heads
+
+
+@pytest.fixture(scope="module")
+def model():
+    return embedded.build_model(0).eval()
+
+
+def test_the_stem_makes_the_patches_that_the_tower_expects(model):
+    pixels = torch.randn(2, 3, embedded.IMAGE_SIDE, embedded.IMAGE_SIDE)
+    side = embedded.IMAGE_SIDE // embedded.PATCH_SIDE
+    assert model.stem(pixels).shape == (2, model.config.vision_config.hidden_size, side, side)
+    assert model.stem.weight.dtype == torch.float32
+    assert model.half().stem.weight.dtype == torch.float16
+    model.float()
+
+
+def test_the_embedded_base_has_a_normal_size(model):
+    assert sum(weight.numel() for weight in model.parameters()) <= 12_000_000
+
+
+def test_folding_changes_no_answer(model):
+    """The same patches before and after, for one picture as for many; no normalisation left."""
+    stem = embedded.build_model(1).stem
+    stem.normalise()
+    for module in stem.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.weight)
+            torch.nn.init.normal_(module.bias)
+    pixels = torch.randn(4, 3, 72, 72)
+    for _ in range(3):
+        stem(pixels)  # running statistics of its own
+    stem.eval()
+    with torch.no_grad():
+        before = stem(pixels)
+        stem.fold()
+        after = stem.train()(pixels)
+        single = torch.cat([stem(picture[None]) for picture in pixels])
+    assert not [part for part in stem.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(single, after, rtol=1e-3, atol=1e-3)
+
+
+def test_auto_classes_load_a_checkpoint(tmp_path):
+    folder = write_tiny_base(tmp_path / "base", stem=True)
+    assert isinstance(AutoConfig.from_pretrained(folder), Idefics3StemConfig)
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    assert isinstance(model, Idefics3StemForConditionalGeneration)
+    ours = BaseVLM(folder, verbose=False).network.state_dict()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value.float(), ours[name], msg=name)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("stem_channels", [8, 16]),
+        ("stem_channels", [8, 16, 10**9]),
+        ("stem_blocks", [0, 10**9, 0]),
+        ("stem_strides", [1, 2, 2]),
+        ("stem_strides", [1, -2, -3]),
+        ("stem_side", 0),
+    ],
+)
+def test_a_checkpoint_with_another_stem_is_refused(tmp_path, field, value):
+    folder = write_tiny_base(tmp_path / "base", stem=True)
+    config = read_json(folder / "config.json")
+    write_json(folder / "config.json", config | {field: value})
+    with pytest.raises(InputError, match="the model cannot be loaded"):
+        BaseVLM(folder, verbose=False)
+
+
+# --- fine labels ---
+
+SCENE = make_scene(
+    "abyss", (Kart("tux", (60, 40, 100, 70)), Kart("gnu", (0, 0, 5, 5)), Kart("xue", (9, 0, 14, 6)))
+)
+
+
+def test_each_kart_has_a_peak_of_its_own():
+    found = centers.centers([SCENE, make_scene("abyss", ()), SCENE], 36)
+    assert found.heat.shape == (3, 36, 36) and not found.heat[1].any()
+    assert len(found.cells) == 6 and len(set(found.cells[:3])) == 3
+    assert (found.heat.reshape(-1)[found.cells] == 1).all()
+    assert (found.heat == 1).sum() == 6
+    assert [KARTS[name] for name in found.names[:3]] == ["tux", "gnu", "xue"]
+    assert ((found.boxes[:, :2] >= 0) & (found.boxes[:, :2] < 1)).all()
+    np.testing.assert_allclose(
+        np.exp(found.boxes[0, 2:]), [40 / 150 * 36, 30 / 100 * 36], rtol=1e-5
+    )
+    row, column = divmod(int(found.cells[0]), 36)
+    assert (column, row) == (int(80 / 150 * 36), int(55 / 100 * 36))
+
+
+def test_right_scores_cost_less_than_wrong_ones():
+    truth = centers.Centers(*map(torch.from_numpy, centers.centers([SCENE], 12)))
+    scores = torch.zeros(1, 12, 12, 1 + len(KARTS) + 4)
+    scores[..., 0] = torch.from_numpy(np.where(truth.heat.numpy() > 0.5, 8.0, -8.0))
+    flat = scores.view(-1, scores.shape[-1])
+    flat[truth.cells, 1 + truth.names] = 8.0
+    flat[truth.cells, -4:] = truth.boxes
+    right = heads.center_losses(scores, truth)
+    wrong = heads.center_losses(-scores, truth)
+    assert all(right[name] < 0.1 * wrong[name] for name in right)
+    none = centers.Centers(*map(torch.from_numpy, centers.centers([make_scene("abyss", ())], 12)))
+    assert all(torch.isfinite(part) for part in heads.center_losses(scores, none).values())

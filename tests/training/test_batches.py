@@ -1,0 +1,63 @@
+"""How pictures are held out and dealt to steps and devices."""
+
+from pathlib import Path
+
+import pytest
+
+from homework.frames.split import held_out
+from homework.training.batches import Steps, split_views
+
+
+@pytest.mark.parametrize("pictures", [203, 192, 193, 17])
+def test_a_steps_pictures_do_not_depend_on_how_it_is_divided(pictures):
+    lengths = [1 + index % 9 for index in range(pictures)]
+
+    def steps(per_device, accumulation, processes) -> list[list[int]]:
+        """The pictures of each step, by all processes and in all their batches."""
+        parts = [
+            list(Steps(lengths, per_device, accumulation, 0, rank, processes))
+            for rank in range(processes)
+        ]
+        for part in parts:
+            assert len(part) == len(Steps(lengths, per_device, accumulation, 0, 0, processes))
+            assert all(part)  # a process with nothing to do would leave the others waiting
+        found = []
+        for start in range(0, len(parts[0]), accumulation):
+            batches = [batch for part in parts for batch in part[start : start + accumulation]]
+            found.append(sorted(index for batch in batches for index in batch if index >= 0))
+        return found
+
+    whole = steps(16, 1, 1)
+    assert sorted(index for step in whole for index in step) == list(range(pictures))
+    for division in ((8, 1, 2), (8, 2, 1), (4, 2, 2), (2, 1, 8), (1, 16, 1)):
+        assert steps(*division) == whole
+    sampler = Steps(lengths, 16, 1, 0)
+    first = list(sampler)
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+    assert list(Steps(lengths, 16, 1, 1)) != first
+
+
+def test_devices_have_about_as_much_to_do():
+    lengths = [1 + (index * 7) % 31 for index in range(640)]
+    shares = [list(Steps(lengths, 8, 1, 0, rank, 4)) for rank in range(4)]
+    for step in zip(*shares, strict=True):
+        work = [sum(lengths[index] for index in batch) for batch in step]
+        assert max(work) < 1.15 * min(work)
+
+
+def test_views_of_one_frame_are_held_out_together():
+    items = [
+        {"image_path": f"/d/train/{frame:05x}_{view:02d}_im.jpg", "question": "q", "answer": "a"}
+        for frame in range(40)
+        for view in range(10)
+    ]
+    train, held = split_views(items, 0.05)
+    assert len(held) == 20 and len(train) == 380
+    frames = [{Path(path).name.split("_")[0] for path, _ in part} for part in (train, held)]
+    assert not frames[0] & frames[1]
+    # Pre-training asks with other parts of the names and must get the same frames.
+    assert {name[:5] for name in held_out((f"{f:05x}_info.json" for f in range(40)), 0.05)} == (
+        frames[1]
+    )
