@@ -91,10 +91,7 @@ class Replies:
         self._number += 1
         line = random_line(self._rng, self._number)
         process.read_denial(line)
-        try:
-            return process.read_reply(line, self._number)
-        except process.ForgedReply as error:
-            raise SubmissionError(str(error)) from None
+        return process.read_reply(line, self._number)
 
 
 def ask(child: Replies | process.Child, rng: random.Random, limit: float) -> None:

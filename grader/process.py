@@ -59,9 +59,10 @@ class Child:
         self._denials: dict[str, None] = {}
         self._new_denials: list[str] = []
         self._lock = threading.Lock()
-        self._reader = threading.Thread(target=self._read_replies, daemon=True)
-        self._reader.start()
         self._output = Output(self._process.stderr)
+        self._threads = [threading.Thread(target=self._read_replies, daemon=True)]
+        self._threads[0].start()
+        self._threads.append(self._output.thread)
         self.layers: dict[str, list[str]] = {}
         try:
             self._import_packages()
@@ -126,12 +127,11 @@ class Child:
         self._kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may hold it for a while
             self._process.wait(timeout=10)
-        threads = (self._sender, self._reader, self._output.thread)
-        for thread in threads:
+        for thread in self._threads:
             thread.join(timeout=1)
         # A process that escaped the group may still hold the pipes; closing one that a thread
         # uses would wait for it.
-        if not any(thread.is_alive() for thread in threads):
+        if not any(thread.is_alive() for thread in self._threads):
             for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
                 pipe.close()
 
@@ -148,14 +148,9 @@ class Child:
         self._id += 1
         request = json.dumps({"id": self._id, "do": do, **arguments}).encode() + b"\n"
         # In a thread of its own: a child that does not read is ended with the time for its reply.
-        self._sender = threading.Thread(target=self._send, args=(request,), daemon=True)
-        self._sender.start()
-        line = self._next_line(deadline, over)
-        try:
-            return read_reply(line, self._id)
-        except ForgedReply as error:
-            self._kill()
-            raise SubmissionError(str(error)) from None
+        self._threads[2:] = [threading.Thread(target=self._send, args=(request,), daemon=True)]
+        self._threads[2].start()
+        return read_reply(self._next_line(deadline, over), self._id)
 
     def output(self) -> str:
         """What the submission printed since the last call of this (its last 64 KB)."""
@@ -259,10 +254,6 @@ def _start(folder: Path, locked: bool, channel: socket.socket | None) -> subproc
         raise GraderError(f"no process could be started: {error.strerror}") from None
 
 
-class ForgedReply(Exception):
-    """What came is not a reply of `child.py` to the request."""
-
-
 def read_reply(line: bytes, number: int) -> Any:
     """The value in a reply; the submission may have written it, so anything may be in there.
 
@@ -271,22 +262,19 @@ def read_reply(line: bytes, number: int) -> Any:
         number: of the request.
 
     Raises:
-        ForgedReply: it is none, or not the one to this request.
-        SubmissionError: the submission raised; the message and traceback are cut.
+        SubmissionError: it is none, or not to this request; or the submission raised.
     """
     try:
         reply = json.loads(line)
-        if reply["id"] != number or type(reply["id"]) is not int:
-            raise ForgedReply(FORGED)
-        if "error" not in reply:
-            return reply["value"]
-        message, details = reply["error"]["message"], reply["error"]["traceback"]
-        if not isinstance(message, str) or not isinstance(details, str):
-            raise TypeError
-        problem = SubmissionError(message[:MAX_TEXT], details[:MAX_TEXT])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ForgedReply(FORGED) from None
-    raise problem
+        if reply["id"] == number and type(reply["id"]) is int:
+            if "error" not in reply:
+                return reply["value"]
+            texts = reply["error"]["message"], reply["error"]["traceback"]
+            if all(isinstance(text, str) for text in texts):
+                raise SubmissionError(*(text[:MAX_TEXT] for text in texts))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise SubmissionError(FORGED)
 
 
 def read_denial(line: bytes) -> str:

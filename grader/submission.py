@@ -145,11 +145,6 @@ def _checked(infos: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
         files[name] = info
     _check_sizes(files.values())
     _check_clashes(files)
-    for name in files:
-        parts = name.split("/")
-        for depth in range(1, len(parts)):
-            if (parent := "/".join(parts[:depth])) in files:
-                raise SubmissionError(f"{parent!r} in the zip is both a file and a folder")
     return files
 
 
@@ -186,8 +181,8 @@ def _check_sizes(infos: Collection[zipfile.ZipInfo]) -> None:
         raise SubmissionError(_too_much())
 
 
-def _check_clashes(names: Iterable[str]) -> None:
-    """Refuse names that are one file on some systems, and too many files and folders."""
+def _check_clashes(names: Collection[str]) -> None:
+    """Refuse files that cannot all be there on some system, and too many files and folders."""
     seen: dict[str, str] = {}
     for name in names:
         parts = name.split("/")
@@ -198,6 +193,8 @@ def _check_clashes(names: Iterable[str]) -> None:
                 raise SubmissionError(
                     f"{other!r} and {part!r} in the zip are one file on some systems; rename one"
                 )
+            if part in names and part != name:
+                raise SubmissionError(f"{part!r} in the zip is both a file and a folder")
             if len(seen) > MAX_FILES:
                 raise SubmissionError(_too_many())
 
