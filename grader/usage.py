@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 MEMORY_LIMIT_BYTES = 8_000_000_000
@@ -22,14 +23,14 @@ def excess(pid: int, shared_before: int) -> str | None:
     """
     with contextlib.suppress(OSError, ValueError, KeyError):
         now = _sizes(f"/proc/{pid}/status")
-        used = now["VmRSS"] + now["VmPTE"] + now["VmSwap"]
+        used = now["VmRSS"] + now.get("VmPTE", 0) + now.get("VmSwap", 0)
         lines = Path(f"/proc/{pid}/maps").read_bytes().splitlines()
         if shared := [
             row for row in lines if row.endswith(b"(deleted)") and row.split()[1][3:] == b"s"
         ]:
             ends = (row.split()[0].split(b"-") for row in shared)
             mapped = sum(int(end, 16) - int(start, 16) for start, end in ends)
-            used += max(mapped, shared_memory() - shared_before) - now["RssShmem"]
+            used += max(mapped, shared_memory() - shared_before) - now.get("RssShmem", 0)
         if used > (limit := memory_limit()):
             return f"used over {limit / 1e9:.1f} GB of memory and was stopped"
         if len(os.listdir(f"/proc/{pid}/task")) > THREAD_LIMIT:
@@ -46,8 +47,9 @@ def shared_memory() -> int:
 
 def _sizes(path: str) -> dict[str, int]:
     """The lines of a file in /proc that end in kB, in bytes."""
-    rows = (line.split() for line in Path(path).read_text().splitlines() if line.endswith(" kB"))
-    return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
+    # Of bytes: a process may have any name, which is a line of its own.
+    rows = re.findall(rb"^(\w+):\s+(\d+) kB$", Path(path).read_bytes(), re.MULTILINE)
+    return {name.decode(): int(size) * 1024 for name, size in rows}
 
 
 def memory_limit() -> int:

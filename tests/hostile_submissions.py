@@ -464,6 +464,11 @@ OVER_A_LIMIT = {
         "time.sleep(60)",
         "used over 0.5 GB of memory and was stopped",
     ),
+    "memory under another name": (
+        "import ctypes, mmap, time; ctypes.CDLL(None).prctl(15, b'\\xff\\n kB', 0, 0, 0)\n"
+        "m = mmap.mmap(-1, 2 ** 30)\nfor i in range(0, 2 ** 30, 4096): m[i] = 1\ntime.sleep(60)",
+        "used over 0.5 GB of memory and was stopped",
+    ),
     "page tables": (
         "import ctypes, mmap, time; libc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p\n"
         "n = 2 ** 39\nstart = libc.mmap(None, ctypes.c_size_t(n), 1, 0x4022, -1, 0)\n"

@@ -60,12 +60,11 @@ def readable(folder: Path, hidden: Iterable[Path]) -> list[str]:
     wanted += site.getsitepackages()
     if site.ENABLE_USER_SITE:
         wanted.append(site.getusersitepackages())
-    own = [str(folder), str(Path(__file__).resolve().parent.parent)]
     secrets = {path: os.path.realpath(path) for path in hidden}
     wanted += [
         path for path in _python_path() if not any(_inside(real, path) for real in secrets.values())
     ]
-    wanted += [hub_cache(), *_SYSTEM, *own]
+    wanted += [hub_cache(), *_SYSTEM, str(folder), str(Path(__file__).resolve().parent.parent)]
     # /proc/self is a link to another process here than in the child.
     found = {p if p == "/proc/self" else os.path.realpath(p) for p in wanted if os.path.exists(p)}
     for path in found:
