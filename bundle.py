@@ -21,6 +21,7 @@ from pathlib import Path
 # The zip must stay under 50 MB. Read as decimal megabytes, the stricter of the two readings:
 # 50 MiB would be 52,428,800 bytes.
 LIMIT_BYTES = 50_000_000
+MAX_DEPTH = 32  # folders above a file, as the grader has it
 
 # Never packed, at any depth; a folder that matches is left out with all it holds.
 LEFT_OUT = (
@@ -123,6 +124,8 @@ def _walk(folder: Path, prefix: str) -> dict[str, Path]:
         if entry.is_symlink():
             raise BundleError(f"{path}: is a link; put the file itself there or delete the link")
         if entry.is_dir(follow_symlinks=False):
+            if name.count("/") >= MAX_DEPTH:
+                raise BundleError(f"{path}: is over {MAX_DEPTH} folders deep; move or delete it")
             found |= _walk(path, name)
         elif entry.is_file(follow_symlinks=False):
             found[name] = path

@@ -6,8 +6,8 @@ ID.zip is what bundle.py writes; a homework folder, or a folder that contains on
 The package in it is loaded, `load_vlm()` is called, and the model answers 128 questions:
 100 points at 70% accuracy, linearly below, and up to 5 extra points from 80% to 85%.
 
-Loading and answering may take 60 seconds together (--time_limit). The course's own machine may
-be faster or slower than this one, so stay well below.
+Importing the package, loading and answering may take 60 seconds together (--time_limit). The
+course's own machine may be faster or slower than this one, so stay well below.
 
 The exit code tells whether grading worked, not how well the submission did: 0 whatever the
 score, 1 if the grader cannot work (no data, no such file), 2 for a wrong command line.
@@ -75,7 +75,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--time_limit",
         type=_seconds,
         default=TIME_LIMIT_S,
-        help="seconds for load_vlm() and all answers (%(default)g)",
+        help="seconds for import, load_vlm() and all answers (%(default)g)",
     )
     return parser.parse_args(arguments)
 
@@ -141,12 +141,14 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _stop(*_: object) -> None:
-    sys.exit(143)  # unwinds: the child is ended and the private folder removed
+def _stop(number: int, _: object) -> None:
+    sys.exit(128 + number)  # unwinds: the child is ended and the private folder removed
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _stop)
+    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _stop)
     # Answers and messages may hold letters that the terminal's encoding lacks.
     sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr.reconfigure(errors="backslashreplace")

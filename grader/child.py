@@ -27,9 +27,11 @@ import importlib
 import json
 import math
 import os
+import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from types import ModuleType
@@ -258,8 +260,24 @@ def _type(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
+def _end_with_parent() -> None:
+    """Be killed when the parent has gone, whatever this process is doing then."""
+    if sys.platform == "linux":  # the lock denies to change it
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0)
+        return
+
+    def watch(parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
+
+
 def main() -> None:
     """Move the channel out of the submission's reach, then serve."""
+    _end_with_parent()
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

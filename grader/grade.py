@@ -7,17 +7,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import course, labels, scoring, submission
 from .advice import advice
+from .child import MAX_ANSWER
 from .errors import SubmissionError, one_line, safe_lines
-from .process import Child
+from .private import private_folder
+from .process import FORGED, Child
 from .report import Case, Report
 
-TIME_LIMIT_S = 60.0  # for load_vlm() and all answers
-# Importing torch from a cold disk can take minutes and says nothing about the submission.
-IMPORT_LIMIT_S = 180.0
+TIME_LIMIT_S = 60.0  # for the submission's import, load_vlm(), parameters() and all answers
 PARAMETER_LIMIT = 300_000_000
 INTERFACE_QUESTIONS = 4
 SHOWN_DENIALS = 10  # the others need -v
@@ -38,7 +38,7 @@ def grade(
     Args:
         path: an existing zip, or the homework folder, or a folder that contains it.
         data_dir: the data folder; `data_dir/split` holds the questions.
-        time_limit: seconds for `load_vlm()` and all answers together.
+        time_limit: seconds for importing, `load_vlm()`, counting parameters and all answers.
         locked: whether the submission's process is locked; see `grader.lock`.
 
     Returns:
@@ -64,20 +64,24 @@ def grade(
 
     report.say(f"Grading {one_line(str(path))}")
     # A case that fails ends the run: none of the later ones could mean anything.
-    with contextlib.suppress(SubmissionError), submission.private_folder() as folder:
+    with contextlib.suppress(SubmissionError), private_folder() as folder:
         with _running(opens, report):
             unpacked = submission.unpack(path, folder)
             opens.detail, opens.remarks = unpacked.size, unpacked.remarks
         submission.write_data(data_dir, folder, split, questions)
-        with Child(folder, data_dir if locked else None) as child:
+        hidden = labels.hidden(data_dir, split, questions) if locked else None
+        with Child(folder, hidden) as child:
             record.say_layers(child)
+            start = time.monotonic()
+            until = _Until(start + time_limit, time_limit)
             with _running(loads, report, child, record):
-                start = _load(loads, child, unpacked.package, time_limit)
+                child.call("start", *until("importing the package"), package=unpacked.package)
+                child.call("load", *until("importing the package and load_vlm()"))
+                loads.detail = f"{time.monotonic() - start:.1f} s"
             with _running(fits, report, child, record):
-                _check_parameters(fits, child)
+                _check_parameters(fits, child, until)
             with _running(accuracy, report, child, record):
-                deadline = start + time_limit
-                samples = _answer(questions, folder / "data", child, deadline, time_limit)
+                samples = _answer(questions, folder / "data", child, until)
                 correct = sum(sample["is_correct"] for sample in samples)
                 share = correct / len(samples)
                 accuracy.points = scoring.points(share)
@@ -90,8 +94,9 @@ def grade(
                 extra.remarks = course.of_score(samples)
             _say_answers(samples, report)
             with _running(interface, report, child, record):
-                interface.remarks = _ask_about_course(child)
-                _check_interface(interface, child, split, len(questions), time_limit)
+                until = _Until(time.monotonic() + time_limit, time_limit)
+                interface.remarks = _ask_about_course(child, until)
+                _check_interface(interface, child, until, split, len(questions))
     for case in cases:
         if case.status == "not run":
             report.begin(case)
@@ -162,21 +167,25 @@ def _running(
             report.say_block("printed by the submission", safe_lines(output), level=2)
 
 
-def _load(case: Case, child: Child, package: str, time_limit: float) -> float:
-    """Import the package and build the model; returns when the time limit began to run."""
-    over = f"importing {package} took over {IMPORT_LIMIT_S:g} s and was stopped"
-    child.call("start", time.monotonic() + IMPORT_LIMIT_S, over, package=package)
-    start = time.monotonic()
-    child.call("load", start + time_limit, _over(time_limit, "load_vlm()"))
-    case.detail = f"{time.monotonic() - start:.1f} s"
-    return start
+class _Until(NamedTuple):
+    """A point in time for several calls of the child."""
+
+    deadline: float
+    limit: float
+
+    def __call__(self, what: str) -> tuple[float, str]:
+        """The deadline and the message for `Child.call`."""
+        return self.deadline, f"{what} took over {self.limit:g} s and was stopped"
 
 
-def _check_parameters(case: Case, child: Child) -> None:
-    number = child.call("parameters", time.monotonic() + 60, "counting took over 60 s")
-    if not isinstance(number, int):
+def _check_parameters(case: Case, child: Child, until: _Until) -> None:
+    number = child.call("parameters", *until("loading and counting the parameters"))
+    if number is None:
         case.detail = "none found: neither the model nor its attributes have parameters()"
         return
+    # Anything may come from there: true, 1e999, a number of 4,000 digits.
+    if type(number) is not int or not 0 <= number < 10**15:
+        raise SubmissionError("the number of parameters is not a number from 0 to 10^15")
     case.detail = f"{number / 1e6:.1f}M"
     if number > PARAMETER_LIMIT:
         raise SubmissionError(
@@ -185,51 +194,47 @@ def _check_parameters(case: Case, child: Child) -> None:
 
 
 def _answer(
-    questions: list[labels.Question], data: Path, child: Child, deadline: float, time_limit: float
+    questions: list[labels.Question], data: Path, child: Child, until: _Until
 ) -> list[dict[str, Any]]:
     """Have every question answered; returns the samples with whether each is correct."""
-    answers: list[Any] = []
+    answers: list[str] = []
     for start in range(0, len(questions), course.BATCH):
         batch = questions[start : start + course.BATCH]
         found = child.call(
             "answer",
-            deadline,
-            _over(time_limit, "load_vlm() and answer()"),
+            *until("loading and answering"),
             image_paths=[str(data / question.image) for question in batch],
             questions=[question.question for question in batch],
         )
         # The child has checked this too, but what comes from there is not to be relied on.
-        if not isinstance(found, list) or len(found) != len(batch):
-            raise SubmissionError("the submission wrote into the grader's channel")
+        if not (isinstance(found, list) and len(found) == len(batch)):
+            raise SubmissionError(FORGED)
+        if not all(isinstance(answer, str) and len(answer) <= MAX_ANSWER for answer in found):
+            raise SubmissionError(FORGED)
         answers += found
     return [
         {
             "image_file": question.image,
             "question": question.question,
-            "model_answer": str(answer),
+            "model_answer": answer,
             "correct_answer": question.answer,
-            "is_correct": scoring.is_correct(str(answer), question.answer),
+            "is_correct": scoring.is_correct(answer, question.answer),
         }
         for question, answer in zip(questions, answers, strict=True)
     ]
 
 
-def _check_interface(case: Case, child: Child, split: str, total: int, time_limit: float) -> None:
+def _check_interface(case: Case, child: Child, until: _Until, split: str, total: int) -> None:
     """Make the course's own calls; the answers that these compare with are hidden."""
     count = min(INTERFACE_QUESTIONS, total)
-    over = _over(time_limit, f"benchmark() on {count} questions")
-    child.call("interface", time.monotonic() + time_limit, over, split=split, count=count)
+    child.call("interface", *until(f"benchmark() on {count} questions"), split=split, count=count)
     case.detail = f"{count} questions"
 
 
-def _ask_about_course(child: Child) -> list[str]:
+def _ask_about_course(child: Child, until: _Until) -> list[str]:
     """What the course's grader would do otherwise with the package and its model."""
-    facts = child.call("course", time.monotonic() + 60, "looking at the model took over 60 s")
+    facts = child.call("course", *until("looking at the model"))
     return course.of_model(facts if isinstance(facts, dict) else {})
-
-
-def _over(time_limit: float, what: str) -> str:
-    return f"{what} took over {time_limit:g} s and was stopped"
 
 
 def _say_answers(samples: list[dict[str, Any]], report: Report) -> None:

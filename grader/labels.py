@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -53,6 +54,16 @@ def check_images(data_dir: Path, questions: list[Question]) -> None:
             f"{data_dir / missing[0]}: no such image ({len(missing)} missing); "
             "put the data there or name its folder with --data_dir"
         )
+
+
+def hidden(data_dir: Path, split: str, questions: list[Question]) -> list[Path]:
+    """Where answers are to be found: the data folder first, then all that may be a link there.
+
+    These are the split, the folders of its pictures (for the info files) and the links in them.
+    """
+    folders = {data_dir / split, *((data_dir / question.image).parent for question in questions)}
+    links = [entry.path for f in folders for entry in os.scandir(f) if entry.is_symlink()]
+    return [data_dir, *sorted(folders), *map(Path, links)]
 
 
 def _read_file(file: Path) -> list[Question]:

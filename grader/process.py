@@ -20,7 +20,10 @@ from .errors import GraderError, SubmissionError, one_line
 from .lock import places
 from .output import Output
 
-MAX_REPLY_BYTES = 16_000_000
+# What 32 answers of `child.MAX_ANSWER` letters take at most; JSON grows by 30 when it is read.
+MAX_REPLY_BYTES = 4_000_000
+MAX_TEXT = 20_000  # characters of a message, a traceback or a denial, as in `child`
+FORGED = "the submission wrote into the grader's channel"
 MAX_DENIALS = 100  # kept, each once
 START_LIMIT_S = 60.0  # for the lock
 IMPORT_LIMIT_S = 300.0  # for Python itself and the packages, from a cold disk
@@ -33,35 +36,38 @@ class Child:
 
     Args:
         folder: the private folder with `homework`, `data` and `tmp`.
-        data_dir: where the expected answers are; None leaves the child without a lock.
+        hidden: where expected answers are, the data folder first, as `labels.hidden` has them;
+            None leaves the child without a lock.
 
     Attributes:
         layers: the `active` and the `missing` layers of the lock; empty without one.
     """
 
-    def __init__(self, folder: Path, data_dir: Path | None) -> None:
+    def __init__(self, folder: Path, hidden: list[Path] | None) -> None:
         # What the lock's seccomp filter reports through.
-        locks_calls = data_dir is not None and sys.platform == "linux"
+        locks_calls = hidden is not None and sys.platform == "linux"
         ours, theirs = socket.socketpair() if locks_calls else (None, None)
         try:
-            self._process = _start(folder, data_dir is not None, theirs)
+            self._process = _start(folder, hidden is not None, theirs)
         finally:
             listener_fd = theirs.fileno() if theirs else None
             if theirs:
                 theirs.close()
         self._id = 0
+        self._shared = usage.shared_memory()
         self._replies: queue.Queue[bytes] = queue.Queue(maxsize=4)
         self._denials: dict[str, None] = {}
         self._new_denials: list[str] = []
         self._lock = threading.Lock()
-        self._reader = threading.Thread(target=self._read_replies, daemon=True)
-        self._reader.start()
         self._output = Output(self._process.stderr)
+        self._threads = [threading.Thread(target=self._read_replies, daemon=True)]
+        self._threads[0].start()
+        self._threads.append(self._output.thread)
         self.layers: dict[str, list[str]] = {}
         try:
             self._import_packages()
-            if data_dir:
-                self.layers = self._apply_lock(folder, data_dir, listener_fd, ours)
+            if hidden:
+                self.layers = self._apply_lock(folder, hidden, listener_fd, ours)
         except BaseException:
             self.__exit__()
             raise
@@ -82,23 +88,26 @@ class Child:
         self._output.take()  # their warnings are not the submission's prints
 
     def _apply_lock(
-        self, folder: Path, data_dir: Path, listener_fd: int | None, channel: socket.socket | None
+        self,
+        folder: Path,
+        hidden: list[Path],
+        listener_fd: int | None,
+        channel: socket.socket | None,
     ) -> dict[str, list[str]]:
         try:
             policy = {
                 "folder": str(folder),
-                "data_dir": os.path.realpath(data_dir),
-                "readable": places.readable(folder, data_dir),
+                "data_dir": os.path.realpath(hidden[0]),
+                "readable": places.readable(folder, hidden),
                 "devices": places.devices(),
+                "gpus": bool(places.gpus()),
                 # A GPU's driver maps far more than it uses: there the memory is only watched.
                 "memory_bytes": None if places.gpus() else usage.data_limit(),
                 "cpu_s": usage.cpu_limit(),
                 "listener_fd": listener_fd,
             }
         except ValueError as error:
-            raise GraderError(
-                f"{data_dir}: lies inside {error}, which a submission may read; move it elsewhere"
-            ) from None
+            raise GraderError(f"{error}, which a submission may read; move it elsewhere") from None
         try:
             over = f"not done after {START_LIMIT_S:g} s"
             layers = self.call("lock", time.monotonic() + START_LIMIT_S, over, policy=policy)
@@ -116,17 +125,15 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self._kill()
-        self._process.wait()
-        threads = (self._reader, self._output.thread)
-        for thread in threads:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may hold it for a while
+            self._process.wait(timeout=10)
+        for thread in self._threads:
             thread.join(timeout=1)
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
         # A process that escaped the group may still hold the pipes; closing one that a thread
-        # is reading would wait for it.
-        if not any(thread.is_alive() for thread in threads):
-            self._process.stdout.close()
-            self._process.stderr.close()
+        # uses would wait for it.
+        if not any(thread.is_alive() for thread in self._threads):
+            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+                pipe.close()
 
     def call(self, do: str, deadline: float, over: str, **arguments: Any) -> Any:
         """Have the child do one thing (a method of `child.Submission`) and return its value.
@@ -139,25 +146,11 @@ class Child:
             SubmissionError: the submission raised, ended the process or took too long.
         """
         self._id += 1
-        request = {"id": self._id, "do": do, **arguments}
-        # A child that has gone shows in the reply.
-        with contextlib.suppress(OSError):
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        line = self._next_line(deadline, over)
-        try:
-            reply = json.loads(line)
-            error = reply.get("error")
-            problem = (str(error["message"]), str(error["traceback"])) if error else None
-            value = None if error else reply["value"]
-            if reply["id"] != self._id:
-                raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            self._kill()
-            raise SubmissionError("the submission wrote into the grader's channel") from None
-        if problem:
-            raise SubmissionError(*problem)
-        return value
+        request = json.dumps({"id": self._id, "do": do, **arguments}).encode() + b"\n"
+        # In a thread of its own: a child that does not read is ended with the time for its reply.
+        self._threads[2:] = [threading.Thread(target=self._send, args=(request,), daemon=True)]
+        self._threads[2].start()
+        return read_reply(self._next_line(deadline, over), self._id)
 
     def output(self) -> str:
         """What the submission printed since the last call of this (its last 64 KB)."""
@@ -178,13 +171,19 @@ class Child:
                 self._denials[sentence] = None
                 self._new_denials.append(sentence)
 
+    def _send(self, request: bytes) -> None:
+        with contextlib.suppress(OSError):  # a child that has gone shows in the reply
+            while request:
+                request = request[os.write(self._process.stdin.fileno(), request) :]
+
     def _next_line(self, deadline: float, over: str) -> bytes:
         while (left := deadline - time.monotonic()) > 0:
             try:
                 # Short waits: a process started by the child may hold the pipe open after it.
                 line = self._replies.get(timeout=min(left, 0.2))
             except queue.Empty:
-                if self.layers and (excess := usage.excess(self._process.pid)):
+                pid = self._process.pid
+                if self.layers and (excess := usage.excess(pid, self._shared)):
                     self._kill()
                     raise SubmissionError(excess, self._output.last_words()) from None
                 if self._process.poll() is None or not self._replies.empty():
@@ -219,7 +218,7 @@ class Child:
         with contextlib.suppress(OSError, ValueError):
             while line := self._process.stdout.readline(MAX_REPLY_BYTES):
                 if line.startswith(_DENIED):
-                    self._note_denial(_denial(line))
+                    self._note_denial(read_denial(line))
                 else:
                     self._replies.put(line)
         self._replies.put(b"")
@@ -255,9 +254,33 @@ def _start(folder: Path, locked: bool, channel: socket.socket | None) -> subproc
         raise GraderError(f"no process could be started: {error.strerror}") from None
 
 
-def _denial(line: bytes) -> str:
+def read_reply(line: bytes, number: int) -> Any:
+    """The value in a reply; the submission may have written it, so anything may be in there.
+
+    Args:
+        line: at most MAX_REPLY_BYTES.
+        number: of the request.
+
+    Raises:
+        SubmissionError: it is none, or not to this request; or the submission raised.
+    """
+    try:
+        reply = json.loads(line)
+        if reply["id"] == number and type(reply["id"]) is int:
+            if "error" not in reply:
+                return reply["value"]
+            texts = reply["error"]["message"], reply["error"]["traceback"]
+            if all(isinstance(text, str) for text in texts):
+                raise SubmissionError(*(text[:MAX_TEXT] for text in texts))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise SubmissionError(FORGED)
+
+
+def read_denial(line: bytes) -> str:
     """The sentence of a `denied` line; the submission may have written it."""
-    with contextlib.suppress(ValueError, RecursionError):
-        if isinstance(sentence := json.loads(line)["denied"], str):
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        # The child's own are shorter than this, however JSON writes their letters.
+        if len(line) < 7 * MAX_TEXT and isinstance(sentence := json.loads(line)["denied"], str):
             return one_line(sentence)
     return "tried to write into the grader's channel"

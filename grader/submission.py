@@ -1,10 +1,4 @@
-"""Unpacks a submission into a private folder, which is removed afterwards.
-
-    private folder/
-        homework/   the submission, under the name that its zip gives it
-        data/       the pictures that are asked about, and the questions without their answers;
-                    the submission looks for them beside itself
-        tmp/        named as the place for temporary files; the lock lets nobody write there
+"""Unpacks a submission into its private folder, and writes the data that it sees there.
 
 A zip is a stranger's: every name in it is checked before anything is written, and nothing is
 written but inside the submission's own folder.
@@ -18,12 +12,10 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +33,9 @@ MAX_UNPACKED_BYTES = 1_000_000_000
 # Text rarely shrinks below a tenth, deflate ends at 1/1032; a small file may be all blanks.
 MAX_RATIO, RATIO_FROM_BYTES = 200, 10_000_000
 HIDDEN = "hidden"  # in place of every expected answer
-_END_RECORD = 22  # bytes of a zip's end record
+# Bytes of a zip's end record without the comment, of which zipfile reads up to 65,536, and of what
+# stands before it in a zip64.
+_END_RECORD, _LOCATOR = 22, 20
 _OURS = ("data", "tmp")  # the private folder's own
 _CHUNK = 1 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -59,15 +53,6 @@ class Unpacked(NamedTuple):
     package: str
     size: str
     remarks: list[str]
-
-
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """A fresh folder that only this user can read; removed at the end, come what may."""
-    with tempfile.TemporaryDirectory(prefix="grader-", ignore_cleanup_errors=True) as name:
-        folder = Path(name).resolve()
-        (folder / "tmp").mkdir()
-        yield folder
 
 
 def unpack(path: Path, folder: Path) -> Unpacked:
@@ -132,7 +117,7 @@ def _check_directory(path: Path) -> None:
     """Refuse a list of files that would take minutes and gigabytes to read."""
     with open(path, "rb") as file:
         file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - _END_RECORD - 65_535))
+        file.seek(max(0, file.tell() - _END_RECORD - _LOCATOR - 65_536))
         tail = file.read()
     # Where zipfile looks: at the very end, or else the last one before a comment.
     start = len(tail) - _END_RECORD
@@ -140,10 +125,10 @@ def _check_directory(path: Path) -> None:
         start = tail.rfind(b"PK\5\6")
     if start < 0 or len(tail) < start + _END_RECORD:
         return  # zipfile's own message is the better one
-    if tail[max(start - 20, 0) :][:4] == b"PK\6\7":
+    if tail[max(start - _LOCATOR, 0) :][:4] == b"PK\6\7":
         raise SubmissionError("is a zip64, for over 4 GB; make it with bundle.py")
     if int.from_bytes(tail[start + 12 : start + 16], "little") > MAX_DIRECTORY_BYTES:
-        raise SubmissionError(f"more than {MAX_FILES} entries in the zip")
+        raise SubmissionError(_too_many())
 
 
 def _checked(infos: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
@@ -152,19 +137,14 @@ def _checked(infos: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     for number, info in enumerate(infos):
         name = info.orig_filename
         if fault := _fault(info):
-            raise SubmissionError(f"{name!r} in the zip {fault}; make the zip with bundle.py")
+            raise SubmissionError(f"{name[:100]!r} in the zip {fault}; make the zip with bundle.py")
         if number >= MAX_FILES:
-            raise SubmissionError(f"more than {MAX_FILES} entries in the zip")
+            raise SubmissionError(_too_many())
         if info.is_dir():
             continue
         files[name] = info
     _check_sizes(files.values())
     _check_clashes(files)
-    for name in files:
-        parts = name.split("/")
-        for depth in range(1, len(parts)):
-            if (parent := "/".join(parts[:depth])) in files:
-                raise SubmissionError(f"{parent!r} in the zip is both a file and a folder")
     return files
 
 
@@ -201,8 +181,8 @@ def _check_sizes(infos: Collection[zipfile.ZipInfo]) -> None:
         raise SubmissionError(_too_much())
 
 
-def _check_clashes(names: Iterable[str]) -> None:
-    """Refuse names that are one file on some systems, and files or folders alike."""
+def _check_clashes(names: Collection[str]) -> None:
+    """Refuse files that cannot all be there on some system, and too many files and folders."""
     seen: dict[str, str] = {}
     for name in names:
         parts = name.split("/")
@@ -213,6 +193,14 @@ def _check_clashes(names: Iterable[str]) -> None:
                 raise SubmissionError(
                     f"{other!r} and {part!r} in the zip are one file on some systems; rename one"
                 )
+            if part in names and part != name:
+                raise SubmissionError(f"{part!r} in the zip is both a file and a folder")
+            if len(seen) > MAX_FILES:
+                raise SubmissionError(_too_many())
+
+
+def _too_many() -> str:
+    return f"more than {MAX_FILES} entries in the zip, folders counted"
 
 
 def _too_much() -> str:
@@ -235,10 +223,15 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
         return "is a link"
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is not a plain file"
+    if len(parts) > bundle.MAX_DEPTH + 1:
+        return f"is over {bundle.MAX_DEPTH} folders deep"
     if {"", "."} & set(parts) or re.search(r"[\\:]", name) or not name.isprintable():
         return "is not a proper file name"
     if info.flag_bits & 0x1:
         return "is encrypted"
+    # zipfile unpacks these two in pieces; of the others a piece can be gigabytes.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "is packed by another method than deflate"
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 MEMORY_LIMIT_BYTES = 8_000_000_000
@@ -11,15 +12,44 @@ THREAD_LIMIT = max(512, 8 * (os.cpu_count() or 1))
 CPU_LIMIT_S = 1800  # a core; ends a child whose parent can no longer do it
 
 
-def excess(pid: int) -> str | None:
-    """Which limit a process is over, as a message; None where that cannot be told."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        pages = int(Path(f"/proc/{pid}/statm").read_bytes().split()[1])
-        if pages * os.sysconf("SC_PAGE_SIZE") > (limit := memory_limit()):
+def excess(pid: int, shared_before: int) -> str | None:
+    """Which limit a process is over, as a message; None where that cannot be told.
+
+    Memory that is shared by a mapping without a file stays held when its pages are given back, or
+    all of it but one page is unmapped. No count of the process's own has it; the machine's has.
+
+    Args:
+        shared_before: what `shared_memory` was before the process could use any.
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        now = _sizes(f"/proc/{pid}/status")
+        used = now["VmRSS"] + now.get("VmPTE", 0) + now.get("VmSwap", 0)
+        lines = Path(f"/proc/{pid}/maps").read_bytes().splitlines()
+        if shared := [
+            row for row in lines if row.endswith(b"(deleted)") and row.split()[1][3:] == b"s"
+        ]:
+            ends = (row.split()[0].split(b"-") for row in shared)
+            mapped = sum(int(end, 16) - int(start, 16) for start, end in ends)
+            used += max(mapped, shared_memory() - shared_before) - now.get("RssShmem", 0)
+        if used > (limit := memory_limit()):
             return f"used over {limit / 1e9:.1f} GB of memory and was stopped"
         if len(os.listdir(f"/proc/{pid}/task")) > THREAD_LIMIT:
             return f"started over {THREAD_LIMIT} threads and was stopped"
     return None
+
+
+def shared_memory() -> int:
+    """Bytes of shared memory of the whole machine; 0 where that cannot be told."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return _sizes("/proc/meminfo")["Shmem"]
+    return 0
+
+
+def _sizes(path: str) -> dict[str, int]:
+    """The lines of a file in /proc that end in kB, in bytes."""
+    # Of bytes: a process may have any name, which is a line of its own.
+    rows = re.findall(rb"^(\w+):\s+(\d+) kB$", Path(path).read_bytes(), re.MULTILINE)
+    return {name.decode(): int(size) * 1024 for name, size in rows}
 
 
 def memory_limit() -> int:

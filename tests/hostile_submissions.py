@@ -148,6 +148,75 @@ ATTEMPTS = [
     Attempt("namespaces", "check(libc.unshare(0x10000000))", "change the system", "seccomp"),
     Attempt("io_uring", "call('io_uring_setup', 4, bytes(120))", "part of the kernel", "seccomp"),
     Attempt("bpf", "call('bpf', 0, bytes(64), 64)", "part of the kernel", "seccomp"),
+    # what only newer kernels have, or hardly anybody uses
+    Attempt(
+        "new attributes",
+        "call('setxattrat', -100, b'{secret}', 0, b'user.x', bytes(16), 16)",
+        "change a file's rights",
+        "seccomp",
+    ),
+    Attempt(
+        "new flags",
+        "call('file_setattr', -100, b'{secret}', bytes(24), 24, 0)",
+        "change a file's rights",
+        "seccomp",
+    ),
+    Attempt(
+        "attributes removed",
+        "call('removexattrat', -100, b'{secret}', 0, b'user.x')",
+        "change a file's rights",
+        "seccomp",
+    ),
+    Attempt(
+        "file flags",
+        "n = os.open(__file__, 0)\ncheck(libc.ioctl(n, 0x40086602, bytes(8)))",
+        "lock an open file",
+        "seccomp",
+    ),
+    Attempt("another's shared memory", "call('shmctl', 0, 2, bytes(128))", "shared", "seccomp"),
+    Attempt("attached memory", "call('shmat', 0, 0, 0)", "shared memory", "seccomp"),
+    Attempt("another's messages", "call('msgrcv', 0, bytes(99), 9, 0, 0)", "shared", "seccomp"),
+    Attempt("another's semaphores", "call('semctl', 0, 0, 2, bytes(128))", "shared", "seccomp"),
+    Attempt("a file in memory", "os.memfd_create('x')", "shared memory", "seccomp"),
+    Attempt("priority", "os.setpriority(0, os.getppid(), 19)", "priority", "seccomp"),
+    Attempt("processors", "os.sched_setaffinity(os.getppid(), {{0}})", "processors", "seccomp"),
+    Attempt(
+        "scheduler",
+        "os.sched_setscheduler(os.getppid(), 3, os.sched_param(0))",
+        "priority",
+        "seccomp",
+    ),
+    Attempt("disk priority", "call('ioprio_set', 1, os.getppid(), 0x6000)", "priority", "seccomp"),
+    Attempt(
+        "signal by a pipe",
+        "import fcntl; fcntl.fcntl(os.pipe()[0], 8, os.getppid())",
+        "change or lock an open file",
+        "seccomp",
+    ),
+    Attempt(
+        "a short pipe",
+        "import fcntl; fcntl.fcntl(os.pipe()[1], 1031, 4096)",
+        "change or lock an open file",
+        "seccomp",
+    ),
+    Attempt(
+        "a file lock",
+        "import fcntl; fcntl.flock(os.open(__file__, 0), 2)",
+        "lock an open",
+        "seccomp",
+    ),
+    Attempt(
+        "outlive the grader",
+        "check(libc.prctl(1, 0, 0, 0, 0))",
+        "how the system treats it",
+        "seccomp",
+    ),
+    Attempt("a filter", "call('seccomp', 1, 0, bytes(16))", "how the system", "seccomp"),
+    Attempt("a filter by prctl", "check(libc.prctl(22, 2, bytes(16)))", "how the", "seccomp"),
+    Attempt("leave the group", "os.setpgid(0, 0)", "how the system treats it", "seccomp"),
+    Attempt("merged memory", "call('madvise', 0, 4096, 12)", "how the system", "seccomp"),
+    Attempt("watch files", "check(libc.inotify_init1(0))", "watch files", "seccomp"),
+    Attempt("a call of the future", "check(libc.syscall(999))", "system call 999", "seccomp"),
 ]
 
 _FRAME = """
@@ -379,6 +448,35 @@ OVER_A_LIMIT = {
         "    m[i] = 1\ntime.sleep(60)",
         "used over 0.5 GB of memory and was stopped",
     ),
+    "shared memory given back": (
+        "import mmap, time; kept = []\nfor _ in range(8):\n"
+        "    kept.append(m := mmap.mmap(-1, 2 ** 27))\n"
+        "    for i in range(0, 2 ** 27, 4096): m[i] = 1\n"
+        "    m.madvise(mmap.MADV_DONTNEED)\ntime.sleep(60)",
+        "used over 0.5 GB of memory and was stopped",
+    ),
+    "shared memory all but unmapped": (
+        "import ctypes, mmap, time; libc = ctypes.CDLL(None); kept = []\nfor _ in range(8):\n"
+        "    kept.append(m := mmap.mmap(-1, 2 ** 27))\n"
+        "    for i in range(0, 2 ** 27, 4096): m[i] = 1\n"
+        "    start = ctypes.addressof(ctypes.c_char.from_buffer(m))\n"
+        "    libc.munmap(ctypes.c_void_p(start + 4096), ctypes.c_size_t(2 ** 27 - 4096))\n"
+        "time.sleep(60)",
+        "used over 0.5 GB of memory and was stopped",
+    ),
+    "memory under another name": (
+        "import ctypes, mmap, time; ctypes.CDLL(None).prctl(15, b'\\xff\\n kB', 0, 0, 0)\n"
+        "m = mmap.mmap(-1, 2 ** 30)\nfor i in range(0, 2 ** 30, 4096): m[i] = 1\ntime.sleep(60)",
+        "used over 0.5 GB of memory and was stopped",
+    ),
+    "page tables": (
+        "import ctypes, mmap, time; libc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p\n"
+        "n = 2 ** 39\nstart = libc.mmap(None, ctypes.c_size_t(n), 1, 0x4022, -1, 0)\n"
+        "libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(n), 15)\n"
+        "for i in range(0, n, 2 ** 21): ctypes.c_char.from_address(start + i).value\n"
+        "time.sleep(60)",
+        "used over 0.5 GB of memory and was stopped",
+    ),
     "threads without end": (
         "import threading, time\nwhile True:\n    time.sleep(0.001)\n"
         "    threading.Thread(target=time.sleep, args=(60,)).start()",
@@ -420,6 +518,14 @@ HONEST = {
     "null device": "import os; open(os.devnull, 'w').write('x'); os.urandom(9)",
     "numpy and pillow": "import numpy, PIL.Image; numpy.random.rand(99, 99) @ numpy.ones((99, 99))",
     "seeds and time": "import random, time; random.seed(0); time.sleep(0.01); time.localtime()",
+    "a time limit of its own": "import signal\nsignal.signal(signal.SIGALRM, print)\n"
+    "signal.setitimer(signal.ITIMER_REAL, 0.01)\nimport time; time.sleep(0.05)",
+    "processors of its own": "import os; os.sched_setaffinity(0, os.sched_getaffinity(0))\n"
+    "os.umask(0o22); os.chdir(os.getcwd())",
+    "pipes and selectors": "import os, selectors; r, w = os.pipe(); os.write(w, b'x')\n"
+    "os.set_blocking(r, False); s = selectors.DefaultSelector(); s.register(r, 1)\n"
+    "assert s.select(1) and os.read(r, 1) == b'x'",
+    "mapped memory": "import mmap; m = mmap.mmap(-1, 4096); m.madvise(mmap.MADV_DONTNEED)",
     "random identifiers": "import uuid, secrets, hashlib; uuid.uuid4(); hashlib.md5(b'x')",
 }
 

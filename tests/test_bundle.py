@@ -227,3 +227,18 @@ def test_bundle_on_a_full_disk_is_one_line(tmp_path, monkeypatch, capsys):
     assert line.count("\n") == 1 and "ID.zip" in line and "No space left on device" in line
     assert {path.name for path in tmp_path.iterdir()} == {"homework", "ID.zip"}
     assert (tmp_path / "ID.zip").read_text() == "the one before"
+
+
+@pytest.mark.parametrize("depth", [33, 300])
+def test_a_deep_tree_is_one_line(tmp_path, monkeypatch, capsys, depth):
+    folder = write_files(tmp_path / "homework", GOOD | ADAPTER)
+    monkeypatch.chdir(folder)
+    for _ in range(depth):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("x.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert bundle.main(["homework", "ID"]) == 1
+    err = capsys.readouterr().err
+    assert "d: is over 32 folders deep; move or delete it" in err and err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["homework"]

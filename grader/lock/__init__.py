@@ -3,7 +3,7 @@
     layer            where               stops
     resource limits  POSIX               memory, file sizes, core files, CPU time
     Landlock         Linux from 5.13     reading outside a list of folders, any writing
-    seccomp          Linux, x86-64/arm64 sockets, processes, signals to others, deletion, ptrace ...
+    seccomp          Linux, x86-64/arm64 every system call but those on a list
     audit hook       everywhere          the same, from Python code, with a sentence that says so
 
 On Linux `alone` first makes sure that nothing is left which these do not reach. `apply` runs in
@@ -14,7 +14,6 @@ and fixed, while the bindings on PyPI are pre-releases or need a C library.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ class Policy:
         data_dir: the folder with the expected answers, never readable.
         readable: files and folders that may be read, resolved.
         devices: device files that may be read and written.
+        gpus: whether some of these are GPUs.
         memory_bytes: of data, whatever part of it is in use; None for no limit.
         cpu_s: seconds of CPU time, summed over all threads.
         listener_fd: a socket that takes seccomp's notifications to the parent, or None.
@@ -39,6 +39,7 @@ class Policy:
     data_dir: str
     readable: list[str]
     devices: list[str] = field(default_factory=list)
+    gpus: bool = False
     memory_bytes: int | None = None
     cpu_s: int = 3600
     listener_fd: int | None = None
@@ -90,8 +91,3 @@ def _apply_kernel_layers(policy: Policy, active: list[str], missing: list[str]) 
         active.append("seccomp")
     except Unavailable as error:
         missing.append(f"seccomp: {error}")
-    if policy.listener_fd is not None:
-        import os
-
-        with contextlib.suppress(OSError):  # closed already where it was used
-            os.close(policy.listener_fd)

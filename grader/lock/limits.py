@@ -48,13 +48,9 @@ def apply(policy: Policy) -> bool:
 
 
 def give_up_privileges() -> None:
-    """Linux: no privileges, none to be gained by a program, and no life without the parent."""
+    """Linux: no privileges, and none to be gained by a program."""
     from . import linux
 
-    parent = os.getppid()
-    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it went before it could be watched
-        os._exit(1)
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     # Root may go on reading, as its packages may be somebody else's, but cannot mount, trace,
     # change owners or raise limits.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 
-PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 CAPGET = {"x86_64": 125, "aarch64": 90}
 CAPSET = {"x86_64": 126, "aarch64": 91}

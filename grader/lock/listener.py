@@ -57,7 +57,7 @@ def _serve(descriptor: int, note: Callable[[str], None]) -> None:
             with contextlib.suppress(OSError):
                 fcntl.ioctl(descriptor, _RECEIVE, notice)
                 number, *_, call = _NOTICE.unpack(notice)[:4]
-                note(names.get(call, syscalls.WRITE_FILE))
+                note(names.get(call, f"make system call {call}, which no model needs"))
                 fcntl.ioctl(descriptor, _SEND, _ANSWER.pack(number, 0, -errno.EPERM, 0))
     finally:
         os.close(descriptor)
@@ -66,17 +66,5 @@ def _serve(descriptor: int, note: Callable[[str], None]) -> None:
 def _names() -> dict[int, str]:
     """Number of a system call -> what it would do."""
     column = MACHINES.index(platform.machine())
-    special = {
-        syscalls.START_PROCESS: [syscalls.CLONE],
-        syscalls.SIGNAL_OTHERS: [syscalls.KILL, syscalls.TGKILL],
-        syscalls.CHANGE_LIMITS: [syscalls.PRLIMIT64],
-    }
-    table = {what: list(calls.values()) for what, calls in syscalls.DENIED.items()}
-    for what, calls in special.items():
-        table[what] += calls
-    return {
-        numbers[column]: what
-        for what, calls in table.items()
-        for numbers in calls
-        if numbers[column] is not None
-    }
+    calls = ((what, n) for what, group in syscalls.DENIED.items() for n in group.values())
+    return {numbers[column]: what for what, numbers in calls}

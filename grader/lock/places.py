@@ -8,7 +8,7 @@ import re
 import site
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 # Below an installation's prefix: not all of it, since a project may lie there (/usr/src/app).
@@ -36,18 +36,23 @@ _GPUS = ("/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/kfd", "/dev/dri/*", "/dev/d
 _HOMES = ("HOME", "USERPROFILE", "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 _KEPT = re.compile(
     "PATH|LANG|LANGUAGE|LC_.*|TZ|TERM|COLUMNS|NO_COLOR|VIRTUAL_ENV|CONDA_PREFIX|MPLBACKEND"
-    "|LD_LIBRARY_PATH|DYLD_.*|PYTHON.*|(OMP|KMP|GOMP|MKL|OPENBLAS|VECLIB|NUMEXPR)_.*"
+    "|LD_LIBRARY_PATH|DYLD_.*|PYTHON.*"
+    # Not what binds threads to processors: one thread may not do that to another.
+    "|(OMP|KMP|GOMP|MKL|OPENBLAS|VECLIB|NUMEXPR)_(?!PROC_BIND|PLACES|AFFINITY|CPU_AFFINITY).*"
     "|(CUDA|NVIDIA|HIP|ROCR|PYTORCH|ATEN|TOKENIZERS)_.*"
     "|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|OS|NUMBER_OF_PROCESSORS|PROCESSOR_.*",
     re.IGNORECASE,
 )
 
 
-def readable(folder: Path, data_dir: Path) -> list[str]:
+def readable(folder: Path, hidden: Iterable[Path]) -> list[str]:
     """The files and folders that the submission may read, links resolved, duplicates dropped.
 
+    Args:
+        hidden: the files and folders that may not be readable, wherever links lead them.
+
     Raises:
-        ValueError: the data folder lies inside one of them; its message is that one's path.
+        ValueError: a hidden one lies inside one of them; its message says so.
     """
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     wanted = [os.path.join(prefix, part) for prefix in prefixes for part in _PREFIX_PARTS]
@@ -55,15 +60,17 @@ def readable(folder: Path, data_dir: Path) -> list[str]:
     wanted += site.getsitepackages()
     if site.ENABLE_USER_SITE:
         wanted.append(site.getusersitepackages())
-    own = [str(folder), str(Path(__file__).resolve().parent.parent)]
-    data = os.path.realpath(data_dir)
-    wanted += [path for path in _python_path() if not _inside(data, path)]
-    wanted += [hub_cache(), *_SYSTEM, *own]
+    secrets = {path: os.path.realpath(path) for path in hidden}
+    wanted += [
+        path for path in _python_path() if not any(_inside(real, path) for real in secrets.values())
+    ]
+    wanted += [hub_cache(), *_SYSTEM, str(folder), str(Path(__file__).resolve().parent.parent)]
     # /proc/self is a link to another process here than in the child.
     found = {p if p == "/proc/self" else os.path.realpath(p) for p in wanted if os.path.exists(p)}
     for path in found:
-        if _inside(data, path) and path not in own:
-            raise ValueError(path)
+        for secret, real in secrets.items():
+            if _inside(real, path):
+                raise ValueError(f"{secret}: lies inside {path}")
     return sorted(found)
 
 

@@ -1,6 +1,6 @@
-"""seccomp: a filter that denies system calls, whoever makes them: Python, C or assembler.
+"""seccomp: a filter that allows a list of system calls, whoever makes them: Python, C, assembler.
 
-A denied call fails with "operation not permitted". Where the kernel can (Linux 5.0), it is first
+Any other call fails with "operation not permitted". Where the kernel can (Linux 5.0), it is first
 passed to the parent, which notes what was tried (`listener.py`) and sends the same answer.
 
 After the kernel's include/uapi/linux/seccomp.h, filter.h and audit.h.
@@ -32,13 +32,25 @@ NOTIFY = 0x7FC00000
 FAIL = 0x00050000  # plus the errno
 KILL_PROCESS = 0x80000000
 
-LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+LOAD, AND, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 NUMBER_AT, ARCH_AT = 0, 4
 X32_CALLS = 0x40000000  # a second table of x86-64, unused but open
 AF_UNIX = 1
-SOCKET = syscalls.DENIED["open a socket"]["socket"]
 CLONE_THREAD = 0x00010000
+# A namespace (CLONE_NEW...), CLONE_PTRACE, CLONE_VFORK.
+CLONE_MORE = 0x7E026000
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+# Is it a terminal, how wide, how much to read; blocking or not, inherited or not.
+IOCTLS = (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+# Bits 8 to 15 of the calls of GPU drivers: NVIDIA's (F, and 0 for its memory), AMD's (K),
+# the kernel's graphics (d), Windows' below Linux (G).
+GPU_IOCTLS = tuple(ord(letter) << 8 for letter in "F\0KdG")
+FCNTLS = (0, 1, 2, 3, 4, 1030, 1032)  # F_DUPFD to F_SETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ
+# Names of threads and of memory, and questions: PR_GET_... and a vector register's length.
+PRCTLS = (15, 16, 0x53564D41, 2, 3, 21, 23, 30, 39, 42, 51, 64)
+# What allocators say of a process's own memory; not merging, poisoning, or pushing to swap.
+MADVICE = (0, 1, 2, 3, 4, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 20, 22, 23, 25, 102, 103)
 
 
 def install(policy: Policy, deny_writing: bool) -> None:
@@ -53,21 +65,36 @@ def install(policy: Policy, deny_writing: bool) -> None:
     machine = platform.machine()
     if machine not in MACHINES or sys.maxsize < 2**32:
         raise Unavailable(f"no table of system calls for {machine}")
+    judged = {"deny_writing": deny_writing, "gpus": policy.gpus}
     if policy.listener_fd is not None:
-        try:
-            listener = _load(program(machine, os.getpid(), NOTIFY, deny_writing), NEW_LISTENER)
-        except OSError:
-            pass  # an older kernel, or this process is watched in the same way already
-        else:
-            _hand_over(listener, policy.listener_fd)
-            return
+        import socket
+
+        judged["channel"] = policy.listener_fd
+        # Before the filter: asking what kind of socket it is would be denied.
+        with socket.socket(fileno=policy.listener_fd) as channel:
+            try:
+                listener = _load(program(machine, os.getpid(), NOTIFY, **judged), NEW_LISTENER)
+            except OSError:
+                pass  # an older kernel, or this process is watched in the same way already
+            else:
+                # Whoever holds the listener can let denied calls pass.
+                socket.send_fds(channel, [b"x"], [listener])
+                os.close(listener)
+                return
     try:
-        _load(program(machine, os.getpid(), FAIL | errno.EPERM, deny_writing), 0)
+        _load(program(machine, os.getpid(), FAIL | errno.EPERM, **judged), 0)
     except OSError as error:
         raise Unavailable(f"refused by this kernel ({error.strerror})") from None
 
 
-def program(machine: str, pid: int, denial: int, deny_writing: bool) -> bytes:
+def program(
+    machine: str,
+    pid: int,
+    denial: int,
+    deny_writing: bool = False,
+    gpus: bool = False,
+    channel: int | None = None,
+) -> bytes:
     """The filter as the kernel reads it.
 
     Args:
@@ -75,6 +102,8 @@ def program(machine: str, pid: int, denial: int, deny_writing: bool) -> bytes:
         pid: the one process that signals may go to.
         denial: what a denied call gets: NOTIFY, or FAIL with an errno.
         deny_writing: see `install`.
+        gpus: allow the device calls of GPU drivers.
+        channel: the one descriptor that may be sent through.
     """
     column = MACHINES.index(machine)
     lines = [
@@ -85,32 +114,62 @@ def program(machine: str, pid: int, denial: int, deny_writing: bool) -> bytes:
     ]
     if machine == "x86_64":
         lines += _line(AT_LEAST, X32_CALLS, 0, 1) + _line(RETURN, FAIL | errno.ENOSYS)
-
-    def rule(numbers: syscalls.Numbers, body: list[bytes]) -> None:
+    allow, missing = _line(RETURN, ALLOW), _line(RETURN, FAIL | errno.ENOSYS)
+    rules = [(numbers, allow) for calls in syscalls.ALLOWED.values() for numbers in calls.values()]
+    rules += [(numbers, missing) for numbers in syscalls.MISSING.values()]
+    judges = _judges(pid, _line(RETURN, denial), deny_writing, gpus, channel)
+    rules += [(syscalls.JUDGED[name], body) for name, body in judges.items()]
+    for numbers, body in rules:
         if (number := numbers[column]) is not None:
-            lines.extend(_line(EQUAL, number, 0, len(body)) + body)
+            lines += _line(EQUAL, number, 0, len(body)) + body
+    return b"".join(lines + _line(RETURN, denial))
 
-    deny = _line(RETURN, denial)
+
+def _judges(
+    pid: int, deny: list[bytes], deny_writing: bool, gpus: bool, channel: int | None
+) -> dict[str, list[bytes]]:
+    """Name of a call -> the instructions that look at its arguments and return."""
     allow = _line(RETURN, ALLOW)
-    # Its flags lie in memory, which a filter cannot read; without it the C library uses clone.
-    rule(syscalls.CLONE3, _line(RETURN, FAIL | errno.ENOSYS))
-    rule(syscalls.CLONE, _argument(0) + _line(ANY_BIT, CLONE_THREAD, 0, 1) + allow + deny)
-    for numbers in (syscalls.KILL, syscalls.TGKILL):
-        rule(numbers, _argument(0) + _line(EQUAL, pid, 0, 1) + allow + deny)
     # Looking up a user asks a name service first, which is nothing to report.
     quiet = _line(RETURN, FAIL | errno.EPERM)
-    rule(SOCKET, _argument(0) + _line(EQUAL, AF_UNIX, 0, 1) + quiet + deny)
-    # Reading a limit passes no new one.
-    new_limit = _argument(2) + _line(EQUAL, 0, 1, 0) + deny
-    rule(syscalls.PRLIMIT64, new_limit + _argument(2, 4) + _line(EQUAL, 0, 1, 0) + deny + allow)
-    if deny_writing:
-        rule(syscalls.OPENAT2, _line(RETURN, FAIL | errno.ENOSYS))
-        for numbers, flags in ((syscalls.OPEN, 1), (syscalls.OPENAT, 2)):
-            rule(numbers, _argument(flags) + _line(ANY_BIT, WRITING, 0, 1) + deny + allow)
-    for calls in syscalls.DENIED.values():
-        for numbers in calls.values():
-            rule(numbers, deny)
-    return b"".join(lines + allow)
+
+    def opening(flags: int) -> list[bytes]:
+        refuse = _argument(flags) + _line(ANY_BIT, WRITING, 0, 1) + deny if deny_writing else []
+        return refuse + allow
+
+    own = _if_in(_argument(0), (pid,), allow)
+    driver = _if_in(_argument(1) + _line(AND, 0xFF00), GPU_IOCTLS, allow) if gpus else []
+    # Reading a limit passes no new one, in either half of the pointer.
+    reads = _argument(2) + _line(EQUAL, 0, 1, 0) + deny + _argument(2, 4) + _line(EQUAL, 0, 1, 0)
+    return {
+        "clone": _argument(0)
+        + _line(ANY_BIT, CLONE_MORE, 2, 0)
+        + _line(ANY_BIT, CLONE_THREAD, 0, 1)
+        + allow
+        + deny,
+        "open": opening(1),
+        "openat": opening(2),
+        "socket": _if_in(_argument(0), (AF_UNIX,), quiet) + deny,
+        "sendmsg": _if_in(_argument(0), () if channel is None else (channel,), allow) + deny,
+        "ioctl": _if_in(_argument(1), IOCTLS, allow) + driver + deny,
+        "fcntl": _if_in(_argument(1), FCNTLS, allow) + deny,
+        "prctl": _if_in(_argument(0), PRCTLS, allow) + deny,
+        "madvise": _if_in(_argument(2), MADVICE, allow) + deny,
+        "kill": own + deny,
+        "tgkill": own + deny,
+        "sched_setaffinity": _if_in(_argument(0), (0,), allow) + deny,
+        "prlimit64": reads + deny + _if_in(_argument(0), (0, pid), allow) + deny,
+    }
+
+
+def _if_in(load: list[bytes], values: tuple[int, ...], then: list[bytes]) -> list[bytes]:
+    """Return `then`'s verdict if what is loaded is one of the values; else go on behind it."""
+    if not values:
+        return []
+    *others, last = values
+    for place, value in enumerate(others):
+        load = load + _line(EQUAL, value, len(others) - place, 0)
+    return load + _line(EQUAL, last, 0, len(then)) + then
 
 
 def _line(code: int, value: int, if_true: int = 0, if_false: int = 0) -> list[bytes]:
@@ -129,12 +188,3 @@ def _load(code: bytes, flags: int) -> int:
     buffer = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
     return syscall(SECCOMP[platform.machine()], SET_MODE_FILTER, flags, header)
-
-
-def _hand_over(listener: int, channel: int) -> None:
-    """Send the listener to the parent; whoever holds it can let denied calls pass."""
-    import socket
-
-    with socket.socket(fileno=channel) as end:
-        socket.send_fds(end, [b"x"], [listener])
-    os.close(listener)

@@ -22,6 +22,7 @@ SPLITS = ("train", "valid", "valid_grader")
 MAX_UNPACKED_BYTES = 5_000_000_000
 MAX_RATIO = 100  # unpacked to packed size; info files have 10, pictures about 1
 MAX_ENTRIES = 500_000
+MAX_DEPTH = 32  # the splits lie two deep
 SPARE_BYTES = 100_000_000  # disk space to leave free
 _CHUNK_BYTES = 1 << 20
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError)
@@ -135,8 +136,13 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
         return "is an absolute name or has a character that is not portable"
     if not name or ".." in name.split("/"):
         return "leads out of the folder"
+    if name.count("/") > MAX_DEPTH:
+        return f"lies over {MAX_DEPTH} folders deep"
     if info.flag_bits & 0x1:
         return "is encrypted"
+    # zipfile unpacks these two in pieces; of the others a piece can be gigabytes.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "is packed by another method than deflate"
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a device, not a file"

@@ -53,6 +53,7 @@ LINK, DEVICE = stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o600
         ({"train/A.json": b"1"}, {}, "clash"),
         ({"data/train/a.json": b"1"}, {}, "clash"),
         ({"train/a.json/b.json": b"1"}, {}, "lies below a file"),
+        ({"train/" + "d/" * 1500 + "a.json": b""}, {}, "over 32 folders deep"),
     ],
 )
 def test_unsafe_archives_are_refused_whole(server, tmp_path, files, attributes, words):
@@ -69,6 +70,12 @@ def test_an_archive_that_would_unpack_to_too_much_is_refused(server, tmp_path, m
     assert "over 100 times" in error_of(server.url, str(tmp_path))
     monkeypatch.setattr(unpack, "MAX_UNPACKED_BYTES", 1000)
     assert "refused, it would unpack to" in error_of(server.url, str(tmp_path))
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_method_whose_output_has_no_bound_is_refused(server, tmp_path, compression):
+    server.body = zipped({"train/a.json": bytes(100)}, compression=compression)
+    assert "another method than deflate" in error_of(server.url, str(tmp_path))
 
 
 def test_other_folders_and_junk_are_left_out(server, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fake_submission import GOOD, ROOT, make_zip
 
+from grader import private
 from grader.__main__ import main
 
 TIMEOUT = 300  # seconds, for a command that hangs; none takes so long
@@ -69,11 +70,18 @@ def test_usage(capsys, arguments):
     assert stopped.value.code == 2 and err.startswith("error: ") and err.count("\n") == 1
 
 
-def command(place: Path, *arguments: str, **options) -> subprocess.Popen:
+# The same command without the packages, which take seconds to import.
+QUICK = (
+    "import runpy; from grader import packages; packages.BEFORE_THE_LOCK = ()\n"
+    "runpy.run_module('grader', run_name='__main__')"
+)
+
+
+def command(place: Path, *arguments: str, how=("-c", QUICK), **options) -> subprocess.Popen:
     """Start the command in another folder, with its own temporary folder."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp")}
     return subprocess.Popen(
-        [sys.executable, "-m", "grader", *arguments, "--data_dir", "data"],
+        [sys.executable, *how, *arguments, "--data_dir", "data"],
         cwd=place,
         env=environment,
         stdout=subprocess.PIPE,
@@ -86,26 +94,85 @@ def command(place: Path, *arguments: str, **options) -> subprocess.Popen:
 @pytest.mark.slow
 def test_the_command_from_another_folder(place):
     make_zip(place / "ID.zip")
-    out, err = (process := command(place, "ID.zip", "--disable_color")).communicate(timeout=TIMEOUT)
+    out, err = (
+        process := command(place, "ID.zip", "--disable_color", how=("-m", "grader"))
+    ).communicate(timeout=TIMEOUT)
     assert (process.returncode, err) == (0, "")
     assert out.startswith("Grading ID.zip\n") and out.endswith("Total: 105.0 / 100 (105 at most)\n")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stop_leaves_nothing(place, number, code):
-    note = place / "pid"
-    init = f"import os, time\nopen({str(note)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)"
-    make_zip(place / "ID.zip", GOOD | {"__init__.py": init})
-    process = command(place, "ID.zip", "--open")
-    while not (note.exists() and note.read_text()):
-        assert process.poll() is None, process.communicate()
+def started(place: Path, *options: str) -> tuple[subprocess.Popen, int]:
+    """A grading of a submission that hangs, and the process that the submission runs in."""
+    make_zip(place / "ID.zip", GOOD | {"__init__.py": "import time\ntime.sleep(60)"})
+    process = command(place, "ID.zip", *options)
+    for line in iter(process.stdout.readline, ""):
+        if line.startswith(("Locked by", "Not locked")):
+            break
+    children = f"/proc/{process.pid}/task/{process.pid}/children"
+    return process, int(Path(children).read_text().split()[0])
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within a few seconds; one that nobody waits for has ended too."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
         time.sleep(0.02)
+    return False
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+
+
+@pytest.mark.slow
+@linux
+@pytest.mark.parametrize("option", [[], ["--open"]], ids=["locked", "open"])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_stop_leaves_nothing(place, number, code, option):
+    process, child = started(place, *option)
     process.send_signal(number)
     err = process.communicate(timeout=TIMEOUT)[1]
     assert process.returncode == code
     assert err == ("stopped by Ctrl-C; nothing was graded\n" if code == 130 else "")
-    assert not list((place / "tmp").iterdir())
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(note.read_text()), 0)
+    assert not list((place / "tmp").iterdir()) and gone(child)
+
+
+@pytest.mark.slow
+@linux
+@pytest.mark.parametrize("option", [[], ["--open"]], ids=["locked", "open"])
+def test_a_killed_grader_leaves_no_child_and_the_next_one_removes_its_folder(place, option):
+    living, _ = started(place)
+    killed, child = started(place, *option)
+    killed.kill()
+    killed.wait()
+    assert gone(child)
+    names = {path.name for path in (place / "tmp").iterdir()}
+    assert len(names) == 4, "two folders, each with its lock"
+    (place / "tmp" / "grader-old").mkdir()  # a user's, by a name like that
+
+    make_zip(place / "ID.zip")
+    command(place, "ID.zip").communicate(timeout=TIMEOUT)
+    left = {path.name for path in (place / "tmp").iterdir()}
+    assert len(left) == 3 and left - names == {"grader-old"}
+    living.terminate()
+    living.communicate(timeout=TIMEOUT)
+    assert {path.name for path in (place / "tmp").iterdir()} == {"grader-old"}
+
+
+@linux
+def test_a_left_over_that_is_a_link_or_not_a_graders_is_kept(place):
+    (place / "kept").mkdir()
+    (place / "kept" / "file").touch()
+    (place / "tmp" / "grader-a").symlink_to(place / "kept")
+    for name in ("grader-a.lock", "other.lock"):
+        (place / "tmp" / name).touch()
+    (place / "tmp" / "grader-b.lock").symlink_to(place / "kept" / "file")
+    before = sorted((place / "tmp").iterdir())
+    private._remove_left_over()
+    assert sorted((place / "tmp").iterdir()) == before and (place / "kept" / "file").exists()

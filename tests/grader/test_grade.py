@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import random
@@ -16,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bundle
-from grader import labels, scoring
-from grader.errors import one_line
+from grader import labels, process, scoring
+from grader.errors import SubmissionError, one_line
 
 # The rules
 
@@ -253,8 +254,7 @@ def test_odd_answers_are_only_wrong(graded):
 
 
 @pytest.mark.parametrize("where", ["start", "load", "answer"])
-def test_a_hang_is_ended_at_its_time_limit(graded, monkeypatch, where):
-    monkeypatch.setattr("grader.grade.IMPORT_LIMIT_S", 1.0)
+def test_a_hang_is_ended_at_its_time_limit(graded, where):
     files = {
         "start": GOOD | {"__init__.py": "import time; time.sleep(60)"},
         "load": GOOD | {"__init__.py": "def load_vlm():\n    while True: pass"},
@@ -272,6 +272,59 @@ def test_the_time_limit_covers_loading_and_answering_together(graded):
     slow = slow.replace("numbers =", "import time; time.sleep(0.8); numbers =")
     out, result = graded(GOOD | {"vlm.py": slow}, "--time_limit", "1.5")
     assert failure(result, out)[0] == "Accuracy on 10 questions"
+
+
+HOLDS = VLM.replace("return Model()", "m = Model(); m.model = N(); return m")
+
+
+@pytest.mark.parametrize("where", ["import", "parameters"])
+def test_importing_and_counting_parameters_count_against_the_time_limit(graded, where):
+    endless = "class N:\n    def parameters(self):\n        while True: pass\n" + HOLDS
+    files = {
+        "import": GOOD | {"__init__.py": "import time; time.sleep(1.2)\n" + GOOD["__init__.py"]},
+        "parameters": GOOD | {"vlm.py": endless},
+    }[where]
+    start = time.monotonic()
+    out, result = graded(files, "--time_limit", "1")
+    assert time.monotonic() - start < 10
+    name = {"import": "Model loads", "parameters": "Parameters at most 300M"}[where]
+    assert failure(result, out)[0] == name
+    assert "took over 1 s and was stopped" in failure(result, out)[1]
+
+
+@pytest.mark.parametrize("count", ["10 ** 400", "10 ** 5000", "-1"])
+def test_a_number_of_parameters_that_is_none(graded, count):
+    module = f"class N:\n def parameters(self): return [N()]\n def numel(self): return {count}\n"
+    out, result = graded(GOOD | {"vlm.py": module + HOLDS})
+    assert failure(result, out)[0] == "Parameters at most 300M"
+
+
+REPLIES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["id", "value", "error", "message", "traceback", "denied"]), inner
+    ),
+)  # fmt: skip
+
+
+@given(REPLIES)
+def test_any_reply_is_a_value_or_the_submissions_fault(value):
+    line = json.dumps(value).encode() + b"\n"
+    assert isinstance(process.read_denial(line), str)
+    for text in (line, line[:-3], b'{"id": 7, ' + line[1:]):
+        with contextlib.suppress(SubmissionError):
+            process.read_reply(text, 7)
+
+
+def test_a_child_that_reads_no_requests_holds_nobody(place, monkeypatch):
+    # The request is far longer than a pipe takes.
+    monkeypatch.setattr(process, "CHILD", place / "child.py")
+    (place / "child.py").write_text("import time; print('{\"id\": 1, \"value\": 0}', flush=True)\n"
+                                    "time.sleep(60)")  # fmt: skip
+    start = time.monotonic()
+    with process.Child(place, None) as child, pytest.raises(SubmissionError, match="over"):
+        child.call("x", time.monotonic() + 0.5, "over", text="y" * 10_000_000)
+    assert time.monotonic() - start < 10
 
 
 @pytest.mark.parametrize(("count", "status"), [(300_000_000, "ok"), (300_000_001, "failed")])

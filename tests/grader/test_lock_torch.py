@@ -65,6 +65,25 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer
 
 maps = [line.split() for line in open("/proc/self/maps")]
 print("shared", [line for line in maps if line[1].startswith("rw-s")])
+torch.set_num_threads(4)
+weights = torch.rand(300, 300, requires_grad=True)
+(weights.bfloat16() @ weights.bfloat16()).float().sum().backward()
+model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+assert len([*torch.utils.data.DataLoader(torch.rand(9, 3, 16, 16), batch_size=3)]) == 3
+torch.jit.trace(model, torch.rand(1, 3, 16, 16))
+with torch.profiler.profile():
+    model(torch.rand(1, 3, 16, 16))
+torch.set_num_interop_threads(2)
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, pipeline
+small = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1)
+LlamaForCausalLM(LlamaConfig(**small, vocab_size=99)).generate(
+    torch.ones(1, 3, dtype=torch.long), max_new_tokens=3, pad_token_id=0)
+from tokenizers import Tokenizer, models
+Tokenizer(models.BPE()).encode_batch(["a b c"] * 999)
+import io, numpy, PIL.Image
+png = io.BytesIO()
+PIL.Image.fromarray(numpy.zeros((9, 9, 3), "uint8")).resize((99, 99)).save(png, "png")
+PIL.Image.open(png).convert("L").load()
 blas = {line[5] for line in maps if "libscipy_openblas64" in line[-1]}
 print("blas", [ctypes.CDLL(path).scipy_openblas_get_num_threads64_() for path in blas])
 """

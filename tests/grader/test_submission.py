@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import struct
 import sys
+import tracemalloc
 import zipfile
 import zlib
 
@@ -50,6 +51,8 @@ def entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
         (entry("homework/disk", stat.S_IFBLK | 0o644), "not a plain file"),
         (entry("homework/socket", stat.S_IFSOCK | 0o644), "not a plain file"),
         (entry("homework/" + "n" * 300), "cannot be unpacked"),
+        (entry("homework/" + "d/" * 32 + "x"), "is over 32 folders deep"),
+        (entry("homework/" + "d/" * 1950 + "x"), "is over 32 folders deep"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -157,6 +160,33 @@ def test_a_size_that_is_a_lie_does_not_help(place, graded):
 def test_a_list_of_files_without_end_is_not_read(place, graded, monkeypatch):
     monkeypatch.setattr(submission, "MAX_DIRECTORY_BYTES", 100)
     assert "more than 5000 entries" in failure(graded()[1], "Total: ")[1]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_method_whose_output_has_no_bound_is_refused(place, graded, method):
+    path = make_zip(place / "ID.zip")
+    with zipfile.ZipFile(path, "a", method) as archive:
+        archive.writestr("homework/weights", bytes(9_000_000))
+    tracemalloc.start()
+    assert "another method than deflate" in failure(graded(path)[1], "Total: ")[1]
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_folders_count_as_entries(place, graded, monkeypatch):
+    monkeypatch.setattr(submission, "MAX_FILES", 20)
+    files = GOOD | {f"{n}/{n}/{n}/x.py": "" for n in range(5)}
+    assert "more than 20 entries" in failure(graded(files)[1], "Total: ")[1]
+    assert graded(GOOD | {"a/b/c/x.py": ""})[1]["total"] == 105
+
+
+@pytest.mark.parametrize("length", [65_535, 65_536])
+def test_a_comment_hides_no_list_of_files(place, graded, monkeypatch, length):
+    path = make_zip(place / "ID.zip")
+    path.write_bytes(path.read_bytes()[:-2] + b"\xff\xff" + b"c" * length)
+    assert zipfile.ZipFile(path).namelist()
+    monkeypatch.setattr(submission, "MAX_DIRECTORY_BYTES", 100)
+    assert "more than 5000 entries" in failure(graded(path)[1], "Total: ")[1]
 
 
 def test_a_zip64_is_refused(place, graded):
