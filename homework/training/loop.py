@@ -201,6 +201,7 @@ class Loop:
         return sums
 
     def _record(self, values: dict[str, float]) -> None:
+        """Log named numbers of this step, to the trackers and as a line."""
         self.log.append({"step": self.step, **values})
         self.trackers.log(values, self.step)
         taken = self.step - self._first
@@ -257,6 +258,8 @@ class Loop:
         for name, tensor in parts["optimizer"].items():
             number, index, key = name.split(".")
             states[int(number)]["state"].setdefault(int(index), {})[key] = tensor
+        if parts["best"]:
+            _require_same(parts["best"], self.task.weights)
         _copy(parts["weights"], self.task.weights)
         _copy(parts["buffers"], self.task.buffers)
         for optimizer, state in zip(self.task.optimizers, states, strict=True):
@@ -270,11 +273,15 @@ class Loop:
             self.best = step, HeldOutResult(loss, {kind: tuple(n) for kind, n in kinds.items()})
 
 
-def _copy(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) -> None:
-    """Copy the values of tensors into others of the same names and shapes."""
+def _require_same(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) -> None:
     shapes = [{name: tensor.shape for name, tensor in named.items()} for named in (tensors, to)]
     if shapes[0] != shapes[1]:
         raise ValueError("other weights than this training's")
+
+
+def _copy(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) -> None:
+    """Copy the values of tensors into others of the same names and shapes."""
+    _require_same(tensors, to)
     with torch.no_grad():
         for name, tensor in to.items():
             tensor.copy_(tensors[name])
