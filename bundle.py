@@ -65,7 +65,7 @@ _MODE = stat.S_IFREG | 0o644
 
 
 class BundleError(Exception):
-    """The folder cannot be packed. The message is one line: what, where, and the mend."""
+    """The folder cannot be packed. One line: what is wrong, where, and how to fix it."""
 
 
 def main(arguments: Sequence[str]) -> int:

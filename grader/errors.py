@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class GraderError(Exception):
-    """The grader itself cannot work. The message is one line: what, where, and the mend."""
+    """The grader itself cannot work. One line: what is wrong, where, and how to fix it."""
 
 
 class SubmissionError(Exception):

@@ -58,32 +58,33 @@ def train(
     numbered, in runs/ (see `restore`).
 
     Args:
-        data_dir: the data folder; the one beside the package if not given.
-        train_dataset_name: the split whose pairs are learned.
-        output_dir: where the checkpoint goes; homework/vlm_model if not given.
-        base: what is fine-tuned: see BaseVLM.
+        data_dir: the data folder; the one beside the package if omitted.
+        train_dataset_name: split whose pairs are learned.
+        output_dir: folder for the adapter; homework/vlm_model if omitted.
+        base: the model to fine-tune, see BaseVLM.
         recipe: "embedded", "stem" or "smolvlm": named defaults of the next six options
             (homework/training/recipes.py); chosen from the base if omitted.
-        num_train_epochs: how often each picture is seen.
-        per_device_train_batch_size: pictures, each with all its pairs, of a device at a time.
-        gradient_accumulation_steps: so many times in one optimizer step.
-        learning_rate: its peak; 3% warm-up, then cosine to 0.
+        num_train_epochs: passes over the pictures.
+        per_device_train_batch_size: pictures per device and forward pass; a picture brings all its
+            questions.
+        gradient_accumulation_steps: forward passes per optimizer step.
+        learning_rate: peak learning rate; 3% warm-up, then cosine decay to 0.
         lora_r: rank of the LoRA matrices.
-        lora_alpha: LoRA scale; the update is multiplied by lora_alpha / lora_r.
+        lora_alpha: scale of LoRA; the update is multiplied by lora_alpha / lora_r.
         lora_dropout: dropout before the LoRA matrices.
-        weighting: "question", each question weighs the same, or "frame", each picture does.
-        train_vision: LoRA on the vision tower, too; if False, on the text model alone, from image
-            tokens that are made once and kept on disk: over twice as fast (docs/speed.md).
-        tokens_per_pass: patches of pictures and tokens of text that go through the model at a
-            time; a step is cut into such passes. Fewer take less memory, not another result.
+        weighting: "question" gives each question the same weight, "frame" each picture.
+        train_vision: put LoRA on the vision tower as well; False trains the text model alone, from
+            image tokens that are computed once and kept on disk, twice as fast (docs/speed.md).
+        tokens_per_pass: patches and text tokens that go through the model at a time; a step is cut
+            into such passes. A smaller number takes less memory and gives the same result.
         num_workers: processes that decode pictures; 0 decodes in the training process.
-        max_samples: train on a seeded draw of so many pairs.
-        max_steps: stop after so many optimizer steps; -1 for all epochs.
-        save_steps: optimizer steps between checkpoints; a fifth of the run, but not over 200, if
-            not given.
-        seed: of the LoRA weights, the order and the dropout.
-        report_to: trackers that get the curves: tensorboard, wandb, mlflow, trackio, ...; several
-            with commas between them, or none.
+        max_samples: number of pairs to train on, drawn by the seed; all if omitted.
+        max_steps: optimizer steps to stop after; -1 trains all epochs.
+        save_steps: optimizer steps between checkpoints; a fifth of the run, 200 at most, if
+            omitted.
+        seed: seed of the LoRA weights, the order of pictures and the dropout.
+        report_to: trackers of the curves (tensorboard, wandb, mlflow, trackio), separated by
+            commas, or none.
         overwrite: replace the adapter in the output folder without keeping a copy.
 
     Raises:
@@ -108,7 +109,7 @@ def train(
 def demo_train(
     data_dir: str | None = None, train_dataset_name: str = "train", base: str | None = None
 ) -> None:
-    """Learn 5 pairs by heart: a minute that shows that training works, and what it does not show.
+    """Learn 5 pairs by heart: shows in a minute that training works, and what it does not teach.
 
     Args:
         data_dir: the data folder; the one beside the package if not given.

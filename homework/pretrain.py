@@ -50,7 +50,7 @@ def run(
         held_out: what is kept from learning, to measure on: "frame", 2% of the frames; "pair",
             the views with one of 10% of the (track, kart) pairs; "track", 10% of the tracks.
         seed: of the weights, the order and the augmentations.
-        start: checkpoint folder of an embedded base to go on from; fresh weights if not given.
+        start: checkpoint folder of an embedded base to start from; fresh weights if omitted.
 
     Raises:
         InputError: an option or the data is wrong, or validation frames are among it.

@@ -194,6 +194,6 @@ def test_resume_after_a_kill_continues_the_same_curve(base, data_dir, tmp_path):
     process.wait()
     assert not (killed / adapter.WEIGHTS).exists()
     again = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    assert "goes on from" in again.stdout
+    assert "continues from" in again.stdout
     assert losses(killed) == pytest.approx(losses(whole), rel=1e-5)
     assert len(losses(whole)) == 7

@@ -55,7 +55,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypat
             pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
     capsys.readouterr()
     pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
-    assert "goes on from" in capsys.readouterr().out
+    assert "continues from" in capsys.readouterr().out
 
     whole, cut = (BaseVLM(tmp_path / name, verbose=False) for name in ("whole", "cut"))
     for (name, expected), found in zip(

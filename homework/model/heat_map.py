@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
-from ..common.files import atomic_write, writing
-from ..frames.pictures import open_picture
+from ..frames.pictures import open_picture, save_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,8 +99,7 @@ def save_heat_map(
         InputError: the picture cannot be read or the file cannot be written.
     """
     heat = heat_maps(vlm, [image], [question], [answer])[0]
-    with writing(target), atomic_write(target) as file:
-        overlay(open_picture(image), heat).save(file, "PNG")
+    save_picture(overlay(open_picture(image), heat), target)
     print(f"wrote {target}: {METHOD}")
 
 

@@ -135,9 +135,9 @@ class Pretraining:
         return silent
 
     def _first_model(self, start: Path | None):
-        """A fresh model, or the one of a checkpoint to go on from.
+        """A fresh model, or that of a checkpoint to start from.
 
-        A checkpoint has its normalisation folded in, and goes on without.
+        A checkpoint has its normalisation folded in and is trained on without.
         """
         model = embedded.build_model(self.seed)
         if start is None:

@@ -45,8 +45,7 @@ CRUISING = (10.0, 22.0)  # speed of a placed kart, metres per second
 SETTLE = 1.5  # seconds in which placed karts drive on and cameras reach them
 GROUP = 4  # karts that are placed near each other
 PACK = (5, 10)  # least and greatest number of karts in a pack
-# Metres past the finish line: the place of the karts in the dataset when the last one has finished.
-# The engine stops there, so half of the dataset shows that moment.
+# Metres past the finish line, where the engine stops: half of the dataset shows that moment.
 FINISHED = (0.0, 250.0)
 MIN_LENGTH = 50.0  # metres; on a shorter driving line karts are not placed
 

@@ -2,7 +2,7 @@
 
 Kept are the picture at the model's size or, where the vision tower is not trained, its image
 tokens. One file holds all pictures of a run, a slot each: a checksum, then the numbers. Slots are
-filled as the pictures are first seen, by whichever process sees them; the checksum comes last,
+filled as the pictures are first seen, by the process that sees them; the checksum comes last,
 so that a slot that a kill cut short, or that was damaged since, is made afresh. The file's name
 depends on path, size and date of every picture and on what made the numbers, so that nothing out
 of date is ever taken from it.

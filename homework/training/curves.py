@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..common.files import atomic_write
+from ..frames.pictures import save_picture
 
 CURVES = "curves.png"  # the file beside an adapter
 
@@ -38,5 +38,4 @@ def save_curves(log: list[dict[str, float]], path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+    save_picture(figure, path, dpi=120)

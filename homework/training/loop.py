@@ -229,7 +229,7 @@ class Loop:
         # Without one the others still take the main process's weights, to begin alike.
         file, checkpoint = distributed.from_main(found or (None, self._checkpoint({})))
         if file:
-            say(f"goes on from {file}")
+            say(f"continues from {file}")
         with checkpoints.refused(file):
             self._load(checkpoint)
 

@@ -1,4 +1,4 @@
-"""Two processes learn what one learns, go on from each other's checkpoints, and share questions."""
+"""Two processes learn what one learns, resume each other's checkpoints, and share questions."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on(options, alone, t
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loaded, "choose_device", loaded.choose_device)
         launched.run({**train, "per_device_train_batch_size": STEP})
-    assert f"goes on from {output / 'checkpoint-3.safetensors'}" in capsys.readouterr().out
+    assert f"continues from {output / 'checkpoint-3.safetensors'}" in capsys.readouterr().out
     assert_same(output, alone)
 
 

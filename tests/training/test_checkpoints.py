@@ -59,7 +59,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
         "checkpoint-3.safetensors",
     ]
     finetune.train(**options)
-    assert f"goes on from {unfinished / 'checkpoint-2.safetensors'}" in capsys.readouterr().out
+    assert f"continues from {unfinished / 'checkpoint-2.safetensors'}" in capsys.readouterr().out
     again = {**options, "output_dir": str(unfinished.parent / "undisturbed")}
     finetune.train(**again)
     weights = [Path(o["output_dir"], adapter.WEIGHTS).read_bytes() for o in (options, again)]
@@ -85,7 +85,7 @@ def test_a_pickle_in_a_checkpoint_never_runs(unfinished, options, tmp_path, caps
     witness = tmp_path / "unpickled"
     torch.save({"state": MustNotRun(witness)}, unfinished / "checkpoint-3.safetensors")
     finetune.train(**options)
-    assert f"goes on from {unfinished / 'checkpoint-2.safetensors'}" in capsys.readouterr().out
+    assert f"continues from {unfinished / 'checkpoint-2.safetensors'}" in capsys.readouterr().out
     assert not witness.exists()
 
 
@@ -132,9 +132,9 @@ def test_a_changed_option_keeps_the_checkpoints_until_it_is_changed_back(
     assert names(kept) == ["checkpoint-2.safetensors", "checkpoint-3.safetensors"]
 
     finetune.train(**options)
-    assert f"goes on from {unfinished / 'checkpoint-3.safetensors'}" in capsys.readouterr().out
+    assert f"continues from {unfinished / 'checkpoint-3.safetensors'}" in capsys.readouterr().out
     finetune.train(**options, learning_rate=1e-5)
-    assert f"goes on from {unfinished / 'checkpoint-1.safetensors'}" in capsys.readouterr().out
+    assert f"continues from {unfinished / 'checkpoint-1.safetensors'}" in capsys.readouterr().out
     assert not list(unfinished.glob("checkpoint-*"))
 
 
