@@ -10,14 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from . import augment, questions
+from . import augment
 from .augment import View
 from .files import InputError
 from .frames import Skipped, frame_of, held_out, list_split, read_frames, shuffled
 from .pictures import open_picture
-from .scene import Scene
-
-MAX_PAIRS = {"relative position": 3, "region": 2}  # of one view in one step; 1 of other kinds
 
 
 def load_views(data_dir: str | Path) -> list[View]:
@@ -124,12 +121,3 @@ def _key(view: View, by: str) -> str:
 def _pairs(view: View) -> set[str]:
     """The (track, kart) pairs that a view shows."""
     return {f"{view.scene.track} {kart.name}" for kart in view.scene.karts}
-
-
-def draw_pairs(scene: Scene, rng: random.Random) -> list[tuple[str, str]]:
-    """Some of a scene's pairs, the kinds more even than they come: at most eight."""
-    drawn = []
-    for kind, find in questions.KINDS.items():
-        pairs = list(find(scene))
-        drawn += rng.sample(pairs, min(len(pairs), MAX_PAIRS.get(kind, 1)))
-    return drawn

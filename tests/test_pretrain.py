@@ -1,12 +1,10 @@
 """Pre-training: a few steps, a resume that changes nothing, and a checkpoint that loads."""
 
 import os
-import random
 import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from homework.files import InputError
 from homework.frames import frame_of
 from homework.names import KARTS, TRACKS
 from homework.scene import Kart, make_scene
-from homework.views import AugmentedBatches, draw_pairs, hold_out
+from homework.views import AugmentedBatches, hold_out
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 
@@ -204,16 +202,6 @@ def test_heads_score_patches_by_likeness_to_the_words():
     assert scores["kart"][0, 0].argmax() == 5 + 1
     assert scores["side"][0, 1].argmax() == 2
     assert scores["track"].shape == (1, len(TRACKS))
-
-
-def test_pairs_are_drawn_from_every_kind():
-    scene = view("abyss", ["tux", "gnu", "kiki", "nolok", "xue"]).scene
-    pairs = list(questions.pairs(scene))
-    drawn = draw_pairs(scene, random.Random(0))
-    assert len(set(drawn)) == len(drawn) and set(drawn) <= set(pairs)
-    kinds = Counter(questions.kind_of(question) for question, _ in drawn)
-    assert kinds["ego"] == kinds["count"] == kinds["track"] == 1
-    assert kinds["relative position"] == 3 and 1 <= kinds["region"] <= 2
 
 
 def test_two_processes_share_the_steps(tiny_data, tmp_path):
