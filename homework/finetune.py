@@ -62,7 +62,7 @@ def train(
         train_dataset_name: split whose pairs are learned.
         output_dir: folder for the adapter; homework/vlm_model if omitted.
         base: the model to fine-tune, see BaseVLM.
-        recipe: "embedded", "stem" or "smolvlm": named defaults of the next six options
+        recipe: "embedded" or "smolvlm": named defaults of the next six options
             (homework/training/recipes.py); chosen from the base if omitted.
         num_train_epochs: passes over the pictures.
         per_device_train_batch_size: pictures per device and forward pass; a picture brings all its

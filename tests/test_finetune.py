@@ -127,14 +127,14 @@ def test_options_not_given_are_the_recipes(base, recipe, name, data_dir, monkeyp
     assert None not in [options[option] for option in RECIPES[name]]
 
 
-def test_a_base_with_a_stem_has_a_recipe_of_its_own(data_dir, tmp_path, monkeypatch):
+def test_a_base_with_a_stem_takes_the_recipe_of_the_embedded_one(data_dir, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "homework.training.run.fit", lambda dataset, output, options, *rest: seen.append(options)
     )
     base = write_tiny_base(tmp_path / "base", stem=True)
     finetune.train(str(data_dir), base=str(base), output_dir=str(tmp_path / "out"))
-    assert seen[0] == seen[0] | RECIPES["stem"]
+    assert seen[0] == seen[0] | RECIPES["embedded"]
 
 
 def test_the_demo_says_what_five_pairs_teach_and_what_they_do_not(

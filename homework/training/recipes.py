@@ -10,20 +10,9 @@ from ..common import options
 from ..common.errors import InputError
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # Minutes on two CPU cores. The base has learned the questions already, from frames and
-    # line-ups that no train split has: small steps, or it learns the split's line-ups by heart
-    # (docs/base.md).
-    "embedded": {
-        "num_train_epochs": 1,
-        "per_device_train_batch_size": 16,
-        "gradient_accumulation_steps": 1,
-        "learning_rate": 1e-4,
-        "lora_r": 16,
-        "lora_alpha": 32,
-    },
-    # An embedded base with a stem: it sees karts and tracks and describes them, but has never
+    # Minutes on two CPU cores. The base sees karts and tracks and describes them, but has never
     # been asked a question. Large steps: all of the questions is to be learned.
-    "stem": {
+    "embedded": {
         "num_train_epochs": 1,
         "per_device_train_batch_size": 16,
         "gradient_accumulation_steps": 1,
@@ -62,8 +51,7 @@ def recipe_name(recipe: str | None, base: str | None) -> str:
     if recipe is None:
         name = find_checkpoint()[0] if base is None else str(base)
         embedded = name == EMBEDDED or Path(name).resolve() == EMBEDDED_BASE
-        if model_type(EMBEDDED_BASE if embedded else Path(name)) == "idefics3_stem":
-            return "stem"
+        embedded = embedded or model_type(Path(name)) == "idefics3_stem"
         return "embedded" if embedded else "smolvlm"
     if recipe not in RECIPES:
         raise InputError(f"--recipe: give {' or '.join(RECIPES)}, not {recipe!r}")
