@@ -57,7 +57,7 @@ CHAT_TEMPLATE = (
 
 
 def base_config() -> Idefics3StemConfig:
-    """The configuration of the embedded base: about 5M parameters."""
+    """The configuration of the embedded base: about 6M parameters."""
     from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 
     from .stem import Idefics3StemConfig
