@@ -20,6 +20,8 @@ from ..common import distributed
 from ..common.distributed import say
 from ..common.errors import not_finite
 from ..common.runs import steps_between
+from ..common.share import Share
+from ..data import ALL
 from . import checkpoints
 from .checkpoints import Checkpoint
 from .trackers import Trackers
@@ -48,10 +50,16 @@ class HeldOutResult(NamedTuple):
     kinds: dict[str, tuple[int, int]]
 
     @property
+    def shares(self) -> list[Share]:
+        """What was answered right, of each kind and last of all kinds."""
+        right, asked = (sum(numbers) for numbers in zip(*self.kinds.values(), strict=True))
+        kinds = (Share(kind, *numbers) for kind, numbers in self.kinds.items())
+        return [*kinds, Share(ALL, right, asked)]
+
+    @property
     def accuracy(self) -> float:
         """Share of all questions answered right."""
-        right, asked = (sum(numbers) for numbers in zip(*self.kinds.values(), strict=True))
-        return right / asked
+        return self.shares[-1].accuracy
 
     def record(self) -> dict[str, float]:
         """The numbers by the names under which they are logged."""

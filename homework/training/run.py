@@ -18,7 +18,6 @@ from ..common.errors import InputError
 from ..common.files import require_writable, write_json, writing
 from ..common.runs import steps_between
 from ..data import VQADataset
-from ..evaluation.statistics import ALL, Share
 from ..model import adapter
 from ..model.loaded import LoadedVLM
 from ..model.loading import base_fingerprint
@@ -95,7 +94,7 @@ def fit(
             _write(loop, vlm, output, recipe, overwrite)
             _report(model, output, seconds, dict(zip(LEARNED, numbers, strict=True)))
             if loop.best:
-                print(results_line(_shares(loop)))
+                print(results_line(loop.best[1].shares))
         distributed.wait()  # the others may read the adapter now
 
 
@@ -117,19 +116,10 @@ def _write(
             )
     write_json(output / "trainer_state.json", state)
     fingerprint = recipe["base_sha256"]
-    text = card(vlm.base, fingerprint, record, _shares(loop))
+    text = card(vlm.base, fingerprint, record, loop.best[1].shares if loop.best else [])
     adapters.save(loop.task.model, output, vlm.base, fingerprint, record, text, overwrite)
     save_curves(loop.log, output / CURVES)
     checkpoints.finish(output)
-
-
-def _shares(loop: Loop) -> list[Share]:
-    """What the kept adapter answered right, per kind and in all; empty without held-out frames."""
-    if not loop.best:
-        return []
-    kinds = loop.best[1].kinds
-    right, asked = (sum(numbers) for numbers in zip(*kinds.values(), strict=True))
-    return [*(Share(kind, *numbers) for kind, numbers in kinds.items()), Share(ALL, right, asked)]
 
 
 def _of_all_devices(recipe: dict[str, Any]) -> dict[str, Any]:
