@@ -40,9 +40,9 @@ def run(
     Args:
         data_dir: folders of info files and pictures with commas between, such as
             data/train,data/recorded; data/train if not given.
-        output: checkpoint folder to write; homework/embedded_base if not given.
+        output: checkpoint folder to write, for `finetune train --base`; runs/base if not given.
         work_dir: where the checkpoints lie; runs/pretrain beside the package if not given.
-        steps: optimizer steps of 64 pictures.
+        steps: optimizer steps of 32 pictures.
         dense_steps: how many of them, the first ones, train the vision tower alone.
         learning_rate: peak; warm-up, then a straight line to 0.
         augmentations: of the pictures, with commas between: paste, crop, mirror, jitter; all
@@ -68,11 +68,10 @@ def run(
     if held_out not in HELD_OUT:
         raise InputError(f"--held_out: give one of {', '.join(HELD_OUT)}, not {held_out!r}")
     folders = _folders(data_dir)
-    target = options.path("--output", output)
+    target = options.path("--output", output) or RUNS_DIR / "base"
     work = options.path("--work_dir", work_dir) or RUNS_DIR / "pretrain"
     begun = options.path("--start", start)
 
-    from .model.embedded import EMBEDDED_BASE
     from .model.loading import base_fingerprint, find_checkpoint
     from .pretraining.task import STEPS_PER_CHECKPOINT, STEPS_PER_RECORD, Pretraining
     from .training import checkpoints
@@ -80,7 +79,6 @@ def run(
 
     if begun:
         _, begun = find_checkpoint(begun)
-    target = target or EMBEDDED_BASE
     recipe = {
         "data": [folder.name for folder in folders],
         "steps": steps,

@@ -79,6 +79,15 @@ def test_pretraining_starts_from_a_given_checkpoint(tiny_data, tmp_path):
     assert 0 < (ended - begun).norm() < 0.1 * (fresh - begun).norm()
 
 
+def test_a_run_without_output_leaves_the_shipped_base_alone(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "RUNS_DIR", tmp_path / "runs")
+    before = {path.name: path.stat().st_mtime_ns for path in embedded.EMBEDDED_BASE.iterdir()}
+    pretrain.run(data_dir=str(tiny_data), steps=1, dense_steps=1)
+    assert BaseVLM(tmp_path / "runs" / "base", verbose=False).processor
+    after = {path.name: path.stat().st_mtime_ns for path in embedded.EMBEDDED_BASE.iterdir()}
+    assert after == before
+
+
 def test_a_start_that_is_not_the_embedded_base_is_refused(tiny_data, tmp_path, monkeypatch):
     options = {"data_dir": str(tiny_data), "work_dir": str(tmp_path / "work"), "steps": 1}
     options["output"] = str(tmp_path / "output")
