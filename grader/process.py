@@ -50,8 +50,8 @@ class Child:
         locks_calls = hidden is not None and sys.platform == "linux"
         ours, theirs = socket.socketpair() if locks_calls else (None, None)
         try:
-            environment = _environment(folder, hidden is not None)
-            self._process, listener_fd = self._slot.start(CHILD, folder, environment, theirs)
+            variables = environment(folder, hidden is not None)
+            self._process, listener_fd = self._slot.start(CHILD, folder, variables, theirs)
         finally:
             if theirs:
                 theirs.close()
@@ -234,7 +234,7 @@ class Child:
         self._replies.put(b"")
 
 
-def _environment(folder: Path, locked: bool) -> dict[str, str]:
+def environment(folder: Path, locked: bool) -> dict[str, str]:
     """The child's variables."""
     return {
         **(places.environment(folder) if locked else os.environ),

@@ -97,13 +97,16 @@ class Share(Slot):
         number: of the share, from 0; the processors are given out in turn.
         memory_bytes: what its process may have in use.
         stop: set when the grading is to end.
+
+    Attributes:
+        processor: its number; None where the system does not tell.
     """
 
     def __init__(self, number: int, memory_bytes: int, stop: threading.Event) -> None:
-        self._processor: int | None = None
+        self.processor: int | None = None
         if hasattr(os, "sched_getaffinity"):
             processors = sorted(os.sched_getaffinity(0))
-            self._processor = processors[number % len(processors)]
+            self.processor = processors[number % len(processors)]
         self._memory_bytes = memory_bytes
         self._stop = stop
         # The process, and what the clock, its use of processors and its waiting were last.
@@ -145,6 +148,6 @@ class Share(Slot):
         channel: socket.socket | None,
     ) -> tuple[Process, int | None]:
         process, number = super().start(script, folder, environment, channel)
-        if self._processor is not None:
-            os.sched_setaffinity(process.pid, {self._processor})
+        if self.processor is not None:
+            os.sched_setaffinity(process.pid, {self.processor})
         return process, number

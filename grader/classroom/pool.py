@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ..slot import Share, Slot, Stopped
+from ..warm import WarmShare
 
 Item = TypeVar("Item")
 _LINE_EVERY_S = 10.0  # where the output is no terminal
@@ -29,11 +30,13 @@ def each(
     waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
     for item in items:
         waiting.put(item)
+    jobs = min(jobs, waiting.qsize())
     stop, errors = threading.Event(), []
+    share = WarmShare if sys.platform == "linux" else Share
 
     def work(number: int) -> None:
         try:
-            with Share(number, memory_bytes, stop) as slot:
+            with share(number, memory_bytes, stop) as slot:
                 while not stop.is_set():
                     do(waiting.get_nowait(), slot)
         except (queue.Empty, Stopped):
