@@ -24,10 +24,12 @@ Python's own alone, which stops mistakes but no attack: grade only what you woul
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import runpy
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,9 +39,10 @@ if not __package__:  # started as `python path/to/grader`: again, as a package
     runpy.run_module(here.name, run_name="__main__", alter_sys=True)
     sys.exit()
 
-from . import packages
+from . import gradescope, packages
 from .cli import Parser, check_readable, check_writable
 from .errors import GraderError
+from .files import write_whole
 from .grade import grade
 from .report import Report
 
@@ -56,10 +59,19 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "-vv also its prints and every wrong answer",
     )
     parser.add_argument("--log_path", type=Path, help="write everything there, JSON last")
+    parser.add_argument(
+        "--format", choices=["text", "gradescope"], default="text", help="gradescope: --output, too"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="where --format gradescope writes its results.json"
+    )
     parser.add_argument("--disable_color", action="store_true", help="no colours")
     parser.add_argument("--open", action="store_true", help="no lock, for debugging")
     parser.add_grading_options()
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if (options.format == "gradescope") != (options.output is not None):
+        parser.error("--format gradescope and --output FILE belong together")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,13 +95,19 @@ def _grade_one(options: argparse.Namespace, report: Report) -> int:
     check_readable(
         path, " (make it with python3 bundle.py homework ID)" if path.suffix == ".zip" else ""
     )
-    if options.log_path:
-        check_writable(options.log_path)
+    for output in filter(None, (options.log_path, options.output)):
+        check_writable(output)
+    if options.output and path.is_dir():
+        path = gradescope.find(path)
+    start = time.monotonic()
     result = grade(
         path, options.data_dir, options.split, options.time_limit, report, locked=not options.open
     )
     if options.log_path:
         report.write_log(options.log_path, result)
+    if options.output:
+        found = gradescope.results(result, time.monotonic() - start)
+        write_whole(options.output, json.dumps(found, indent=1) + "\n")
     return 0
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import one_line, safe_lines
+from .files import write_whole
 
 _GREEN, _RED, _END = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
@@ -94,13 +94,7 @@ class Report:
 
     def write_log(self, path: Path, result: dict[str, Any]) -> None:
         """Write every line and, as the last one, the result as JSON; whole or not at all."""
-        partial = path.with_name(f"{path.name}.partial")
-        text = "\n".join([*self._lines, json.dumps(result)]) + "\n"
-        try:
-            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, "\n".join([*self._lines, json.dumps(result)]) + "\n")
 
     def _print(self, text: str, end: str = "\n") -> None:
         print(text, end=end, file=self._out, flush=True)

@@ -27,12 +27,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .. import packages, usage
+from .. import packages, reasons, usage
 from ..cli import Parser, above_zero, check_readable, check_writable
 from ..errors import GraderError, one_line
+from ..files import write_whole
 from ..lock import places
 from ..slot import Slot, Stopped
-from . import pool, reasons, table
+from . import pool, table
+from .canvas import Gradebook
 from .grading import Rules, depends_on, digest, grade_one
 from .journal import Journal
 from .names import Classroom, Found, Submission, hours_late
@@ -55,6 +57,19 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=above_zero,
         help="GB for each submission (8, or less where the machine's memory is not enough)",
     )
+    parser.add_argument(
+        "--format", choices=["csv", "canvas"], default="csv", help="canvas: fill --gradebook, too"
+    )
+    parser.add_argument(
+        "--gradebook",
+        type=Path,
+        help="a gradebook exported from Canvas (CSV); the totals are filled into a copy beside the "
+        "table, grades.canvas.csv, for upload",
+    )
+    parser.add_argument(
+        "--assignment",
+        help="which column of the gradebook, by name or number (needed if it has several)",
+    )
     parser.add_argument("--resume", action="store_true", help="keep the results of earlier runs")
     parser.add_argument(
         "--due",
@@ -63,7 +78,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "after it each file is dated (local time)",
     )
     parser.add_grading_options()
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if (options.format == "canvas") != (options.gradebook is not None):
+        parser.error("--format canvas and --gradebook FILE belong together")
+    return options
 
 
 def _count(text: str) -> int:
@@ -84,6 +102,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.output.suffix != ".csv":
         raise GraderError(f"{options.output}: give --output a name that ends in .csv")
     check_writable(options.output)
+    gradebook = Gradebook(options.gradebook, options.assignment) if options.gradebook else None
     jobs, memory = _shares(options.jobs, options.memory)
     rules = Rules(options.data_dir, options.split, options.time_limit, memory)
     about = depends_on(rules)
@@ -96,6 +115,8 @@ def run(arguments: Sequence[str]) -> int:
         rows = graded.rows(options.due)
         table.write(options.output, rows, {"settings": about, **_others(found)})
     _summarize(rows, found, options.output)
+    if gradebook:
+        _fill(gradebook, rows, options.output.with_suffix(".canvas.csv"))
     return 1 if graded.crashed else 0
 
 
@@ -202,8 +223,24 @@ def _summarize(rows: Sequence[Mapping[str, Any]], found: Found, output: Path) ->
         print(f"mean total {sum(totals) / len(totals):.1f}, highest {max(totals):.1f}")
     for words, count in Counter(row["group"] for row in rows).most_common():
         print(f"{count:>6}  {words}")
-    for title, files in _others(found).items():
-        if files:
-            shown = one_line(", ".join(files[:5]) + (", ..." if len(files) > 5 else ""))
-            print(f"{title}: {len(files)} files ({shown})")
+    _list("superseded by a later file of the student", [one.file for one in found.superseded])
+    _list("other files, ignored", found.ignored)
     print(f"wrote {output}, {output.with_suffix('.json')}")
+
+
+def _fill(gradebook: Gradebook, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the gradebook for Canvas, and say which rows and submissions fit nothing."""
+    filled = gradebook.fill(rows)
+    write_whole(path, filled.text)
+    print(f"wrote {path}: {filled.count} scores")
+    _list("students without a submission, left as they are", filled.without_submission)
+    _list("submissions that are not in the gradebook, or have no score", filled.without_row)
+    if filled.points_possible not in ("", "100", "100.0", "100.00"):
+        print(f"note: the assignment has {filled.points_possible} points in Canvas, not 100")
+
+
+def _list(title: str, names: Sequence[str]) -> None:
+    if names:
+        print(f"{title}: {len(names)}")
+    for name in names:
+        print(f"    {one_line(name)}")

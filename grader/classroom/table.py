@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import reasons
+from .. import reasons
+from ..files import write_whole
 from .names import Submission
 
 # Column -> the case it shows: the points, or for a case without points ok, failed or not run.
@@ -80,19 +80,6 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any
     write_whole(path, text.getvalue())
     whole = json.dumps({**about, "submissions": rows}, indent=1)
     write_whole(path.with_suffix(".json"), whole + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file beside `path` and rename it; whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def safe_cell(value: Any) -> Any:

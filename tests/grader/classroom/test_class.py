@@ -99,7 +99,8 @@ def test_the_table_has_a_row_for_each_student(graded_class, place):
     )
     assert found["report"]["reason"].startswith("The zip cannot be graded: not a readable zip")
     assert found["good"]["sha256"] == found["same"]["sha256"] != half["sha256"]
-    assert "superseded: 1 files (twice.zip)" in out and "ignored: 1 files (notes.txt)" in out
+    assert "superseded by a later file of the student: 1\n    twice.zip\n" in out
+    assert "other files, ignored: 1\n    notes.txt\n" in out
     assert "6 submissions, 5 to grade: 2 at a time" in out
 
     details = json.loads((place / "grades.json").read_text())
