@@ -33,7 +33,7 @@ from ..errors import GraderError, one_line
 from ..files import write_whole
 from ..lock import places
 from ..slot import Slot, Stopped
-from . import pool, table
+from . import page, pool, table
 from .canvas import Gradebook
 from .grading import Rules, depends_on, digest, grade_one
 from .journal import Journal
@@ -114,6 +114,7 @@ def run(arguments: Sequence[str]) -> int:
         graded.grade(jobs)
         rows = graded.rows(options.due)
         table.write(options.output, rows, {"settings": about, **_others(found)})
+        write_whole(options.output.with_suffix(".html"), page.render(rows, about))
     _summarize(rows, found, options.output)
     if gradebook:
         _fill(gradebook, rows, options.output.with_suffix(".canvas.csv"))
@@ -225,7 +226,7 @@ def _summarize(rows: Sequence[Mapping[str, Any]], found: Found, output: Path) ->
         print(f"{count:>6}  {words}")
     _list("superseded by a later file of the student", [one.file for one in found.superseded])
     _list("other files, ignored", found.ignored)
-    print(f"wrote {output}, {output.with_suffix('.json')}")
+    print(f"wrote {output}, and beside it {output.stem}.json and {output.stem}.html")
 
 
 def _fill(gradebook: Gradebook, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
