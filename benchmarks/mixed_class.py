@@ -11,12 +11,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from fake_submission import GOOD, make_zip  # noqa: E402
-from grading import numbers  # noqa: E402
 from hostile_submissions import (  # noqa: E402
     ATTEMPTS,
     FORGERIES,
     OVER_A_LIMIT,
     forgery,
+    numbers,
     submission,
 )
 

@@ -19,9 +19,10 @@ _STYLE = """
 svg.bar { display: block; width: 100%; }
 svg.bar rect { fill: var(--fill); }
 svg.bar rect.none { fill: var(--wrong); }
-table.plain td { vertical-align: top; }
+table.plain th, table.plain td { vertical-align: top; }
+table.plain thead th { white-space: nowrap; width: 1%; }
 table.plain .text { text-align: left; }
-table.plain .wide { width: 55%; }
+table.plain thead .text { width: auto; }
 .zero { color: var(--wrong); font-weight: 600; }
 @media (max-width: 720px) { .minor { display: none; } }
 """
@@ -102,10 +103,10 @@ def _totals(rows: Sequence[Mapping[str, Any]]) -> str:
         if row["total"] is not None:
             counts[min(int(row["total"] // 10), _BINS) if row["total"] > 0 else -1] += 1
     most = max(counts.values()) or 1
-    names = {-1: "0", 0: "above 0, below 10", _BINS: "100 to 105"}
+    names = {-1: "0", 0: "above 0 to below 10", _BINS: "100 to 105"}
     return "".join(
         _share(
-            names.get(place, f"{10 * place}, below {10 * place + 10}"),
+            names.get(place, f"{10 * place} to below {10 * place + 10}"),
             count / most,
             str(count),
             kind="none" if place < 0 else "",
@@ -133,7 +134,10 @@ def _kinds(rows: Sequence[Mapping[str, Any]]) -> str:
             found[kind].append(counts)
     if not found:
         return "<p>No submission has answered the questions.</p>"
-    return "".join(_kind(kind, counts) for kind, counts in found.items())
+    answered = max(map(len, found.values()))
+    note = f"Mean of the {answered} submissions that answered, with the lowest and the highest."
+    bars = "".join(_kind(kind, counts) for kind, counts in found.items())
+    return f'<p class="note">{note}</p>{bars}'
 
 
 def _kind(kind: str, counts: Sequence[Mapping[str, int]]) -> str:
@@ -176,7 +180,7 @@ def _all(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Text to the left, numbers to the right; some columns are left out on a phone."""
-    text = {"submissions": "text", "reason": "text wide", "the first one's reason": "text minor"}
+    text = {"submissions": "text", "reason": "text", "the first one's reason": "text minor"}
     minor = {"late": "minor", "accuracy": "minor"}
     classes = [text.get(name) or minor.get(name, "") for name in names]
     head = "".join(f'<th class="{c}">{escape(n)}</th>' for n, c in zip(names, classes, strict=True))

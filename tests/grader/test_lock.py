@@ -8,7 +8,7 @@ import time
 
 import pytest
 from fake_submission import make_zip
-from grading import failure, model, numbers
+from grading import failure, model
 from hostile_submissions import (
     ATTEMPTS,
     FORGERIES,
@@ -16,6 +16,7 @@ from hostile_submissions import (
     OVER_A_LIMIT,
     forgery,
     honest,
+    numbers,
     submission,
 )
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from fake_submission import GOOD, VLM, make_zip, write_files
-from grading import numbers
-from hostile_submissions import ATTEMPTS, FORGERIES, HONEST, forgery, honest, submission
+from hostile_submissions import ATTEMPTS, FORGERIES, HONEST, forgery, honest, numbers, submission
 
 from grader import packages
 from grader.errors import GraderError

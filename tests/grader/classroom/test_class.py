@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from fake_submission import GOOD, ROOT, VLM, make_zip
+from grading import gone
 
 from grader.__main__ import main
 from grader.classroom import command as class_command
@@ -220,6 +221,15 @@ def start(place: Path, *options: str) -> subprocess.Popen:
     )
 
 
+def below(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *below(child)]
+    return found
+
+
 def wait_for_lines(path: Path, count: int) -> None:
     deadline = time.monotonic() + 60
     while not path.exists() or path.read_bytes().count(b"\n") < count:
@@ -228,14 +238,17 @@ def wait_for_lines(path: Path, count: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_class_goes_on_where_it_was(graded_class, place, number):
     journal = place / "grades.results.jsonl"
     process = start(place)
     wait_for_lines(journal, 2)
+    family = below(process.pid)
     process.send_signal(number)
     err = process.communicate(timeout=60)[1]
     assert not (place / "grades.csv").exists()
+    assert all(map(gone, family)), "no process may live on"
     if number == signal.SIGINT:
         assert process.returncode == 130 and "--resume" in err
     kept = journal.read_bytes()
