@@ -73,7 +73,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="keep the results of earlier runs")
     parser.add_argument(
         "--due",
-        type=datetime.fromisoformat,
+        type=_local_time,
         help="due date and time, such as 2026-10-01T23:59: the table then says how many hours "
         "after it each file is dated (local time)",
     )
@@ -88,6 +88,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of submissions above 0")
     return int(text)
+
+
+def _local_time(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a date and time such as 2026-10-01T23:59"
+        ) from None
+    return found.astimezone().replace(tzinfo=None) if found.tzinfo else found
 
 
 def run(arguments: Sequence[str]) -> int:

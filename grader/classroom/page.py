@@ -20,11 +20,14 @@ svg.bar { display: block; width: 100%; }
 svg.bar rect { fill: var(--fill); }
 svg.bar rect.none { fill: var(--wrong); }
 table.plain th, table.plain td { vertical-align: top; }
-table.plain thead th { white-space: nowrap; width: 1%; }
-table.plain .text { text-align: left; }
-table.plain thead .text { width: auto; }
+table.plain thead th, table.plain td { white-space: nowrap; width: 1%; }
+table.plain thead th:first-child { width: 20%; }
+table.plain th.text, table.plain td.text { text-align: left; white-space: normal; width: auto; }
 .zero { color: var(--wrong); font-weight: 600; }
-@media (max-width: 720px) { .minor { display: none; } }
+@media (max-width: 720px) {
+  .minor { display: none; }
+  table.plain thead th:first-child { width: 32%; }
+}
 """
 _BINS = 10  # of ten points each, below full points
 _SHOWN_IDS = 12  # of a group
@@ -42,7 +45,7 @@ def render(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> st
     style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     sections = (
         ("Totals", _totals(rows)),
-        ("Why submissions have no points", _failures(rows)),
+        ("Failures by reason", _failures(rows)),
         ("Accuracy per kind of question", _kinds(rows)),
         ("Equal submissions", _equal(rows)),
         ("All submissions", _all(rows)),
@@ -103,7 +106,7 @@ def _totals(rows: Sequence[Mapping[str, Any]]) -> str:
         if row["total"] is not None:
             counts[min(int(row["total"] // 10), _BINS) if row["total"] > 0 else -1] += 1
     most = max(counts.values()) or 1
-    names = {-1: "0", 0: "above 0 to below 10", _BINS: "100 to 105"}
+    names = {-1: "0", 0: "below 10", _BINS: "100 to 105"}
     return "".join(
         _share(
             names.get(place, f"{10 * place} to below {10 * place + 10}"),

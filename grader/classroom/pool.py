@@ -95,6 +95,6 @@ class Progress:
 def progress_text(done: int, total: int, failed: int, seconds: float) -> str:
     """The progress line."""
     rate = done / max(seconds, 1e-9) * 60
-    left = round((total - done) / rate) if rate else 0
+    left = max(1, round((total - done) / rate)) if rate else 0
     text = f"graded {done} of {total}, {failed} without points, {rate:.1f} a minute"
     return f"{text}, {left} min left" if done < total else text

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import zipfile
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,22 @@ def test_what_cannot_work_is_said_before_anything_is_graded(graded_class, option
     code, table, out, err = graded_class(*options)
     assert code == 1 and not table and "to grade" not in out
     assert err.startswith("error: ") and err.count("\n") == 1 and message in err
+
+
+@pytest.mark.parametrize(
+    "options", [["--due", "tomorrow"], ["--jobs", "0"], ["--memory", "-1"], ["--gradebook", "x"]]
+)
+def test_a_wrong_command_line_is_one_line(capsys, options):
+    with pytest.raises(SystemExit) as stopped:
+        main(["class", "x", "--output", "grades.csv", *options])
+    err = capsys.readouterr().err
+    assert stopped.value.code == 2 and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_a_due_date_may_name_its_time_zone():
+    with_zone = class_command._local_time("2026-10-01T23:59+00:00")
+    assert with_zone.tzinfo is None
+    assert with_zone.astimezone(UTC).isoformat() == "2026-10-01T23:59:00+00:00"
 
 
 def test_a_file_that_is_no_journal_is_not_written_over(graded_class, place):
