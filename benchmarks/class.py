@@ -15,6 +15,7 @@ Needs Linux.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
 import os
@@ -22,7 +23,6 @@ import platform
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -77,26 +77,33 @@ class Bench:
         process, peak = self.command(room, output, jobs), 0
         while process.poll() is None:
             peak = max(peak, sum(map(_memory, _family(process.pid))))
-            time.sleep(0.5)
+            time.sleep(1)
         if process.returncode:
             raise SystemExit(f"the grading {name} ended with exit code {process.returncode}")
         seconds = time.monotonic() - start
         return Run(_read(output), seconds, _cpu_seconds() - before, peak)
 
-    def grade_with_kills(self, room: Path, jobs: int, seconds: float) -> tuple[Table, list[int]]:
-        """Kill it at random moments of an undisturbed run; returns the results at each kill."""
+    def grade_with_kills(self, room: Path, jobs: int) -> tuple[Table, list[int]]:
+        """Kill it at random moments, and let it end then.
+
+        A moment is a random number of results on disk, and up to two seconds.
+
+        Returns:
+            The table, and the number of results on disk at each kill.
+        """
         rng, output, kept = random.Random(self._options.seed), self._folder / "killed.csv", []
-        journal = output.with_suffix(".results.jsonl")
-        for _ in range(self._options.kills):
+        count, kills = self._options.submissions, self._options.kills
+        for target in sorted(rng.choices(range(count), k=kills)):
             process = self.command(room, output, jobs)
-            try:
-                process.wait(rng.uniform(0, 2 * seconds / self._options.kills))
-            except subprocess.TimeoutExpired:
-                family = _family(process.pid)
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                _wait_until_gone(family)
-            kept.append(journal.read_bytes().count(b"\n") if journal.exists() else 0)
+            while _results(output) < target and process.poll() is None:
+                time.sleep(0.05)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0, 2))
+            family = _family(process.pid)
+            process.kill()
+            process.wait()
+            _wait_until_gone(family)
+            kept.append(_results(output))
         self.command(room, output, jobs).wait()
         return _read(output), kept
 
@@ -134,7 +141,7 @@ def main() -> int:
     print(f"good ones without the others: {len(differ)} of {len(good)} rows differ")
     kept: list[int] = []
     if options.kills:
-        table, kept = bench.grade_with_kills(room, most, runs[most].seconds)
+        table, kept = bench.grade_with_kills(room, most)
         differ = _differences(first.table, table)
         faults += [f"after kills: {line}" for line in differ]
         print(f"{options.kills} kills with {kept} results on disk: {len(differ)} rows differ")
@@ -169,6 +176,12 @@ def _parse() -> argparse.Namespace:
 def _read(output: Path) -> Table:
     with open(output, newline="") as file:
         return {row["file"]: row | {"seconds": ""} for row in csv.DictReader(file)}
+
+
+def _results(output: Path) -> int:
+    """How many results of a class are on disk."""
+    journal = output.with_suffix(".results.jsonl")
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
 def _differences(expected: Table, found: Table) -> list[str]:

@@ -36,7 +36,8 @@ _OTHERWISE = {
     "Parameters": "an error while counting the parameters",
     "Accuracy": "an error while answering",
 }
-_CAUSED_BY_OTHERS = re.compile(r"used over .* of memory|out of memory\?")
+_MEMORY_OF_ALL = re.compile(r"used over .* of memory|out of memory\?")
+_TIME = re.compile(_GROUPS[0][0])
 
 
 def failed_case(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -86,14 +87,16 @@ def remarks(result: Mapping[str, Any]) -> str:
     return "; ".join(remark for case in result["cases"] for remark in case["remarks"])
 
 
-def may_be_caused_by_others(result: Mapping[str, Any]) -> bool:
+def may_be_caused_by_others(result: Mapping[str, Any], time_is_own: bool) -> bool:
     """Whether submissions that were graded at the same time can be the cause of a failure.
 
-    Time is counted apart for each. Memory is not: the system may end any process when the machine
-    has none left, and shared memory cannot be told apart.
+    Memory is not told apart: the system may end any process when the machine has none left.
+
+    Args:
+        time_is_own: whether the time that others had the processor was not counted.
     """
-    case = failed_case(result)
-    return bool(case and _CAUSED_BY_OTHERS.search(case["detail"]))
+    detail = case["detail"] if (case := failed_case(result)) else ""
+    return bool(_MEMORY_OF_ALL.search(detail) or (not time_is_own and _TIME.search(detail)))
 
 
 def _denied(result: Mapping[str, Any]) -> str:

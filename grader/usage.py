@@ -53,6 +53,11 @@ def _sizes(path: str) -> dict[str, int]:
     return {name.decode(): int(size) * 1024 for name, size in rows}
 
 
+def counts_waiting() -> bool:
+    """Whether `processor_seconds` can be told on this system."""
+    return processor_seconds(os.getpid()) is not None
+
+
 def processor_seconds(pid: int) -> tuple[float, float] | None:
     """Seconds that all threads of a process have run, and that its first one waited to run.
 

@@ -7,8 +7,8 @@ STUDENT_12345_67890_ID.zip and STUDENT_LATE_12345_67890_ID-1.zip. If a student h
 last one counts.
 
 Each one runs in a locked process of its own, with one processor and a part of the memory. Time
-that a submission spends waiting for a processor that others use is not counted. One that runs out
-of memory beside others is graded again alone.
+that a submission spends waiting for a processor that others use is not counted (Linux). One that
+reaches a limit that others can have caused, such as memory, is graded again alone.
 
 Each result is written to disk as it comes (grades.results.jsonl). After a kill, --resume goes on
 from there; it also grades only what is new when submissions were added.
@@ -160,7 +160,7 @@ class _Class:
         self._alone = jobs == 1
         pool.each(open_ones.items(), jobs, memory, self._grade)
         if self._again:
-            print(f"{len(self._again)} ran out of memory beside others: again, alone", flush=True)
+            print(f"{len(self._again)} reached a limit beside others: again, alone", flush=True)
             self._progress = pool.Progress(len(self._again))
             self._alone = True
             pool.each(self._again.items(), 1, memory, self._grade)
@@ -191,7 +191,8 @@ class _Class:
             self.crashed[sha] = one_line(f"{type(error).__name__}: {error}", 200)
             self._progress.add(failed=True)
             return
-        if not self._alone and reasons.may_be_caused_by_others(record["result"]):
+        own_time = usage.counts_waiting()
+        if not self._alone and reasons.may_be_caused_by_others(record["result"], own_time):
             self._again[sha] = submission
             self._progress.add(failed=True)
             return

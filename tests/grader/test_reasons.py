@@ -94,12 +94,14 @@ def test_what_was_denied_is_told():
 @pytest.mark.parametrize(
     ("detail", "expected"),
     [
-        ("used over 8.0 GB of memory and was stopped", True),
-        ("the process was ended by SIGKILL (out of memory?)", True),
-        ("loading and answering took over 60 s and was stopped", False),
-        ("MemoryError", False),
+        ("used over 8.0 GB of memory and was stopped", (True, True)),
+        ("the process was ended by SIGKILL (out of memory?)", (True, True)),
+        ("loading and answering took over 60 s and was stopped", (False, True)),
+        ("MemoryError", (False, False)),
     ],
 )
-def test_only_memory_that_is_shared_may_be_used_up_by_others(detail, expected):
-    assert reasons.may_be_caused_by_others(result(3, detail)) == expected
-    assert not reasons.may_be_caused_by_others(result())
+def test_memory_and_time_that_is_not_told_apart_may_be_used_up_by_others(detail, expected):
+    failed = result(3, detail)
+    found = [reasons.may_be_caused_by_others(failed, time_is_own) for time_is_own in (True, False)]
+    assert tuple(found) == expected
+    assert not reasons.may_be_caused_by_others(result(), False)

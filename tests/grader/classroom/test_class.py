@@ -183,7 +183,7 @@ def test_what_runs_out_of_memory_beside_others_is_graded_again_alone(graded_clas
 
     monkeypatch.setattr(process.Child, "call", call)
     code, table, out, _ = graded_class()
-    assert code == 0 and "1 ran out of memory beside others: again, alone" in out
+    assert code == 0 and "1 reached a limit beside others: again, alone" in out
     assert [row["total"] for row in table] == ["105.0", "71.43", "0.0", "0.0", "105.0", "105.0"]
 
 
