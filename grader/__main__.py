@@ -80,7 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["class"]:
         from .classroom import command
 
-        return _guarded(lambda: command.run(words[1:]), command.STOPPED)
+        return _guarded(
+            lambda: command.run(words[1:]),
+            command.STOPPED,
+            before_error=lambda: print(end="\n" * sys.stdout.isatty()),  # the progress line
+        )
     options = _parse(words)
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not options.disable_color
     report = Report(options.verbose, color)

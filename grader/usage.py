@@ -64,11 +64,12 @@ def processor_seconds(pid: int) -> tuple[float, float] | None:
     None where that cannot be told: the process has ended, or the system does not count it.
     """
     with contextlib.suppress(OSError, ValueError, IndexError):
-        waited = int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) / 1e9
+        # Nanoseconds running and waiting, and how often it ran: never, if nothing is counted.
+        _, waited, runs = map(int, Path(f"/proc/{pid}/schedstat").read_bytes().split())
         # After the name, which may hold anything: fields 14 and 15 of the line, in clock ticks.
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        ticks = os.sysconf("SC_CLK_TCK")
-        return (int(fields[11]) + int(fields[12])) / ticks, waited
+        used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return (used, waited / 1e9) if runs else None
     return None
 
 

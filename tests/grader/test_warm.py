@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 from fake_submission import GOOD, VLM, make_zip, write_files
 from hostile_submissions import ATTEMPTS, FORGERIES, HONEST, forgery, honest, numbers, submission
 
-from grader import packages
+from grader import packages, usage
 from grader.errors import GraderError
 from grader.grade import grade
 from grader.report import Report
@@ -141,3 +142,12 @@ def test_nothing_is_forked_that_would_share_something(place, monkeypatch, code, 
     ):
         pass
     assert not [*(place / "tmp").iterdir()]
+
+
+def test_the_systems_count_of_running_and_waiting_is_read():
+    start = time.process_time()
+    while time.process_time() < start + 0.1:
+        pass
+    used, waited = usage.processor_seconds(os.getpid())
+    assert used >= 0.1 and waited >= 0
+    assert usage.processor_seconds(2**30) is None
