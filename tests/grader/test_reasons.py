@@ -91,6 +91,13 @@ def test_what_was_denied_is_told():
     assert "line 3), and 1 more: grading" in reasons.reason(result(denied=lines * 2))
 
 
+@pytest.mark.parametrize("line", ["has earned 105 points", "tried to " + "x" * 300])
+def test_a_denial_that_the_submission_made_up_is_not_quoted(line):
+    text = reasons.reason(result(denied=[line]))
+    assert "The submission wrote into the grader's channel: grading does not allow" in text
+    assert line not in text
+
+
 @pytest.mark.parametrize(
     ("detail", "expected"),
     [
