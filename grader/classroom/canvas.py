@@ -1,8 +1,7 @@
 """Fills the scores of a class into a gradebook that was exported from Canvas.
 
-The form: https://community.canvaslms.com/t5/Instructor-Guide/p-ka/807 (import grades). Its columns
-are Student, ID (Canvas's number), SIS User ID, SIS Login ID, Section, and one for each assignment,
-`NAME (NUMBER)`. All but the one assignment's column stays as it is.
+Its columns are Student, ID (Canvas's number), SIS User ID, SIS Login ID, Section, and one for each
+assignment, `NAME (NUMBER)`. All but the one assignment's column stays as it is.
 """
 
 from __future__ import annotations
