@@ -9,6 +9,10 @@ The package in it is loaded, `load_vlm()` is called, and the model answers 128 q
 Importing the package, loading and answering may take 60 seconds together (--time_limit). The
 course's own machine may be faster or slower than this one, so stay well below.
 
+A whole class, and what platforms take:
+
+    python3 -m grader class --help
+
 The exit code tells whether grading worked, not how well the submission did: 0 whatever the
 score, 1 if the grader cannot work (no data, no such file), 2 for a wrong command line.
 The submission runs in a locked process: no network, no other processes, no file written, none
@@ -20,13 +24,13 @@ Python's own alone, which stops mistakes but no attack: grade only what you woul
 from __future__ import annotations
 
 import argparse
-import contextlib
-import math
+import json
 import os
 import runpy
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 if not __package__:  # started as `python path/to/grader`: again, as a package
@@ -35,26 +39,16 @@ if not __package__:  # started as `python path/to/grader`: again, as a package
     runpy.run_module(here.name, run_name="__main__", alter_sys=True)
     sys.exit()
 
-from . import packages
+from . import gradescope, packages
+from .cli import Parser, check_readable, check_writable
 from .errors import GraderError
-from .grade import TIME_LIMIT_S, grade
+from .files import write_whole
+from .grade import grade
 from .report import Report
 
-DATA_DIR = Path(__file__).resolve().parent.parent / "data"
 
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        self.exit(2, f"error: {message}; see python3 -m grader --help\n")
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python3 -m grader",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = Parser("python3 -m grader", __doc__)
     parser.add_argument("submission", type=Path, help="the zip, or a folder")
     parser.add_argument(
         "-v",
@@ -65,75 +59,78 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "-vv also its prints and every wrong answer",
     )
     parser.add_argument("--log_path", type=Path, help="write everything there, JSON last")
+    parser.add_argument(
+        "--format", choices=["text", "gradescope"], default="text", help="gradescope: --output, too"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="where --format gradescope writes its results.json"
+    )
     parser.add_argument("--disable_color", action="store_true", help="no colours")
-    parser.add_argument(
-        "--data_dir", type=Path, default=DATA_DIR, help="data folder (data beside the grader)"
-    )
     parser.add_argument("--open", action="store_true", help="no lock, for debugging")
-    parser.add_argument("--split", default="valid_grader", help="split (%(default)s)")
-    parser.add_argument(
-        "--time_limit",
-        type=_seconds,
-        default=TIME_LIMIT_S,
-        help="seconds for import, load_vlm() and all answers (%(default)g)",
-    )
-    return parser.parse_args(arguments)
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if math.isfinite(value := float(text)) and value > 0:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-
-
-def _check_paths(options: argparse.Namespace) -> None:
-    """Find out before the grading, not after it, that a path is wrong."""
-    path = options.submission
-    if not path.exists():
-        made = " (make it with python3 bundle.py homework ID)" if path.suffix == ".zip" else ""
-        raise GraderError(f"{path}: no such file or folder{made}")
-    if not os.access(path, os.R_OK):
-        raise GraderError(f"{path}: cannot be read; check its permissions")
-    if not path.is_dir() and not path.is_file():
-        raise GraderError(f"{path}: is neither a file nor a folder")
-    log = options.log_path
-    if log and (log.is_dir() or not log.absolute().parent.is_dir()):
-        raise GraderError(f"{log}: cannot be written: give a file name in an existing folder")
+    parser.add_grading_options()
+    options = parser.parse_args(arguments)
+    if (options.format == "gradescope") != (options.output is not None):
+        parser.error("--format gradescope and --output FILE belong together")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = _parse(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["class"]:
+        from .classroom import command
+
+        return _guarded(
+            lambda: command.run(words[1:]),
+            command.STOPPED,
+            before_error=lambda: print(end="\n" * sys.stdout.isatty()),  # the progress line
+        )
+    options = _parse(words)
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not options.disable_color
     report = Report(options.verbose, color)
+    return _guarded(
+        lambda: _grade_one(options, report), "nothing was graded", before_error=report.abort
+    )
+
+
+def _grade_one(options: argparse.Namespace, report: Report) -> int:
+    packages.check()
+    path = options.submission
+    check_readable(
+        path, " (make it with python3 bundle.py homework ID)" if path.suffix == ".zip" else ""
+    )
+    for output in filter(None, (options.log_path, options.output)):
+        check_writable(output)
+    if options.output and path.is_dir():
+        path = gradescope.find(path)
+    start = time.monotonic()
+    result = grade(
+        path, options.data_dir, options.split, options.time_limit, report, locked=not options.open
+    )
+    if options.log_path:
+        report.write_log(options.log_path, result)
+    if options.output:
+        found = gradescope.results(result, time.monotonic() - start)
+        write_whole(options.output, json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def _guarded(
+    do: Callable[[], int], after_stop: str, before_error: Callable[[], None] = lambda: None
+) -> int:
+    """The exit code of `do`; an error is one line, and so is Ctrl-C."""
     try:
-        packages.check()
-        _check_paths(options)
-        result = grade(
-            options.submission,
-            options.data_dir,
-            options.split,
-            options.time_limit,
-            report,
-            locked=not options.open,
-        )
-        if options.log_path:
-            report.write_log(options.log_path, result)
-    except GraderError as error:
-        report.abort()
-        return _fail(f"error: {error}", 1)
+        return do()
     except BrokenPipeError:
         # The reader (head, less) has gone; closing stdout again at exit would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        report.abort()
+    except (GraderError, OSError) as error:
+        before_error()
         return _fail(f"error: {error}", 1)
     except KeyboardInterrupt:
-        report.abort()
-        return _fail("stopped by Ctrl-C; nothing was graded", 130)
-    return 0
+        before_error()
+        return _fail(f"stopped by Ctrl-C; {after_stop}", 130)
 
 
 def _fail(message: str, code: int) -> int:

@@ -175,7 +175,7 @@ def serve(folder: str, requests: IO[bytes], channel: Channel) -> None:
         try:
             reply["value"] = method(**request)
         except BaseException as error:  # SystemExit and KeyboardInterrupt are results too
-            reply["error"] = _describe(error, folder)
+            reply["error"] = describe(error, folder)
         channel.send(reply)
 
 
@@ -229,7 +229,7 @@ def _lock(policy: dict[str, Any], channel: Channel) -> dict[str, list[str]]:
     return layers
 
 
-def _describe(error: BaseException, folder: str) -> dict[str, str]:
+def describe(error: BaseException, folder: str) -> dict[str, str]:
     """Type, message and place of an exception in one line, and the submission's frames."""
     # What the failed call still holds: after a MemoryError that may be all there is.
     traceback.clear_frames(error.__traceback__)
@@ -260,7 +260,7 @@ def _type(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Be killed when the parent has gone, whatever this process is doing then."""
     if sys.platform == "linux":  # the lock denies to change it
         set_parent_death_signal = 1
@@ -277,7 +277,7 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """Move the channel out of the submission's reach, then serve."""
-    _end_with_parent()
+    end_with_parent()
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

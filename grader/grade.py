@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from .errors import SubmissionError, one_line, safe_lines
 from .private import private_folder
 from .process import FORGED, Child
 from .report import Case, Report
+from .slot import Slot
 
 TIME_LIMIT_S = 60.0  # for the submission's import, load_vlm(), parameters() and all answers
 PARAMETER_LIMIT = 300_000_000
@@ -32,6 +32,7 @@ def grade(
     time_limit: float,
     report: Report,
     locked: bool = True,
+    slot: Slot | None = None,
 ) -> dict[str, Any]:
     """Grade a submission and report every case.
 
@@ -40,6 +41,7 @@ def grade(
         data_dir: the data folder; `data_dir/split` holds the questions.
         time_limit: seconds for importing, `load_vlm()`, counting parameters and all answers.
         locked: whether the submission's process is locked; see `grader.lock`.
+        slot: what it may use of the machine; all of it by default.
 
     Returns:
         The result, ready for JSON: total, accuracy, cases, kinds, samples, the lock's layers
@@ -70,14 +72,14 @@ def grade(
             opens.detail, opens.remarks = unpacked.size, unpacked.remarks
         submission.write_data(data_dir, folder, split, questions)
         hidden = labels.hidden(data_dir, split, questions) if locked else None
-        with Child(folder, hidden) as child:
+        with Child(folder, hidden, slot) as child:
             record.say_layers(child)
-            start = time.monotonic()
+            start = child.clock()
             until = _Until(start + time_limit, time_limit)
             with _running(loads, report, child, record):
                 child.call("start", *until("importing the package"), package=unpacked.package)
                 child.call("load", *until("importing the package and load_vlm()"))
-                loads.detail = f"{time.monotonic() - start:.1f} s"
+                loads.detail = f"{child.clock() - start:.1f} s"
             with _running(fits, report, child, record):
                 _check_parameters(fits, child, until)
             with _running(accuracy, report, child, record):
@@ -86,7 +88,7 @@ def grade(
                 share = correct / len(samples)
                 accuracy.points = scoring.points(share)
                 accuracy.detail = (
-                    f"{share:.1%} ({correct} right), {time.monotonic() - start:.1f} s of "
+                    f"{share:.1%} ({correct} right), {child.clock() - start:.1f} s of "
                     f"{time_limit:g} s"
                 )
             with _running(extra, report):
@@ -94,7 +96,7 @@ def grade(
                 extra.remarks = course.of_score(samples)
             _say_answers(samples, report)
             with _running(interface, report, child, record):
-                until = _Until(time.monotonic() + time_limit, time_limit)
+                until = _Until(child.clock() + time_limit, time_limit)
                 interface.remarks = _ask_about_course(child, until)
                 _check_interface(interface, child, until, split, len(questions))
     for case in cases:

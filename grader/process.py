@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from . import packages, usage
 from .errors import GraderError, SubmissionError, one_line
 from .lock import places
 from .output import Output
+from .slot import Slot
 
 # What 32 answers of `child.MAX_ANSWER` letters take at most; JSON grows by 30 when it is read.
 MAX_REPLY_BYTES = 4_000_000
@@ -38,19 +38,21 @@ class Child:
         folder: the private folder with `homework`, `data` and `tmp`.
         hidden: where expected answers are, the data folder first, as `labels.hidden` has them;
             None leaves the child without a lock.
+        slot: what it may use of the machine; all of it by default.
 
     Attributes:
         layers: the `active` and the `missing` layers of the lock; empty without one.
     """
 
-    def __init__(self, folder: Path, hidden: list[Path] | None) -> None:
+    def __init__(self, folder: Path, hidden: list[Path] | None, slot: Slot | None = None) -> None:
+        self._slot = slot or Slot()
         # What the lock's seccomp filter reports through.
         locks_calls = hidden is not None and sys.platform == "linux"
         ours, theirs = socket.socketpair() if locks_calls else (None, None)
         try:
-            self._process = _start(folder, hidden is not None, theirs)
+            variables = environment(folder, hidden is not None)
+            self._process, listener_fd = self._slot.start(CHILD, folder, variables, theirs)
         finally:
-            listener_fd = theirs.fileno() if theirs else None
             if theirs:
                 theirs.close()
         self._id = 0
@@ -78,7 +80,7 @@ class Child:
     def _import_packages(self) -> None:
         """Import the environment's packages; nothing of the submission has run when it ends."""
         over = f"not done after {IMPORT_LIMIT_S:g} s"
-        deadline = time.monotonic() + IMPORT_LIMIT_S
+        deadline = self.clock() + IMPORT_LIMIT_S
         try:
             self.call("import_packages", deadline, over, names=packages.BEFORE_THE_LOCK)
         except SubmissionError as error:
@@ -102,7 +104,9 @@ class Child:
                 "devices": places.devices(),
                 "gpus": bool(places.gpus()),
                 # A GPU's driver maps far more than it uses: there the memory is only watched.
-                "memory_bytes": None if places.gpus() else usage.data_limit(),
+                "memory_bytes": None
+                if places.gpus()
+                else usage.data_limit(self._slot.memory_bytes),
                 "cpu_s": usage.cpu_limit(),
                 "listener_fd": listener_fd,
             }
@@ -110,7 +114,7 @@ class Child:
             raise GraderError(f"{error}, which a submission may read; move it elsewhere") from None
         try:
             over = f"not done after {START_LIMIT_S:g} s"
-            layers = self.call("lock", time.monotonic() + START_LIMIT_S, over, policy=policy)
+            layers = self.call("lock", self.clock() + START_LIMIT_S, over, policy=policy)
         except SubmissionError as error:
             # Nothing of the submission has run yet.
             raise GraderError(f"the child process could not be locked: {error}") from None
@@ -135,11 +139,15 @@ class Child:
             for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
                 pipe.close()
 
+    def clock(self) -> float:
+        """Seconds that have passed for the child, from an arbitrary start."""
+        return self._slot.clock(self._process.pid)
+
     def call(self, do: str, deadline: float, over: str, **arguments: Any) -> Any:
         """Have the child do one thing (a method of `child.Submission`) and return its value.
 
         Args:
-            deadline: in `time.monotonic()` seconds; the child is killed then.
+            deadline: in seconds of `clock`; the child is killed then.
             over: the message for that.
 
         Raises:
@@ -177,13 +185,15 @@ class Child:
                 request = request[os.write(self._process.stdin.fileno(), request) :]
 
     def _next_line(self, deadline: float, over: str) -> bytes:
-        while (left := deadline - time.monotonic()) > 0:
+        while (left := deadline - self.clock()) > 0:
+            self._slot.check()
             try:
                 # Short waits: a process started by the child may hold the pipe open after it.
                 line = self._replies.get(timeout=min(left, 0.2))
             except queue.Empty:
                 pid = self._process.pid
-                if self.layers and (excess := usage.excess(pid, self._shared)):
+                limit = self._slot.memory_bytes
+                if self.layers and (excess := usage.excess(pid, self._shared, limit)):
                     self._kill()
                     raise SubmissionError(excess, self._output.last_words()) from None
                 if self._process.poll() is None or not self._replies.empty():
@@ -224,34 +234,15 @@ class Child:
         self._replies.put(b"")
 
 
-def _start(folder: Path, locked: bool, channel: socket.socket | None) -> subprocess.Popen:
-    """Start the child.
-
-    Raises:
-        GraderError: no process can be started.
-    """
-    environment = (places.environment(folder) if locked else os.environ) | {
+def environment(folder: Path, locked: bool) -> dict[str, str]:
+    """The child's variables."""
+    return {
+        **(places.environment(folder) if locked else os.environ),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8:backslashreplace",
         **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp")),
     }
-    try:
-        return subprocess.Popen(
-            [sys.executable, str(CHILD)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=folder,
-            env=environment,
-            # A group of its own: Ctrl-C reaches the parent alone, and the child is ended
-            # together with whatever it started.
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-            pass_fds=[channel.fileno()] if channel else [],
-        )
-    except OSError as error:
-        raise GraderError(f"no process could be started: {error.strerror}") from None
 
 
 def read_reply(line: bytes, number: int) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .errors import one_line, safe_lines
+from .files import write_whole
 
 _GREEN, _RED, _END = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
@@ -38,10 +38,12 @@ class Report:
     Args:
         verbosity: 0, 1 (-v) or 2 (-vv).
         color: whether verdicts are coloured on the screen; the log never is.
+        out: where to print; standard output by default.
     """
 
-    def __init__(self, verbosity: int = 0, color: bool = False) -> None:
+    def __init__(self, verbosity: int = 0, color: bool = False, out: IO[str] | None = None) -> None:
         self._verbosity = verbosity
+        self._out = out
         self._color = color
         self._lines: list[str] = []
         self._in_line = False
@@ -50,7 +52,7 @@ class Report:
         """Add one line, shown from verbosity `level` on."""
         self._lines.append(text)
         if level <= self._verbosity:
-            print(text, flush=True)
+            self._print(text)
 
     def say_block(self, title: str, lines: Iterable[str], level: int) -> None:
         """Add indented lines under a title; nothing if there are none."""
@@ -63,7 +65,7 @@ class Report:
     def begin(self, case: Case) -> None:
         """Show a case's name while it runs."""
         self._in_line = True
-        print(self._name(case), end="", flush=True)
+        self._print(self._name(case), end="")
 
     def end(self, case: Case, details: str = "") -> None:
         """Complete the line of a case; `details` (a traceback) follow with -v."""
@@ -79,7 +81,7 @@ class Report:
         self._lines.append(f"{self._name(case)}{verdict}{text}".rstrip())
         if self._color and case.status != "not run":
             verdict = f"{_GREEN if case.status == 'ok' else _RED}{verdict}{_END}"
-        print(f"{verdict}{text}".rstrip(), flush=True)
+        self._print(f"{verdict}{text}".rstrip())
         for remark in case.remarks:
             self.say(f"    {one_line(remark)}")
         self.say_block("from the submission", safe_lines(details), level=1)
@@ -87,18 +89,15 @@ class Report:
     def abort(self) -> None:
         """End the line of a case that will have no verdict."""
         if self._in_line:
-            print(flush=True)
+            self._print("")
         self._in_line = False
 
     def write_log(self, path: Path, result: dict[str, Any]) -> None:
         """Write every line and, as the last one, the result as JSON; whole or not at all."""
-        partial = path.with_name(f"{path.name}.partial")
-        text = "\n".join([*self._lines, json.dumps(result)]) + "\n"
-        try:
-            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, "\n".join([*self._lines, json.dumps(result)]) + "\n")
+
+    def _print(self, text: str, end: str = "\n") -> None:
+        print(text, end=end, file=self._out, flush=True)
 
     @staticmethod
     def _name(case: Case) -> str:

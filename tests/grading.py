@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,16 @@ def failure(result: dict, out: str) -> tuple[str, str]:
     assert all(case["status"] == "not run" for case in after)
     assert "Total: " in out and "Traceback" not in out.split("from the submission")[0]
     return failed[0]["name"].split(":")[0], failed[0]["detail"]
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within a few seconds; one that nobody waits for has ended too."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.02)
+    return False

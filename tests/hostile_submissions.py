@@ -7,9 +7,12 @@ for a path of the test: `{data}` the data folder, `{outside}` a folder, `{secret
 
 from __future__ import annotations
 
+import platform
 from typing import NamedTuple
 
 from fake_submission import GOOD, VLM
+
+from grader.lock import syscalls
 
 
 class Attempt(NamedTuple):
@@ -245,6 +248,13 @@ else:
 
 from .vlm import load_vlm
 """
+
+
+def numbers() -> dict[str, int]:
+    """The system calls that attempts make by name, for this machine."""
+    column = {"x86_64": 0, "aarch64": 1}[platform.machine()]
+    found = {name: n[column] for calls in syscalls.DENIED.values() for name, n in calls.items()}
+    return {name: number for name, number in found.items() if number is not None}
 
 
 def submission(attempt: Attempt, numbers: dict[str, int], **paths: object) -> dict[str, str]:

@@ -12,11 +12,11 @@ import os
 import stat
 
 
-def check(kept: int | None) -> None:
+def check(*kept: int | None) -> None:
     """Refuse to go on if this process has another thread, a child, or a way out that is open.
 
     Args:
-        kept: the one socket that may be open, or None.
+        kept: sockets and files that may be open.
 
     Raises:
         RuntimeError: it has; the message says what.
@@ -30,7 +30,7 @@ def check(kept: int | None) -> None:
         raise RuntimeError("a child process runs already, which the lock would not reach")
     for descriptor in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError):  # the list's own, closed since
-            if descriptor != kept and _leads_out(descriptor):
+            if descriptor not in kept and _leads_out(descriptor):
                 path = os.readlink(f"/proc/self/fd/{descriptor}")
                 raise RuntimeError(f"{path} is open already, which the lock would not reach")
 

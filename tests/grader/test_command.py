@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from fake_submission import GOOD, ROOT, make_zip
+from grading import gone
 
 from grader import private
 from grader.__main__ import main
@@ -110,19 +110,6 @@ def started(place: Path, *options: str) -> tuple[subprocess.Popen, int]:
             break
     children = f"/proc/{process.pid}/task/{process.pid}/children"
     return process, int(Path(children).read_text().split()[0])
-
-
-def gone(pid: int) -> bool:
-    """Whether a process ends within a few seconds; one that nobody waits for has ended too."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except FileNotFoundError:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc")

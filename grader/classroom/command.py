@@ -1,0 +1,258 @@
+"""Grade a class:
+
+    python3 -m grader class SUBMISSIONS --output grades.csv
+
+SUBMISSIONS is a folder or one zip of submissions: ID.zip, or as Canvas names what it exports,
+STUDENT_12345_67890_ID.zip and STUDENT_LATE_12345_67890_ID-1.zip. If a student has several, the
+last one counts.
+
+Each one runs in a locked process of its own, with one processor and a part of the memory. Time
+that a submission spends waiting for a processor that others use is not counted (Linux). One that
+reaches a limit that others can have caused, such as memory, is graded again alone.
+
+Each result is written to disk as it comes (grades.results.jsonl). After a kill, --resume goes on
+from there; it also grades only what is new when submissions were added.
+
+Written at the end: grades.csv, the table; grades.json, with more of each grading; grades.html, a
+page to look at. The exit code is 0 if all were graded, whatever the scores are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from .. import packages, reasons, usage
+from ..cli import Parser, above_zero, check_readable, check_writable
+from ..errors import GraderError, one_line
+from ..files import write_whole
+from ..lock import places
+from ..slot import Slot, Stopped
+from . import page, pool, table
+from .canvas import Gradebook
+from .grading import Rules, depends_on, digest, grade_one
+from .journal import Journal
+from .names import Classroom, Found, Submission, hours_late
+
+STOPPED = "the results so far are kept: the same command with --resume goes on"
+LEAST_MEMORY = 2_000_000_000  # for each of several submissions, in bytes
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = Parser("python3 -m grader class", __doc__)
+    parser.add_argument("submissions", type=Path, help="a folder or a zip of submissions")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="the table to write, such as grades.csv"
+    )
+    parser.add_argument(
+        "--jobs", type=_count, help="submissions at a time (one for each processor; 1 with a GPU)"
+    )
+    parser.add_argument(
+        "--memory",
+        type=above_zero,
+        help="GB for each submission (8, or less where the machine's memory is not enough)",
+    )
+    parser.add_argument(
+        "--format", choices=["csv", "canvas"], default="csv", help="canvas: fill --gradebook, too"
+    )
+    parser.add_argument(
+        "--gradebook",
+        type=Path,
+        help="a gradebook exported from Canvas (CSV); the totals are filled into a copy beside the "
+        "table, grades.canvas.csv, for upload",
+    )
+    parser.add_argument(
+        "--assignment",
+        help="which column of the gradebook, by name or number (needed if it has several)",
+    )
+    parser.add_argument("--resume", action="store_true", help="keep the results of earlier runs")
+    parser.add_argument(
+        "--due",
+        type=_local_time,
+        help="due date and time, such as 2026-10-01T23:59: the table then says how many hours "
+        "after it each file is dated (local time)",
+    )
+    parser.add_grading_options()
+    options = parser.parse_args(arguments)
+    if (options.format == "canvas") != (options.gradebook is not None):
+        parser.error("--format canvas and --gradebook FILE belong together")
+    return options
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of submissions above 0")
+    return int(text)
+
+
+def _local_time(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a date and time such as 2026-10-01T23:59"
+        ) from None
+    return found.astimezone().replace(tzinfo=None) if found.tzinfo else found
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Grade a class; returns the exit code.
+
+    Raises:
+        GraderError: nothing, or not all, could be graded.
+    """
+    options = _parse(arguments)
+    packages.check()
+    check_readable(options.submissions)
+    if options.output.suffix != ".csv":
+        raise GraderError(f"{options.output}: give --output a name that ends in .csv")
+    check_writable(options.output)
+    gradebook = Gradebook(options.gradebook, options.assignment) if options.gradebook else None
+    jobs, memory = _shares(options.jobs, options.memory)
+    rules = Rules(options.data_dir, options.split, options.time_limit, memory)
+    about = depends_on(rules)
+    room = Classroom(options.submissions)
+    found = room.find()
+    journal_path = options.output.with_suffix(".results.jsonl")
+    with Journal(journal_path, options.resume) as journal:
+        graded = _Class(room, rules, journal, digest(about), found)
+        graded.grade(jobs)
+        rows = graded.rows(options.due)
+        table.write(options.output, rows, {"settings": about, **_others(found)})
+        write_whole(options.output.with_suffix(".html"), page.render(rows, about))
+    _summarize(rows, found, options.output)
+    if gradebook:
+        _fill(gradebook, rows, options.output.with_suffix(".canvas.csv"))
+    return 1 if graded.crashed else 0
+
+
+class _Class:
+    """The gradings of a class.
+
+    Attributes:
+        crashed: SHA-256 of a submission -> what went wrong in the grader itself.
+    """
+
+    def __init__(
+        self, room: Classroom, rules: Rules, journal: Journal, settings: str, found: Found
+    ) -> None:
+        self._room, self._rules, self._journal = room, rules, journal
+        self._settings = settings
+        self._files = [(one, room.sha256(one)) for one in found.counting]
+        self.crashed: dict[str, str] = {}
+        self._again: dict[str, Submission] = {}
+
+    def grade(self, jobs: int) -> None:
+        """Grade what the journal does not have, each content once."""
+        open_ones = {sha: one for one, sha in self._files if self._key(sha) not in self._results}
+        limit, memory = self._rules.time_limit, self._rules.memory_bytes
+        print(
+            f"{len(self._files)} submissions, {len(open_ones)} to grade: {jobs} at a time, each "
+            f"with 1 processor, {memory / 1e9:.1f} GB and {limit:g} s",
+            flush=True,
+        )
+        self._progress = pool.Progress(len(open_ones))
+        self._alone = jobs == 1
+        pool.each(open_ones.items(), jobs, memory, self._grade)
+        if self._again:
+            print(f"{len(self._again)} reached a limit beside others: again, alone", flush=True)
+            self._progress = pool.Progress(len(self._again))
+            self._alone = True
+            pool.each(self._again.items(), 1, memory, self._grade)
+
+    def rows(self, due: datetime | None) -> list[dict[str, Any]]:
+        """The table, a row for each student."""
+        rows = []
+        for one, sha in self._files:
+            error = {"sha256": sha, "error": self.crashed.get(sha)}
+            record = self._results.get(self._key(sha), error)
+            rows.append(table.row(one, record, hours_late(one, due)))
+        return rows
+
+    @property
+    def _results(self) -> Mapping[str, Any]:
+        return self._journal.results
+
+    def _key(self, sha: str) -> str:
+        return f"{sha}:{self._settings}"
+
+    def _grade(self, item: tuple[str, Submission], slot: Slot) -> None:
+        sha, submission = item
+        try:
+            record = {"sha256": sha, **grade_one(self._room, submission, self._rules, slot)}
+        except (GraderError, Stopped):
+            raise
+        except Exception as error:  # a mistake in the grader must not hold up the class
+            self.crashed[sha] = one_line(f"{type(error).__name__}: {error}", 200)
+            self._progress.add(failed=True)
+            return
+        own_time = usage.counts_waiting()
+        if not self._alone and reasons.may_be_caused_by_others(record["result"], own_time):
+            self._again[sha] = submission
+            self._progress.add(failed=True)
+            return
+        self._journal.add(self._key(sha), record)
+        self._progress.add(failed=record["result"]["total"] == 0)
+
+
+def _shares(jobs: int | None, memory_gb: float | None) -> tuple[int, int]:
+    """How many at a time, and bytes of memory for each.
+
+    Raises:
+        GraderError: they need more memory than there is.
+    """
+    installed = usage.installed_memory() * 9 // 10
+    if jobs is None:
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        least = int(memory_gb * 1e9) if memory_gb else LEAST_MEMORY
+        # Time on a GPU that others use cannot be told apart.
+        jobs = 1 if places.gpus() else max(1, min(processors, installed // least))
+    memory = int(memory_gb * 1e9) if memory_gb else min(usage.memory_limit(), installed // jobs)
+    if jobs * memory > installed:
+        raise GraderError(
+            f"{jobs} submissions of {memory / 1e9:g} GB need more than the {installed / 1e9:.1f} "
+            "GB that can be used here; give a smaller --jobs or --memory"
+        )
+    return jobs, memory
+
+
+def _others(found: Found) -> dict[str, list[str]]:
+    return {
+        "superseded": [one.file for one in found.superseded],
+        "ignored": found.ignored,
+    }
+
+
+def _summarize(rows: Sequence[Mapping[str, Any]], found: Found, output: Path) -> None:
+    """Print how the class did, what did not count, and where the files are."""
+    totals = [row["total"] for row in rows if row["total"] is not None]
+    if totals:
+        print(f"mean total {sum(totals) / len(totals):.1f}, highest {max(totals):.1f}")
+    for words, count in Counter(row["group"] for row in rows).most_common():
+        print(f"{count:>6}  {words}")
+    _list("superseded by a later file of the student", [one.file for one in found.superseded])
+    _list("other files, ignored", found.ignored)
+    print(f"wrote {output}, and beside it {output.stem}.json and {output.stem}.html")
+
+
+def _fill(gradebook: Gradebook, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the gradebook for Canvas, and say which rows and submissions fit nothing."""
+    filled = gradebook.fill(rows)
+    write_whole(path, filled.text)
+    print(f"wrote {path}: {filled.count} scores")
+    _list("students without a submission, left as they are", filled.without_submission)
+    _list("submissions that are not in the gradebook, or have no score", filled.without_row)
+    if filled.points_possible not in ("", "100", "100.0", "100.00"):
+        print(f"note: the assignment has {filled.points_possible} points in Canvas, not 100")
+
+
+def _list(title: str, names: Sequence[str]) -> None:
+    if names:
+        print(f"{title}: {len(names)}")
+    for name in names:
+        print(f"    {one_line(name)}")

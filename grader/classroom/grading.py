@@ -1,0 +1,100 @@
+"""Grades one submission of a class, and says what its result depends on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import platform
+import time
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .. import labels, scoring
+from ..grade import grade
+from ..private import private_folder
+from ..report import Report
+from ..slot import Slot
+from .names import Classroom, Submission
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "pillow")
+_CODE = Path(__file__).resolve().parent.parent
+_ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
+
+
+class Rules(NamedTuple):
+    """How a class is graded."""
+
+    data_dir: Path
+    split: str
+    time_limit: float
+    memory_bytes: int
+
+
+def grade_one(room: Classroom, submission: Submission, rules: Rules, slot: Slot) -> dict[str, Any]:
+    """What the journal keeps of a submission: its result, seconds and the adapter's SHA-256.
+
+    Raises:
+        GraderError: the grader itself cannot work.
+        Stopped: the class is stopped.
+    """
+    start = time.monotonic()
+    with private_folder() as folder, room.file(submission, folder) as path:
+        quiet = Report(out=io.StringIO())
+        result = grade(path, rules.data_dir, rules.split, rules.time_limit, quiet, slot=slot)
+        adapter = _adapter_sha256(path) if result["cases"][0]["status"] == "ok" else None
+    del result["submission"]  # where it lay for a while
+    return {"seconds": time.monotonic() - start, "adapter_sha256": adapter, "result": result}
+
+
+def depends_on(rules: Rules) -> dict[str, Any]:
+    """All that a result depends on beside the submission, ready for JSON.
+
+    Raises:
+        GraderError: the split cannot be read.
+    """
+    every = labels.read(rules.data_dir, rules.split)
+    asked = [every[index] for index in scoring.draw(len(every))]
+    labels.check_images(rules.data_dir, asked)
+    pictures = hashlib.sha256()
+    for image in sorted({question.image for question in asked}):
+        pictures.update(hashlib.sha256((rules.data_dir / image).read_bytes()).digest())
+    code = hashlib.sha256()
+    for file in sorted([*_CODE.glob("*.py"), *(_CODE / "lock").glob("*.py")]):
+        code.update(file.read_bytes())
+    return {
+        "split": rules.split,
+        "time_limit": rules.time_limit,
+        "memory_bytes": rules.memory_bytes,
+        "questions": digest(asked),
+        "pictures": pictures.hexdigest(),
+        "grader": code.hexdigest(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 of a value's JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _version(package: str) -> str | None:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return None
+
+
+def _adapter_sha256(path: Path) -> str | None:
+    """Of the adapter's weights in a zip that has been unpacked without complaint."""
+    if path.is_dir():
+        return None
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.filename.rpartition("/")[2] in _ADAPTER:
+                with archive.open(info) as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+    return None

@@ -1,0 +1,92 @@
+"""The table of a class: grades.csv, and grades.json beside it with more of each grading."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import reasons
+from ..files import write_whole
+from .names import Submission
+
+# Column -> the case it shows: the points, or for a case without points ok, failed or not run.
+CASES = {
+    "opens": "Submission opens",
+    "loads": "Model loads",
+    "parameters": "Parameters",
+    "accuracy_points": "Accuracy",
+    "extra_points": "Extra credit",
+    "course_calls": "Course interface",
+}
+COLUMNS = (
+    "ID", "total", "accuracy", *CASES, "reason", "remarks", "seconds", "late", "hours_late",
+    "sha256", "file", "student", "canvas_user",
+)  # fmt: skip
+
+
+def row(
+    submission: Submission, record: Mapping[str, Any], hours_late: float | None
+) -> dict[str, Any]:
+    """What is known of a submission, ready for JSON; the columns first.
+
+    Args:
+        record: the journal's; or its `sha256` and an `error` of the grader itself.
+        hours_late: None where nobody knows.
+    """
+    who = {
+        "late": "yes" if submission.late or hours_late else "no",
+        "hours_late": hours_late,
+        "sha256": record["sha256"],
+        "file": submission.file,
+        "student": submission.student,
+        "canvas_user": submission.user,
+    }
+    if "error" in record:
+        empty = dict.fromkeys(COLUMNS, None)
+        reason = reasons.NOT_GRADED.format(record["error"])
+        return empty | {"ID": submission.id, "reason": reason, "group": "not graded"} | who
+    result = record["result"]
+    accuracy = result["accuracy"]
+    return {
+        "ID": submission.id,
+        "total": round(result["total"], 2),
+        "accuracy": None if accuracy is None else round(accuracy, 4),
+        **{column: _cell(result, name) for column, name in CASES.items()},
+        "reason": reasons.reason(result),
+        "remarks": reasons.remarks(result),
+        "seconds": round(record["seconds"], 1),
+        **who,
+        "group": reasons.group(result),
+        "adapter_sha256": record["adapter_sha256"],
+        **{name: result[name] for name in ("kinds", "cases", "course", "denied", "lock")},
+    }
+
+
+def write(path: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> None:
+    """Write the CSV file, and the JSON file beside it.
+
+    Args:
+        about: what the JSON file says beside the rows.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for one in rows:
+        table.writerow([safe_cell(one[column]) for column in COLUMNS])
+    write_whole(path, text.getvalue())
+    whole = json.dumps({**about, "submissions": rows}, indent=1)
+    write_whole(path.with_suffix(".json"), whole + "\n")
+
+
+def safe_cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: a file may have any name."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
+
+
+def _cell(result: Mapping[str, Any], name: str) -> Any:
+    case = next(case for case in result["cases"] if case["name"].startswith(name))
+    return round(case["points"], 2) if case["max_points"] else case["status"]

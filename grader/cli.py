@@ -1,0 +1,87 @@
+"""What the grader's command lines share: options, and errors of one line."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+from pathlib import Path
+from typing import NoReturn
+
+from .errors import GraderError
+from .grade import TIME_LIMIT_S
+
+DATA_DIR = Path(__file__).resolve().parent.parent / "data"
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with one line and exit code 2 on a wrong command line."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+    def add_grading_options(self) -> None:
+        """The options that decide which questions are asked, and how long answering may take."""
+        self.add_argument(
+            "--data_dir", type=Path, default=DATA_DIR, help="data folder (data beside the grader)"
+        )
+        self.add_argument(
+            "--split",
+            default="valid_grader",
+            help="folder of the questions in the data folder (%(default)s); generate_qa balance "
+            "--seed makes others",
+        )
+        self.add_argument(
+            "--time_limit",
+            type=above_zero,
+            default=TIME_LIMIT_S,
+            help="seconds for import, load_vlm() and all answers (%(default)g)",
+        )
+
+
+def above_zero(text: str) -> float:
+    """An option's finite number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(text)) and value > 0:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+
+
+def check_readable(path: Path, hint: str = "") -> None:
+    """Find out before the grading, not after it, that an input is missing.
+
+    Args:
+        hint: added to the message.
+
+    Raises:
+        GraderError: it is neither a file nor a folder that can be read.
+    """
+    if not path.exists():
+        raise GraderError(f"{path}: no such file or folder{hint}")
+    if not os.access(path, os.R_OK):
+        raise GraderError(f"{path}: cannot be read; check its permissions")
+    if not path.is_dir() and not path.is_file():
+        raise GraderError(f"{path}: is neither a file nor a folder")
+
+
+def check_writable(path: Path) -> None:
+    """Find out before the grading, not after it, that an output cannot be written.
+
+    Raises:
+        GraderError: it is a folder, or its folder is missing.
+    """
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise GraderError(f"{path}: cannot be written: give a file name in an existing folder")

@@ -1,0 +1,153 @@
+"""Where a submission's process runs: what it may use of the machine, and how its time counts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from . import usage
+from .errors import GraderError
+
+
+class Stopped(Exception):
+    """The grading was stopped from outside, as by Ctrl-C; there is no result."""
+
+
+class Process(Protocol):
+    """What is used of `subprocess.Popen`."""
+
+    pid: int
+    stdin: object
+    stdout: object
+    stderr: object
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def kill(self) -> None: ...
+
+
+class Slot:
+    """The whole machine, for one submission: it may use all processors, and time is the clock's."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its process may have in use."""
+        return usage.memory_limit()
+
+    def clock(self, pid: int) -> float:
+        """Seconds that have passed for a process, from an arbitrary start."""
+        return time.monotonic()
+
+    def check(self) -> None:
+        """Raise `Stopped` if the grading is to end now."""
+
+    def start(
+        self,
+        script: Path,
+        folder: Path,
+        environment: Mapping[str, str],
+        channel: socket.socket | None,
+    ) -> tuple[Process, int | None]:
+        """Start a process.
+
+        Args:
+            script: what it runs.
+            folder: its working folder.
+            channel: a socket that it inherits, or None.
+
+        Returns:
+            The process, and the number that the socket has there.
+
+        Raises:
+            GraderError: no process can be started.
+        """
+        try:
+            process = subprocess.Popen(
+                [sys.executable, str(script)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=folder,
+                env=environment,
+                # A group of its own: Ctrl-C reaches the parent alone, and the child is ended
+                # together with whatever it started.
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                pass_fds=[channel.fileno()] if channel else [],
+            )
+        except OSError as error:
+            raise GraderError(f"no process could be started: {error.strerror}") from None
+        return process, channel.fileno() if channel else None
+
+
+class Share(Slot):
+    """One processor and a part of the memory, beside other submissions.
+
+    A second counts when the process had the processor or waited for something else than it. So a
+    neighbour that takes the processor costs no time, and sleeping still does.
+
+    Args:
+        number: of the share, from 0; the processors are given out in turn.
+        memory_bytes: what its process may have in use.
+        stop: set when the grading is to end.
+
+    Attributes:
+        processor: its number; None where the system does not tell.
+    """
+
+    def __init__(self, number: int, memory_bytes: int, stop: threading.Event) -> None:
+        self.processor: int | None = None
+        if hasattr(os, "sched_getaffinity"):
+            processors = sorted(os.sched_getaffinity(0))
+            self.processor = processors[number % len(processors)]
+        self._memory_bytes = memory_bytes
+        self._stop = stop
+        # The process, and what the clock, its use of processors and its waiting were last.
+        self._seen = (0, 0.0, 0.0, 0.0)
+        self._lost = 0.0
+
+    def __enter__(self) -> Share:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._memory_bytes
+
+    def clock(self, pid: int) -> float:
+        now, found = time.monotonic(), usage.processor_seconds(pid)
+        if self._seen[0] != pid:
+            self._seen, self._lost = (pid, now, 0.0, 0.0), 0.0
+        if found:
+            used, waited = found
+            _, then, used_before, waited_before = self._seen
+            # Threads of its own that keep it waiting use the processor meanwhile.
+            free = max(0.0, now - then - (used - used_before))
+            self._lost += min(waited - waited_before, free)
+            self._seen = (pid, now, used, waited)
+        return now - self._lost
+
+    def check(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
+
+    def start(
+        self,
+        script: Path,
+        folder: Path,
+        environment: Mapping[str, str],
+        channel: socket.socket | None,
+    ) -> tuple[Process, int | None]:
+        process, number = super().start(script, folder, environment, channel)
+        if self.processor is not None:
+            os.sched_setaffinity(process.pid, {self.processor})
+        return process, number

@@ -1,0 +1,91 @@
+"""Make the zip that Gradescope takes as an autograder:
+
+    python3 gradescope/make_autograder.py --split valid_grader
+
+It holds this grader, the questions that it asks with their answers and pictures, and the scripts
+beside this file. Needs only the standard library. The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from grader import labels, scoring  # noqa: E402
+from grader.cli import Parser, check_writable  # noqa: E402
+from grader.errors import GraderError  # noqa: E402
+
+SCRIPTS = ("setup.sh", "run_autograder")
+_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the bytes depend on the contents alone
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = Parser("python3 gradescope/make_autograder.py", __doc__)
+    parser.add_argument("--output", type=Path, default=Path("autograder.zip"), help="%(default)s")
+    parser.add_grading_options()
+    options = parser.parse_args(arguments)
+    try:
+        check_writable(options.output)
+        files = contents(options.data_dir, options.split, options.time_limit)
+        write(options.output, files)
+    except (GraderError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    size = options.output.stat().st_size
+    print(f"wrote {options.output}: {len(files)} files, {size / 1e6:.1f} MB")
+    print("it holds the expected answers: upload it to Gradescope, and give it to no student")
+    return 0
+
+
+def contents(data_dir: Path, split: str, time_limit: float) -> dict[str, bytes]:
+    """Name in the zip -> bytes.
+
+    Raises:
+        GraderError: the split has no questions, or a picture is missing.
+    """
+    every = labels.read(data_dir, split)
+    asked = [every[index] for index in scoring.draw(len(every))]
+    labels.check_images(data_dir, asked)
+    records = [{"image_file": q.image, "question": q.question, "answer": q.answer} for q in asked]
+    return {
+        **{name: (ROOT / "gradescope" / name).read_bytes() for name in SCRIPTS},
+        **{name: (ROOT / name).read_bytes() for name in ("bundle.py", "requirements.txt")},
+        **{
+            file.relative_to(ROOT).as_posix(): file.read_bytes()
+            for file in sorted((ROOT / "grader").rglob("*.py"))
+        },
+        "options": f"--split\n{split}\n--time_limit\n{time_limit:g}\n".encode(),
+        f"data/{split}/questions_qa_pairs.json": json.dumps(records).encode(),
+        **{
+            f"data/{image}": (data_dir / image).read_bytes()
+            for image in sorted({question.image for question in asked})
+        },
+    }
+
+
+def write(path: Path, files: dict[str, bytes]) -> None:
+    """Write the zip beside `path` and rename it; whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                info = zipfile.ZipInfo(name, _DATE)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.create_system = 3  # Unix, so that the mode is read as one
+                info.external_attr = (stat.S_IFREG | (0o755 if name in SCRIPTS else 0o644)) << 16
+                archive.writestr(info, content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
