@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 from ..common.share import Share
 from ..data import ALL
-from ..labels.questions import KINDS, kart_in
-from ..labels.scene import Kart, Scene
+from ..labels.questions import KINDS, asked_kart
+from ..labels.scene import SIZES, Kart, Scene
 from ..labels.vocabulary import Probabilities
 
-SIZES = (5, 8, 12, 18, 30)  # lower bounds of the classes of kart size, in picture pixels
 MOST_KARTS = 5  # views with this many karts or more form one class
 BINS = 10  # equal intervals of probability, for calibration
 Class = tuple[int, str]  # rank and label of a class of outcomes
@@ -39,11 +38,6 @@ class Outcome(NamedTuple):
     def probability(self) -> float | None:
         """The probability of the model's answer; None if it was not computed."""
         return dict(self.probabilities).get(self.answer)
-
-
-def asked_kart(question: str, truth: str, kind: str) -> str | None:
-    """The kart that a question names or asks for; None if it is not about one kart."""
-    return truth if kind == "ego" else kart_in(question)
 
 
 def seen_in_training(
