@@ -1,36 +1,30 @@
 """The report of a benchmark: `index.html` for people and `report.json` for programs.
 
-The page is one file that contains its tables, pictures and heat maps: it opens from disk and
-needs neither network nor server. Its content security policy (CSP) forbids every request.
+The page is one file that contains its tables, pictures and heat maps: see `common.page`.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import html
-import io
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError
 from ..common.files import atomic_write, read_json
+from ..common.page import render
 from ..data import ALL, share_per_kind
-from ..frames.pictures import open_picture
-from ..labels.scene import PICTURE_SIZE, Scene
+from ..frames.pictures import webp_texts
+from ..labels.scene import Scene
 from . import statistics
 from .statistics import Outcome, asked_kart, size_of
 
 FORMAT = "supertuxkart-vqa-report/1"
 PAGE, DATA = "index.html", "report.json"
 MAX_REPORT_BYTES = 500_000_000
-TEMPLATE = Path(__file__).with_name("page.html")
-SCRIPT = TEMPLATE.with_suffix(".js")
+PARTS = Path(__file__).with_suffix(".html")
 LISTED = 5  # most probable answers that a sample lists
-QUALITY = 72  # of WebP: 2.2 kB per frame, where the JPEG file has 8 kB
 NOTE = (
     "Probability: how much the model believes its answer, compared with every other answer that "
     "such a question can have (softmax)."
@@ -121,63 +115,16 @@ def write_report(
         method: name of the method that computed the heat maps.
     """
     grids = {str(index): _grid_text(grid) for index, grid in heat.items()}
-    page = _page({**data, "heat": {"method": method, "grids": grids}}, _encoded(pictures))
+    blocks = {
+        "data": {**data, "heat": {"method": method, "grids": grids}},
+        "pictures": webp_texts(pictures),
+    }
+    page = render(f"What {data['checkpoint']} sees", PARTS, blocks)
     with atomic_write(folder / DATA) as file:
         file.write(json.dumps(data, indent=1, ensure_ascii=False).encode() + b"\n")
     with atomic_write(folder / PAGE) as file:
         file.write(page)
     return sum((folder / name).stat().st_size for name in (PAGE, DATA))
-
-
-def _page(data: Mapping[str, Any], pictures: Mapping[str, str]) -> bytes:
-    template, script = TEMPLATE.read_text("utf-8"), SCRIPT.read_text("utf-8")
-    style = re.search(r"<style>(.*?)</style>", template, re.DOTALL)[1]
-    parts = {
-        # Only this script and this style run.
-        "csp": "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"script-src '{_hash(script)}'; style-src '{_hash(style)}'",
-        "title": html.escape(f"What {data['checkpoint']} sees"),
-        "data": _json_block(data),
-        "pictures": _json_block(pictures),
-        "script": script,
-    }
-    # In one pass, so that inserted text is not searched for names.
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template).encode()
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _json_block(value: Any) -> str:
-    """JSON that cannot end the script element around it."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _encoded(pictures: Mapping[str, str]) -> dict[str, str]:
-    """image_file -> base64 of the picture as WebP."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from tqdm import tqdm
-
-    from ..common.workers import num_cores
-
-    # Threads: Pillow releases Python's lock, and torch, loaded by now, must not be forked.
-    with ThreadPoolExecutor(num_cores()) as pool:
-        texts = pool.map(_webp, pictures.values())
-        bar = tqdm(
-            texts, total=len(pictures), unit="picture", desc="report", disable=len(pictures) < 500
-        )
-        return dict(zip(pictures, bar, strict=True))
-
-
-def _webp(path: str) -> str:
-    buffer = io.BytesIO()
-    picture = open_picture(path)
-    if picture.width > PICTURE_SIZE[0] or picture.height > PICTURE_SIZE[1]:
-        picture = picture.resize(PICTURE_SIZE)
-    picture.save(buffer, "WEBP", quality=QUALITY, method=2)
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _grid_text(grid) -> str:

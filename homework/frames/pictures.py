@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common.errors import InputError
 from ..common.files import atomic_write, writing
+from ..labels.scene import PICTURE_SIZE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
 MAX_PICTURE_BYTES = 100_000_000  # a picture of the dataset has some 3,000
+WEBP_QUALITY = 72  # 2.2 kB per frame, where the dataset's JPEG has 8 kB
 MAX_PICTURE_PIXELS = 50_000_000  # the dataset: 15,000; decoding needs 3 bytes per pixel
 
 
@@ -68,3 +73,32 @@ def save_picture(picture: Image.Image | Figure, file: Path, **options: Any) -> N
 
 def _too_large(path: str | Path) -> str:
     return f"{path}: over {MAX_PICTURE_PIXELS:,} pixels; give a smaller picture"
+
+
+def webp_texts(pictures: Mapping[str, str | Path]) -> dict[str, str]:
+    """name -> path becomes name -> base64 of a small WebP file, for a page that contains pictures.
+
+    Raises:
+        InputError: a picture cannot be read.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tqdm import tqdm
+
+    from ..common.workers import num_cores
+
+    # Threads: Pillow releases Python's lock, and torch may be loaded and must not be forked.
+    with ThreadPoolExecutor(num_cores()) as pool:
+        texts = pool.map(_webp_text, pictures.values())
+        few = len(pictures) < 500
+        bar = tqdm(texts, total=len(pictures), unit="picture", desc="report", disable=few)
+        return dict(zip(pictures, bar, strict=True))
+
+
+def _webp_text(path: str | Path) -> str:
+    buffer = io.BytesIO()
+    picture = open_picture(path)
+    if picture.width > PICTURE_SIZE[0] or picture.height > PICTURE_SIZE[1]:
+        picture = picture.resize(PICTURE_SIZE)
+    picture.save(buffer, "WEBP", quality=WEBP_QUALITY, method=2)
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -14,8 +14,8 @@ from tiny import write_tiny_base
 from homework import finetune
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
-from homework.evaluation import page as report_page
 from homework.evaluation.page import read_report
+from homework.frames.pictures import webp_texts
 from homework.frames.split import scenes, training_pairs
 from homework.labels.questions import COUNT, EGO, KINDS
 from homework.labels.vocabulary import KARTS
@@ -132,7 +132,9 @@ def test_the_other_report_is_looked_at_before_anything_is_asked(tmp_path):
 
 def test_large_pictures_are_made_small(tmp_path):
     Image.new("RGB", (100, 4000), "teal").save(tmp_path / "tall.png")
-    small = Image.open(io.BytesIO(base64.b64decode(report_page._webp(tmp_path / "tall.png"))))
+    small = Image.open(
+        io.BytesIO(base64.b64decode(webp_texts({"tall": tmp_path / "tall.png"})["tall"]))
+    )
     assert small.size == (150, 100)
 
 

@@ -1,0 +1,306 @@
+// What all pages share: elements, state in the address, shares, frames with boxes, and a gallery
+// with search, filters, order, pages and a dialog. Text goes in as text, never as markup.
+"use strict";
+const byId = (id) => document.getElementById(id);
+const read = (id) => JSON.parse(byId(id).textContent);
+const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
+const count = (number) => number.toLocaleString("en");
+const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+const names = (values) => [...new Set(values)].filter(Boolean).sort();
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child != null));
+  return element;
+}
+
+function svg(tag, attributes = {}, text = "") {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) if (value != null) element.setAttribute(name, value);
+  element.textContent = text;
+  return element;
+}
+
+// --- state: all of it is in the address, so that every view of the page is a link ---
+
+const state = () => new URLSearchParams(location.hash.slice(1));
+
+function changed(changes) {
+  const next = state();
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === "" || value == null) next.delete(name);
+    else next.set(name, value);
+  }
+  return next.toString();
+}
+
+function go(changes) {
+  location.hash = changed(changes);
+}
+
+// Without a step for the browser's "back": what is typed changes with every letter.
+const replace = (changes) => location.replace(`#${changed(changes)}`);
+
+// --- shares ---
+
+function bar(share, low, high, tick) {
+  const box = make("div", { class: "bar", "aria-hidden": "true" });
+  const add = (name, left, width) => {
+    const part = make("div", { class: name });
+    if (left != null) part.style.left = percent(left, 2);
+    if (width != null) part.style.width = percent(width, 2);
+    box.append(part);
+  };
+  add("fill", null, share);
+  if (low != null) add("whisker", low, high - low);
+  if (tick != null) add("tick", tick, null);
+  return box;
+}
+
+function shareRow(row, tick, detail) {
+  return make(
+    "div",
+    { class: row.label === "all" ? "share total" : "share" },
+    make("span", {}, row.label),
+    bar(row.accuracy, row.low, row.high, tick),
+    make("span", { class: "number" }, percent(row.accuracy)),
+    make("span", { class: "detail" }, detail),
+  );
+}
+
+// A row of buttons, one of them pressed.
+function choices(id, names, chosen, choose) {
+  byId(id).replaceChildren(
+    ...names.map((name) =>
+      make("button", { type: "button", "aria-pressed": String(name === chosen), onclick: () => choose(name) }, name),
+    ),
+  );
+}
+
+// rows: texts; the first of each row is its heading.
+function table(head, rows) {
+  const cell = (text, i) => (i ? make("td", {}, text) : make("th", { scope: "row" }, text));
+  return make(
+    "table",
+    { class: "plain" },
+    make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))),
+    make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map(cell)))),
+  );
+}
+
+// rows: [name, text]; those without a text are left out.
+const facts = (rows) =>
+  make("dl", {}, ...rows.filter(([, text]) => text).flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
+
+// --- frames ---
+
+// A frame, 150 x 100 pixels, with its layers (addresses of pictures, or SVG elements) and the boxes
+// of view.karts, [[name, x1, y1, x2, y2], ...]; view.ego is the place of the ego kart, or null.
+function frame(name, layers, view, { asked, labels } = {}) {
+  const picture = svg("svg", { class: "frame", viewBox: "0 0 150 100", role: "img", "aria-label": `frame ${name}` });
+  for (const layer of layers.filter(Boolean)) {
+    picture.append(layer.nodeType ? layer : svg("image", { href: layer, width: 150, height: 100, preserveAspectRatio: "none" }));
+  }
+  if (!view) return picture;
+  // The ego last, so that no other box covers its own.
+  view.karts.map((kart, i) => [kart, i]).sort((a, b) => (a[1] === view.ego) - (b[1] === view.ego)).forEach(([[name, x1, y1, x2, y2], i]) => {
+    const kind = i === view.ego ? "ego" : name === asked ? "asked" : "other";
+    picture.append(svg("rect", { class: kind, x: x1, y: y1, width: x2 - x1, height: y2 - y1 }));
+    if (labels) picture.append(svg("text", { class: kind, x: Math.min(Math.max(x1, 1), 149 - name.length * 2.5), y: y1 > 6 ? y1 - 1.5 : Math.min(y2 + 5, 98) }, name));
+  });
+  return picture;
+}
+
+// --- gallery ---
+
+// Items with search, filters, order and pages. The page has the elements #filters, #found, #chips,
+// #reset, #samples (the heading), #gallery, #pages, #page, #previous-page, #next-page and #detail.
+// In the address: `search`,
+// `sort`, `page`, `sample` (an index into the items) and the name of each filter.
+//   filters  name -> { title, fits(item, value), options, texts }; options: values to choose from,
+//            texts: what they are called. A filter without options is set by links alone, and shown
+//            as a button that removes it.
+//   sorts    title -> key(item), smallest first, or null; the first one is the default
+//   words    item -> the text that is searched
+//   says     (indices of the items found, chosen) -> the line above the gallery
+//   card     (item, index, chosen) -> nodes
+//   detail   (item, index, shown) -> [picture, ...nodes at its side]; shown: name of a toggle -> on
+//   toggles  name -> { title, key, on, has(item, index) }, buttons of the dialog
+const PAGE = 48;
+
+function gallery({ items, filters, sorts, words, says, card, detail, toggles = {} }) {
+  const drawnFilters = Object.entries(filters).filter(([, filter]) => filter.options && filter.options.length);
+  const shown = Object.fromEntries(Object.entries(toggles).map(([name, toggle]) => [name, toggle.on]));
+  const dialog = byId("detail");
+  let texts = null;
+  let found = [];
+  let drawn = null;
+  let last = null; // the sample that the dialog showed
+
+  function select(name, title, options, texts) {
+    const box = make("select", { name, onchange: () => go({ [name]: box.value, page: null }) });
+    if (name !== "sort") box.append(make("option", { value: "" }, "all"));
+    options.forEach((value, i) => box.append(make("option", { value }, texts[i])));
+    return make("label", {}, title, box);
+  }
+
+  function search() {
+    const box = make("input", { name: "search", type: "search", autocomplete: "off", oninput: () => replace({ search: box.value, page: null }) });
+    return make("label", { class: "search" }, "Search", box);
+  }
+
+  function filter(chosen) {
+    const tests = Object.entries(filters).filter(([name]) => chosen.get(name)).map(([name, { fits }]) => [fits, chosen.get(name)]);
+    const wanted = (chosen.get("search") || "").toLowerCase().split(/\s+/).filter(Boolean);
+    if (wanted.length && !texts) texts = items.map((item) => words(item).toLowerCase());
+    found = [];
+    for (let index = 0; index < items.length; index++) {
+      const item = items[index];
+      if (tests.every(([fits, value]) => fits(item, value)) && wanted.every((word) => texts[index].includes(word))) found.push(index);
+    }
+    const key = sorts[chosen.get("sort")] || Object.values(sorts)[0];
+    if (key) {
+      const keys = new Map(found.map((index) => [index, key(items[index])]));
+      found.sort((a, b) => keys.get(a) - keys.get(b) || a - b);
+    }
+  }
+
+  function drawCards(chosen) {
+    const now = new URLSearchParams(chosen);
+    now.delete("sample");
+    if (drawn === now.toString()) return;
+    drawn = now.toString();
+    filter(chosen);
+    for (const box of byId("filters").elements) {
+      const value = chosen.get(box.name) || (box.name === "sort" ? Object.keys(sorts)[0] : "");
+      if (box.value !== value) box.value = value;
+    }
+    byId("found").textContent = says(found, chosen);
+    byId("chips").replaceChildren(
+      ...Object.entries(filters)
+        .filter(([name, { options }]) => !options && chosen.has(name))
+        .map(([name, { title }]) => make("button", { type: "button", onclick: () => go({ [name]: null, page: null }) }, `${title} ${chosen.get(name)} ✕`)),
+    );
+    byId("reset").hidden = !drawn;
+    const pages = Math.max(1, Math.ceil(found.length / PAGE));
+    const page = Math.min(pages, Math.max(1, Number(chosen.get("page")) || 1));
+    byId("page").textContent = `page ${count(page)} of ${count(pages)}`;
+    byId("pages").hidden = pages === 1;
+    byId("previous-page").disabled = page === 1;
+    byId("next-page").disabled = page === pages;
+    byId("previous-page").onclick = () => turn(page - 1);
+    byId("next-page").onclick = () => turn(page + 1);
+    byId("gallery").replaceChildren(
+      ...found.slice((page - 1) * PAGE, page * PAGE).map((index) =>
+        make("li", {}, make("a", { href: `#${changed({ sample: index })}`, "data-sample": index }, ...card(items[index], index, chosen))),
+      ),
+    );
+  }
+
+  function turn(page) {
+    go({ page: page > 1 ? page : null });
+    byId("samples").scrollIntoView();
+  }
+
+  function drawDetail(chosen) {
+    const index = Number(chosen.get("sample"));
+    if (!chosen.has("sample") || !items[index]) {
+      if (dialog.open) dialog.close();
+      return;
+    }
+    last = index;
+    const focused = dialog.contains(document.activeElement) ? document.activeElement.dataset.name : null;
+    const place = found.indexOf(index);
+    const button = (name, text, onclick, more = {}) => make("button", { type: "button", "data-name": name, onclick, ...more }, text);
+    const neighbour = (step) => found[place + step];
+    const switches = Object.entries(toggles).filter(([, { has }]) => !has || has(items[index], index));
+    const [picture, ...side] = detail(items[index], index, shown);
+    const keys = [["← →", "other samples"], ...switches.map(([, { title, key }]) => [key, title.toLowerCase()]), ["Esc", "close"]];
+    dialog.replaceChildren(
+      make("div", { class: "detail-page" }, picture, make("div", { class: "side" },
+        make("div", { class: "row" },
+          button("previous", "← Previous", () => go({ sample: neighbour(-1) }), { disabled: place <= 0 }),
+          button("next", "Next →", () => go({ sample: neighbour(1) }), { disabled: place < 0 || place + 1 >= found.length }),
+          button("close", "Close", () => go({ sample: null })),
+        ),
+        ...side,
+        make("div", { class: "row" },
+          ...switches.map(([name, { title }]) => button(name, title, () => { shown[name] = !shown[name]; drawDetail(state()); }, { "aria-pressed": String(shown[name]) })),
+          make("a", { href: `#${changed({ sample: index })}`, "data-name": "link" }, "Link to this sample"),
+        ),
+        make("p", { class: "note" }, ...keys.flatMap(([key, text], i) => [i ? ", " : "", make("kbd", {}, key), ` ${text}`])),
+      )),
+    );
+    if (!dialog.open) dialog.showModal();
+    const again = focused && dialog.querySelector(`[data-name="${focused}"]:not(:disabled)`);
+    (again || dialog.querySelector("[data-name=close]")).focus();
+  }
+
+  const form = byId("filters");
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.append(search(), ...drawnFilters.map(([name, { title, options, texts }]) => select(name, title, options, texts || options)));
+  form.append(select("sort", "Order", Object.keys(sorts), Object.keys(sorts)));
+  byId("reset").addEventListener("click", () => go(Object.fromEntries([...state().keys()].map((name) => [name, null]))));
+  document.addEventListener("keydown", (event) => {
+    if (!dialog.open || event.ctrlKey || event.metaKey || event.altKey) return;
+    const keys = { ArrowLeft: "previous", ArrowRight: "next" };
+    for (const [name, { key }] of Object.entries(toggles)) keys[key] = name;
+    const button = keys[event.key] && dialog.querySelector(`[data-name="${keys[event.key]}"]`);
+    if (button) { event.preventDefault(); button.click(); }
+  });
+  dialog.addEventListener("cancel", (event) => { event.preventDefault(); go({ sample: null }); });
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) go({ sample: null }); });
+  dialog.addEventListener("close", () => {
+    const card = last != null && document.querySelector(`[data-sample="${last}"]`);
+    if (card) card.focus();
+  });
+  return {
+    draw(chosen) {
+      drawCards(chosen);
+      drawDetail(chosen);
+    },
+    found: () => found.map((index) => items[index]),
+  };
+}
+
+// Offers a file to save, made here: rows of cells, as CSV.
+function saveCsv(name, rows) {
+  const cell = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const text = rows.map((row) => row.map((value) => cell(String(value ?? ""))).join(",") + "\r\n").join("");
+  const link = make("a", { download: name, href: URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv" })) });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+// --- what every page has: the theme's button (what the system says, or one of the two), a link
+// that skips to the samples ---
+
+const THEMES = ["system", "light", "dark"];
+byId("theme").addEventListener("click", () => {
+  const now = document.documentElement.dataset.theme || "system";
+  const next = THEMES[(THEMES.indexOf(now) + 1) % THEMES.length];
+  if (next === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = next;
+  byId("theme").textContent = `Theme: ${next}`;
+});
+
+for (const link of document.querySelectorAll("a.jump")) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault(); // the address holds the state, not a place on the page
+    const target = byId(link.getAttribute("href").slice(1));
+    target.scrollIntoView();
+    target.focus();
+  });
+}
+
+// Draws the page now and whenever the address changes.
+function start(draw) {
+  addEventListener("hashchange", () => draw(state()));
+  draw(state());
+  document.documentElement.dataset.ready = "";
+}
