@@ -4,7 +4,8 @@
 const byId = (id) => document.getElementById(id);
 const read = (id) => JSON.parse(byId(id).textContent);
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
-const count = (number) => number.toLocaleString("en");
+const numbers = new Intl.NumberFormat("en"); // toLocaleString would make one each time
+const count = (number) => numbers.format(number);
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 const names = (values) => [...new Set(values)].filter(Boolean).sort();
 
@@ -97,6 +98,42 @@ function table(head, rows) {
 const facts = (rows) =>
   make("dl", {}, ...rows.filter(([, text]) => text).flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
 
+// A grid of buttons with one row and one column for each name; its columns shrink with the page.
+// Arrow keys move. cell(row, column) -> { number, share, text, choose }; share: 0 to 1, of the colour.
+// The element #cell tells the text of the cell that has the focus or the pointer.
+function matrix(id, rows, columns, cell) {
+  const box = byId(id);
+  const width = Math.min(9, Math.max(2, ...rows.map((name) => name.length * 0.5)));
+  box.style.gridTemplateColumns = `min(${width}rem, 22vw) repeat(${columns.length}, minmax(0, 2.5rem))`;
+  const cells = [];
+  const line = (row) => columns.map((column) => {
+    const { number, share, text, choose } = cell(row, column);
+    const tell = () => { byId("cell").textContent = text; };
+    const button = make("button", {
+      type: "button", role: "gridcell", tabindex: "-1", "aria-label": text, title: text,
+      onclick: choose, onfocus: tell, onmouseenter: tell,
+    }, number ? count(number) : "");
+    if (number) button.style.background = `color-mix(in srgb, var(--fill) ${Math.round(15 + 75 * share)}%, var(--card))`;
+    cells.push(button);
+    return button;
+  });
+  box.replaceChildren(
+    make("span", {}), ...columns.map((name) => make("span", { class: "column", title: name }, name)),
+    ...rows.flatMap((name) => [make("span", { class: "name", title: name }, name), ...line(name)]),
+  );
+  if (cells.length) cells[0].tabIndex = 0;
+  const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns.length, ArrowUp: -columns.length };
+  box.onkeydown = (event) => {
+    const here = cells.indexOf(document.activeElement);
+    const there = cells[here + steps[event.key]];
+    if (here < 0 || !there) return;
+    event.preventDefault();
+    cells[here].tabIndex = -1;
+    there.tabIndex = 0;
+    there.focus();
+  };
+}
+
 // --- frames ---
 
 // A frame, 150 x 100 pixels, with its layers (addresses of pictures, or SVG elements) and the boxes
@@ -150,14 +187,19 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
   }
 
   function search() {
-    const box = make("input", { name: "search", type: "search", autocomplete: "off", oninput: () => replace({ search: box.value, page: null }) });
+    const box = make("input", { name: "search", type: "search", autocomplete: "off", onfocus: index, oninput: () => replace({ search: box.value, page: null }) });
     return make("label", { class: "search" }, "Search", box);
+  }
+
+  // Before the first letter is typed: of 100,000 items it takes a moment.
+  function index() {
+    texts ||= items.map((item) => words(item).toLowerCase());
   }
 
   function filter(chosen) {
     const tests = Object.entries(filters).filter(([name]) => chosen.get(name)).map(([name, { fits }]) => [fits, chosen.get(name)]);
     const wanted = (chosen.get("search") || "").toLowerCase().split(/\s+/).filter(Boolean);
-    if (wanted.length && !texts) texts = items.map((item) => words(item).toLowerCase());
+    if (wanted.length) index();
     found = [];
     for (let index = 0; index < items.length; index++) {
       const item = items[index];
@@ -268,13 +310,18 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
   };
 }
 
-// Offers a file to save, made here: rows of cells, as CSV.
-function saveCsv(name, rows) {
-  const cell = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  const text = rows.map((row) => row.map((value) => cell(String(value ?? ""))).join(",") + "\r\n").join("");
-  const link = make("a", { download: name, href: URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv" })) });
+// Offers a file to save, made here.
+function save(name, type, text) {
+  const link = make("a", { download: name, href: URL.createObjectURL(new Blob([text], { type })) });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+// rows of cells
+function saveCsv(name, rows) {
+  const cell = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const lines = rows.map((row) => row.map((value) => cell(String(value ?? ""))).join(",") + "\r\n");
+  save(name, "text/csv", `\ufeff${lines.join("")}`);
 }
 
 // --- what every page has: the theme's button (what the system says, or one of the two), a link

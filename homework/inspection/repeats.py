@@ -20,15 +20,19 @@ THUMBNAIL_SIZE = (15, 10)  # width, height of the grey pictures that are compare
 # than 2 grey levels in most cases. The differences of other views with such boxes begin at 5: the
 # kart drives on, in the middle of the picture as before, and the road around it is another one.
 BOX_TOLERANCE = 2  # picture pixels
-PICTURE_TOLERANCE = 3.0  # mean difference of the thumbnails, in grey levels of 255
+PICTURE_TOLERANCE = 3  # mean difference of the thumbnails, in grey levels of 255
+RULE = (
+    "Two views show the same scene if track and karts are the same, no side of a box differs by "
+    f"more than {BOX_TOLERANCE} pixels, and the pictures, reduced to {THUMBNAIL_SIZE[0]}x"
+    f"{THUMBNAIL_SIZE[1]} grey pixels, by no more than {PICTURE_TOLERANCE} of 255 on average."
+)
 
 
 def first_views(views: Iterable[tuple[Scene, np.ndarray]]) -> list[int]:
     """For each view the index of the first view of the same scene; its own where it is the first.
 
-    Two views show the same scene if track and names of the karts are equal, no side of a box
-    differs by more than BOX_TOLERANCE, and the thumbnails by no more than PICTURE_TOLERANCE on
-    average. Each view is compared with the first views of the scenes before it.
+    RULE says when two views show the same scene. Each view is compared with the first views of
+    the scenes before it.
 
     Args:
         views: scene and thumbnail, uint8 (height, width), of each view in the order of the split.
