@@ -56,7 +56,7 @@ const FILTERS = {
   track: { title: "Track", options: tracks, fits: ({ view }, value) => view.scene.track === value },
   kart: { title: "Kart in the view", options: karts, fits: ({ view }, value) => view.scene.karts.some(([name]) => name === value) },
   size: {
-    title: "Size of the kart asked about", options: data.sizes.map(String), texts: sizeTexts,
+    title: "Size of the kart", options: data.sizes.map(String), texts: sizeTexts,
     fits: (item, value) => size(item) >= value && size(item) < upper(data.sizes.indexOf(Number(value))),
   },
   karts: { title: "Number of karts", options: inOrder(scenes.map((scene) => String(scene.karts.length))), fits: ({ view }, value) => view.scene.karts.length === Number(value) },
@@ -256,6 +256,9 @@ byId("subtitle").textContent =
 byId("notes").hidden = !data.notes.length;
 byId("notes").querySelector("summary").textContent = `Left out or doubtful: ${plural(data.notes.length, "reason")}`;
 byId("notes").querySelector("ul").append(...data.notes.map((note) => make("li", {}, note)));
+byId("unfold").addEventListener("click", () => {
+  byId("unfold").setAttribute("aria-expanded", String(byId("filters").classList.toggle("unfolded")));
+});
 byId("one").addEventListener("click", () => go({ views: state().get("views") === "one" ? null : "one", page: null }));
 byId("save").addEventListener("click", () => {
   const rows = shown.found().map(({ view, asked }) => JSON.stringify({ question: asked.question, answer: asked.answer, image_file: `${data.split}/${view.name}` }));
