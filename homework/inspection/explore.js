@@ -256,16 +256,16 @@ byId("subtitle").textContent =
 byId("notes").hidden = !data.notes.length;
 byId("notes").querySelector("summary").textContent = `Left out or doubtful: ${plural(data.notes.length, "reason")}`;
 byId("notes").querySelector("ul").append(...data.notes.map((note) => make("li", {}, note)));
-byId("unfold").addEventListener("click", () => {
-  byId("unfold").setAttribute("aria-expanded", String(byId("filters").classList.toggle("unfolded")));
-});
 byId("one").addEventListener("click", () => go({ views: state().get("views") === "one" ? null : "one", page: null }));
 byId("save").addEventListener("click", () => {
   const rows = shown.found().map(({ view, asked }) => JSON.stringify({ question: asked.question, answer: asked.answer, image_file: `${data.split}/${view.name}` }));
   save(`${data.split}_chosen_qa_pairs.json`, "application/json", `[\n${rows.join(",\n")}\n]\n`);
 });
 byId("more-scenes").addEventListener("click", () => { groupsShown += GROUPS; drawScenes(state()); });
-if (matchMedia("(max-width: 900px)").matches) byId("answers").open = false;
+const narrow = matchMedia("(max-width: 900px)"); // then the filters stand above the pairs
+const fold = () => { for (const id of ["filter-box", "answers"]) byId(id).open = !narrow.matches; };
+narrow.addEventListener("change", fold);
+fold();
 const shown = gallery({ items, filters: FILTERS, sorts: SORTS, words, says, card, detail, toggles: { boxes: { title: "Boxes", key: "b", on: true } } });
 start((chosen) => {
   const tab = drawTabs(chosen);

@@ -276,9 +276,8 @@ def test_a_phones_width_has_no_sideways_scroll(opened, state):
 
 def test_a_phone_unfolds_its_filters(opened, made):
     page, pairs = opened(width=390), made[1]
-    assert page.locator("[name=search]").is_visible()
     assert not page.locator("[name=kind]").is_visible()
-    page.locator("#unfold").click()
+    page.locator("#filter-box summary").click()
     chosen(page, "kind", "ego")
     wait_for(page, sum(kind_of(pair[2]) == "ego" for pair in pairs), len(pairs))
 
