@@ -187,19 +187,14 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
   }
 
   function search() {
-    const box = make("input", { name: "search", type: "search", autocomplete: "off", onfocus: index, oninput: () => replace({ search: box.value, page: null }) });
+    const box = make("input", { name: "search", type: "search", autocomplete: "off", oninput: () => replace({ search: box.value, page: null }) });
     return make("label", { class: "search" }, "Search", box);
-  }
-
-  // Before the first letter is typed: of 100,000 items it takes a moment.
-  function index() {
-    texts ||= items.map((item) => words(item).toLowerCase());
   }
 
   function filter(chosen) {
     const tests = Object.entries(filters).filter(([name]) => chosen.get(name)).map(([name, { fits }]) => [fits, chosen.get(name)]);
     const wanted = (chosen.get("search") || "").toLowerCase().split(/\s+/).filter(Boolean);
-    if (wanted.length) index();
+    if (wanted.length && !texts) texts = items.map((item) => words(item).toLowerCase());
     found = [];
     for (let index = 0; index < items.length; index++) {
       const item = items[index];
@@ -285,6 +280,8 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
 
   const form = byId("filters");
   form.addEventListener("submit", (event) => event.preventDefault());
+  // Before the first letter is typed: of 100,000 items it takes a moment.
+  form.addEventListener("focusin", () => { texts ||= items.map((item) => words(item).toLowerCase()); });
   form.append(search(), ...drawnFilters.map(([name, { title, options, texts }]) => select(name, title, options, texts || options)));
   form.append(select("sort", "Order", Object.keys(sorts), Object.keys(sorts)));
   byId("reset").addEventListener("click", () => go(Object.fromEntries([...state().keys()].map((name) => [name, null]))));
