@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser import Watched, open_browser, wait_until
+from helpers import change, make_split
 
 from homework.frames.split import list_split
 from homework.generate_qa import explore
@@ -52,13 +53,13 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, made):
-    """Opens the page at a state of its own; complaints and requests fail the test."""
+    """Opens a page at a state of its own; complaints and requests fail the test."""
     watched = []
 
-    def at(state="", width=1280, **context):
+    def at(state="", width=1280, folder=made[0], **context):
         view = Watched(browser, "file:", viewport={"width": width, "height": 844}, **context)
         watched.append(view)
-        view.page.goto(f"file://{made[0]}/index.html#{state}")
+        view.page.goto(f"file://{folder}/index.html#{state}")
         view.page.wait_for_selector("html[data-ready]")
         return view.page
 
@@ -172,7 +173,7 @@ def test_repeated_scenes_are_shown_with_their_number_and_lead_to_their_views(ope
     first.click()
     of_scene = [p for p in pairs if p[1][1:] == f"{name}_im.jpg"[1:]]
     wait_for(page, len(of_scene), len(pairs))
-    page.locator("#chips button").click()
+    page.locator("#chips button").first.click()
     page.get_by_role("button", name="One of each scene").click()
     once = [pair for pair in pairs if not pair[1].startswith("f")]
     wait_for(page, len(once), len(pairs))
@@ -280,6 +281,45 @@ def test_a_phone_unfolds_its_filters(opened, made):
     page.locator("#filter-box summary").click()
     chosen(page, "kind", "ego")
     wait_for(page, sum(kind_of(pair[2]) == "ego" for pair in pairs), len(pairs))
+
+
+def test_an_answer_chosen_on_a_phone_leads_to_its_pairs(opened):
+    page = opened(width=390)
+    page.locator("#answers summary").click()
+    page.locator("[data-answer='region 1']").click()
+    top = "document.querySelector('#found').getBoundingClientRect().top"
+    wait_until(page, f"{top} >= 0 && {top} < 200")
+
+
+def test_one_of_each_scene_keeps_scenes_whose_first_view_has_no_pairs(opened, tmp_path):
+    folder = make_split(tmp_path / "data" / "train", frames=2, seed=0)
+    for file in folder.glob("00001_*"):
+        shutil.copy(file, folder / file.name.replace("00001", "00002"))
+    row = {
+        "question": "What track is this?",
+        "answer": "abyss",
+        "image_file": "train/00002_00_im.jpg",
+    }
+    (folder / "some_qa_pairs.json").write_text(json.dumps([row]))
+    explore(str(folder), str(tmp_path / "out"), num_workers=1)
+    page = opened("views=one", folder=tmp_path / "out")
+    assert page.locator("#found").inner_text() == "1 of 1 pair"
+    assert "of some_qa_pairs.json" in page.locator("#subtitle").inner_text()
+
+
+def test_names_are_shown_as_text_and_a_split_without_karts_opens(opened, tmp_path):
+    hostile = make_split(tmp_path / "data" / "a</b><i>&amp;".replace("/", "_"), frames=1, seed=0)
+    names = ["</script><b>", "<img_src=x>", *map(str, range(8))]
+    change(hostile / "00000_info.json", track="</script> & <i>", karts=names)
+    bare = make_split(tmp_path / "data" / "bare", frames=1, seed=0)
+    change(bare / "00000_info.json", karts=[], detections=[[]] * 10)
+    for folder in (hostile, bare):
+        explore(str(folder), str(tmp_path / folder.name), num_workers=1)
+        page = opened("show=line-ups", folder=str(tmp_path / folder.name).replace("%", "%25"))
+        assert page.locator("body i, body b, body img").count() == 0
+        assert page.locator("#gallery li").count() > 0
+        page.get_by_role("button", name="Repeated scenes").click()
+        wait_until(page, "document.querySelector('#scenes-note').textContent.includes('10 views')")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
