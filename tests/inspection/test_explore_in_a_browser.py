@@ -11,6 +11,7 @@ import pytest
 from browser import Watched, open_browser, wait_until
 from helpers import change, make_split
 
+from homework.data import VQADataset
 from homework.frames.split import list_split
 from homework.generate_qa import explore
 from homework.inspection.explore import read_labels
@@ -48,7 +49,7 @@ def made(tmp_path_factory):
         for (picture, scene), made in zip(labelled.views, labelled.pairs, strict=True)
         for question, answer in made
     ]
-    return out, pairs
+    return out, pairs, folder.parent
 
 
 @pytest.fixture
@@ -191,6 +192,10 @@ def test_what_is_found_is_saved_as_a_qa_file(opened, made, tmp_path):
         if kind_of(question) == "ego" and not picture.startswith("f")
     ]
     assert json.loads((tmp_path / "saved.json").read_text()) == expected
+    chosen = made[2] / "chosen"
+    chosen.mkdir()
+    shutil.move(tmp_path / "saved.json", chosen / download.value.suggested_filename)
+    assert len(VQADataset("chosen", made[2])) == len(expected)  # what `train` reads
 
 
 def test_a_cell_of_the_line_ups_leads_to_its_pairs(opened, made):
