@@ -163,10 +163,13 @@ def install(fresh: Path, folder: Path, voucher: str) -> None:
 
     Readers take the folder as complete only if it has the file `voucher`. The old one is removed
     first and the new one moved last, so that a kill never leaves a voucher beside mixed files.
+    A folder in `fresh` takes the place of the whole folder of its name.
     """
     (folder / voucher).unlink(missing_ok=True)
     names = sorted(path.name for path in fresh.iterdir() if path.name != voucher)
     for name in [*names, voucher]:
+        if (fresh / name).is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
         os.replace(fresh / name, folder / name)
     shutil.rmtree(fresh)
 

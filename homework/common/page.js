@@ -4,7 +4,8 @@
 const byId = (id) => document.getElementById(id);
 const read = (id) => JSON.parse(byId(id).textContent);
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
-const count = (number) => number.toLocaleString("en");
+const numbers = new Intl.NumberFormat("en"); // toLocaleString would make one each time
+const count = (number) => numbers.format(number);
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 const names = (values) => [...new Set(values)].filter(Boolean).sort();
 
@@ -98,6 +99,44 @@ function table(head, rows) {
 const facts = (rows) =>
   make("dl", {}, ...rows.filter(([, text]) => text).flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
 
+// A grid of buttons with one row and one column for each name; its columns shrink with the page.
+// Arrow keys move. cell(row, column) -> { number, share, text, choose, color, mark }; share: 0 to 1,
+// of the colour; mark: a class of the cell.
+// The element #cell tells the text of the cell that has the focus or the pointer.
+function matrix(id, rows, columns, cell) {
+  const box = byId(id);
+  const width = Math.min(9, Math.max(2, ...rows.map((name) => name.length * 0.5)));
+  box.style.gridTemplateColumns = `min(${width}rem, 22vw) repeat(${columns.length}, minmax(0, 2.5rem))`;
+  const cells = [];
+  const line = (row) => columns.map((column) => {
+    const { number, share, text, choose, color, mark } = cell(row, column);
+    const tell = () => { byId("cell").textContent = text; };
+    const button = make("button", {
+      type: "button", role: "gridcell", tabindex: "-1", "aria-label": text, title: text, class: mark,
+      onclick: choose, onfocus: tell, onmouseenter: tell,
+    }, number ? count(number) : "");
+    if (number) button.style.background = `color-mix(in srgb, ${color || "var(--fill)"} ${Math.round(15 + 75 * share)}%, var(--card))`;
+    if (number && color && share > 0.45) button.style.color = "var(--card)";
+    cells.push(button);
+    return button;
+  });
+  box.replaceChildren(
+    make("span", {}), ...columns.map((name) => make("span", { class: "column", title: name }, name)),
+    ...rows.flatMap((name) => [make("span", { class: "name", title: name }, name), ...line(name)]),
+  );
+  if (cells.length) cells[0].tabIndex = 0;
+  const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns.length, ArrowUp: -columns.length };
+  box.onkeydown = (event) => {
+    const here = cells.indexOf(document.activeElement);
+    const there = cells[here + steps[event.key]];
+    if (here < 0 || !there) return;
+    event.preventDefault();
+    cells[here].tabIndex = -1;
+    there.tabIndex = 0;
+    there.focus();
+  };
+}
+
 // --- frames ---
 
 // A frame, 150 x 100 pixels, with its layers (addresses of pictures, or SVG elements) and the boxes
@@ -120,7 +159,7 @@ function frame(name, layers, view, { asked, labels } = {}) {
 // --- gallery ---
 
 // Items with search, filters, order and pages. The page has the elements #samples (the heading),
-// #filter-box, #filters, #found, #chips, #gallery, #pages, #page, #previous-page, #next-page and
+// #filters, #found, #chips, #gallery, #pages, #page, #previous-page, #next-page and
 // #detail. In the address: `search`, `sort`, `page`, `sample` (an index into the items) and the
 // name of each filter.
 //   filters  name -> { title, fits(item, value), options, texts }; options: values to choose from,
@@ -261,13 +300,10 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
     (again || dialog.querySelector("[data-name=close]")).focus();
   }
 
-  // On a narrow page the filters are folded away.
-  const narrow = matchMedia("(max-width: 720px)");
-  const fold = () => { byId("filter-box").open = !narrow.matches; };
-  narrow.addEventListener("change", fold);
-  fold();
   const form = byId("filters");
   form.addEventListener("submit", (event) => event.preventDefault());
+  // Before the first letter is typed: of 100,000 items it takes a moment.
+  form.addEventListener("focusin", () => { texts ||= items.map((item) => words(item).toLowerCase()); });
   form.append(search(), ...drawnFilters.map(([name, { title, options, texts }]) => select(name, title, options, texts || options)));
   form.append(select("sort", "Order", Object.keys(sorts), Object.keys(sorts)));
   document.addEventListener("keydown", (event) => {
@@ -292,13 +328,18 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
   };
 }
 
-// Offers a file to save, made here: rows of cells, as CSV.
-function saveCsv(name, rows) {
-  const cell = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  const text = rows.map((row) => row.map((value) => cell(String(value ?? ""))).join(",") + "\r\n").join("");
-  const link = make("a", { download: name, href: URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv" })) });
+// Offers a file to save, made here.
+function save(name, type, text) {
+  const link = make("a", { download: name, href: URL.createObjectURL(new Blob([text], { type })) });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+// rows of cells
+function saveCsv(name, rows) {
+  const cell = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const lines = rows.map((row) => row.map((value) => cell(String(value ?? ""))).join(",") + "\r\n");
+  save(name, "text/csv", `\ufeff${lines.join("")}`);
 }
 
 // --- what every page has: the theme's button (what the system says, or one of the two), and links
@@ -308,6 +349,17 @@ function saveCsv(name, rows) {
 function contents() {
   const headings = [...document.querySelectorAll("main section:not([hidden]) > h2")];
   byId("contents").replaceChildren(...headings.map((h) => make("a", { class: "jump", href: `#${h.id}` }, h.textContent)));
+}
+
+// On a page narrower than some pixels, these <details> are folded at first.
+function foldBelow(width, ...ids) {
+  const narrow = matchMedia(`(max-width: ${width}px)`);
+  const fold = () => ids.forEach((id) => { byId(id).open = !narrow.matches; });
+  narrow.addEventListener("change", fold);
+  fold();
+}
+
+function jumps() {
   for (const link of document.querySelectorAll("a.jump")) {
     const target = byId(link.getAttribute("href").slice(1));
     target.tabIndex = -1;
@@ -330,7 +382,7 @@ byId("theme").addEventListener("click", () => {
 
 // Draws the page now and whenever the address changes.
 function start(draw) {
-  contents();
+  jumps();
   addEventListener("hashchange", () => draw(state()));
   draw(state());
   document.documentElement.dataset.ready = "";

@@ -111,59 +111,24 @@ function missing(name, kind) {
 
 // --- confusions ---
 
-function drawMatrix(kind, focus) {
+function drawMatrix(kind) {
   const names = Object.keys(report.confusions);
   choices("confusion-kinds", names, kind, (name) => {
     drawMatrix(name);
     byId("confusion-kinds").children[names.indexOf(name)].focus();
   });
   const { labels, counts } = report.confusions[kind];
-  const matrix = byId("matrix");
-  const width = Math.min(9, Math.max(2, ...labels.map((label) => label.length * 0.5)));
-  matrix.style.gridTemplateColumns = `min(${width}rem, 22vw) repeat(${labels.length}, minmax(0, 2.5rem))`;
-  const parts = [make("span", {}), ...labels.map((label) => make("span", { class: "column", title: label }, label))];
-  const cells = [];
-  labels.forEach((truth, row) => {
-    const total = counts[row].reduce((sum, number) => sum + number, 0);
-    parts.push(make("span", { class: "name", title: truth }, truth));
-    labels.forEach((answer, column) => {
-      const number = counts[row][column];
-      const text = `truth ${truth}, answered ${answer}: ${number} of ${total}`;
-      const cell = make(
-        "button",
-        {
-          type: "button", role: "gridcell", tabindex: "-1", "aria-label": text, title: text,
-          class: row === column ? "diagonal" : null,
-          onclick: () => only({ kind, truth, answer }),
-          onfocus: () => { byId("cell").textContent = text; },
-          onmouseenter: () => { byId("cell").textContent = text; },
-        },
-        number ? String(number) : "",
-      );
-      if (number) {
-        const share = number / total;
-        const color = row === column ? "var(--right)" : "var(--wrong)";
-        cell.style.background = `color-mix(in srgb, ${color} ${Math.round(15 + 75 * share)}%, var(--card))`;
-        if (share > 0.45) cell.style.color = "var(--card)";
-      }
-      cells.push(cell);
-      parts.push(cell);
-    });
-  });
-  matrix.replaceChildren(...parts);
   byId("cell").textContent = "\u00a0";
-  if (!cells.length) return;
-  cells[0].tabIndex = 0;
-  const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: labels.length, ArrowUp: -labels.length };
-  matrix.onkeydown = (event) => {
-    const here = cells.indexOf(document.activeElement);
-    const there = cells[here + steps[event.key]];
-    if (here < 0 || !there) return;
-    event.preventDefault();
-    cells[here].tabIndex = -1;
-    there.tabIndex = 0;
-    there.focus();
-  };
+  matrix("matrix", labels, labels, (truth, answer) => {
+    const row = counts[labels.indexOf(truth)];
+    const number = row[labels.indexOf(answer)];
+    const total = row.reduce((sum, number) => sum + number, 0);
+    return {
+      number, share: number / total, text: `truth ${truth}, answered ${answer}: ${number} of ${total}`,
+      choose: () => only({ kind, truth, answer }),
+      color: truth === answer ? "var(--right)" : "var(--wrong)", mark: truth === answer ? "diagonal" : null,
+    };
+  });
 }
 
 // --- samples ---
@@ -184,6 +149,13 @@ function changeOf(sample, place) {
   return sample.right ? "fixed" : "broken";
 }
 
+// The answer's column in the matrix of its kind: see `confusion` in statistics.py.
+function takenAs(sample) {
+  if (sample.right) return sample.truth;
+  const known = report.confusions[sample.kind]?.labels.includes(sample.answer);
+  return known ? sample.answer : "another answer";
+}
+
 const changes = others.flatMap((other, place) =>
   Object.entries(CHANGES).map(([change, words]) => [`${change} ${place}`, `${words} ${named(other)}${change === "other" ? "" : `, ${change === "fixed" ? "right" : "wrong"} here`}`]),
 );
@@ -199,7 +171,7 @@ const FILTERS = {
     fits: (s, value) => changeOf(s, value.split(" ")[1]) === value.split(" ")[0],
   },
   truth: { title: "truth", fits: (s, value) => s.truth === value },
-  answer: { title: "answered", fits: (s, value) => s.answer === value },
+  answer: { title: "answered", fits: (s, value) => takenAs(s) === value },
 };
 for (const [name, [, , title]] of Object.entries(CLASSES)) {
   const options = (report.breakdowns[name].all || []).map((row) => row.label);
@@ -371,6 +343,8 @@ drawChanges();
 drawWhere("all");
 if (Object.keys(report.confusions).length) drawMatrix(Object.keys(report.confusions)[0]);
 drawTraining();
+contents();
+foldBelow(720, "filter-box");
 byId("samples-note").append(
   make("span", { class: "key ego" }), "ego kart", make("span", { class: "key asked" }), "kart asked about",
   make("span", { class: "key other" }), `other karts. ${report.probability_note}`,

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from ..common.share import Share
 from ..data import ALL
-from ..labels.questions import KINDS, kart_in
-from ..labels.scene import Kart, Scene
+from ..labels.questions import KINDS, asked_kart
+from ..labels.scene import SIZES, Kart, Scene
 from ..labels.vocabulary import Probabilities
 
-SIZES = (5, 8, 12, 18, 30)  # lower bounds of the classes of kart size, in picture pixels
 MOST_KARTS = 5  # views with this many karts or more form one class
+OTHER_ANSWER = "another answer"
 BINS = 10  # equal intervals of probability
 Class = tuple[int, str]  # rank and label of a class of outcomes
 
@@ -39,11 +39,6 @@ class Outcome(NamedTuple):
     def probability(self) -> float | None:
         """The probability of the model's answer; None if it was not computed."""
         return dict(self.probabilities).get(self.answer)
-
-
-def asked_kart(question: str, truth: str, kind: str) -> str | None:
-    """The kart that a question names or asks for; None if it is not about one kart."""
-    return truth if kind == "ego" else kart_in(question)
 
 
 def seen_in_training(
@@ -140,14 +135,22 @@ def confusion(outcomes: Iterable[Outcome], kind: str) -> dict:
     """The confusion matrix of one kind.
 
     Returns:
-        `labels`: truths and answers, sorted, numbers by value; `counts`: one row per truth,
-        one column per answer.
+        `labels`: truths and answers, sorted, numbers by value, and last OTHER_ANSWER for answers
+        that no question of the kind has; `counts`: one row per truth, one column per answer.
     """
-    pairs = Counter((o.truth, o.answer) for o in outcomes if o.kind == kind)
-    labels = sorted(
-        {label for pair in pairs for label in pair},
-        key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label),
+    of_kind = [outcome for outcome in outcomes if outcome.kind == kind]
+    known = {answer for answers in KINDS[kind].forms.values() for answer in answers}
+    known |= {outcome.truth for outcome in of_kind}
+    pairs = Counter(
+        (o.truth, o.truth if o.right else o.answer if o.answer in known else OTHER_ANSWER)
+        for o in of_kind
     )
+
+    def order(label: str) -> tuple:
+        is_number = label.isdecimal()
+        return label == OTHER_ANSWER, not is_number, int(label) if is_number else 0, label
+
+    labels = sorted({label for pair in pairs for label in pair}, key=order)
     counts = [[pairs[truth, answer] for answer in labels] for truth in labels]
     return {"labels": labels, "counts": counts}
 
