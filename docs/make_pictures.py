@@ -138,7 +138,7 @@ def report(checkpoint: str, data: Path, target: Path) -> None:
         balance("sample_valid", data_dir=folder)
         test(checkpoint, "sample_valid_grader", folder, None, report=f"{folder}/report")
         browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1180, "height": 820})
+        page = browser.new_page(viewport={"width": 1180, "height": 1120})
         page.goto(f"file://{folder}/report/index.html")
         page.wait_for_selector("html[data-ready]")
         page.screenshot(path=str(target))

@@ -192,7 +192,7 @@ function says(found, chosen, matching) {
   if (!found.length) return "No question fits: remove a filter.";
   const kind = chosen.has("kind") ? ` of kind ${chosen.get("kind")}` : "";
   const rest = ["search", ...Object.keys(FILTERS)].some((name) => chosen.has(name) && name !== "kind" && name !== "result");
-  const which = `${kind}${rest ? " that fit the other filters" : ""}`;
+  const which = `${kind}${rest ? " with the other filters" : ""}`;
   if (chosen.has("result")) {
     const all = new URLSearchParams(chosen);
     all.delete("result");

@@ -109,7 +109,7 @@ def test_a_filtered_gallery_says_what_it_shows(opened, reports):
         "kind=count&result=wrong": f"Answered wrong: {sum(not s['right'] for s in counts)} of 20 "
         "questions of kind count",
         "kind=count&result=right&karts=2": f"Answered right: {sum(s['right'] for s in few)} of "
-        f"{len(few)} questions of kind count that fit the other filters",
+        f"{len(few)} questions of kind count with the other filters",
         "kart=nobody": "No question fits: remove a filter.",
     }
     for state, text in shown.items():
@@ -149,7 +149,7 @@ def test_the_search_finds_words_of_questions_answers_and_frames(opened, reports)
         expected = [s for s in samples if all(word in text(s) for word in words.lower().split())]
         assert 0 < len(expected) < 100
         box.fill(words)
-        start = f"{len(expected)} question{'' if len(expected) == 1 else 's'} that fit"
+        start = f"{len(expected)} question{'' if len(expected) == 1 else 's'} with"
         wait_until(page, f"document.querySelector('#found').textContent.startsWith('{start}')")
     assert page.evaluate("document.activeElement.name") == "search"
     page.go_back()  # letters are no steps of their own
@@ -167,7 +167,7 @@ def test_a_bar_shows_its_own_samples(opened, reports, name):
     text = f"{row['total']} question{'' if row['total'] == 1 else 's'} of kind relative position"
     share = f"{row['right']} right ({row['accuracy']:.1%})"
     found = "document.querySelector('#found').textContent"
-    wait_until(page, f"{found}.startsWith('{text} that fit') && {found}.includes('{share}')")
+    wait_until(page, f"{found}.startsWith('{text} with') && {found}.includes('{share}')")
     assert "result=" not in page.url and f"{name}=" in page.url
     assert (
         0 <= page.evaluate("document.querySelector('#samples').getBoundingClientRect().top") < 100
