@@ -6,8 +6,12 @@ const { samples, views, others } = report;
 const KINDS = report.kinds.map((row) => row.label);
 const questions = (number) => plural(number, "question");
 const interval = (row) => `${percent(row.low, 0)} to ${percent(row.high, 0)}, ${questions(row.total)}`;
-// Runs often have the same name: the date tells them apart.
-const named = (run) => [run.checkpoint, run.date.slice(0, 16)].filter(Boolean).join(", ");
+// Runs often have the same name: the date tells them apart, and a number those of one minute.
+const nameAndDate = (run) => [run.checkpoint, run.date.slice(0, 16)].filter(Boolean).join(", ");
+const runs = others.map(nameAndDate).map((name, place, all) => {
+  const same = all.slice(0, place).filter((other) => other === name).length;
+  return same ? `${name} (${same + 1})` : name;
+});
 const ofKind = (kind) => (kind === "all" ? null : kind);
 
 // --- accuracy ---
@@ -31,7 +35,7 @@ function drawAccuracy() {
   };
   byId("runs").append(
     table(
-      ["kind", "majority", ...others.map(named), `this run, ${report.date.slice(0, 16)}`],
+      ["kind", "majority", ...runs, `this run, ${report.date.slice(0, 16)}`],
       report.kinds.map((row) => [
         row.label,
         row.majority == null ? "–" : percent(row.majority),
@@ -41,7 +45,7 @@ function drawAccuracy() {
     ),
   );
   byId("footer").textContent = [
-    named(report),
+    nameAndDate(report),
     report.adapter_sha256 && `adapter ${report.adapter_sha256.slice(0, 12)}`,
     ...Object.entries(report.versions || {}).map((entry) => entry.join(" ")),
   ].filter(Boolean).join(" · ");
@@ -58,8 +62,8 @@ function drawChanges() {
     const apart = [[other.only_now, "this run"], [other.only_before, "the other"]].filter(([number]) => number);
     const link = (row, change, number) =>
       number ? make("button", { type: "button", class: "plain", onclick: () => only({ kind: ofKind(row.label), changed: `${change} ${place}` }) }, count(number)) : "0";
-    return make("div", { class: "card wide-table", tabindex: "0", role: "region", "aria-label": named(other) },
-      make("h3", {}, named(other)),
+    return make("div", { class: "card wide-table", tabindex: "0", role: "region", "aria-label": runs[place] },
+      make("h3", {}, runs[place]),
       ...apart.map(([number, run]) => make("p", { class: "note" }, `left out: ${questions(number)} that only ${run} was asked`)),
       table(
         ["kind", "other", "this", "fixed", "broken", "by chance"],
@@ -156,8 +160,8 @@ function takenAs(sample) {
   return known ? sample.answer : "another answer";
 }
 
-const changes = others.flatMap((other, place) =>
-  Object.entries(CHANGES).map(([change, words]) => [`${change} ${place}`, `${words} ${named(other)}${change === "other" ? "" : `, ${change === "fixed" ? "right" : "wrong"} here`}`]),
+const changes = runs.flatMap((run, place) =>
+  Object.entries(CHANGES).map(([change, words]) => [`${change} ${place}`, `${words} ${run}${change === "other" ? "" : `, ${change === "fixed" ? "right" : "wrong"} here`}`]),
 );
 const FILTERS = {
   result: { title: "Result", options: ["wrong", "right"], fits: (s, value) => result(s) === value },
@@ -259,7 +263,7 @@ function detail(sample, index, shown) {
       ["Karts", view.karts.map(([name], i) => name + (i === view.ego ? " (ego)" : "")).join(", ")],
       ["Size of the kart", sample.size == null ? null : `${sample.size} pixels`],
       ["In training", sample.seen == null ? null : sample.seen ? "this kart was seen on this track" : "this kart was never seen on this track"],
-      ...others.map((other, place) => [named(other), sample.others[place] && said(sample.others[place].answer, sample.others[place].right)]),
+      ...runs.map((run, place) => [run, sample.others[place] && said(sample.others[place].answer, sample.others[place].right)]),
     ]),
     sameFrame(sample, index),
     report.ask ? make("h4", {}, "Ask it again") : null,
@@ -297,7 +301,7 @@ function asCsv(found) {
     s.image_file, s.question, s.kind, s.truth, s.answer, s.right, s.probability, shows(s).track, kartsOf(s).join(" "), s.size, s.seen,
     ...s.others.map((other) => other && other.answer),
   ]);
-  return [[...head, ...others.map(named)], ...rows];
+  return [[...head, ...runs], ...rows];
 }
 
 // --- training ---

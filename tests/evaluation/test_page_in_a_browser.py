@@ -29,7 +29,7 @@ def reports(tmp_path_factory):
     old, third, new = map(tmp_path_factory.mktemp, ("old", "third", "new"))
     make_report(old, data_dir, per_kind=20)
     make_report(third, data_dir, per_kind=5, seed=2)
-    return new, make_report(new, data_dir, per_kind=20, seed=1, against=[old, third])
+    return new, make_report(new, data_dir, per_kind=20, seed=1, against=[old, third, third])
 
 
 @pytest.fixture
@@ -196,7 +196,8 @@ def test_runs_stand_side_by_side_by_name_and_date(opened, reports):
     page, data = opened(), reports[1]
     heads = page.locator("#runs th[scope=col]").all_inner_texts()
     assert heads[:2] == ["kind", "majority"] and heads[-1] == "this run, 2026-01-02 09:30"
-    assert [re.search(r"2026-01-0\d", head)[0][-1] for head in heads[2:-1]] == ["1", "3"]
+    assert [re.search(r"2026-01-0\d", head)[0][-1] for head in heads[2:-1]] == ["1", "3", "3"]
+    assert heads[-2] == f"{heads[-3]} (2)"
     last = page.locator("#runs tr").last.inner_text().split()
     other = data["others"][0]["kinds"][-1]
     assert last[2] == f"{other['before'] / other['total']:.1%}"
@@ -217,7 +218,7 @@ def test_what_is_filtered_is_saved_as_csv(opened, reports):
     expected.sort(key=lambda sample: -sample["probability"])
     for name in ("image_file", "question", "truth", "answer"):
         assert [row[name] for row in rows] == [sample[name] for sample in expected]
-    assert list(rows[0])[-1] == "guesser_2</script><b>&amp;, 2026-01-03 09:30"
+    assert list(rows[0])[-1] == "guesser_2</script><b>&amp;, 2026-01-03 09:30 (2)"
 
 
 def test_a_sample_lists_the_frames_other_questions_and_how_to_ask_it_again(opened, reports):
