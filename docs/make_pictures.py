@@ -131,7 +131,7 @@ def report(checkpoint: str, data: Path, target: Path) -> None:
             (Path(folder) / split).symlink_to((data / split).resolve())
         balance("sample_valid", data_dir=folder)
         test(checkpoint, "sample_valid_grader", folder, None, report=f"{folder}/report")
-        screenshot(f"{folder}/report/index.html", target)
+        screenshot(f"{folder}/report/index.html", target, height=1120)
 
 
 def explored(split: Path, target: Path) -> None:
@@ -144,7 +144,7 @@ def explored(split: Path, target: Path) -> None:
         screenshot(f"{folder}/index.html#{state}", target)
 
 
-def screenshot(page: str, target: Path) -> None:
+def screenshot(page: str, target: Path, height: int = 820) -> None:
     """The head of a page, as a browser shows it; left out without a browser."""
     try:
         from playwright.sync_api import sync_playwright
@@ -155,7 +155,7 @@ def screenshot(page: str, target: Path) -> None:
         return
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1180, "height": 820})
+        tab = browser.new_page(viewport={"width": 1180, "height": height})
         tab.goto(f"file://{page}")
         tab.wait_for_selector("html[data-ready]")
         tab.wait_for_load_state()

@@ -271,9 +271,7 @@ byId("save").addEventListener("click", () => {
   save(`${data.split}_chosen_qa_pairs.json`, "application/json", `[\n${rows.join(",\n")}\n]\n`);
 });
 byId("more-scenes").addEventListener("click", () => { groupsShown += GROUPS; drawScenes(state()); });
-const fold = () => { for (const id of ["filter-box", "answers"]) byId(id).open = !narrow.matches; };
-narrow.addEventListener("change", fold);
-fold();
+foldBelow(900, "filter-box", "answers"); // where the filters stand above the pairs
 const shown = gallery({ items, filters: FILTERS, sorts: SORTS, words, says, card, detail, toggles: { boxes: { title: "Boxes", key: "b", on: true } } });
 let lastTab = null;
 start((chosen) => {
