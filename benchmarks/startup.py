@@ -28,6 +28,7 @@ COMMANDS = {
             "homework.base_vlm",
             "homework.pretrain",
             "homework.download",
+            "homework.evaluate",
             "homework.demo",
             "grader",
         )

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from .common import distributed, options
 from .common.errors import InputError
-from .common.files import PACKAGE_DIR, RUNS_DIR, require_writable, write_json, writing
+from .common.files import PACKAGE_DIR, RUNS_DIR, require_writable, writing
 from .common.runs import alone
-from .data import VQADataset, benchmark, draw
+from .data import Model, VQADataset, benchmark, draw
 from .training.recipes import check_options, filled, recipe_name
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ def test(
     report: str | None = None,
     against: str | None = None,
     heat_maps: int = 200,
+    base_alone: bool | None = None,
 ) -> None:
     """Measure the accuracy of an adapter per kind of question, beside the majority baseline.
 
@@ -160,52 +161,71 @@ def test(
         split: the split whose questions are asked.
         data_dir: the data folder; the one beside the package if omitted.
         max_samples: questions to draw at random, the same ones as the grader; None asks all.
-        save_predictions: JSON file to write, with every question, answer and truth.
+        save_predictions: JSON file to write, with every question, answer and truth;
+            homework.evaluate reads it.
         baseline_split: the split from which the majority baseline takes its answers; the split
             that the adapter was trained on if omitted.
         report: folder to write a report to: index.html, a page to browse, and report.json.
-        against: an earlier report or its folder, to compare question by question.
+        against: earlier reports or files of predictions, separated by commas, to compare with
+            question by question.
         heat_maps: number of answers for which the report shows where the model looks.
+        base_alone: ask the base without the adapter, too, to show what fine-tuning adds; with
+            --report if omitted. Answering takes twice as long.
 
     Raises:
-        InputError: the adapter, the data or the earlier report is missing or malformed.
+        InputError: the adapter, the data or an earlier report is missing or malformed.
     """
-    from .evaluation.page import PAGE, read_report
+    from .evaluation.page import PAGE
+    from .evaluation.runs import other_runs, write_predictions
 
     predictions = options.path("--save_predictions", save_predictions)
-    folder, other = options.path("--report", report), options.path("--against", against)
+    folder = options.path("--report", report)
     options.whole("--heat_maps", heat_maps, 0)
+    if base_alone not in (None, True, False):
+        raise InputError(f"--base_alone: give True or False, not {base_alone!r}")
     # Checked before minutes of answering.
-    if other:
-        if not folder:
-            raise InputError("--against: needs --report; give the folder to write the page to")
-        read_report(other)
+    others = other_runs(against, folder)
     if folder:
         require_writable(folder / PAGE)
     if predictions:
         require_writable(predictions)
     dataset = VQADataset(str(split), data_dir)
-    from .evaluation.measure import measure, write_page
-    from .model.adapter import trained_on
+    from .evaluation import measure
+    from .evaluation.about import about_adapter
+    from .model import adapter
 
     distributed.connect()  # first, as it chooses the GPU of this process
     vlm = load(str(checkpoint))
     if folder and not distributed.is_main():
         return  # the main process alone computes the probabilities for the report
-    trained = trained_on(checkpoint)
-    baseline = str(baseline_split or trained)
-    measured = measure(
-        vlm, dataset, max_samples, trained, baseline, probabilities=folder is not None
+    trained = adapter.trained_on(checkpoint)
+    model, base = _models(vlm, probabilities=folder is not None, base=base_alone)
+    measured = measure.measure(
+        model, dataset, max_samples, trained, str(baseline_split or trained), base
     )
     if not distributed.is_main():
         return
     print(measured.table())
     print(f"{len(measured.outcomes) / measured.seconds:.1f} questions/s")
     if predictions:
-        write_json(predictions, [vars(sample) for sample in measured.result.samples])
+        write_predictions(predictions, measured.outcomes)
         print(f"every answer is in {predictions}")
     if folder:
-        print(write_page(folder, measured, vlm, checkpoint, other, heat_maps))
+        about = about_adapter(adapter.find(checkpoint), vlm.base, dataset.data_dir)
+        others = [*measured.base_run(about["base"]), *others]
+        maps = measure.heat_maps(vlm, measured, heat_maps)
+        print(measure.write_page(folder, measured, about, others, maps))
+
+
+def _models(vlm: BaseVLM, probabilities: bool, base: bool | None) -> tuple[Model, Model | None]:
+    """What is asked: the model, with probabilities for a report, and the base alone."""
+    from .base_vlm import BaseVLM
+    from .evaluation.measure import DistributedModel
+    from .model.likelihood import ScoringModel
+
+    model = ScoringModel(vlm) if probabilities else DistributedModel(vlm)
+    alone = probabilities if base is None else base
+    return model, DistributedModel(BaseVLM(vlm.folder, verbose=False)) if alone else None
 
 
 def restore(kept: str, output_dir: str | None = None) -> None:

@@ -6,6 +6,7 @@ python -m homework.generate_qa check --info_file F --view_index V [--save out.pn
 python -m homework.generate_qa balance [--split valid] [--per_kind 24] [--seed 0] [--data_dir data]
 python -m homework.generate_qa inspect [--data_dir data/train] [--against data/valid]
                                        [--pictures out]
+python -m homework.generate_qa explore [--data_dir data/train] [--output runs/explore]
 
 Also as a file, from any folder: python path/to/homework/generate_qa.py check ...
 """
@@ -207,6 +208,26 @@ def inspect(
             _save(comparison_figure(*both), picture, dpi=80)
 
 
+def explore(
+    data_dir: str | None = None, output: str | None = None, num_workers: int | None = None
+) -> None:
+    """Write a page that shows every pair of a split with its frame; it opens from disk.
+
+    The page has search, filters, the answers of each kind, line-ups and repeated scenes. Pairs are
+    those of the *_qa_pairs.json in the folder; without such a file they are made in memory.
+
+    Args:
+        data_dir: the split's folder. Default: data/train beside the package.
+        output: the folder to write index.html and the pictures to. Default: runs/explore.
+        num_workers: number of processes. Default: one per core.
+    """
+    from .inspection.explore import explore_split
+
+    split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
+    folder = options.path("--output", output) or RUNS_DIR / "explore"
+    print(*explore_split(split, folder, options.workers(num_workers)), sep="\n")
+
+
 def _check_file(file: Path) -> bool:
     """Whether the output file exists already; a folder of that name is an error."""
     if file.is_dir():
@@ -239,4 +260,12 @@ def _save(picture: Image | Figure, file: Path, **options: int) -> None:
 
 
 if __name__ == "__main__":
-    cli.run({"generate": generate, "check": check, "balance": balance, "inspect": inspect})
+    cli.run(
+        {
+            "generate": generate,
+            "check": check,
+            "balance": balance,
+            "inspect": inspect,
+            "explore": explore,
+        }
+    )

@@ -9,11 +9,25 @@ import numpy as np
 
 from homework.data import BenchmarkSample, VQABenchmarkResult, is_correct
 from homework.evaluation import page
+from homework.evaluation.about import curves
 from homework.evaluation.outcomes import outcomes
+from homework.evaluation.runs import read_run
 from homework.frames.balance import balanced_pairs
 from homework.frames.split import list_split, training_pairs
 from homework.labels.questions import possible_answers
 from homework.model.likelihood import softmax
+
+# Of a training, as trainer_state.json has it.
+LOG = [
+    *(
+        {"step": step, "loss": 40 / (step + 10), "accuracy": step / 250}
+        for step in range(0, 200, 10)
+    ),
+    *(
+        {"step": step, "eval_loss": 2.0, "eval_accuracy": step / 300, "held-out ego": step / 400}
+        for step in (100, 200)
+    ),
+]
 
 
 class Guesser:
@@ -50,12 +64,15 @@ def make_outcomes(data_dir: Path, per_kind: int, seed: int = 0):
     return outcomes(result, data_dir, training, probabilities), paths
 
 
-def make_report(folder: Path, data_dir: Path, per_kind: int = 12, seed: int = 0, against=None):
-    """Write a report to `folder`; returns its data."""
+def make_report(folder: Path, data_dir: Path, per_kind: int = 12, seed: int = 0, against=()):
+    """Write a report to `folder`, compared with some others; returns its data."""
     outcomes, paths = make_outcomes(data_dir, per_kind, seed)
     about = {
         "checkpoint": f"guesser_{seed}</script><b>&amp;",
         "date": f"2026-01-0{seed + 1} 09:30+00:00",
+        "recipe": {"learning_rate": 0.001, "max_samples": None},
+        "curves": curves(LOG),
+        "ask": {"checkpoint": "runs/it's", "data_dir": "data"},
         "adapter_sha256": f"{seed:064x}",
         "base": "none",
         "split": "valid",
@@ -64,10 +81,9 @@ def make_report(folder: Path, data_dir: Path, per_kind: int = 12, seed: int = 0,
         "majority_source": "the train split",
         "versions": {"torch": "0"},
     }
-    data = page.report_data(outcomes, about, {"all": 0.4, "ego": 0.1})
-    if against:
-        page.add_comparison(data, outcomes, page.read_report(against))
+    others = [read_run(path) for path in against]
+    data = page.report_data(outcomes, about, {"all": 0.4, "ego": 0.1}, others)
     files = {o.image_file: path for o, path in zip(outcomes, paths, strict=True)}
     heat = {index: np.eye(12, dtype=np.float32) for index in range(0, len(outcomes), 2)}
-    page.write_report(folder, data, files, heat, "none")
+    page.write_report(folder, data, files, heat)
     return data

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import tempfile
@@ -163,10 +164,13 @@ def install(fresh: Path, folder: Path, voucher: str) -> None:
 
     Readers take the folder as complete only if it has the file `voucher`. The old one is removed
     first and the new one moved last, so that a kill never leaves a voucher beside mixed files.
+    A folder in `fresh` takes the place of the whole folder of its name.
     """
     (folder / voucher).unlink(missing_ok=True)
     names = sorted(path.name for path in fresh.iterdir() if path.name != voucher)
     for name in [*names, voucher]:
+        if (fresh / name).is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
         os.replace(fresh / name, folder / name)
     shutil.rmtree(fresh)
 
@@ -201,6 +205,12 @@ def disk_line(error: OSError, path: str | Path | None = None) -> str:
     fix = _FIXES.get(error.errno, "correct that and run again")
     file = error.filename or path or "a file"
     return f"{file}: cannot be written ({error.strerror or error}); {fix}"
+
+
+def shown(path: Path) -> str:
+    """A path as a shell takes it, relative to the current folder where it lies in it."""
+    path, here = path.resolve(), Path.cwd()
+    return shlex.quote((path.relative_to(here) if path.is_relative_to(here) else path).as_posix())
 
 
 def _refuse_special(path: Path) -> None:

@@ -4,14 +4,15 @@
 const byId = (id) => document.getElementById(id);
 const read = (id) => JSON.parse(byId(id).textContent);
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
-const count = (number) => number.toLocaleString("en");
+const numbers = new Intl.NumberFormat("en"); // toLocaleString would make one each time
+const count = (number) => numbers.format(number);
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 const names = (values) => [...new Set(values)].filter(Boolean).sort();
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    if (name.startsWith("on")) value && element.addEventListener(name.slice(2), value);
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value != null) element.setAttribute(name, value);
   }
@@ -43,7 +44,7 @@ function go(changes) {
   location.hash = changed(changes);
 }
 
-// Without a step for the browser's "back": what is typed changes with every letter.
+// Without a step for the browser's "back".
 const replace = (changes) => location.replace(`#${changed(changes)}`);
 
 // --- shares ---
@@ -62,10 +63,11 @@ function bar(share, low, high, tick) {
   return box;
 }
 
-function shareRow(row, tick, detail) {
+// A share as a line; with onclick it is a button.
+function shareRow(row, tick, detail, onclick) {
   return make(
-    "div",
-    { class: row.label === "all" ? "share total" : "share" },
+    onclick ? "button" : "div",
+    { class: row.label === "all" ? "share total" : "share", type: onclick && "button", onclick },
     make("span", {}, row.label),
     bar(row.accuracy, row.low, row.high, tick),
     make("span", { class: "number" }, percent(row.accuracy)),
@@ -97,6 +99,44 @@ function table(head, rows) {
 const facts = (rows) =>
   make("dl", {}, ...rows.filter(([, text]) => text).flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
 
+// A grid of buttons with one row and one column for each name; its columns shrink with the page.
+// Arrow keys move. cell(row, column) -> { number, share, text, choose, color, mark }; share: 0 to 1,
+// of the colour; mark: a class of the cell.
+// The element #cell tells the text of the cell that has the focus or the pointer.
+function matrix(id, rows, columns, cell) {
+  const box = byId(id);
+  const width = Math.min(9, Math.max(2, ...rows.map((name) => name.length * 0.5)));
+  box.style.gridTemplateColumns = `min(${width}rem, 22vw) repeat(${columns.length}, minmax(0, 2.5rem))`;
+  const cells = [];
+  const line = (row) => columns.map((column) => {
+    const { number, share, text, choose, color, mark } = cell(row, column);
+    const tell = () => { byId("cell").textContent = text; };
+    const button = make("button", {
+      type: "button", role: "gridcell", tabindex: "-1", "aria-label": text, title: text, class: mark,
+      onclick: choose, onfocus: tell, onmouseenter: tell,
+    }, number ? count(number) : "");
+    if (number) button.style.background = `color-mix(in srgb, ${color || "var(--fill)"} ${Math.round(15 + 75 * share)}%, var(--card))`;
+    if (number && color && share > 0.45) button.style.color = "var(--card)";
+    cells.push(button);
+    return button;
+  });
+  box.replaceChildren(
+    make("span", {}), ...columns.map((name) => make("span", { class: "column", title: name }, name)),
+    ...rows.flatMap((name) => [make("span", { class: "name", title: name }, name), ...line(name)]),
+  );
+  if (cells.length) cells[0].tabIndex = 0;
+  const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns.length, ArrowUp: -columns.length };
+  box.onkeydown = (event) => {
+    const here = cells.indexOf(document.activeElement);
+    const there = cells[here + steps[event.key]];
+    if (here < 0 || !there) return;
+    event.preventDefault();
+    cells[here].tabIndex = -1;
+    there.tabIndex = 0;
+    there.focus();
+  };
+}
+
 // --- frames ---
 
 // A frame, 150 x 100 pixels, with its layers (addresses of pictures, or SVG elements) and the boxes
@@ -118,22 +158,30 @@ function frame(name, layers, view, { asked, labels } = {}) {
 
 // --- gallery ---
 
-// Items with search, filters, order and pages. The page has the elements #filters, #found, #chips,
-// #reset, #samples (the heading), #gallery, #pages, #page, #previous-page, #next-page and #detail.
-// In the address: `search`,
-// `sort`, `page`, `sample` (an index into the items) and the name of each filter.
+// Items with search, filters, order and pages. The page has the elements #samples (the heading),
+// #filters, #found, #chips, #gallery, #pages, #page, #previous-page, #next-page and
+// #detail. In the address: `search`, `sort`, `page`, `sample` (an index into the items) and the
+// name of each filter.
 //   filters  name -> { title, fits(item, value), options, texts }; options: values to choose from,
 //            texts: what they are called. A filter without options is set by links alone, and shown
 //            as a button that removes it.
 //   sorts    title -> key(item), smallest first, or null; the first one is the default
 //   words    item -> the text that is searched
-//   says     (indices of the items found, chosen) -> the line above the gallery
+//   says     (indices of the items found, chosen, matching) -> the line above the gallery;
+//            matching(chosen): indices of the items that fit other choices
 //   card     (item, index, chosen) -> nodes
 //   detail   (item, index, shown) -> [picture, ...nodes at its side]; shown: name of a toggle -> on
 //   toggles  name -> { title, key, on, has(item, index) }, buttons of the dialog
-const PAGE = 48;
+//   perPage  cards on a page
+const toSamples = () => byId("samples").scrollIntoView();
 
-function gallery({ items, filters, sorts, words, says, card, detail, toggles = {} }) {
+// Shows the samples that fit these choices alone.
+function only(changes) {
+  location.hash = new URLSearchParams(Object.entries(changes).filter(([, value]) => value != null)).toString();
+  toSamples();
+}
+
+function gallery({ items, filters, sorts, words, says, card, detail, toggles = {}, perPage = 48 }) {
   const drawnFilters = Object.entries(filters).filter(([, filter]) => filter.options && filter.options.length);
   const shown = Object.fromEntries(Object.entries(toggles).map(([name, toggle]) => [name, toggle.on]));
   const dialog = byId("detail");
@@ -143,31 +191,40 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
   let last = null; // the sample that the dialog showed
 
   function select(name, title, options, texts) {
-    const box = make("select", { name, onchange: () => go({ [name]: box.value, page: null }) });
+    const box = make("select", { name, onchange: () => pick({ [name]: box.value }, true) });
     if (name !== "sort") box.append(make("option", { value: "" }, "all"));
     options.forEach((value, i) => box.append(make("option", { value }, texts[i])));
     return make("label", {}, title, box);
   }
 
   function search() {
-    const box = make("input", { name: "search", type: "search", autocomplete: "off", oninput: () => replace({ search: box.value, page: null }) });
+    const box = make("input", { name: "search", type: "search", autocomplete: "off", oninput: () => pick({ search: box.value }) });
     return make("label", { class: "search" }, "Search", box);
   }
 
-  function filter(chosen) {
+  // What is typed changes with every letter: no step of its own for the browser's "back".
+  function pick(changes, step) {
+    (step ? go : replace)({ ...changes, page: null });
+    if (byId("samples").getBoundingClientRect().top < 0) toSamples();
+  }
+
+  function matching(chosen) {
     const tests = Object.entries(filters).filter(([name]) => chosen.get(name)).map(([name, { fits }]) => [fits, chosen.get(name)]);
     const wanted = (chosen.get("search") || "").toLowerCase().split(/\s+/).filter(Boolean);
     if (wanted.length && !texts) texts = items.map((item) => words(item).toLowerCase());
-    found = [];
+    const fitting = [];
     for (let index = 0; index < items.length; index++) {
       const item = items[index];
-      if (tests.every(([fits, value]) => fits(item, value)) && wanted.every((word) => texts[index].includes(word))) found.push(index);
+      if (tests.every(([fits, value]) => fits(item, value)) && wanted.every((word) => texts[index].includes(word))) fitting.push(index);
     }
-    const key = sorts[chosen.get("sort")] || Object.values(sorts)[0];
-    if (key) {
-      const keys = new Map(found.map((index) => [index, key(items[index])]));
-      found.sort((a, b) => keys.get(a) - keys.get(b) || a - b);
-    }
+    return fitting;
+  }
+
+  function sorted(indices, title) {
+    const key = title in sorts ? sorts[title] : Object.values(sorts)[0];
+    if (!key) return indices;
+    const keys = new Map(indices.map((index) => [index, key(items[index])]));
+    return indices.sort((a, b) => keys.get(a) - keys.get(b) || a - b);
   }
 
   function drawCards(chosen) {
@@ -175,19 +232,21 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
     now.delete("sample");
     if (drawn === now.toString()) return;
     drawn = now.toString();
-    filter(chosen);
+    found = sorted(matching(chosen), chosen.get("sort"));
     for (const box of byId("filters").elements) {
       const value = chosen.get(box.name) || (box.name === "sort" ? Object.keys(sorts)[0] : "");
       if (box.value !== value) box.value = value;
     }
-    byId("found").textContent = says(found, chosen);
+    byId("found").textContent = says(found, chosen, matching);
+    const chip = (text, attributes, changes) =>
+      make("button", { type: "button", ...attributes, onclick: () => { byId("samples").focus({ preventScroll: true }); go(changes); } }, text);
     byId("chips").replaceChildren(
       ...Object.entries(filters)
         .filter(([name, { options }]) => !options && chosen.has(name))
-        .map(([name, { title }]) => make("button", { type: "button", onclick: () => go({ [name]: null, page: null }) }, `${title} ${chosen.get(name)} ✕`)),
+        .map(([name, { title }]) => chip(`${title} ${chosen.get(name)} ✕`, {}, { [name]: null, page: null })),
+      ...(drawn ? [chip("Show all", { id: "reset" }, Object.fromEntries([...chosen.keys()].map((name) => [name, null])))] : []),
     );
-    byId("reset").hidden = !drawn;
-    const pages = Math.max(1, Math.ceil(found.length / PAGE));
+    const pages = Math.max(1, Math.ceil(found.length / perPage));
     const page = Math.min(pages, Math.max(1, Number(chosen.get("page")) || 1));
     byId("page").textContent = `page ${count(page)} of ${count(pages)}`;
     byId("pages").hidden = pages === 1;
@@ -196,7 +255,7 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
     byId("previous-page").onclick = () => turn(page - 1);
     byId("next-page").onclick = () => turn(page + 1);
     byId("gallery").replaceChildren(
-      ...found.slice((page - 1) * PAGE, page * PAGE).map((index) =>
+      ...found.slice((page - 1) * perPage, page * perPage).map((index) =>
         make("li", {}, make("a", { href: `#${changed({ sample: index })}`, "data-sample": index }, ...card(items[index], index, chosen))),
       ),
     );
@@ -204,7 +263,7 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
 
   function turn(page) {
     go({ page: page > 1 ? page : null });
-    byId("samples").scrollIntoView();
+    toSamples();
   }
 
   function drawDetail(chosen) {
@@ -243,9 +302,10 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
 
   const form = byId("filters");
   form.addEventListener("submit", (event) => event.preventDefault());
+  // Before the first letter is typed: of 100,000 items it takes a moment.
+  form.addEventListener("focusin", () => { texts ||= items.map((item) => words(item).toLowerCase()); });
   form.append(search(), ...drawnFilters.map(([name, { title, options, texts }]) => select(name, title, options, texts || options)));
   form.append(select("sort", "Order", Object.keys(sorts), Object.keys(sorts)));
-  byId("reset").addEventListener("click", () => go(Object.fromEntries([...state().keys()].map((name) => [name, null]))));
   document.addEventListener("keydown", (event) => {
     if (!dialog.open || event.ctrlKey || event.metaKey || event.altKey) return;
     const keys = { ArrowLeft: "previous", ArrowRight: "next" };
@@ -268,17 +328,48 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
   };
 }
 
-// Offers a file to save, made here: rows of cells, as CSV.
-function saveCsv(name, rows) {
-  const cell = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  const text = rows.map((row) => row.map((value) => cell(String(value ?? ""))).join(",") + "\r\n").join("");
-  const link = make("a", { download: name, href: URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv" })) });
+// Offers a file to save, made here.
+function save(name, type, text) {
+  const link = make("a", { download: name, href: URL.createObjectURL(new Blob([text], { type })) });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-// --- what every page has: the theme's button (what the system says, or one of the two), a link
-// that skips to the samples ---
+// rows of cells
+function saveCsv(name, rows) {
+  const cell = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const lines = rows.map((row) => row.map((value) => cell(String(value ?? ""))).join(",") + "\r\n");
+  save(name, "text/csv", `\ufeff${lines.join("")}`);
+}
+
+// --- what every page has: the theme's button (what the system says, or one of the two), and links
+// to its sections ---
+
+// Fills #contents with the headings of the sections that are shown.
+function contents() {
+  const headings = [...document.querySelectorAll("main section:not([hidden]) > h2")];
+  byId("contents").replaceChildren(...headings.map((h) => make("a", { class: "jump", href: `#${h.id}` }, h.textContent)));
+}
+
+// On a page narrower than some pixels, these <details> are folded at first.
+function foldBelow(width, ...ids) {
+  const narrow = matchMedia(`(max-width: ${width}px)`);
+  const fold = () => ids.forEach((id) => { byId(id).open = !narrow.matches; });
+  narrow.addEventListener("change", fold);
+  fold();
+}
+
+function jumps() {
+  for (const link of document.querySelectorAll("a.jump")) {
+    const target = byId(link.getAttribute("href").slice(1));
+    target.tabIndex = -1;
+    link.addEventListener("click", (event) => {
+      event.preventDefault(); // the address holds the state, not a place on the page
+      target.scrollIntoView();
+      target.focus({ preventScroll: true });
+    });
+  }
+}
 
 const THEMES = ["system", "light", "dark"];
 byId("theme").addEventListener("click", () => {
@@ -289,17 +380,9 @@ byId("theme").addEventListener("click", () => {
   byId("theme").textContent = `Theme: ${next}`;
 });
 
-for (const link of document.querySelectorAll("a.jump")) {
-  link.addEventListener("click", (event) => {
-    event.preventDefault(); // the address holds the state, not a place on the page
-    const target = byId(link.getAttribute("href").slice(1));
-    target.scrollIntoView();
-    target.focus();
-  });
-}
-
 // Draws the page now and whenever the address changes.
 function start(draw) {
+  jumps();
   addEventListener("hashchange", () => draw(state()));
   draw(state());
   document.documentElement.dataset.ready = "";

@@ -1,28 +1,26 @@
-"""Measure an adapter on a split and write the report.
+"""Measure a model on a split and write the report.
 
 python -m homework.finetune test homework/vlm_model --report out
+python -m homework.evaluate predictions.json --report out
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common import distributed
-from ..common.files import digest
 from ..data import Model, VQABenchmarkResult, VQADataset, benchmark
 from ..frames.split import training_pairs
-from ..model import adapter, heat_map
-from ..model.likelihood import ScoringModel
 from .majority import same_questions_baseline
+from .outcomes import image_file
 from .outcomes import outcomes as outcomes_of
-from .page import PAGE, add_comparison, read_report, report_data, write_report
+from .page import PAGE, report_data, write_report
+from .runs import Run
 from .statistics import Outcome
 from .table import accuracy_table
 
@@ -42,94 +40,101 @@ class Measured:
     train_split: str
     seen_known: bool  # whether the info files of the training split are present
     seconds: float  # spent answering
+    base: VQABenchmarkResult | None  # the base alone on the same questions
 
     def table(self) -> str:
         """The text to print; see `accuracy_table`."""
-        return accuracy_table(self.result, self.baseline, self.source, self.outcomes)
+        return accuracy_table(self.result, self.baseline, self.source, self.outcomes, self.base)
+
+    def base_run(self, name: str) -> list[Run]:
+        """The answers of the base alone, to compare with; none if it was not asked."""
+        if not self.base:
+            return []
+        answers = {
+            (image_file(s.image_path, self.dataset.data_dir), s.question): s.model_answer
+            for s in self.base.samples
+        }
+        return [Run(f"{name} alone", "", answers)]
 
 
 def measure(
-    vlm: LoadedVLM,
+    model: Model,
     dataset: VQADataset,
     max_samples: int | None,
     train_split: str,
     baseline_split: str,
-    probabilities: bool = False,
+    base: Model | None = None,
 ) -> Measured:
     """Ask the questions of the dataset and join the answers with their labels.
 
     Args:
+        model: asked everything in one call; its `probabilities`, if it has some, are kept.
         max_samples: questions to draw at random, with a fixed seed; None asks all.
         train_split: what the model was trained on; tells which karts it has seen on which track.
         baseline_split: where the majority baseline takes its answers from.
-        probabilities: compute the probability of every possible answer, too.
+        base: the base alone, which is asked the same questions.
     """
-    # One call of `answer`: both models make their own batches and show one progress bar.
-    model = ScoringModel(vlm) if probabilities else DistributedModel(vlm)
     start = time.perf_counter()
+    # One call of `answer`: models make their own batches and show one progress bar.
     result = benchmark(model, dataset, max_samples, batch_size=None)
     seconds = time.perf_counter() - start
     training = training_pairs(dataset.data_dir / train_split)
-    computed = model.probabilities if isinstance(model, ScoringModel) else ()
+    computed = getattr(model, "probabilities", ())
     outcomes = outcomes_of(result, dataset.data_dir, training, computed)
     baseline, source = same_questions_baseline(result, baseline_split, dataset.data_dir)
+    alone = benchmark(base, dataset, max_samples, batch_size=None) if base else None
     known = training is not None
-    return Measured(dataset, result, outcomes, baseline, source, train_split, known, seconds)
+    return Measured(dataset, result, outcomes, baseline, source, train_split, known, seconds, alone)
 
 
 def write_page(
     folder: Path,
     measured: Measured,
-    vlm: LoadedVLM,
-    name: str | Path,
-    against: Path | None,
-    num_heat_maps: int,
+    about: Mapping[str, Any],
+    others: Sequence[Run] = (),
+    heat: Mapping[int, Any] | None = None,
 ) -> str:
     """Write the report to `folder`, as a page and as JSON.
 
     Args:
-        name: folder of the adapter.
-        against: another report, to compare question by question.
-        num_heat_maps: samples with a heat map, half of them wrong answers if there are enough.
+        about: the run; name, date and more; see `about.about_adapter`.
+        others: runs to compare with, question by question.
+        heat: index of a sample -> its heat map; see `heat_maps`.
 
     Returns:
         One line that says what was written.
-
-    Raises:
-        InputError: `against` is not a report.
     """
-    other = read_report(against) if against else None
     samples, outcomes = measured.result.samples, measured.outcomes
+    questions = {
+        "split": measured.dataset.split,
+        "train_split": measured.train_split,
+        "seen_known": measured.seen_known,
+        "majority_source": measured.source,
+    }
     majority = {share.label: share.accuracy for share in measured.baseline.shares}
-    data = report_data(outcomes, _about(measured, vlm, name), majority)
-    if other:
-        add_comparison(data, outcomes, other)
-    chosen = _chosen(outcomes, num_heat_maps)
-    shown = [samples[index] for index in chosen]
+    data = report_data(outcomes, {**about, **questions}, majority, others)
+    files = {o.image_file: s.image_path for o, s in zip(outcomes, samples, strict=True)}
+    size = write_report(folder, data, files, heat or {})
+    return f"wrote {folder / PAGE} and report.json ({size / 1e6:.1f} MB); open it in a browser"
+
+
+def heat_maps(vlm: LoadedVLM, measured: Measured, most: int) -> dict[int, Any]:
+    """Heat maps of at most `most` samples, half of them wrong answers if there are enough.
+
+    Returns:
+        index of a sample -> float (side, side) from 0 to 1.
+    """
+    from ..model import heat_map
+
+    chosen = _chosen(measured.outcomes, most)
+    shown = [measured.result.samples[index] for index in chosen]
     maps = heat_map.heat_maps(
         vlm,
         [sample.image_path for sample in shown],
         [sample.question for sample in shown],
         [sample.model_answer for sample in shown],
     )
-    files = {o.image_file: s.image_path for o, s in zip(outcomes, samples, strict=True)}
-    size = write_report(folder, data, files, dict(zip(chosen, maps, strict=True)), heat_map.METHOD)
-    return f"wrote {folder / PAGE} and report.json ({size / 1e6:.1f} MB); open it in a browser"
-
-
-def _about(measured: Measured, vlm: LoadedVLM, name: str | Path) -> dict[str, Any]:
-    folder = adapter.find(name)
-    return {
-        "checkpoint": folder.resolve().name,  # without the folders above, which are private
-        "date": datetime.now().astimezone().isoformat(" ", "minutes"),
-        "adapter_sha256": digest(folder / adapter.WEIGHTS),
-        "base": Path(vlm.base).name,
-        "split": measured.dataset.split,
-        "train_split": measured.train_split,
-        "seen_known": measured.seen_known,
-        "majority_source": measured.source,
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-    }
+    return dict(zip(chosen, maps, strict=True))
 
 
 def _chosen(outcomes: Sequence[Outcome], most: int) -> list[int]:

@@ -35,7 +35,7 @@ def outcomes(
         kart = asked_kart(sample.question, sample.correct_answer, kind)
         found.append(
             Outcome(
-                _relative(Path(sample.image_path), data_dir),
+                image_file(sample.image_path, data_dir),
                 sample.question,
                 kind,
                 sample.model_answer,
@@ -49,5 +49,7 @@ def outcomes(
     return found
 
 
-def _relative(file: Path, folder: Path) -> str:
-    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
+def image_file(image_path: str, data_dir: Path) -> str:
+    """A picture's path relative to the data folder, as files of pairs give it."""
+    path = Path(image_path)
+    return path.relative_to(data_dir).as_posix() if path.is_relative_to(data_dir) else path.name

@@ -11,18 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.errors import InputError
-from ..common.files import atomic_write, read_json
+from ..common.files import atomic_write
 from ..common.page import render
-from ..data import ALL, share_per_kind
+from ..data import ALL, is_correct, share_per_kind
 from ..frames.pictures import webp_texts
 from ..labels.scene import Scene
 from . import statistics
-from .statistics import Outcome, asked_kart, size_of
+from .runs import DATA, FORMAT, Asked, Run
+from .statistics import Outcome, asked_kart, classes, size_of
 
-FORMAT = "supertuxkart-vqa-report/1"
-PAGE, DATA = "index.html", "report.json"
-MAX_REPORT_BYTES = 500_000_000
+VERSION = "2"
+PAGE = "index.html"
 PARTS = Path(__file__).with_suffix(".html")
 LISTED = 5  # most probable answers that a sample lists
 NOTE = (
@@ -32,92 +31,67 @@ NOTE = (
 
 
 def report_data(
-    outcomes: Sequence[Outcome], about: Mapping[str, Any], majority: Mapping[str, float]
+    outcomes: Sequence[Outcome],
+    about: Mapping[str, Any],
+    majority: Mapping[str, float],
+    others: Sequence[Run] = (),
 ) -> dict[str, Any]:
     """The whole report as plain JSON data.
 
     Args:
-        about: checkpoint, date, adapter_sha256, base, split, train_split, majority_source,
-            versions, seen_known.
+        about: of the run (see `about`) and of the questions (see `measure.write_page`).
         majority: kind and "all" -> accuracy of the majority baseline.
+        others: runs to compare with, question by question.
     """
     shares = share_per_kind((outcome.kind, outcome.right) for outcome in outcomes)
     kinds = [share.label for share in shares]
     calibrations = {
         kind: statistics.calibration(o for o in outcomes if kind in (o.kind, ALL)) for kind in kinds
     }
+    breakdowns = {
+        name: {kind: [share.row() for share in shares] for kind, shares in table.items()}
+        for name, table in statistics.breakdowns(outcomes).items()
+    }
+    # The same classes, with the mean probability of each.
+    breakdowns["confidence"] = {k: found["bins"] for k, found in calibrations.items() if found}
+    judged = [_judged(outcomes, other) for other in others]
     return {
-        "format": FORMAT,
+        "format": FORMAT + VERSION,
         **about,
         "probability_note": NOTE if any(o.probabilities for o in outcomes) else "",
         "kinds": [{**share.row(), "majority": majority.get(share.label)} for share in shares],
-        "breakdowns": {
-            name: {kind: [share.row() for share in shares] for kind, shares in table.items()}
-            for name, table in statistics.breakdowns(outcomes).items()
-        },
+        "breakdowns": breakdowns,
         "confusions": {
             kind: statistics.confusion(outcomes, kind)
             for kind in kinds
             if kind not in (ALL, "other")
         },
-        "calibration": {kind: found for kind, found in calibrations.items() if found},
+        "calibration": {kind: found["error"] for kind, found in calibrations.items() if found},
+        "others": [
+            {"checkpoint": other.name, "date": other.date, **statistics.compare(outcomes, known)}
+            for other, known in zip(others, judged, strict=True)
+        ],
         "views": {o.image_file: _view(o.scene) for o in outcomes if o.scene},
-        "samples": [_sample(outcome) for outcome in outcomes],
+        "samples": [
+            {**_sample(o), "others": [known.get((o.image_file, o.question)) for known in judged]}
+            for o in outcomes
+        ],
     }
 
 
-def add_comparison(
-    data: dict[str, Any], outcomes: Sequence[Outcome], before: Mapping[str, Any]
-) -> None:
-    """Add a comparison with an earlier report: `against`, and each sample's result `before`."""
-    known = {(s["image_file"], s["question"]): s for s in before["samples"]}
-    names = {name: str(before.get(name, "")) for name in ("checkpoint", "date", "adapter_sha256")}
-    data["against"] = {**names, **statistics.compare(outcomes, known)}
-    for sample in data["samples"]:
-        old = known.get((sample["image_file"], sample["question"]))
-        if old:
-            fields = ("answer", "right", "probability")
-            sample["before"] = {name: old.get(name) for name in fields}
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """Read the `report.json` of a report; `path` is the file or its folder.
-
-    Raises:
-        InputError: it is missing or not a report.
-    """
-    file = path / DATA if path.is_dir() else path
-    found = read_json(file, MAX_REPORT_BYTES)
-    samples = found.get("samples") if isinstance(found, dict) else None
-    if (
-        not isinstance(samples, list)
-        or found.get("format") != FORMAT
-        or not all(map(_is_sample, samples))
-    ):
-        raise InputError(
-            f"{file}: not a report of this version; make it with finetune test --report"
-        )
-    return found
-
-
 def write_report(
-    folder: Path,
-    data: Mapping[str, Any],
-    pictures: Mapping[str, str],
-    heat: Mapping[int, Any],
-    method: str,
+    folder: Path, data: Mapping[str, Any], pictures: Mapping[str, str], heat: Mapping[int, Any]
 ) -> int:
     """Write the page and its data to `folder`; returns their size in bytes.
 
     Args:
         pictures: image_file -> path of the picture.
         heat: index of a sample -> heat map, float (side, side) from 0 to 1.
-        method: name of the method that computed the heat maps.
     """
-    grids = {str(index): _grid_text(grid) for index, grid in heat.items()}
     blocks = {
-        "data": {**data, "heat": {"method": method, "grids": grids}},
+        "data": data,
         "pictures": webp_texts(pictures),
+        "heat-maps": {index: _grid_text(grid) for index, grid in heat.items()},
     }
     page = render(f"What {data['checkpoint']} sees", PARTS, blocks)
     with atomic_write(folder / DATA) as file:
@@ -155,6 +129,7 @@ def _sample(outcome: Outcome) -> dict[str, Any]:
         "kart": asked_kart(outcome.question, outcome.truth, outcome.kind),
         "size": size_of(outcome),
         "seen": outcome.seen,
+        "classes": classes(outcome),
         "probability": None if probability is None else round(probability, 4),
         "scores": [[answer, round(value, 4)] for answer, value in _listed(outcome)],
     }
@@ -167,10 +142,10 @@ def _listed(outcome: Outcome) -> Iterator[tuple[str, float]]:
             yield answer, probability
 
 
-def _is_sample(value: Any) -> bool:
-    texts = ("image_file", "question", "answer")
-    return (
-        isinstance(value, dict)
-        and all(isinstance(value.get(name), str) for name in texts)
-        and isinstance(value.get("right"), bool)
-    )
+def _judged(outcomes: Sequence[Outcome], other: Run) -> dict[Asked, dict[str, Any]]:
+    """The answers of another run, judged by the truths of this one."""
+    truths = {(o.image_file, o.question): o.truth for o in outcomes}
+    return {
+        asked: {"answer": answer, "right": is_correct(answer, truths.get(asked, ""))}
+        for asked, answer in other.answers.items()
+    }

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from ..common.share import Share
 from ..data import ALL
-from ..labels.questions import KINDS, kart_in
-from ..labels.scene import Kart, Scene
+from ..labels.questions import KINDS, asked_kart
+from ..labels.scene import SIZES, Kart, Scene
 from ..labels.vocabulary import Probabilities
 
-SIZES = (5, 8, 12, 18, 30)  # lower bounds of the classes of kart size, in picture pixels
 MOST_KARTS = 5  # views with this many karts or more form one class
-BINS = 10  # equal intervals of probability, for calibration
+OTHER_ANSWER = "another answer"
+BINS = 10  # equal intervals of probability
 Class = tuple[int, str]  # rank and label of a class of outcomes
 
 
@@ -41,11 +41,6 @@ class Outcome(NamedTuple):
         return dict(self.probabilities).get(self.answer)
 
 
-def asked_kart(question: str, truth: str, kind: str) -> str | None:
-    """The kart that a question names or asks for; None if it is not about one kart."""
-    return truth if kind == "ego" else kart_in(question)
-
-
 def seen_in_training(
     scene: Scene | None, kart: str | None, training: frozenset[tuple[str, str]] | None
 ) -> bool | None:
@@ -64,8 +59,13 @@ def seen_in_training(
 
 def breakdowns(outcomes: Sequence[Outcome]) -> dict[str, dict[str, list[Share]]]:
     """Property -> kind (and "all") -> one share per class of the property, in rank order."""
-    classify = {"size": _size_class, "karts": _karts_class, "seen": _seen_class}
-    return {name: _by_class(outcomes, function) for name, function in classify.items()}
+    return {name: _by_class(outcomes, function) for name, function in CLASSIFY.items()}
+
+
+def classes(outcome: Outcome) -> dict[str, str]:
+    """Property -> label of the outcome's class, for the properties that it has."""
+    found = {name: function(outcome) for name, function in CLASSIFY.items()}
+    return {name: group[1] for name, group in found.items() if group}
 
 
 def _by_class(
@@ -113,6 +113,21 @@ def _seen_class(outcome: Outcome) -> Class | None:
     return (0, "seen") if outcome.seen else (1, "unseen")
 
 
+def _confidence_class(outcome: Outcome) -> Class | None:
+    if outcome.probability is None:
+        return None
+    index = min(int(outcome.probability * BINS), BINS - 1)
+    return index, f"{index / BINS:.0%} to {(index + 1) / BINS:.0%}"
+
+
+CLASSIFY: dict[str, Callable[[Outcome], Class | None]] = {
+    "size": _size_class,
+    "karts": _karts_class,
+    "seen": _seen_class,
+    "confidence": _confidence_class,
+}
+
+
 # --- confusions ---
 
 
@@ -120,14 +135,22 @@ def confusion(outcomes: Iterable[Outcome], kind: str) -> dict:
     """The confusion matrix of one kind.
 
     Returns:
-        `labels`: truths and answers, sorted, numbers by value; `counts`: one row per truth,
-        one column per answer.
+        `labels`: truths and answers, sorted, numbers by value, and last OTHER_ANSWER for answers
+        that no question of the kind has; `counts`: one row per truth, one column per answer.
     """
-    pairs = Counter((o.truth, o.answer) for o in outcomes if o.kind == kind)
-    labels = sorted(
-        {label for pair in pairs for label in pair},
-        key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label),
+    of_kind = [outcome for outcome in outcomes if outcome.kind == kind]
+    known = {answer for answers in KINDS[kind].forms.values() for answer in answers}
+    known |= {outcome.truth for outcome in of_kind}
+    pairs = Counter(
+        (o.truth, o.truth if o.right else o.answer if o.answer in known else OTHER_ANSWER)
+        for o in of_kind
     )
+
+    def order(label: str) -> tuple:
+        is_number = label.isdecimal()
+        return label == OTHER_ANSWER, not is_number, int(label) if is_number else 0, label
+
+    labels = sorted({label for pair in pairs for label in pair}, key=order)
     counts = [[pairs[truth, answer] for answer in labels] for truth in labels]
     return {"labels": labels, "counts": counts}
 
@@ -142,17 +165,16 @@ def calibration(outcomes: Iterable[Outcome]) -> dict | None:
         `bins`: share and mean probability per tenth of probability; `error`: the expected
         calibration error (Naeini et al. 2015), the mean distance of the two; `total`: answers.
     """
-    bins: defaultdict[int, list[tuple[float, bool]]] = defaultdict(list)
+    bins: defaultdict[Class, list[tuple[float, bool]]] = defaultdict(list)
     for outcome in outcomes:
-        if outcome.probability is not None:
-            index = min(int(outcome.probability * BINS), BINS - 1)
-            bins[index].append((outcome.probability, outcome.right))
+        if group := _confidence_class(outcome):
+            bins[group].append((outcome.probability, outcome.right))
     total = sum(map(len, bins.values()))
     if not total:
         return None
     rows, error = [], 0.0
-    for index, members in sorted(bins.items()):
-        share = Share.count(f"{index / BINS:.0%}", (right for _, right in members))
+    for (_, label), members in sorted(bins.items()):
+        share = Share.count(label, (right for _, right in members))
         mean = sum(probability for probability, _ in members) / len(members)
         rows.append({**share.row(), "probability": mean})
         error += abs(mean - share.accuracy) * share.total / total

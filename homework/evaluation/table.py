@@ -14,6 +14,7 @@ def accuracy_table(
     baseline: VQABenchmarkResult,
     source: str,
     outcomes: Sequence[Outcome] = (),
+    base: VQABenchmarkResult | None = None,
 ) -> str:
     """Accuracy per kind and overall with 95% intervals, beside the majority baseline.
 
@@ -22,12 +23,17 @@ def accuracy_table(
         source: where the answers of the baseline come from.
         outcomes: of the same questions. If they tell whether training showed the kart on the
             track, the table gives the accuracy for seen and unseen pairs separately.
+        base: the base alone on the same questions.
     """
     lines = [f"{'kind':<22}questions  accuracy     95% interval  majority"]
     lines += [
         f"{_line(share)} {majority.accuracy:>9.1%}"
         for share, majority in zip(result.shares, baseline.shares, strict=True)
     ]
+    if base:
+        lines[0] += "  base alone"
+        for index, share in enumerate(base.shares, 1):
+            lines[index] += f"{share.accuracy:>12.1%}"
     seen = breakdowns(outcomes)["seen"]
     if seen:
         lines += ["", "kart and track together in the training split, for kinds about one kart:"]

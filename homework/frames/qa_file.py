@@ -135,7 +135,7 @@ def read_pairs(files: list[Path], data_dir: Path) -> tuple[list[tuple[str, str, 
             raise InputError(f"{file}: expected a list of pairs; {how_to_generate(file.parent)}")
         named: set[str] = set()
         for index, row in enumerate(rows):
-            if fault := _fault(row):
+            if fault := pair_fault(row):
                 raise InputError(f"{file}: pair {index}{fault}; {how_to_generate(file.parent)}")
             image_file, question, answer = row["image_file"], row["question"], row["answer"]
             if image_file not in pictures:
@@ -155,7 +155,7 @@ def read_pairs(files: list[Path], data_dir: Path) -> tuple[list[tuple[str, str, 
     return pairs, duplicates
 
 
-def _fault(row: object) -> str:
+def pair_fault(row: object) -> str:
     """Why `row` is not a pair, for an error message; empty if it is one."""
     if not isinstance(row, dict):
         return " is not an object"

@@ -112,6 +112,11 @@ def kart_in(question: str) -> str | None:
     return match[match.lastindex] if match else None
 
 
+def asked_kart(question: str, answer: str, kind: str) -> str | None:
+    """The kart that a question names or asks for; None if it is not about one kart."""
+    return answer if kind == "ego" else kart_in(question)
+
+
 def kind_of(question: str) -> str:
     """The kind (a key of KINDS) that a question belongs to, or "other"."""
     return _KIND_OF_FORM.get(form_of(question), "other")

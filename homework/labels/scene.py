@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 FRAME_SIZE = (600, 400)  # width, height of the frame that the detection boxes refer to
 PICTURE_SIZE = (150, 100)  # width, height of the picture, and of every box in a Scene
 MIN_BOX_SIDE = 5  # in picture pixels; smaller karts are not counted
+SIZES = (5, 8, 12, 18, 30)  # lower bounds of the classes of kart size, in picture pixels
 MAX_NAME_LENGTH = 100
 MAX_COORDINATE = 100_000  # of a box, in picture pixels; a larger one is an error in the file
 KART_CLASS = 1  # class id of karts in `detections`

@@ -22,6 +22,7 @@ MAX_WEIGHTS_BYTES = 500_000_000  # ten times the limit of a submission
 MAX_RANK = 1024
 CARD = "README.md"  # the model card
 BASE = "base.json"  # our own record, written last: name and hash of the base, training options
+STATE = "trainer_state.json"  # the log of its training, where `train` has written it
 FILES = (CONFIG, WEIGHTS, BASE)  # a complete adapter has all three
 
 
@@ -115,9 +116,18 @@ def trained_on(checkpoint: str | Path) -> str:
     Raises:
         InputError: the adapter is missing or incomplete.
     """
-    training = _record(find(checkpoint)).get("training")
-    split = training.get("train_dataset_name") if isinstance(training, dict) else None
+    split = training_record(checkpoint).get("train_dataset_name")
     return split if isinstance(split, str) else "train"
+
+
+def training_record(checkpoint: str | Path) -> dict[str, Any]:
+    """How an adapter was trained, as it was recorded; {} if it was not.
+
+    Raises:
+        InputError: the adapter is missing or incomplete.
+    """
+    training = _record(find(checkpoint)).get("training")
+    return training if isinstance(training, dict) else {}
 
 
 def find(checkpoint: str | Path) -> Path:

@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from ..common import distributed
 from ..common.errors import InputError
 from ..common.files import PARTIAL, install
+from ..evaluation.about import HELD_OUT
 from ..frames.augment import View
 from ..labels.descriptions import KINDS, Statement, language, statements
 from ..labels.vocabulary import KARTS, TRACKS
@@ -28,7 +29,6 @@ from ..model import attention, embedded, packing
 from ..model.loaded import choose_device
 from ..model.loading import CONFIG, load_model, load_processor
 from ..model.packing import pairs_right
-from ..training.curves import HELD_OUT
 from ..training.loop import HeldOutResult
 from . import centers, dense_labels, heads
 from .batches import AugmentedBatches, hold_out, load_views

@@ -114,7 +114,7 @@ def _write(
                 f"keeps the adapter of step {step}, the best on the held-out pictures: "
                 f"accuracy {measured.accuracy:.1%}, in the last step {last:.1%}"
             )
-    write_json(output / "trainer_state.json", state)
+    write_json(output / adapter.STATE, state)
     fingerprint = recipe["base_sha256"]
     text = card(vlm.base, fingerprint, record, loop.best[1].shares if loop.best else [])
     adapters.save(loop.task.model, output, vlm.base, fingerprint, record, text, overwrite)

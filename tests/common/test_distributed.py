@@ -98,7 +98,7 @@ def test_two_processes_learn_and_answer_as_one(options, alone, tmp_path):
     assert_same(output, alone)
     answers = [json.loads((path / "predictions.json").read_text()) for path in (output, alone)]
     assert [a["question"] for a in answers[0]] == [a["question"] for a in answers[1]]
-    same = [a["model_answer"] == b["model_answer"] for a, b in zip(*answers, strict=True)]
+    same = [a["answer"] == b["answer"] for a, b in zip(*answers, strict=True)]
     assert sum(same) >= 0.99 * len(same)
     # One process prints and writes.
     assert ended.stdout.count("wrote ") == 1

@@ -83,6 +83,17 @@ def test_files_moved_in_are_never_taken_for_whole_too_early(tmp_path, monkeypatc
         assert not (tmp_path / "fresh").exists()
 
 
+def test_a_folder_moved_in_takes_the_place_of_the_whole_folder(tmp_path):
+    for folder, name in (("fresh", "new"), ("there", "old")):
+        (tmp_path / folder / "parts").mkdir(parents=True)
+        (tmp_path / folder / "parts" / name).write_text(folder)
+    (tmp_path / "fresh" / "voucher").write_text("fresh")
+    (tmp_path / "there" / "kept").write_text("there")
+    install(tmp_path / "fresh", tmp_path / "there", "voucher")
+    left = {str(p.relative_to(tmp_path / "there")) for p in (tmp_path / "there").rglob("*")}
+    assert left == {"parts", "parts/new", "voucher", "kept"}
+
+
 def test_files_over_the_limit_folders_and_pipes_are_not_read(tmp_path):
     with open(tmp_path / "large", "wb") as file:
         file.truncate(1 << 31)

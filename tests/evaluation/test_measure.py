@@ -11,6 +11,7 @@ from homework import finetune
 from homework.common import distributed
 from homework.common.errors import InputError
 from homework.evaluation import measure
+from homework.evaluation.about import about_adapter
 from homework.model import adapter
 
 
@@ -41,10 +42,7 @@ def test_a_report_names_its_run_by_date_and_hash_without_private_folders(tmp_pat
     folder.mkdir()
     for name in adapter.FILES:
         (folder / name).write_bytes(b"{}")
-    measured = SimpleNamespace(
-        dataset=SimpleNamespace(split="valid"), train_split="train", seen_known=True, source="x"
-    )
-    about = measure._about(measured, SimpleNamespace(base=str(tmp_path / "base")), folder)
+    about = about_adapter(folder, str(tmp_path / "base"), tmp_path / "data")
     assert about["checkpoint"] == "vlm_model" and len(about["adapter_sha256"]) == 64
     assert datetime.fromisoformat(about["date"]).tzinfo is not None
     assert str(tmp_path) not in str(about)

@@ -63,6 +63,14 @@ def test_confusion_counts_truths_by_row_and_sorts_numbers_by_value():
     assert found["counts"] == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
 
 
+def test_confusion_has_one_column_for_all_answers_that_no_question_of_the_kind_has():
+    answers = [outcome(questions.COUNT, answer, "2") for answer in ("two", "I see 2", "3", "2")]
+    answers.append(outcome(questions.COUNT, " 4. ", "4")._replace(right=True))
+    found = statistics.confusion(answers, "count")
+    assert found["labels"] == ["2", "3", "4", "another answer"]
+    assert found["counts"] == [[1, 1, 0, 2], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+
+
 def test_calibration_is_the_mean_distance_of_claim_and_truth():
     found = statistics.calibration(OUTCOMES)
     assert [(row["probability"], row["accuracy"]) for row in found["bins"]] == [(0.6, 0), (0.9, 1)]

@@ -1,0 +1,68 @@
+"""python -m homework.evaluate predictions.json [--split valid_grader] [--report out]
+
+Judges the answers of any program, such as a hosted model, as `homework.finetune test` judges an
+adapter: the same table, the same page, compared with other runs question by question.
+"""
+
+from __future__ import annotations
+
+from .common import options
+from .common.errors import InputError
+from .common.files import require_writable
+from .data import VQADataset
+
+
+def evaluate(
+    predictions: str,
+    split: str = "valid_grader",
+    data_dir: str | None = None,
+    max_samples: int | None = None,
+    train_split: str = "train",
+    report: str | None = None,
+    against: str | None = None,
+    name: str | None = None,
+) -> None:
+    """Measure the accuracy of the answers in a file per kind of question.
+
+    Args:
+        predictions: JSON file, a list of {"image_file": ..., "question": ..., "answer": ...},
+            one for each question of the split; `finetune test --save_predictions` writes one.
+        split: the split whose questions were asked.
+        data_dir: the data folder, which image_file is relative to; the one beside the package if
+            omitted.
+        max_samples: only so many questions were asked, drawn as `finetune test` draws them.
+        train_split: the split from which the majority baseline takes its answers, and whose karts
+            count as seen in training.
+        report: folder to write a report to: index.html, a page to browse, and report.json.
+        against: earlier reports or files of predictions, separated by commas, to compare with
+            question by question.
+        name: what the report calls these answers; the name of the file if omitted.
+
+    Raises:
+        InputError: the answers do not fit the questions, or a file is missing or malformed.
+    """
+    from .evaluation.page import PAGE
+    from .evaluation.runs import Answered, other_runs, read_run
+
+    file, folder = options.path("predictions", predictions), options.path("--report", report)
+    if file is None:
+        raise InputError("predictions: give a JSON file")
+    others = other_runs(against, folder)
+    if folder:
+        require_writable(folder / PAGE)
+    dataset = VQADataset(str(split), data_dir)
+    run = read_run(file)
+    model = Answered(run, file, dataset)
+    from .evaluation.measure import measure, write_page
+
+    measured = measure(model, dataset, max_samples, str(train_split), str(train_split))
+    print(measured.table())
+    if folder:
+        about = {"checkpoint": str(name or run.name), "date": run.date}
+        print(write_page(folder, measured, about, others))
+
+
+if __name__ == "__main__":
+    from .common import cli
+
+    cli.run(evaluate)
