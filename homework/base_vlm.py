@@ -133,7 +133,9 @@ def ask(
         image: picture file.
         question: any text of up to 2,000 characters.
         checkpoint: folder of an adapter, such as homework/vlm_model; it names its base.
-        base: the model to ask if no checkpoint is given; see BaseVLM.
+        base: the model to ask if no checkpoint is given: a folder, the name of a SmolVLM in the
+            hub cache, or embedded_base; if omitted, SmolVLM-256M-Instruct where the hub cache has
+            it, otherwise embedded_base.
         explain: PNG file to write; it shows where the model looks for its answer.
     """
     from .model.heat_map import save_heat_map
@@ -151,7 +153,14 @@ def ask(
 
 
 def test(base: str | None = None, split: str = "valid_grader", data_dir: str | None = None) -> None:
-    """Ask the base, before fine-tuning, all questions about the first picture of a split."""
+    """Ask the base, before fine-tuning, all questions about the first picture of a split.
+
+    Args:
+        base: a folder, the name of a SmolVLM in the hub cache, or embedded_base; if omitted,
+            SmolVLM-256M-Instruct where the hub cache has it, otherwise embedded_base.
+        split: the split whose first picture is shown.
+        data_dir: the data folder; the one beside the package if omitted.
+    """
     dataset = VQADataset(split, data_dir)
     path = dataset[0]["image_path"]
     items = [item for item in dataset if item["image_path"] == path]
@@ -174,7 +183,8 @@ def benchmark_base(
     """Measure the accuracy of the base, before fine-tuning, per kind of question.
 
     Args:
-        base: see BaseVLM.
+        base: a folder, the name of a SmolVLM in the hub cache, or embedded_base; if omitted,
+            SmolVLM-256M-Instruct where the hub cache has it, otherwise embedded_base.
         split: the split whose questions are asked.
         data_dir: the data folder; the one beside the package if omitted.
         max_samples: questions to draw at random, with a fixed seed; None asks all.
@@ -189,6 +199,9 @@ def benchmark_base(
 
 def download(name: str = SMOLVLM) -> None:
     """Download a model into the hub cache; a partial download resumes.
+
+    Args:
+        name: of a SmolVLM in the hub.
 
     Raises:
         InputError: the hub cannot be reached or has no such model.

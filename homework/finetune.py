@@ -61,10 +61,12 @@ def train(
         data_dir: the data folder; the one beside the package if omitted.
         train_dataset_name: split whose pairs are learned.
         output_dir: folder for the adapter; homework/vlm_model if omitted.
-        base: the model to fine-tune, see BaseVLM.
+        base: the model to fine-tune: a folder, the name of a SmolVLM in the hub cache, or
+            embedded_base; if omitted, SmolVLM-256M-Instruct where the hub cache has it, otherwise
+            embedded_base.
         recipe: "embedded" or "smolvlm": named defaults of the next six options
             (homework/training/recipes.py); chosen from the base if omitted.
-        num_train_epochs: passes over the pictures.
+        num_train_epochs: passes over the pictures; the recipe's if omitted, as in the next five.
         per_device_train_batch_size: pictures per device and forward pass; a picture brings all its
             questions.
         gradient_accumulation_steps: forward passes per optimizer step.
@@ -114,7 +116,9 @@ def demo_train(
     Args:
         data_dir: the data folder; the one beside the package if not given.
         train_dataset_name: the split that the pairs are drawn from.
-        base: what is fine-tuned: see BaseVLM.
+        base: the model to fine-tune: a folder, the name of a SmolVLM in the hub cache, or
+            embedded_base; if omitted, SmolVLM-256M-Instruct where the hub cache has it, otherwise
+            embedded_base.
     """
     output = RUNS_DIR / "demo"
     train(
