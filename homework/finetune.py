@@ -2,6 +2,7 @@
 python -m homework.finetune train [--data_dir data] [--train_dataset_name train]
 python -m homework.finetune test homework/vlm_model [--split valid_grader] [--report out]
 python -m homework.finetune restore runs/vlm_model-1
+python -m homework.finetune merge homework/vlm_model --output runs/merged
 
 Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result.
 """
@@ -233,6 +234,30 @@ def restore(kept: str, output_dir: str | None = None) -> None:
     print(f"{output}: now holds the adapter of {source}")
 
 
+def merge(checkpoint: str, output: str) -> None:
+    """Write an adapter and its base as one model, which plain transformers loads.
+
+    Args:
+        checkpoint: folder of the adapter, such as homework/vlm_model.
+        output: folder to write, a new one: weights, processor and model card in the hub's layout.
+
+    Raises:
+        InputError: the adapter is missing or damaged, or the folder cannot be written.
+    """
+    from .model.adapter import read, training_of
+    from .model.merge import check_new, save_merged
+
+    folder = options.path("--output", output)
+    check_new(folder)
+    found = read(str(checkpoint))
+    from .training.model_card import card
+
+    text = card(found.base, found.fingerprint, training_of(found.folder), (), folder.name, True)
+    with writing(folder):
+        save_merged(load(str(checkpoint)), folder, text)
+    print(f"{folder}: one model for transformers; its README.md shows how to use it")
+
+
 def load(model_name: str = MODEL_NAME) -> BaseVLM:
     """Load a LoRA checkpoint with its base: a folder, or the name of one in the package.
 
@@ -260,4 +285,6 @@ def recipe_for(recipe: str | None = None, **given: Any) -> dict[str, Any]:
 if __name__ == "__main__":
     from .common.cli import run
 
-    run({"demo_train": demo_train, "train": train, "test": test, "restore": restore})
+    run(
+        {"demo_train": demo_train, "train": train, "test": test, "restore": restore, "merge": merge}
+    )

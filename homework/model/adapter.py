@@ -115,9 +115,18 @@ def trained_on(checkpoint: str | Path) -> str:
     Raises:
         InputError: the adapter is missing or incomplete.
     """
-    training = _record(find(checkpoint)).get("training")
-    split = training.get("train_dataset_name") if isinstance(training, dict) else None
+    split = training_of(checkpoint).get("train_dataset_name")
     return split if isinstance(split, str) else "train"
+
+
+def training_of(checkpoint: str | Path) -> dict[str, Any]:
+    """How an adapter was trained: options, versions and the best result on held-out frames.
+
+    Raises:
+        InputError: the adapter is missing or incomplete.
+    """
+    training = _record(find(checkpoint)).get("training")
+    return training if isinstance(training, dict) else {}
 
 
 def find(checkpoint: str | Path) -> Path:
