@@ -6,12 +6,14 @@ python -m homework.generate_qa check --info_file F --view_index V [--save out.pn
 python -m homework.generate_qa balance [--split valid] [--per_kind 24] [--seed 0] [--data_dir data]
 python -m homework.generate_qa inspect [--data_dir data/train] [--against data/valid]
                                        [--pictures out]
+python -m homework.generate_qa export --format messages|llava|parquet --output FILE_OR_DIR
 
 Also as a file, from any folder: python path/to/homework/generate_qa.py check ...
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -207,6 +209,34 @@ def inspect(
             _save(comparison_figure(*both), picture, dpi=80)
 
 
+def export(format: str, output: str, data_dir: str | None = None) -> None:
+    """Write the pairs of a split in a form that other programs read.
+
+    Args:
+        format: "messages", the chat form of TRL and others, a JSON object per line; "llava", the
+            JSON list of LLaVA; or "parquet", a folder for datasets.load_dataset, which holds the
+            pictures too.
+        output: the file to write; of parquet the folder.
+        data_dir: the split's folder, with its *_qa_pairs.json. Default: data/train beside the
+            package.
+    """
+    from .data import VQADataset
+    from .frames.export import FORMS, parquet_file, write
+
+    if format not in FORMS:
+        raise InputError(f"--format: {format!r}; give one of {', '.join(FORMS)}")
+    folder = Path(os.path.abspath(options.path("--data_dir", data_dir) or DATA_DIR / "train"))
+    file = options.path("--output", output)
+    if format == "parquet":
+        file = parquet_file(file, folder.name)
+    replaced = _check_file(file)
+    dataset = VQADataset(folder.name, folder.parent)
+    with writing(file, "or try --output"):
+        write(format, dataset, dataset.data_dir, file)
+    print(f"{folder}: {len(dataset):,} pairs")
+    _print_file(file, replaced)
+
+
 def _check_file(file: Path) -> bool:
     """Whether the output file exists already; a folder of that name is an error."""
     if file.is_dir():
@@ -221,6 +251,10 @@ def _print_written(
 
     print(answer_table(occurrences))
     print("\nskipped: " + ("\n         ".join(skipped.lines()) or "nothing"))
+    _print_file(file, replaced)
+
+
+def _print_file(file: Path, replaced: bool) -> None:
     before = ", in place of the file that was there" if replaced else ""
     print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB){before}")
 
@@ -239,4 +273,12 @@ def _save(picture: Image | Figure, file: Path, **options: int) -> None:
 
 
 if __name__ == "__main__":
-    cli.run({"generate": generate, "check": check, "balance": balance, "inspect": inspect})
+    cli.run(
+        {
+            "generate": generate,
+            "check": check,
+            "balance": balance,
+            "inspect": inspect,
+            "export": export,
+        }
+    )
