@@ -91,21 +91,25 @@ def test_a_broken_picture_is_named(vlm, tmp_path):
         vlm.generate(broken, questions.EGO)
 
 
-def test_the_256m_shape_has_the_published_number_of_parameters():
-    """SmolVLM-256M: 256.5 million, counted without memory for them."""
-    from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+@pytest.mark.parametrize("second", [False, True], ids=["SmolVLM", "SmolVLM2"])
+def test_the_256m_shape_has_the_published_number_of_parameters(second):
+    """256.5 million, counted without memory for them."""
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
     with torch.device("meta"):
-        model = Idefics3ForConditionalGeneration(Idefics3Config.from_dict(smolvlm_config()))
+        config = AutoConfig.for_model(**smolvlm_config(second=second))
+        model = AutoModelForImageTextToText.from_config(config)
+    assert type(model).__name__ == config.architectures[0]
     assert sum(p.numel() for p in model.parameters()) == 256_484_928
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("second", [False, True], ids=["SmolVLM", "SmolVLM2"])
 def test_the_256m_shape_is_trained_tested_and_asked_through_the_same_commands(
-    tmp_path, pictures, capsys
+    tmp_path, pictures, capsys, second
 ):
     """SmolVLM-256M's published configuration and file layout, two layers a side."""
-    base = write_smolvlm_shape(tmp_path / "base", 2, 2)
+    base = write_smolvlm_shape(tmp_path / "base", 2, 2, second=second)
     folder = tmp_path / "data" / "train"
     folder.mkdir(parents=True)
     pairs = []

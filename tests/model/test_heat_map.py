@@ -13,9 +13,10 @@ from homework.labels import questions
 from homework.model import heat_map
 
 
-@pytest.fixture(scope="module")
-def vlm(tmp_path_factory):
-    return BaseVLM(write_tiny_base(tmp_path_factory.mktemp("tiny")), verbose=False)
+@pytest.fixture(scope="module", params=[False, True], ids=["SmolVLM", "SmolVLM2"])
+def vlm(request, tmp_path_factory):
+    folder = write_tiny_base(tmp_path_factory.mktemp("tiny"), second=request.param)
+    return BaseVLM(folder, verbose=False)
 
 
 @pytest.fixture(scope="module")

@@ -32,12 +32,12 @@ print(json.dumps(answers))
 """
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "stem"])
+@pytest.fixture(scope="module", params=["plain", "second", "stem"])
 def merged(request, trained, sample_data, tmp_path_factory):
-    """The folder of an adapter and that of the merged model; with and without a stem."""
+    """The folder of an adapter and that of the merged model; of SmolVLM, SmolVLM2, with a stem."""
     adapter = trained
-    if request.param:
-        base = write_tiny_base(tmp_path_factory.mktemp("stem"), stem=True)
+    if request.param != "plain":
+        base = write_tiny_base(tmp_path_factory.mktemp("base"), **{request.param: True})
         adapter = tmp_path_factory.mktemp("adapter")
         options = {"output_dir": str(adapter), "base": str(base), "max_steps": 4}
         finetune.train(str(sample_data), **options, **SMALL)
