@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from .common import distributed, options
 from .common.errors import InputError
-from .common.files import PACKAGE_DIR, RUNS_DIR, require_writable, write_json, writing
+from .common.files import DATA_DIR, PACKAGE_DIR, RUNS_DIR, require_writable, write_json, writing
 from .common.runs import alone
 from .data import VQADataset, benchmark, draw
+from .frames.qa_file import QA_SUFFIX
 from .training.recipes import check_options, filled, recipe_name
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # Options of `train` that do not change its result.
 _BESIDE = ("num_workers", "report_to", "overwrite")
+DEMO_SPLIT = "train_demo"
 ELSEWHERE = 100  # pairs that `demo_train` asks beside the five
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
 
@@ -110,18 +112,23 @@ def train(
 
 
 def demo_train(
-    data_dir: str | None = None, train_dataset_name: str = "train", base: str | None = None
+    data_dir: str | None = None, train_dataset_name: str | None = None, base: str | None = None
 ) -> None:
     """Learn 5 pairs by heart: shows in a minute that training works, and what it does not teach.
 
     Args:
         data_dir: the data folder; the one beside the package if not given.
-        train_dataset_name: the split that the pairs are drawn from.
+        train_dataset_name: the split that the pairs are drawn from; if omitted, train_demo, the
+            course's own few pairs, where the data folder has it, otherwise train.
         base: the model to fine-tune: a folder, the name of a SmolVLM in the hub cache, or
             embedded_base; if omitted, SmolVLM-256M-Instruct where the hub cache has it, otherwise
             embedded_base.
     """
     output = RUNS_DIR / "demo"
+    if train_dataset_name is None:
+        folder = options.path("--data_dir", data_dir) or DATA_DIR
+        there = any((folder / DEMO_SPLIT).glob(f"*{QA_SUFFIX}"))
+        train_dataset_name = DEMO_SPLIT if there else "train"
     train(
         data_dir,
         train_dataset_name,
