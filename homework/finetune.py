@@ -259,7 +259,8 @@ def merge(checkpoint: str, output: str) -> None:
     found = read(str(checkpoint))
     from .training.model_card import card
 
-    text = card(found.base, found.fingerprint, training_of(found.folder), (), folder.name, True)
+    training = training_of(found.folder)
+    text = card(found.base, found.fingerprint, training, name=folder.name, merged=True)
     with writing(folder):
         save_merged(load(str(checkpoint)), folder, text)
     print(f"{folder}: one model for transformers; its README.md shows how to use it")

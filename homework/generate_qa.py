@@ -221,20 +221,14 @@ def export(format: str, output: str, data_dir: str | None = None) -> None:
             package.
     """
     from .data import VQADataset
-    from .frames.export import FORMS, parquet_file, write
+    from .frames.export import file_to_write, write
 
-    if format not in FORMS:
-        raise InputError(f"--format: {format!r}; give one of {', '.join(FORMS)}")
     folder = Path(os.path.abspath(options.path("--data_dir", data_dir) or DATA_DIR / "train"))
-    file = options.path("--output", output)
-    if format == "parquet":
-        file = parquet_file(file, folder.name)
-    replaced = _check_file(file)
+    file = file_to_write(format, options.path("--output", output), folder.name)
     dataset = VQADataset(folder.name, folder.parent)
     with writing(file, "or try --output"):
         write(format, dataset, dataset.data_dir, file)
-    print(f"{folder}: {len(dataset):,} pairs")
-    _print_file(file, replaced)
+    print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB): {len(dataset):,} pairs")
 
 
 def _check_file(file: Path) -> bool:
@@ -251,10 +245,6 @@ def _print_written(
 
     print(answer_table(occurrences))
     print("\nskipped: " + ("\n         ".join(skipped.lines()) or "nothing"))
-    _print_file(file, replaced)
-
-
-def _print_file(file: Path, replaced: bool) -> None:
     before = ", in place of the file that was there" if replaced else ""
     print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB){before}")
 

@@ -45,19 +45,23 @@ def write(form: str, pairs: Sequence[Pair], data_dir: Path, file: Path) -> None:
         FORMS[form](opened, rows, data_dir)
 
 
-def parquet_file(folder: Path, split: str) -> Path:
-    """The file of a split in a folder that `datasets.load_dataset` reads.
+def file_to_write(form: str, output: Path, split: str) -> Path:
+    """The file for `output`; of parquet the split's file in a folder that `load_dataset` reads.
 
     Raises:
-        InputError: the package `datasets` is not installed.
+        InputError: there is no such form, or parquet lacks its package.
     """
+    if form not in FORMS:
+        raise InputError(f"--format: {form!r}; give one of {', '.join(FORMS)}")
+    if form != "parquet":
+        return output
     try:
         import datasets  # noqa: F401
     except ImportError:
         line = "--format parquet needs datasets: pip install -r requirements-export.txt"
         raise InputError(line) from None
     name = re.sub(r"\W", "_", split)  # other names are no splits there
-    return folder / "data" / f"{name}-00000-of-00001.parquet"
+    return output / "data" / f"{name}-00000-of-00001.parquet"
 
 
 def _messages(file: BinaryIO, rows: list[Row], data_dir: Path) -> None:

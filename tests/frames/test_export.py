@@ -113,6 +113,6 @@ def test_wrong_input_is_one_line_and_writes_nothing(train, tmp_path):
         export("coco", str(tmp_path / "out"))
     with pytest.raises(InputError, match=r"no \*_qa_pairs\.json in it; run .* generate"):
         export("llava", str(tmp_path / "out"), str(train.with_name("valid")))
-    with pytest.raises(InputError, match="is a folder; give a file's name"):
+    with pytest.raises(InputError, match="a folder stands where a file is needed"):
         export("llava", str(tmp_path), str(train))
     assert not (tmp_path / "out").exists()
