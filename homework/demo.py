@@ -45,13 +45,13 @@ CSS = """
 #frames .grid-container { grid-auto-flow: column; grid-template: auto / none;
   grid-auto-columns: 132px; overflow-x: auto; }
 #frames .thumbnail-item { aspect-ratio: 3/2; }
-#answers :is(table, tr, td) { width: 100%; border: 0 !important; }
+#answers table, #answers tr, #answers td { width: 100%; border: 0 !important; }
 #answers td { text-align: left; padding: 5px 0; vertical-align: bottom;
   border-top: 1px solid var(--border-color-primary) !important; }
 #answers small { display: block; color: var(--body-text-color); opacity: 0.75; }
 #answers .right { color: light-dark(#1a7f37, #4ac26b); }
 #answers .wrong { color: light-dark(#cf222e, #ff7b72); }
-.dark #answers { color-scheme: dark; }
+.dark #answers { color-scheme: dark; } #answers td:last-child { text-align: right; }
 #typed textarea, #typed input { border: 1px solid var(--border-color-primary); padding: 8px; }
 #legend i { display: inline-block; width: 12px; height: 12px; margin-left: 8px; }
 """

@@ -1,6 +1,7 @@
 """A base and its adapter as one model: the same answers, from transformers alone too."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,13 +9,15 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from tiny import write_tiny_base
-from trainings import SMALL
+from trainings import SAMPLE, SMALL
 
 from homework import finetune
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.data import VQADataset
+from homework.generate_qa import generate
 
+SAMPLE_VALID = SAMPLE.with_name("sample_valid")
 # What the README of a merged model shows, in a process that does not know this package.
 PLAIN = """
 import json, sys
@@ -22,11 +25,12 @@ from transformers import pipeline
 
 folder, asked = sys.argv[1], json.load(sys.stdin)
 ask = pipeline("image-text-to-text", model=folder, trust_remote_code=True)
-answers = []
+chats = []
 for path, question in asked:
     content = [{"type": "image", "path": path}, {"type": "text", "text": question}]
-    found = ask(text=[{"role": "user", "content": content}], return_full_text=False)
-    answers.append(found[0]["generated_text"].strip())
+    chats.append([{"role": "user", "content": content}])
+found = ask(text=chats, return_full_text=False, batch_size=20)
+answers = [one[0]["generated_text"].strip() for one in found]
 assert not [name for name in sys.modules if name.startswith("homework")]
 print(json.dumps(answers))
 """
@@ -64,9 +68,7 @@ def test_the_merged_model_answers_as_the_adapter_does(merged, asked):
     assert len(set(expected)) > 1
 
 
-@pytest.mark.slow
-def test_transformers_alone_gives_the_same_answers(merged, asked, tmp_path):
-    adapter, folder = merged
+def plain_answers(folder, asked, tmp_path) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", PLAIN, str(folder)],
         input=json.dumps(asked),
@@ -76,7 +78,26 @@ def test_transformers_alone_gives_the_same_answers(merged, asked, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == answers(finetune.load(str(adapter)), asked)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_transformers_alone_gives_the_same_answers(merged, asked, tmp_path):
+    adapter, folder = merged
+    expected = answers(finetune.load(str(adapter)), asked)
+    assert plain_answers(folder, asked, tmp_path) == expected
+
+
+@pytest.mark.slow
+def test_the_shipped_adapter_gives_transformers_all_200_answers(tmp_path):
+    shutil.copytree(SAMPLE_VALID, tmp_path / "data" / "sample_valid")
+    generate(str(tmp_path / "data" / "sample_valid"), num_workers=1)
+    dataset = VQADataset("sample_valid", tmp_path / "data", 200)
+    asked = [(item["image_path"], item["question"]) for item in dataset]
+    finetune.merge(finetune.MODEL_NAME, str(tmp_path / "merged"))
+    expected = answers(finetune.load_vlm(), asked)
+    assert len(expected) == 200 and len(set(expected)) > 20
+    assert plain_answers(tmp_path / "merged", asked, tmp_path) == expected
 
 
 def test_it_has_the_layout_of_the_hub(merged):
