@@ -1,8 +1,9 @@
 """A checkpoint folder of SmolVLM-256M-Instruct's exact shape and file layout, random weights.
 
 The real weights come from a hub; the shape is enough to test the path and to measure speed.
-Sizes and token ids are the published ones. The tokenizer has the same size and ids, but its words
-are those of our own questions: the real merges come with the weights.
+SmolVLM2-256M-Video-Instruct has the same shape, in classes of its own: see `second`. Sizes and
+token ids are the published ones. The tokenizer has the same size and ids, but its words are those
+of our own questions: the real merges come with the weights.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ TOKEN_IDS = {
     "<end_of_utterance>": 49279,
 }
 VISION = {
-    "model_type": "idefics3_vision",
     "hidden_size": 768,
     "intermediate_size": 3072,
     "num_attention_heads": 12,
@@ -55,49 +55,72 @@ PREPROCESSOR = {
     "do_rescale": True,
     "do_resize": True,
     "image_mean": [0.5, 0.5, 0.5],
-    "image_processor_type": "Idefics3ImageProcessor",
     "image_std": [0.5, 0.5, 0.5],
     "max_image_size": {"longest_edge": 512},
-    "processor_class": "Idefics3Processor",
     "resample": 1,
     "rescale_factor": 1 / 255,
     "size": {"longest_edge": 2048},
 }
 
+VIDEO_SAMPLING = {"fps": 1, "max_frames": 64, "video_size": {"longest_edge": 512}}
 
-def smolvlm_config(vision_layers: int = 12, text_layers: int = 30) -> dict:
-    """`config.json` as the hub has it, except for the number of layers."""
+
+def smolvlm_config(vision_layers: int = 12, text_layers: int = 30, second: bool = False) -> dict:
+    """`config.json` as the hub has it, except for the number of layers.
+
+    Args:
+        second: of SmolVLM2.
+    """
+    kind, prefix = ("smolvlm", "SmolVLM") if second else ("idefics3", "Idefics3")
     return {
-        "architectures": ["Idefics3ForConditionalGeneration"],
-        "model_type": "idefics3",
+        "architectures": [f"{prefix}ForConditionalGeneration"],
+        "model_type": kind,
         "image_token_id": TOKEN_IDS["<image>"],
         "scale_factor": 4,
         "tie_word_embeddings": False,
         "torch_dtype": "bfloat16",
         "vocab_size": VOCABULARY,
-        "vision_config": {**VISION, "num_hidden_layers": vision_layers},
+        "vision_config": {
+            **VISION,
+            "model_type": f"{kind}_vision",
+            "num_hidden_layers": vision_layers,
+        },
         "text_config": {**TEXT, "num_hidden_layers": text_layers},
     }
 
 
 def write_smolvlm_shape(
-    folder: Path, vision_layers: int = 12, text_layers: int = 30, seed: int = 0
+    folder: Path,
+    vision_layers: int = 12,
+    text_layers: int = 30,
+    seed: int = 0,
+    second: bool = False,
 ) -> Path:
-    """Write the folder as a download leaves it: bfloat16 weights, JSON files, chat template."""
+    """Write the folder as a download leaves it: bfloat16 weights, JSON files, chat template.
+
+    Args:
+        second: of SmolVLM2.
+    """
     import torch
-    from transformers import Idefics3Config
+    from transformers import AutoConfig
 
     folder.mkdir(parents=True, exist_ok=True)
-    config = smolvlm_config(vision_layers, text_layers)
-    model = embedded.build_model(seed, Idefics3Config.from_dict(config))
+    config = smolvlm_config(vision_layers, text_layers, second)
+    model = embedded.build_model(seed, AutoConfig.for_model(**config))
     model.to(torch.bfloat16).save_pretrained(folder)
     _write(folder / "config.json", config)
     _write_tokenizer(folder)
     _write(folder / "chat_template.json", {"chat_template": embedded.CHAT_TEMPLATE})
-    _write(folder / "preprocessor_config.json", PREPROCESSOR)
+    prefix = "SmolVLM" if second else "Idefics3"
+    classes = {
+        "image_processor_type": f"{prefix}ImageProcessor",
+        "processor_class": f"{prefix}Processor",
+    }
+    videos = {"video_sampling": VIDEO_SAMPLING} if second else {}
+    _write(folder / "preprocessor_config.json", {**PREPROCESSOR, **classes, **videos})
     _write(
         folder / "processor_config.json",
-        {"image_seq_len": IMAGE_TOKENS, "processor_class": "Idefics3Processor"},
+        {"image_seq_len": IMAGE_TOKENS, "processor_class": f"{prefix}Processor"},
     )
     return folder
 

@@ -19,6 +19,8 @@ from .data import VQADataset, benchmark
 from .model.loaded import LoadedVLM
 from .model.loading import SMOLVLM
 
+CAVEAT = "Not one of the five kinds of question that training teaches: do not rely on the answer."
+
 
 class BaseVLM(LoadedVLM):
     """A vision-language model that answers questions; LoadedVLM documents its arguments."""
@@ -133,10 +135,12 @@ def ask(
         image: picture file.
         question: any text of up to 2,000 characters.
         checkpoint: folder of an adapter, such as homework/vlm_model; it names its base.
-        base: the model to ask if no checkpoint is given; see BaseVLM.
-        explain: PNG file to write; it shows where the model looks for its answer.
+        base: the model to ask if no checkpoint is given: a folder, the name of a SmolVLM in the
+            hub cache, or embedded_base; if omitted, SmolVLM-256M-Instruct where the hub cache has
+            it, otherwise embedded_base.
+        explain: PNG file to write; it shows where the model looks for its answer, and the boxes of
+            the karts where the picture lies beside its info file.
     """
-    from .model.heat_map import save_heat_map
     from .model.inputs import check_length
 
     check_length(str(question))  # before the model is loaded
@@ -147,11 +151,39 @@ def ask(
     answer = vlm.generate(image, str(question))
     print(answer)
     if target:
-        save_heat_map(vlm, image, str(question), answer, target)
+        _explain(vlm, str(image), str(question), answer, target)
+
+
+def _explain(vlm: BaseVLM, image: str, question: str, answer: str, target: Path) -> None:
+    """Write a picture of an answer: heat map, boxes and true answer if known, and a legend."""
+    from .frames.pictures import open_picture, save_picture
+    from .frames.split import scenes
+    from .inspection.draw import EGO_COLOR, OTHER_COLORS, draw_labels, with_caption
+    from .labels.questions import kind_of, pairs
+    from .model.heat_map import METHOD, ORANGE, heat_maps, overlay
+
+    drawn = overlay(open_picture(image), heat_maps(vlm, [image], [question], [answer])[0])
+    legend, told = {ORANGE: "where the model looks"}, ""
+    if scene := scenes([image])[image]:
+        draw_labels(drawn, scene)
+        legend |= {EGO_COLOR: "ego kart", OTHER_COLORS[0]: "other karts, each in a colour"}
+        truth = dict(pairs(scene)).get(question)
+        told = f" (the labels say: {truth})" if truth is not None else ""
+    lines = [f"Question: {question}", f"Answer: {answer}{told}"]
+    lines += [CAVEAT] * (kind_of(question) == "other")
+    save_picture(with_caption(drawn, lines, legend), target)
+    print(f"wrote {target}: {METHOD}")
 
 
 def test(base: str | None = None, split: str = "valid_grader", data_dir: str | None = None) -> None:
-    """Ask the base, before fine-tuning, all questions about the first picture of a split."""
+    """Ask the base, before fine-tuning, all questions about the first picture of a split.
+
+    Args:
+        base: a folder, the name of a SmolVLM in the hub cache, or embedded_base; if omitted,
+            SmolVLM-256M-Instruct where the hub cache has it, otherwise embedded_base.
+        split: the split whose first picture is shown.
+        data_dir: the data folder; the one beside the package if omitted.
+    """
     dataset = VQADataset(split, data_dir)
     path = dataset[0]["image_path"]
     items = [item for item in dataset if item["image_path"] == path]
@@ -174,7 +206,8 @@ def benchmark_base(
     """Measure the accuracy of the base, before fine-tuning, per kind of question.
 
     Args:
-        base: see BaseVLM.
+        base: a folder, the name of a SmolVLM in the hub cache, or embedded_base; if omitted,
+            SmolVLM-256M-Instruct where the hub cache has it, otherwise embedded_base.
         split: the split whose questions are asked.
         data_dir: the data folder; the one beside the package if omitted.
         max_samples: questions to draw at random, with a fixed seed; None asks all.
@@ -189,6 +222,9 @@ def benchmark_base(
 
 def download(name: str = SMOLVLM) -> None:
     """Download a model into the hub cache; a partial download resumes.
+
+    Args:
+        name: of a SmolVLM in the hub.
 
     Raises:
         InputError: the hub cannot be reached or has no such model.

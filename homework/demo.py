@@ -1,37 +1,64 @@
 """python -m homework.demo homework/vlm_model [--split valid] [--data_dir data]
 
-A local web page to ask a model questions: pick a frame of a split or upload a picture, ask a
-question, and see the answer, the most probable answers, the boxes of the labels and where the model
-looks. It needs one more package:
-
-    pip install -r requirements-demo.txt
+A local web page to ask a model questions: pick a frame of a split or upload a picture, and see the
+answers to all its questions, which of them are right and how probable they are, the boxes of the
+labels and where the model looks; or type a question. It needs gradio:
+pip install -r requirements-demo.txt
 """
 
 from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
+from .base_vlm import CAVEAT, BaseVLM, load
 from .common import options
 from .common.errors import InputError
 from .common.files import DATA_DIR
+from .data import is_correct
+from .frames.pictures import enlarge, open_picture
+from .frames.split import scenes
+from .inspection.draw import EGO_COLOR, OTHER_COLORS, draw_labels
+from .labels.questions import FORMS, kind_of, pairs
+from .model.heat_map import ORANGE, heat_maps, overlay
+from .model.loading import EMBEDDED
 
 if TYPE_CHECKING:
-    from .base_vlm import BaseVLM
+    from PIL.Image import Image
 
 HOST = "127.0.0.1"  # reachable from this machine alone
 FRAMES = 24  # frames of the split to pick from
 # System fonts: the default theme would request its fonts from a web service.
 FONTS = ("system-ui", "sans-serif")
+LEGEND = {
+    EGO_COLOR: "ego kart",
+    OTHER_COLORS[0]: "other karts, each in a colour",
+    f"rgb{ORANGE}": "where the model looks",
+}
+# The gallery is a strip of whole frames.
+CSS = """
+#frames .grid-wrap { height: auto; min-height: 0; }
+#frames .grid-container { grid-auto-flow: column; grid-template: auto / none;
+  grid-auto-columns: 132px; overflow-x: auto; }
+#frames .thumbnail-item { aspect-ratio: 3/2; }
+#answers table, #answers tr, #answers td { width: 100%; border: 0 !important; }
+#answers td { text-align: left; padding: 5px 0; vertical-align: bottom;
+  border-top: 1px solid var(--border-color-primary) !important; }
+#answers small { display: block; color: var(--body-text-color); opacity: 0.75; }
+#answers .right { color: light-dark(#1a7f37, #4ac26b); }
+#answers .wrong { color: light-dark(#cf222e, #ff7b72); }
+.dark #answers { color-scheme: dark; } #answers td:last-child { text-align: right; }
+#typed textarea, #typed input { border: 1px solid var(--border-color-primary); padding: 8px; }
+#legend i { display: inline-block; width: 12px; height: 12px; margin-left: 8px; }
+"""
 
 
 def demo(
-    checkpoint: str,
-    split: str = "valid",
-    data_dir: str | None = None,
-    port: int = 7860,
+    checkpoint: str, split: str = "valid", data_dir: str | None = None, port: int = 7860
 ) -> None:
     """Serve the page until Ctrl-C.
 
@@ -46,7 +73,7 @@ def demo(
     """
     options.whole("--port", port, 1, 65535)
     _gradio()
-    vlm = _load(str(checkpoint))
+    vlm = BaseVLM(EMBEDDED) if checkpoint == EMBEDDED else load(str(checkpoint))
     folder = (options.path("--data_dir", data_dir) or DATA_DIR) / str(split)
     serve(build(vlm, frames(folder)), port)
 
@@ -59,123 +86,171 @@ def frames(folder: Path) -> list[str]:
     return [str(path) for path in random.Random(0).sample(names, min(FRAMES, len(names)))]
 
 
-def suggestions(picture: str | None) -> list[str]:
-    """Questions about a picture: those that its labels answer, or all kinds without labels."""
-    from .frames.split import scenes
-    from .labels.questions import FORMS, pairs
+class Reply(NamedTuple):
+    """One question about a picture: what the model answers and what the labels say.
 
-    scene = scenes([picture])[picture] if picture else None
-    if scene:
-        return [question for question, _ in pairs(scene)]
-    return [form.format("tux") for form in FORMS]
-
-
-def reply(vlm: BaseVLM, picture: str, question: str) -> dict[str, Any]:
-    """Everything that the page shows for one question about one picture file.
-
-    Returns:
-        answer; truth (None if the labels have none); probabilities (answer -> probability, {} if
-        the question has no closed list of answers); boxes and heat (pictures).
+    Attributes:
+        truth: None if the labels have no answer.
+        right: whether answer and truth are the same.
+        probabilities: answer -> probability, most probable first; {} if the question has no closed
+            list of answers.
     """
-    from .frames.pictures import open_picture
-    from .frames.split import scenes
-    from .inspection.draw import draw_scene
-    from .labels.questions import pairs
-    from .model.heat_map import heat_maps, overlay
+
+    question: str
+    answer: str
+    truth: str | None
+    right: bool
+    probabilities: dict[str, float]
+
+
+def suggestions(picture: str) -> list[str]:
+    """Questions about a picture: those that its labels answer, or those that name no kart."""
+    if scene := scenes([picture])[picture]:
+        return [question for question, _ in pairs(scene)]
+    return [form for form in FORMS if "{}" not in form]
+
+
+def replies(vlm: BaseVLM, picture: str, questions: list[str]) -> list[Reply]:
+    """The model's answers to questions about one picture file, beside those of the labels."""
     from .model.likelihood import ScoringModel
 
     model = ScoringModel(vlm)
-    (answer,) = model.answer([picture], [question])
-    image, scene = open_picture(picture), scenes([picture])[picture]
-    heat = heat_maps(vlm, [picture], [question], [answer])[0]
-    return {
-        "answer": answer,
-        "truth": dict(pairs(scene)).get(question) if scene else None,
-        "probabilities": dict(model.probabilities[0]),
-        "boxes": draw_scene(image, scene) if scene else None,
-        "heat": overlay(image, heat),
-    }
+    answers = model.answer([picture] * len(questions), questions)
+    scene = scenes([picture])[picture]
+    known = dict(pairs(scene)) if scene else {}
+    truths = [known.get(question) for question in questions]
+    right = [t is not None and is_correct(a, t) for a, t in zip(answers, truths, strict=True)]
+    columns = (questions, answers, truths, right, map(dict, model.probabilities))
+    return [Reply(*row) for row in zip(*columns, strict=True)]
+
+
+def draw(vlm: BaseVLM, picture: str, boxes: bool, looked_at: Reply | None) -> Image:
+    """The picture enlarged, with the boxes of its labels and the heat map of a reply, if wanted."""
+    image = open_picture(picture)
+    drawn = enlarge(image)
+    if looked_at:
+        asked = [picture], [looked_at.question], [looked_at.answer]
+        drawn = overlay(image, heat_maps(vlm, *asked)[0])
+    if boxes and (scene := scenes([picture])[picture]):
+        draw_labels(drawn, scene)
+    return drawn
+
+
+def table(found: list[Reply]) -> str:
+    """The replies as a table in HTML, below a line that counts the right ones."""
+    known = sum(reply.truth is not None for reply in found)
+    rows = []
+    for reply in found:
+        note = ""
+        if reply.right:
+            note = '<b class="right">right</b>'
+        elif reply.truth is not None:
+            note = f'<b class="wrong">wrong</b>, the labels say {escape(reply.truth)}'
+        elif kind_of(reply.question) == "other":
+            note = f"<small>{CAVEAT}</small>"
+        elif known:
+            note = "<small>the labels have no answer to it</small>"
+        share = reply.probabilities.get(reply.answer)
+        rows.append(
+            f"<tr><td><small>{escape(reply.question)}</small>"
+            f"<strong>{escape(reply.answer) or '(nothing)'}</strong> {note}</td>"
+            f"<td>{'' if share is None else f'{share:.0%}'}</td></tr>"
+        )
+    right = f"{sum(reply.right for reply in found)} of {known} right"
+    head = right if known else "no labels beside this picture"
+    return f"<p>{head}</p><table><tbody>{''.join(rows)}</tbody></table>"
 
 
 def build(vlm: BaseVLM, pictures: list[str]):
     """The page: gradio's Blocks."""
     gr = _gradio()
     with gr.Blocks(title="Ask about a frame", analytics_enabled=False) as page:
-        gr.Markdown("# Ask about a frame\nPick a frame or upload a picture, then ask.")
-        # gradio shows a copy of the picked frame; its labels are beside the original.
-        picked = gr.State(None)
+        gr.Markdown("# Ask about a frame")
+        state = gr.State(None)  # the picture's path and the replies
+        gallery = gr.Gallery(
+            [open_picture(path) for path in pictures],
+            visible=bool(pictures),
+            show_label=False,
+            elem_id="frames",
+            object_fit="contain",
+            allow_preview=False,
+            buttons=[],
+        )
         with gr.Row():
-            with gr.Column():
-                picture = gr.Image(type="filepath", label="Picture", sources=["upload"])
-                gallery = _gallery(gr, pictures) if pictures else None
-            with gr.Column():
-                question = gr.Dropdown(
-                    suggestions(None), label="Question", allow_custom_value=True, elem_id="question"
+            with gr.Column(scale=3, min_width=320):
+                plain = {"interactive": False, "buttons": ["download", "fullscreen"]}
+                view = gr.Image(label="Picture", elem_id="view", **plain)
+                with gr.Row():
+                    boxes = gr.Checkbox(True, label="Boxes of the labels")
+                    heat = gr.Checkbox(False, label="Where the model looks")
+                legend = (f'<i style="background:{c}"></i> {text} ' for c, text in LEGEND.items())
+                gr.HTML("".join(legend), elem_id="legend")
+                upload = gr.UploadButton("Upload a picture", file_types=["image"], size="sm")
+            with gr.Column(scale=2, min_width=320):
+                answers = gr.HTML(elem_id="answers")
+                typed = gr.Textbox(
+                    label="Another question", submit_btn="Ask", max_lines=1, elem_id="typed"
                 )
-                button = gr.Button("Ask", variant="primary", elem_id="ask")
-                answer = gr.Markdown(elem_id="answer")
-                probabilities = gr.Label(
-                    label="Most probable answers", num_top_classes=5, elem_id="probabilities"
-                )
-        with gr.Row():
-            # Without the button of gradio that shares a picture on the web.
-            plain = {"interactive": False, "buttons": ["download", "fullscreen"]}
-            boxes = gr.Image(label="Boxes of the labels", elem_id="boxes", **plain)
-            heat = gr.Image(label="Where the model looks", elem_id="heat", **plain)
-        results = [answer, probabilities, boxes, heat]
-        pick, upload, ask = _handlers(gr, vlm, pictures)
-        if gallery is not None:
-            gallery.select(pick, None, [picked, picture, question, *results])
-        picture.upload(upload, picture, [picked, question, *results])
-        picture.clear(upload, picture, [picked, question, *results])
-        button.click(ask, [picked, picture, question], results)
+                about = gr.Dropdown([], label="Heat map and probabilities of", elem_id="about")
+                likely = gr.Label(label="Most probable answers", num_top_classes=5)
+        pick, uploaded, ask, redraw = _handlers(gr, vlm, pictures)
+        switches, shown = [about, boxes, heat], [view, likely]
+        asked = [state, answers, about]
+        # One after the other, or a slow answer could replace that of a later click.
+        turn = {"concurrency_id": "model", "concurrency_limit": 1}
+        for event in (
+            page.load(lambda: pick(None), None, asked, **turn),
+            gallery.select(pick, None, asked, **turn),
+            upload.upload(uploaded, upload, asked, **turn),
+            typed.submit(ask, [state, typed], [*asked, typed], **turn),
+        ):
+            event.then(redraw, [state, *switches], shown, **turn)
+        for switch in switches:
+            switch.input(redraw, [state, *switches], shown, **turn)
     return page
 
 
-def _gallery(gr, pictures: list[str]):
-    from .frames.pictures import open_picture
-
-    return gr.Gallery(
-        [open_picture(path) for path in pictures],
-        label="Frames",
-        columns=4,
-        height=260,
-        allow_preview=False,
-        buttons=[],
-    )
-
-
 def _handlers(gr, vlm: BaseVLM, pictures: list[str]):
-    """What the page does on a picked frame, an uploaded or removed picture, and "Ask"."""
-    from .frames.pictures import open_picture
+    """What the page does on a picked frame, an uploaded picture, a typed question, a switch."""
 
-    def choose(path: str | None):
-        choices = suggestions(path)
-        return gr.update(choices=choices, value=choices[0]), "", None, None, None
+    def show(path: str, asked: list[str], before: Sequence[Reply] = ()):
+        try:
+            fresh = replies(vlm, path, asked)
+        except InputError as error:
+            gr.Warning(str(error))
+            return gr.skip(), gr.skip(), gr.skip()
+        found = [*(reply for reply in before if reply.question not in asked), *fresh]
+        names = [reply.question for reply in found]
+        return (path, found), table(found), gr.update(choices=names, value=asked[0])
 
     def pick(event):
-        path = pictures[event.index]
-        return path, open_picture(path), *choose(path)
+        if not pictures:
+            return None, "Upload a picture.", gr.skip()
+        path = pictures[event.index if event else 0]
+        return show(path, suggestions(path))
 
     # gradio reads the type to pass the event; it could not resolve it as text.
     pick.__annotations__["event"] = gr.SelectData
 
-    def upload(path: str | None):
-        return None, *choose(path)
+    def uploaded(path: str):
+        return show(path, suggestions(path))
 
-    def ask(picked: str | None, uploaded: str | None, question: str | None):
-        path = picked or uploaded
-        if not path or not question:
-            return "Pick or upload a picture, and choose or type a question.", None, None, None
-        try:
-            found = reply(vlm, path, question)
-        except InputError as error:
-            return str(error), None, None, None
-        truth = f"  \n*The labels say: {found['truth']}*" if found["truth"] is not None else ""
-        text = f"### {found['answer'] or '(nothing)'}{truth}"
-        return text, found["probabilities"] or None, found["boxes"], found["heat"]
+    def ask(state: tuple[str, list[Reply]] | None, question: str):
+        if not state or not question.strip():
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        path, before = state
+        return *show(path, [question.strip()], before), ""
 
-    return pick, upload, ask
+    def redraw(state, about: str, boxes: bool, heat: bool):
+        if not state:
+            return None, None
+        path, found = state
+        reply = next((reply for reply in found if reply.question == about), found[0])
+        likely = reply.probabilities or None
+        image = draw(vlm, path, boxes, reply if heat else None)
+        return image, gr.update(value=likely, visible=bool(likely))
+
+    return pick, uploaded, ask, redraw
 
 
 def serve(page, port: int, wait: bool = True) -> str:
@@ -198,6 +273,7 @@ def serve(page, port: int, wait: bool = True) -> str:
             ssr_mode=False,
             footer_links=[],
             theme=gr.themes.Default(font=FONTS, font_mono=("monospace",)),
+            css=CSS,
         )
     except OSError:
         raise InputError(f"--port: {port} is in use; give another port") from None
@@ -205,13 +281,6 @@ def serve(page, port: int, wait: bool = True) -> str:
     if wait:
         page.block_thread()
     return address
-
-
-def _load(checkpoint: str) -> BaseVLM:
-    from .base_vlm import BaseVLM, load
-    from .model.loading import EMBEDDED
-
-    return BaseVLM(EMBEDDED) if checkpoint == EMBEDDED else load(checkpoint)
 
 
 def _gradio():

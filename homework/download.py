@@ -1,7 +1,7 @@
 """python -m homework.download [--url URL] [--data_dir data] [--sha256 HEX] [--keep_archive]
 
-Fetches the course's dataset (recorded frames) and unpacks it into `data/train`, `data/valid`
-and `data/valid_grader`. After an interruption the same command resumes. It writes
+Fetches the course's dataset (recorded frames) and unpacks it into `data/train`, `data/train_demo`,
+`data/valid` and `data/valid_grader`. After an interruption the same command resumes. It writes
 `data/manifest.json` last, when the dataset is complete.
 """
 
@@ -33,7 +33,7 @@ def download(
     """Fetch and unpack the dataset, unless it is complete already.
 
     Args:
-        url: address of a zip with the folders train, valid and valid_grader.
+        url: address of a zip with the folders train, train_demo, valid and valid_grader.
         data_dir: the folder to unpack into. Default: data beside the package.
         sha256: the expected SHA-256 of the archive, if you know it.
         keep_archive: keep the zip in the data folder.

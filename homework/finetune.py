@@ -2,6 +2,7 @@
 python -m homework.finetune train [--data_dir data] [--train_dataset_name train]
 python -m homework.finetune test homework/vlm_model [--split valid_grader] [--report out]
 python -m homework.finetune restore runs/vlm_model-1
+python -m homework.finetune merge homework/vlm_model --output runs/merged
 
 Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result.
 """
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from .common import distributed, options
 from .common.errors import InputError
-from .common.files import PACKAGE_DIR, RUNS_DIR, require_writable, writing
+from .common.files import DATA_DIR, PACKAGE_DIR, RUNS_DIR, require_writable, writing
 from .common.runs import alone
 from .data import Model, VQADataset, benchmark, draw
+from .frames.qa_file import QA_SUFFIX
 from .training.recipes import check_options, filled, recipe_name
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 # Options of `train` that do not change its result.
 _BESIDE = ("num_workers", "report_to", "overwrite")
+DEMO_SPLIT = "train_demo"
 ELSEWHERE = 100  # pairs that `demo_train` asks beside the five
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
 
@@ -61,10 +64,12 @@ def train(
         data_dir: the data folder; the one beside the package if omitted.
         train_dataset_name: split whose pairs are learned.
         output_dir: folder for the adapter; homework/vlm_model if omitted.
-        base: the model to fine-tune, see BaseVLM.
+        base: the model to fine-tune: a folder, the name of a SmolVLM in the hub cache, or
+            embedded_base; if omitted, SmolVLM-256M-Instruct where the hub cache has it, otherwise
+            embedded_base.
         recipe: "embedded" or "smolvlm": named defaults of the next six options
             (homework/training/recipes.py); chosen from the base if omitted.
-        num_train_epochs: passes over the pictures.
+        num_train_epochs: passes over the pictures; the recipe's if omitted, as in the next five.
         per_device_train_batch_size: pictures per device and forward pass; a picture brings all its
             questions.
         gradient_accumulation_steps: forward passes per optimizer step.
@@ -107,16 +112,23 @@ def train(
 
 
 def demo_train(
-    data_dir: str | None = None, train_dataset_name: str = "train", base: str | None = None
+    data_dir: str | None = None, train_dataset_name: str | None = None, base: str | None = None
 ) -> None:
     """Learn 5 pairs by heart: shows in a minute that training works, and what it does not teach.
 
     Args:
         data_dir: the data folder; the one beside the package if not given.
-        train_dataset_name: the split that the pairs are drawn from.
-        base: what is fine-tuned: see BaseVLM.
+        train_dataset_name: the split that the pairs are drawn from; if omitted, train_demo, the
+            course's own few pairs, where the data folder has it, otherwise train.
+        base: the model to fine-tune: a folder, the name of a SmolVLM in the hub cache, or
+            embedded_base; if omitted, SmolVLM-256M-Instruct where the hub cache has it, otherwise
+            embedded_base.
     """
     output = RUNS_DIR / "demo"
+    if train_dataset_name is None:
+        folder = options.path("--data_dir", data_dir) or DATA_DIR
+        there = any((folder / DEMO_SPLIT).glob(f"*{QA_SUFFIX}"))
+        train_dataset_name = DEMO_SPLIT if there else "train"
     train(
         data_dir,
         train_dataset_name,
@@ -239,14 +251,37 @@ def restore(kept: str, output_dir: str | None = None) -> None:
         InputError: there is no whole adapter, or the folder cannot be written to.
     """
     output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
-    source = options.path("kept", kept)
     from .model.adapter import find
     from .training.adapters import copy
 
-    source = find(source)
+    source = find(options.path("kept", kept))
     with alone(output), writing(output):
         copy(source, output)
     print(f"{output}: now holds the adapter of {source}")
+
+
+def merge(checkpoint: str, output: str) -> None:
+    """Write an adapter and its base as one model, which plain transformers loads.
+
+    Args:
+        checkpoint: folder of the adapter, such as homework/vlm_model.
+        output: folder to write, a new one: weights, processor and model card in the hub's layout.
+
+    Raises:
+        InputError: the adapter is missing or damaged, or the folder cannot be written.
+    """
+    from .model.adapter import training_record
+    from .model.loading import base_fingerprint
+    from .model.merge import check_new, save_merged
+    from .training.model_card import card
+
+    folder = options.path("--output", output)
+    check_new(folder)
+    record, vlm = training_record(checkpoint), load(str(checkpoint))
+    text = card(vlm.base, base_fingerprint(vlm.folder), record, name=folder.name, merged=True)
+    with writing(folder):
+        save_merged(vlm, folder, text)
+    print(f"{folder}: one model for transformers; its README.md shows how to use it")
 
 
 def load(model_name: str = MODEL_NAME) -> BaseVLM:
@@ -276,4 +311,6 @@ def recipe_for(recipe: str | None = None, **given: Any) -> dict[str, Any]:
 if __name__ == "__main__":
     from .common.cli import run
 
-    run({"demo_train": demo_train, "train": train, "test": test, "restore": restore})
+    run(
+        {"demo_train": demo_train, "train": train, "test": test, "restore": restore, "merge": merge}
+    )

@@ -7,12 +7,14 @@ python -m homework.generate_qa balance [--split valid] [--per_kind 24] [--seed 0
 python -m homework.generate_qa inspect [--data_dir data/train] [--against data/valid]
                                        [--pictures out]
 python -m homework.generate_qa explore [--data_dir data/train] [--output runs/explore]
+python -m homework.generate_qa export --format messages|llava|parquet --output FILE_OR_DIR
 
 Also as a file, from any folder: python path/to/homework/generate_qa.py check ...
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -228,6 +230,28 @@ def explore(
     print(*explore_split(split, folder, options.workers(num_workers)), sep="\n")
 
 
+def export(format: str, output: str, data_dir: str | None = None) -> None:
+    """Write the pairs of a split in a form that other programs read.
+
+    Args:
+        format: "messages", the chat form of TRL and others, a JSON object per line; "llava", the
+            JSON list of LLaVA; or "parquet", a folder for datasets.load_dataset, which holds the
+            pictures too.
+        output: the file to write; of parquet the folder.
+        data_dir: the split's folder, with its *_qa_pairs.json. Default: data/train beside the
+            package.
+    """
+    from .data import VQADataset
+    from .frames.export import file_to_write, write
+
+    folder = Path(os.path.abspath(options.path("--data_dir", data_dir) or DATA_DIR / "train"))
+    file = file_to_write(format, options.path("--output", output), folder.name)
+    dataset = VQADataset(folder.name, folder.parent)
+    with writing(file, "or try --output"):
+        write(format, dataset, dataset.data_dir, file)
+    print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB): {len(dataset):,} pairs")
+
+
 def _check_file(file: Path) -> bool:
     """Whether the output file exists already; a folder of that name is an error."""
     if file.is_dir():
@@ -267,5 +291,6 @@ if __name__ == "__main__":
             "balance": balance,
             "inspect": inspect,
             "explore": explore,
+            "export": export,
         }
     )

@@ -15,6 +15,7 @@ from homework.download import download
 FILES = {
     "train/00000_00_im.jpg": bytes(range(256)) * 40,
     "train/00000_info.json": b'{"track": "abyss"}',
+    "train_demo/demo_qa_pairs.json": b"[]",
     "valid/00000_info.json": b"{}",
     "valid_grader/all_qa_pairs.json": b"[]",
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import make_split
 from PIL import Image
 from tiny import write_tiny_base
 
@@ -16,6 +17,7 @@ from benchmarks.smolvlm_shape import smolvlm_config, write_smolvlm_shape
 from homework import base_vlm, finetune
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
+from homework.inspection import draw
 from homework.labels import questions
 from homework.model import prefix_cache
 
@@ -91,21 +93,25 @@ def test_a_broken_picture_is_named(vlm, tmp_path):
         vlm.generate(broken, questions.EGO)
 
 
-def test_the_256m_shape_has_the_published_number_of_parameters():
-    """SmolVLM-256M: 256.5 million, counted without memory for them."""
-    from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+@pytest.mark.parametrize("second", [False, True], ids=["SmolVLM", "SmolVLM2"])
+def test_the_256m_shape_has_the_published_number_of_parameters(second):
+    """256.5 million, counted without memory for them."""
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
     with torch.device("meta"):
-        model = Idefics3ForConditionalGeneration(Idefics3Config.from_dict(smolvlm_config()))
+        config = AutoConfig.for_model(**smolvlm_config(second=second))
+        model = AutoModelForImageTextToText.from_config(config)
+    assert type(model).__name__ == config.architectures[0]
     assert sum(p.numel() for p in model.parameters()) == 256_484_928
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("second", [False, True], ids=["SmolVLM", "SmolVLM2"])
 def test_the_256m_shape_is_trained_tested_and_asked_through_the_same_commands(
-    tmp_path, pictures, capsys
+    tmp_path, pictures, capsys, second
 ):
     """SmolVLM-256M's published configuration and file layout, two layers a side."""
-    base = write_smolvlm_shape(tmp_path / "base", 2, 2)
+    base = write_smolvlm_shape(tmp_path / "base", 2, 2, second=second)
     folder = tmp_path / "data" / "train"
     folder.mkdir(parents=True)
     pairs = []
@@ -143,6 +149,33 @@ def test_the_bases_own_commands_run(tmp_path, pictures, capsys):
     printed = capsys.readouterr().out
     assert "these questions themselves" in printed
     assert "4 questions in" in printed
+
+
+def test_ask_explains_into_a_picture_with_question_answer_and_legend(
+    vlm, pictures, tmp_path, capsys, monkeypatch
+):
+    captions = []
+    draw_caption = draw.with_caption
+    monkeypatch.setattr(
+        draw, "with_caption", lambda *args: captions.append(args[1:]) or draw_caption(*args)
+    )
+    target, base = tmp_path / "out.png", str(vlm.folder)
+    base_vlm.ask(pictures[0], questions.TRACK, base=base, explain=str(target))
+    with Image.open(target) as drawn:
+        assert drawn.width == 900 and drawn.height > 600  # the text is below the picture
+    lines, legend = captions.pop()
+    assert lines[0] == f"Question: {questions.TRACK}" and lines[1].startswith("Answer: ")
+    assert [*legend.values()] == ["where the model looks"]
+    assert "HiResCAM" in capsys.readouterr().out
+
+    labelled = str(make_split(tmp_path / "valid", frames=2, seed=0) / "00001_03_im.jpg")
+    base_vlm.ask(labelled, questions.EGO, base=base, explain=str(target))
+    lines, legend = captions.pop()
+    assert "(the labels say: " in lines[1] and "ego kart" in legend.values()
+    base_vlm.ask(labelled, "Is it raining?", base=base, explain=str(target))
+    assert captions.pop()[0][-1] == base_vlm.CAVEAT
+    with pytest.raises(InputError, match=r"not a \.png"):
+        base_vlm.ask(pictures[0], questions.TRACK, base=base, explain=str(tmp_path / "out.gif"))
 
 
 def test_the_tokenizer_encodes_any_text(vlm):

@@ -1,14 +1,16 @@
-"""The demo: one line without gradio; with it, a question answered in a browser, end to end."""
+"""The demo: one line without gradio; with it, questions answered in a browser, end to end."""
 
 import builtins
+import re
 import socket
 
 import pytest
-from browser import Watched, open_browser
+from browser import Watched, open_browser, wait_until
 from helpers import make_split
+from PIL import Image
 from tiny import write_tiny_base
 
-from homework import demo
+from homework import base_vlm, demo
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.labels import questions
@@ -38,24 +40,55 @@ def test_without_gradio_it_is_one_line_before_anything_is_loaded(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_a_reply_holds_all_that_is_shown(vlm, split):
+def test_all_questions_of_a_frame_are_answered_at_once(vlm, split):
     picture = str(split / "00001_03_im.jpg")
     asked = demo.suggestions(picture)
     assert asked[0] == questions.EGO and len(asked) > 2
-    found = demo.reply(vlm, picture, questions.EGO)
-    assert found["answer"] == vlm.generate(picture, questions.EGO)
-    assert len(found["probabilities"]) == 18 and found["truth"] in found["probabilities"]
-    assert found["boxes"].size == found["heat"].size == (900, 600)
-    free = demo.reply(vlm, picture, "Is it raining?")
-    assert free["probabilities"] == {} and free["truth"] is None
+    found = demo.replies(vlm, picture, asked)
+    assert [reply.question for reply in found] == asked
+    assert [reply.answer for reply in found] == vlm.answer([picture] * len(asked), asked)
+    for reply in found:
+        assert reply.right == (reply.answer == reply.truth)
+        assert reply.truth in reply.probabilities
+        assert sum(reply.probabilities.values()) == pytest.approx(1)
+    assert len(found[0].probabilities) == 18
 
 
-def test_a_dropped_picture_has_no_labels(vlm, split, tmp_path):
+def test_the_table_marks_right_and_wrong_and_cautions_about_other_questions():
+    found = [
+        demo.Reply(questions.EGO, "tux", "tux", True, {"tux": 0.75, "gnu": 0.25}),
+        demo.Reply(questions.COUNT, "2", "3", False, {"3": 0.6, "2": 0.4}),
+        demo.Reply(questions.WHERE.format("gnu"), "back", None, False, {}),
+        demo.Reply("Is it <b>raining?", "<i>", None, False, {}),
+    ]
+    table = demo.table(found)
+    assert "1 of 2 right" in table
+    first, second, third, last = table.split("<tr>")[1:]
+    assert ">right<" in first and "75%" in first
+    assert ">wrong<" in second and "the labels say 3" in second and "40%" in second
+    assert "the labels have no answer" in third and base_vlm.CAVEAT not in first + second + third
+    assert base_vlm.CAVEAT in last and "&lt;b&gt;raining?" in last and "&lt;i&gt;" in last
+    assert "no labels beside this picture" in demo.table(found[2:])
+
+
+def test_boxes_and_heat_map_are_drawn_over_the_picture_where_switched_on(vlm, split):
+    picture = str(split / "00001_03_im.jpg")
+    (reply,) = demo.replies(vlm, picture, [questions.EGO])
+    drawn = [demo.draw(vlm, picture, b, h) for b in (False, True) for h in (None, reply)]
+    assert {image.size for image in drawn} == {(900, 600)}
+    assert len({image.tobytes() for image in drawn}) == 4
+
+
+def test_a_picture_from_elsewhere_has_no_labels(vlm, split, tmp_path):
     picture = tmp_path / "mine.jpg"
-    picture.write_bytes((split / "00001_03_im.jpg").read_bytes())
-    found = demo.reply(vlm, str(picture), questions.COUNT)
-    assert found["boxes"] is None and found["truth"] is None and len(found["probabilities"]) == 10
-    assert questions.EGO in demo.suggestions(None)
+    with Image.open(split / "00001_03_im.jpg") as small:
+        small.resize((3000, 2000)).save(picture)
+    asked = demo.suggestions(str(picture))
+    assert questions.EGO in asked and not any("{}" in question for question in asked)
+    found = demo.replies(vlm, str(picture), asked)
+    assert {reply.truth for reply in found} == {None}
+    assert len(found[asked.index(questions.COUNT)].probabilities) == 10
+    assert demo.draw(vlm, str(picture), True, found[0]).size == (1200, 800)
 
 
 def test_frames_to_pick_from_are_a_seeded_draw(split, tmp_path):
@@ -64,37 +97,65 @@ def test_frames_to_pick_from_are_a_seeded_draw(split, tmp_path):
     assert demo.frames(tmp_path / "none") == []
 
 
-@pytest.mark.slow
-def test_a_question_is_answered_in_the_browser(vlm, split, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def served(vlm, split, tmp_path_factory):
+    """The address of the page and its pictures; without gradio the test is skipped."""
     pytest.importorskip("gradio", reason="gradio is not installed: requirements-demo.txt")
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    pictures = demo.frames(split)
-    page = demo.build(vlm, pictures)
-    with socket.socket() as free:
-        free.bind((demo.HOST, 0))
-        port = free.getsockname()[1]
-    address = demo.serve(page, port, wait=False)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        pictures = demo.frames(split)
+        page = demo.build(vlm, pictures)
+        with socket.socket() as free:
+            free.bind((demo.HOST, 0))
+            port = free.getsockname()[1]
+        address = demo.serve(page, port, wait=False)
         with pytest.raises(InputError, match="is in use"):
             demo.serve(demo.build(vlm, []), port, wait=False)
-        with open_browser() as browser:
-            view = Watched(browser, address, viewport={"width": 400, "height": 900})
-            view.page.goto(address)
-            view.page.locator("button.thumbnail-item").nth(2).click()
-            view.page.wait_for_selector("[data-testid=image] img, .image-frame img")
-            view.page.locator("#question input").fill(questions.COUNT)
-            view.page.locator("#question input").press("Enter")
-            view.page.locator("#ask").click()
-            view.page.wait_for_selector("#answer h3")
-            assert view.page.locator("#answer h3").inner_text() == (
-                vlm.generate(pictures[2], questions.COUNT) or "(nothing)"
-            )
-            assert "The labels say" in view.page.locator("#answer").inner_text()
-            for name in ("boxes", "heat"):
-                view.page.wait_for_selector(f"#{name} img")
-            assert "%" in view.page.locator("#probabilities").inner_text()
-            assert view.page.evaluate("document.documentElement.scrollWidth") <= 400
-            assert not view.foreign
-            assert not [line for line in view.complaints if "rror" in line]
-    finally:
+        yield address, pictures
         page.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 900), (390, 844)], ids=["desktop", "phone"])
+def test_the_page_works_with_the_keyboard_alone(vlm, served, size, scheme):
+    address, pictures = served
+    with open_browser() as browser:
+        view = Watched(
+            browser,
+            address,
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,
+        )
+        page = view.page
+        page.goto(address)
+        page.wait_for_selector("#answers tr")  # the first frame is answered unasked
+        counts = [len(demo.suggestions(picture)) for picture in pictures]
+        number = next(n for n, count in enumerate(counts) if count != counts[0])
+        page.locator("button.thumbnail-item").nth(number).focus()
+        page.keyboard.press("Enter")
+        asked = demo.suggestions(pictures[number])
+        found = demo.replies(vlm, pictures[number], asked)
+        wait_until(page, f"document.querySelectorAll('#answers tr').length == {len(asked)}")
+        rows = page.locator("#answers tr").all_inner_texts()
+        for row, reply in zip(rows, found, strict=True):
+            assert reply.question in row and (reply.answer or "(nothing)") in row
+        assert page.locator("#answers .right").count() == sum(reply.right for reply in found)
+        assert page.locator("#answers .wrong").count() == sum(not reply.right for reply in found)
+        assert page.get_by_text(re.compile(r"^\d+%$")).count() >= 2  # of the first question
+        picture = page.locator("#view img")
+        before = picture.get_attribute("src")
+        page.get_by_label("Where the model looks").focus()
+        page.keyboard.press("Space")
+        wait_until(page, f"document.querySelector('#view img').src != {before!r}")
+        page.locator("#typed textarea, #typed input").first.focus()
+        page.keyboard.type("Is it raining?")
+        page.keyboard.press("Enter")
+        wait_until(page, f"document.querySelectorAll('#answers tr').length == {len(asked) + 1}")
+        assert base_vlm.CAVEAT in page.locator("#answers tr").last.inner_text()
+        # Whole frames: the thumbnails have the shape of the pictures.
+        box = page.locator("button.thumbnail-item").first.bounding_box()
+        assert box["width"] / box["height"] == pytest.approx(1.5, abs=0.05)
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        assert not view.foreign
+        assert not [line for line in view.complaints if "rror" in line]

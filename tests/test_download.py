@@ -22,6 +22,7 @@ def test_downloads_unpacks_and_writes_the_manifest(server, tmp_path, capsys):
         "sha256": hashlib.sha256(server.body).hexdigest(),
         "splits": {
             "train": {"files": 2, "bytes": 10258},
+            "train_demo": {"files": 1, "bytes": 2},
             "valid": {"files": 1, "bytes": 2},
             "valid_grader": {"files": 1, "bytes": 2},
         },

@@ -147,6 +147,24 @@ def test_the_demo_says_what_five_pairs_teach_and_what_they_do_not(
     assert re.search(r"\d+% of the 5 pairs by heart\n\d+% of 100 other pairs", printed)
 
 
+def test_the_demo_learns_train_demo_where_it_is_there(data_dir, monkeypatch):
+    asked = []
+
+    def train(data_dir, split, *args, **kwargs):
+        asked.append(split)
+        raise InputError("enough")
+
+    monkeypatch.setattr(finetune, "train", train)
+    for name in (None, "sample"):
+        with pytest.raises(InputError, match="enough"):
+            finetune.demo_train(str(data_dir), name)
+    (data_dir / "train_demo").mkdir()
+    (data_dir / "train_demo" / "0_qa_pairs.json").write_text("[]")
+    with pytest.raises(InputError, match="enough"):
+        finetune.demo_train(str(data_dir))
+    assert asked == ["train", "sample", "train_demo"]
+
+
 def test_trackers_are_accelerates_own():
     from homework.training.trackers import check_trackers
 

@@ -2,22 +2,25 @@
 
 from pathlib import Path
 
-from transformers import Idefics3Config
+from transformers import Idefics3Config, SmolVLMConfig
 
 from homework.model import embedded
 
 
-def write_tiny_base(folder: Path, seed: int = 0, stem: bool = False) -> Path:
+def write_tiny_base(folder: Path, seed: int = 0, stem: bool = False, second: bool = False) -> Path:
     """Write a checkpoint folder of SmolVLM's form: 32 wide, one layer a side.
 
     Args:
         stem: with a convolutional stem, as the embedded base has.
+        second: in the classes of SmolVLM2.
     """
     config = embedded.base_config()
     config.stem_channels, config.stem_blocks = [8, 16, 32], [0, 1, 0]
     if not stem:
-        plain = config.to_dict()
-        config = Idefics3Config.from_dict({n: v for n, v in plain.items() if "stem" not in n})
+        plain = {n: v for n, v in config.to_dict().items() if "stem" not in n}
+        if second:
+            plain["model_type"], plain["vision_config"]["model_type"] = "smolvlm", "smolvlm_vision"
+        config = (SmolVLMConfig if second else Idefics3Config).from_dict(plain)
     for part in (config.vision_config, config.text_config):
         part.hidden_size, part.intermediate_size, part.num_hidden_layers = 32, 64, 1
         part.num_attention_heads = 2

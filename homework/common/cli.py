@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import functools
+import inspect
 import io
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from pathlib import Path
+from typing import NoReturn
 
 from .errors import InputError
 from .files import PACKAGE_DIR, disk_line
 
+Command = Callable[..., None]
+_HELP = ("-h", "--help")
+_TYPES = {"str": "TEXT", "bool": "True|False"}  # others: the name of the type in capitals
+_LINES = {  # what Fire says about a wrong command line, and what is printed
+    "The function received no value for the required argument:": "give a value for",
+    "Could not consume arg:": "one argument too many:",
+}
 
-def run(commands: Callable[..., None] | dict[str, Callable[..., None]]) -> None:
+
+def run(commands: Command | dict[str, Command]) -> None:
     """Hand `commands` to Fire: one function that returns None, or subcommand -> function.
 
-    Exit codes: 1 for an InputError, an error of the file system or a missing package, 2 for a
-    wrong command line (from Fire) and 130 after Ctrl-C, each with one line on stderr and no
-    traceback.
+    `-h` or `--help` anywhere prints help on stdout. Exit codes: 1 for an InputError, an error of
+    the file system or a missing package, 2 for a wrong command line and 130 after Ctrl-C, each with
+    one line on stderr and no traceback.
     """
     for stream in (sys.stdout, sys.stderr):
         # The encoding of a terminal may lack letters of a path; the streams of Jupyter do not.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    # Help goes straight to stdout: the pager of Fire would wait for a key on a terminal.
-    os.environ.setdefault("PAGER", "cat")
     try:
         for call in _parse(commands):
             call()
@@ -46,28 +58,122 @@ def run(commands: Callable[..., None] | dict[str, Callable[..., None]]) -> None:
         sys.exit(_fail(f"error: {disk_line(error)}", 1))
 
 
-def _parse(commands: Callable[..., None] | dict[str, Callable[..., None]]) -> list[Callable]:
-    """The calls that the command line asks for.
+def _parse(commands: Command | dict[str, Command]) -> list[Callable]:
+    """The calls that the command line asks for; none after `--help`, which is printed here.
 
     Fire itself would run a command before it complains of an unknown flag: a mistyped flag of
     `train` would cost hours.
+
+    Raises:
+        SystemExit: the command line is wrong.
     """
     import fire
 
+    # Without the separator of Fire, behind which its own flags would stand.
+    words = [word for word in sys.argv[1:] if word not in (*_HELP, "--")]
+    program, command = _program(), commands
+    if not callable(commands):
+        if not words:
+            print(_overview(program, commands), end="")
+            return []
+        name = words.pop(0)
+        if name not in commands:
+            _refuse(_no("command", name, commands), program)
+        program, command = f"{program} {name}", commands[name]
+    if set(_HELP) & set(sys.argv):
+        print(_help(program, command), end="")
+        return []
+    known = [*inspect.signature(command).parameters]
+    accepted = {*known, *(f"no{name}" for name in known), *(name[0] for name in known)}
+    for word in words:
+        flag = re.match(r"--?([A-Za-z][^=]*)", word)
+        if flag and flag[1].replace("-", "_") not in accepted:
+            _refuse(_no("option", flag[0], [f"--{name}" for name in known]), program)
     calls: list[Callable[[], None]] = []
 
-    def deferred(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
-        def remember(*args: object, **kwargs: object) -> None:
-            calls.append(functools.partial(command, *args, **kwargs))
+    @functools.wraps(command)
+    def remember(*args: object, **kwargs: object) -> None:
+        calls.append(functools.partial(command, *args, **kwargs))
 
-        return remember
-
-    if callable(commands):
-        fire.Fire(deferred(commands))
-    else:
-        fire.Fire({name: deferred(command) for name, command in commands.items()})
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # a usage text of several lines
+            fire.Fire(remember, command=words)
+    except fire.core.FireExit as error:
+        line = error.trace.elements[-1].ErrorAsStr()
+        for fires, ours in _LINES.items():
+            line = line.replace(fires, ours)
+        _refuse(line, program)
     return calls
+
+
+def _refuse(line: str, program: str) -> NoReturn:
+    sys.exit(_fail(f"error: {line}; see {program} --help", 2))
+
+
+def _no(kind: str, given: str, known: Iterable[str]) -> str:
+    near = get_close_matches(given, known, 1, cutoff=0)
+    return f"no {kind} {given!r}" + (f"; the nearest is {near[0]}" if near else "")
+
+
+# --- help, from signatures and docstrings ---
+
+
+def _program() -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name}" if spec else f"python {sys.argv[0]}"
+
+
+def _overview(program: str, commands: dict[str, Command]) -> str:
+    """Help on a module: its commands, each with the first line of its docstring."""
+    parser = _parser(f"{program} COMMAND [options]", sys.modules["__main__"].__doc__ or "")
+    group = parser.add_argument_group("commands")
+    for name, command in commands.items():
+        group.add_argument(name, help=_escape(inspect.getdoc(command).partition("\n")[0]))
+    parser.epilog = f"{_escape(program)} COMMAND --help lists the options of a command."
+    return parser.format_help()
+
+
+def _help(program: str, command: Command) -> str:
+    """Help on a command: what it does, and each option with its type, meaning and default."""
+    docstring = inspect.getdoc(command)
+    described = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", docstring, re.MULTILINE)
+    meaning = {name: " ".join(lines.split()) for name, lines in described}
+    parameters = inspect.signature(command).parameters.values()
+    required = [each.name for each in parameters if each.default is each.empty]
+    usage = " ".join([program, *map(str.upper, required), "[options]"])
+    parser = _parser(usage, re.split(r"\n(?:Args|Raises):\n", docstring)[0])
+    needed = parser.add_argument_group("required, by name or in this order")
+    group = parser.add_argument_group("options")
+    for each in parameters:
+        line = meaning.get(each.name, "")
+        if each.name not in required and each.default is not None:
+            several = isinstance(each.default, tuple)
+            line += f" Default: {','.join(each.default) if several else each.default}."
+        place = needed if each.name in required else group
+        place.add_argument(f"--{each.name}", metavar=_type(each), help=_escape(line))
+    group.add_argument("-h", "--help", action="help", help="print this help")
+    return parser.format_help()
+
+
+def _parser(usage: str, text: str) -> argparse.ArgumentParser:
+    """Only lays out the help: Fire parses."""
+    return argparse.ArgumentParser(
+        usage=_escape(usage),
+        description=_escape(text.strip()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _type(parameter: inspect.Parameter) -> str:
+    """An annotation as a person writes the value: `int | None` is INT."""
+    first, *others = str(parameter.annotation).split(" | ")
+    several = ",..." if any("Sequence" in other for other in others) else ""
+    return _TYPES.get(first, first.upper()) + several
 
 
 def _environment() -> str:

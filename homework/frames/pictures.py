@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAX_PICTURE_BYTES = 100_000_000  # a picture of the dataset has some 3,000
 WEBP_QUALITY = 72  # 2.2 kB per frame, where the dataset's JPEG has 8 kB
 MAX_PICTURE_PIXELS = 50_000_000  # the dataset: 15,000; decoding needs 3 bytes per pixel
+SCALE = 6  # drawn pixels per pixel of a frame: names are legible
+MAX_DRAWN = 1200  # pixels of the longer side
 
 
 def open_picture(path: str | Path) -> Image.Image:
@@ -54,6 +56,15 @@ def open_picture(path: str | Path) -> Image.Image:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cut short or damaged ({reason}); copy it again") from None
     raise InputError(_too_large(path))
+
+
+def enlarge(picture: Image.Image) -> Image.Image:
+    """A picture to draw over, SCALE times as large; at most MAX_DRAWN pixels wide and high."""
+    from PIL import Image
+
+    factor = min(SCALE, MAX_DRAWN / max(picture.size))
+    size = [max(1, round(side * factor)) for side in picture.size]
+    return picture.resize(size, Image.Resampling.BICUBIC)
 
 
 def save_picture(picture: Image.Image | Figure, file: Path, **options: Any) -> None:

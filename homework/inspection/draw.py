@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..frames.pictures import SCALE, enlarge
 from ..labels.scene import Kart, Scene, depth_of, side_of
 
 if TYPE_CHECKING:
@@ -11,8 +13,8 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in drawn pixels
+Color = str | tuple[int, int, int]
 
-SCALE = 6  # drawn pixels per picture pixel: names are legible
 FONT_SIZE = 18  # drawn pixels
 EGO_COLOR = "#ffd400"
 OTHER_COLORS = ("#00e5ff", "#ff7bd5", "#7dff6b", "#ff9d4d", "#b9a2ff", "#ff5f5f", "#4fa3ff")
@@ -20,15 +22,21 @@ PLAIN = "#ffffff"
 
 
 def draw_scene(picture: Image, scene: Scene) -> Image:
-    """The picture (RGB) enlarged SCALE times, with its labels drawn over it.
+    """The picture (RGB) enlarged, with its labels drawn over it.
 
     The ego kart has a thick yellow box; the other karts have their place beside their name.
     A cross marks the centre of the picture, to which the ego is the nearest.
     """
-    from PIL import Image, ImageDraw
+    image = enlarge(picture)
+    draw_labels(image, scene)
+    return image
 
-    width, height = picture.width * SCALE, picture.height * SCALE
-    image = picture.resize((width, height), Image.Resampling.BICUBIC).convert("RGB")
+
+def draw_labels(image: Image, scene: Scene) -> None:
+    """Draw the labels of a scene over its picture, which `enlarge` has enlarged."""
+    from PIL import ImageDraw
+
+    width, height = image.size
     draw = ImageDraw.Draw(image)
     draw.line((width / 2 - 9, height / 2, width / 2 + 9, height / 2), fill=PLAIN, width=2)
     draw.line((width / 2, height / 2 - 9, width / 2, height / 2 + 9), fill=PLAIN, width=2)
@@ -45,7 +53,43 @@ def draw_scene(picture: Image, scene: Scene) -> Image:
     _label(draw, f"track: {scene.track}", (0, height, 0, height), PLAIN, labels, boxes)
     for kart, box, color in reversed([*zip(karts, boxes, colors, strict=True)]):
         _label(draw, _caption(kart, scene), box, color, labels, boxes)
-    return image
+
+
+def with_caption(image: Image, lines: Sequence[str], legend: Mapping[Color, str]) -> Image:
+    """The picture with lines of text below it, and last a legend of colours.
+
+    Args:
+        legend: colour -> what it stands for.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    font, step = ImageFont.load_default(FONT_SIZE), FONT_SIZE + 10
+    measure = ImageDraw.Draw(image).textlength
+    lines = [part for line in lines for part in _wrapped(line, image.width - 20, font, measure)]
+    below = step * (len(lines) + 1) + 12
+    whole = Image.new("RGB", (image.width, image.height + below), "#000000")
+    whole.paste(image)
+    draw, left, top = ImageDraw.Draw(whole), 10, image.height + 8
+    for line in lines:
+        draw.text((left, top), line, fill=PLAIN, font=font)
+        top += step
+    for color, text in legend.items():
+        draw.rectangle((left, top + 2, left + FONT_SIZE, top + 2 + FONT_SIZE), fill=color)
+        draw.text((left + FONT_SIZE + 8, top), text, fill=PLAIN, font=font)
+        left += FONT_SIZE + 8 + measure(text, font) + 24
+    return whole
+
+
+def _wrapped(line: str, width: float, font, measure: Callable[..., float]) -> list[str]:
+    """The line in parts that fit; a word that does not fit alone is cut."""
+    parts = [""]
+    for word in line.split():
+        longer = f"{parts[-1]} {word}".lstrip()
+        if measure(longer, font) <= width:
+            parts[-1] = longer
+        else:
+            parts.append(word)
+    return [part for part in parts if part] or [""]
 
 
 def _caption(kart: Kart, scene: Scene) -> str:

@@ -105,19 +105,15 @@ def build_model(
     """A model with new random float32 weights.
 
     Args:
-        config: the embedded base's if None. A plain Idefics3Config gives a model without a stem.
+        config: the embedded base's if None. An Idefics3Config or SmolVLMConfig gives a model
+            without a stem.
     """
     import torch
-    from transformers import Idefics3ForConditionalGeneration
-
-    from .stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
+    from transformers import AutoModelForImageTextToText
 
     config = config or base_config()
-    stem = isinstance(config, Idefics3StemConfig)
     torch.manual_seed(seed)
-    model = (Idefics3StemForConditionalGeneration if stem else Idefics3ForConditionalGeneration)(
-        config
-    )
+    model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
     _initialise_attention(model)
     model.generation_config.eos_token_id = model.config.text_config.eos_token_id
     model.generation_config.pad_token_id = model.config.text_config.pad_token_id

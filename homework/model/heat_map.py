@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
-from ..frames.pictures import open_picture, save_picture
+from ..frames.pictures import enlarge, open_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 METHOD = "HiResCAM (Draelos and Carin 2020) on the last layer of the vision tower"
 BATCH_SIZE = 32
 MAX_SIDE = 16  # cells per side; a finer map is averaged down
-SCALE = 6  # drawn pixels per picture pixel
 ORANGE = (255, 140, 0)
 OPACITY = 0.65  # of the orange where the heat is 1
 
@@ -74,7 +73,7 @@ def heat_maps(
 
 
 def overlay(picture: Image, heat: np.ndarray) -> Image:
-    """Enlarge a picture (RGB) SCALE times and light up in orange where the heat map is high.
+    """Enlarge a picture (RGB) and light up in orange where the heat map is high.
 
     Args:
         heat: float (rows, columns) from 0 to 1.
@@ -82,25 +81,13 @@ def overlay(picture: Image, heat: np.ndarray) -> Image:
     import numpy as np
     from PIL import Image as Pillow
 
-    size = (picture.width * SCALE, picture.height * SCALE)
-    large = np.asarray(picture.resize(size, Pillow.Resampling.BICUBIC), np.float32)
+    large = enlarge(picture)
     cells = Pillow.fromarray((np.clip(heat, 0, 1) * 255).round().astype(np.uint8))
-    warm = np.asarray(cells.resize(size, Pillow.Resampling.BICUBIC), np.float32)[..., None] / 255
+    warm = cells.resize(large.size, Pillow.Resampling.BICUBIC)
+    large, warm = (np.asarray(part, np.float32) for part in (large, warm))
+    warm = warm[..., None] / 255
     mixed = large + OPACITY * warm * (np.float32(ORANGE) - large)  # (height, width, 3)
     return Pillow.fromarray(mixed.round().astype(np.uint8))
-
-
-def save_heat_map(
-    vlm: LoadedVLM, image: str | Path, question: str, answer: str, target: Path
-) -> None:
-    """Write the heat map of one answer over its picture, as a PNG file.
-
-    Raises:
-        InputError: the picture cannot be read or the file cannot be written.
-    """
-    heat = heat_maps(vlm, [image], [question], [answer])[0]
-    save_picture(overlay(open_picture(image), heat), target)
-    print(f"wrote {target}: {METHOD}")
 
 
 def _maps(vlm: LoadedVLM, asked: list[tuple[str, str, str]]) -> np.ndarray:

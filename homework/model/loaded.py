@@ -18,9 +18,9 @@ class LoadedVLM:
     """A SmolVLM on its device, with its processor.
 
     Attributes:
-        model: Idefics3ForConditionalGeneration, float32 weights, in evaluation mode; with an
-            adapter, the PEFT model around it.
-        network: the Idefics3ForConditionalGeneration itself, adapter or not.
+        model: Idefics3ForConditionalGeneration, or of SmolVLM2 SmolVLMForConditionalGeneration;
+            float32 weights, in evaluation mode; with an adapter, the PEFT model around it.
+        network: that model itself, adapter or not.
         processor: Idefics3Processor that resizes each picture to one square tile.
         inputs: InputBuilder for that processor.
         device: "cuda", "mps" or "cpu".

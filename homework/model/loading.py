@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SMOLVLM = "HuggingFaceTB/SmolVLM-256M-Instruct"
 EMBEDDED = "embedded_base"  # name of the base that ships in this package
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-MODEL_TYPES = ("idefics3", "idefics3_stem")  # SmolVLM, and the embedded base: see `stem`
+MODEL_TYPES = ("idefics3", "smolvlm", "idefics3_stem")  # SmolVLM, SmolVLM2, the embedded base
 # Twice the values of the largest SmolVLM; without limits a billion layers would be built.
 LIMITS = {
     "hidden_size": 4608,
@@ -98,7 +98,8 @@ def load_processor(folder: Path):
 
     _classes(folder)  # the Auto classes must know its type, which the tokenizer looks up
     try:
-        # The default image processor needs torchvision; the PIL one is named on purpose.
+        # The default image processor needs torchvision, and the processor of SmolVLM2 packages for
+        # videos; those of SmolVLM that are named here treat pictures and their prompts alike.
         image_processor = Idefics3ImageProcessorPil.from_pretrained(folder)
         # Otherwise transformers would ask whether to run code from the folder.
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -173,17 +174,22 @@ def model_type(folder: Path) -> str | None:
 
 
 def _classes(folder: Path) -> tuple[type, type]:
-    """The classes of the configuration and the model: those of SmolVLM, or ours with a stem.
+    """The classes of the configuration and the model: those of SmolVLM, SmolVLM2 or with a stem.
 
     Importing ours registers its type with the Auto classes of transformers.
     """
-    if model_type(folder) != "idefics3_stem":
-        from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+    kind = model_type(folder)
+    if kind == "idefics3_stem":
+        from .stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
 
-        return Idefics3Config, Idefics3ForConditionalGeneration
-    from .stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
+        return Idefics3StemConfig, Idefics3StemForConditionalGeneration
+    if kind == "smolvlm":
+        from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
-    return Idefics3StemConfig, Idefics3StemForConditionalGeneration
+        return SmolVLMConfig, SmolVLMForConditionalGeneration
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+
+    return Idefics3Config, Idefics3ForConditionalGeneration
 
 
 def check_config(folder: Path) -> None:
@@ -200,7 +206,7 @@ def check_config(folder: Path) -> None:
     config = read_json(file)
     if not isinstance(config, dict) or config.get("model_type") not in MODEL_TYPES:
         kind = config.get("model_type") if isinstance(config, dict) else None
-        raise InputError(f"{file}: a {kind!s:.40} model; SmolVLM is idefics3")
+        raise InputError(f"{file}: a {kind!s:.40} model; SmolVLM is idefics3 or smolvlm")
     for name in ("", "text_config", "vision_config"):
         part = config.get(name, {}) if name else config
         if not isinstance(part, dict):

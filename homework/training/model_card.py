@@ -17,14 +17,15 @@ from ..model.loading import EMBEDDED
 
 SMOLVLM_FAMILY = "HuggingFaceTB/SmolVLM"
 DATASET = "supertuxkart-frames"
-TAGS = ["lora", "peft", "smolvlm", "supertuxkart", "visual-question-answering"]
+TAGS = ["smolvlm", "supertuxkart", "visual-question-answering"]
 
-_TEXT = """
+_KINDS = """answer five kinds of question about SuperTuxKart frames: the ego
+kart, how many karts there are, the track, where a kart is relative to the ego kart, and how many
+karts a region holds."""
+_ADAPTER = """
 # {name}
 
-A LoRA adapter that lets {base} answer five kinds of question about SuperTuxKart frames: the ego
-kart, how many karts there are, the track, where a kart is relative to the ego kart, and how many
-karts a region holds.
+A LoRA adapter that lets {base} {kinds}
 
 ## How to use it
 
@@ -37,7 +38,28 @@ print(vlm.generate("frame.jpg", "What kart is the ego car?"))
 
 `peft.PeftModel.from_pretrained` loads it as well, onto the same base (SHA-256 of its weights:
 `{fingerprint}`).
+"""
+_MERGED = """
+# {name}
 
+{base} with a LoRA adapter merged into its weights, so that it can {kinds}
+
+## How to use it
+
+```python
+from transformers import pipeline
+
+ask = pipeline("image-text-to-text", model="this folder", trust_remote_code=True)
+content = [
+    {{"type": "image", "path": "frame.jpg"}},
+    {{"type": "text", "text": "What kart is the ego car?"}},
+]
+print(ask(text=[{{"role": "user", "content": content}}], return_full_text=False))
+```
+
+`trust_remote_code` is needed where the folder holds `stem.py`, the class of the model.
+"""
+_TEXT = """
 ## Data
 
 The pairs of the split `{split}`: frames labelled by the exact rule of the `homework` package. 2% of
@@ -70,6 +92,7 @@ def card(
     training: Mapping[str, Any],
     results: Sequence[Share] = (),
     name: str = "vlm_model",
+    merged: bool = False,
 ) -> str:
     """The card as text: YAML front matter, then Markdown.
 
@@ -79,6 +102,7 @@ def card(
         training: the recipe, as base.json records it.
         results: accuracy per kind and of all on held-out train frames, if it was measured.
         name: of the checkpoint.
+        merged: the card of the base with the adapter in its weights; see model.merge.
     """
     from huggingface_hub import ModelCardData
 
@@ -88,21 +112,22 @@ def card(
         base_model=known,
         datasets=[DATASET],
         language="en",
-        library_name="peft",
+        library_name="transformers" if merged else "peft",
         license=licence,
         model_name=name,
         pipeline_tag="image-text-to-text",
-        tags=TAGS,
+        tags=TAGS if merged else ["lora", "peft", *TAGS],
         eval_results=_results(results) or None,
     )
     rows = [("option", "value"), *((key, training[key]) for key in sorted(training))]
-    text = _TEXT.format(
+    text = ((_MERGED if merged else _ADAPTER) + _TEXT).format(
         name=name,
         base=f"`{known}`",
+        kinds=_KINDS,
         fingerprint=fingerprint,
         split=training.get("train_dataset_name", "train"),
         recipe=_table([row for row in rows if row[0] not in ("base", "base_sha256")]),
-        results=_results_text(results),
+        results=_results_text(results, training.get("best_held_out_accuracy")),
         licence=words,
     )
     return f"---\n{data.to_yaml()}\n---\n{text}"
@@ -139,7 +164,9 @@ def _results(shares: Sequence[Share]) -> list:
     ]
 
 
-def _results_text(shares: Sequence[Share]) -> str:
+def _results_text(shares: Sequence[Share], best: float | None) -> str:
+    if not shares and best is not None:
+        return f"{best:.1%} of the questions about train frames held out of the training."
     if not shares:
         return "Not measured: too few frames to hold any out."
     rows = [("kind", "questions", "accuracy", "95% interval (Wilson)")]

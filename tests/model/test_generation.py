@@ -41,12 +41,14 @@ def asked(pictures) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(
-    scope="module", params=["tiny", pytest.param("embedded_base", marks=pytest.mark.slow)]
+    scope="module",
+    params=["SmolVLM", "SmolVLM2", pytest.param("embedded_base", marks=pytest.mark.slow)],
 )
 def vlm(request, tmp_path_factory) -> BaseVLM:
     """Models in float64, in which no sum's order can change an answer."""
-    tiny = request.param == "tiny"
-    base = write_tiny_base(tmp_path_factory.mktemp("tiny")) if tiny else request.param
+    base = request.param
+    if base.startswith("SmolVLM"):
+        base = write_tiny_base(tmp_path_factory.mktemp("tiny"), second=base == "SmolVLM2")
     vlm = BaseVLM(base, verbose=False)
     vlm.model.double()
     vlm.dtype = torch.float32  # no autocast

@@ -35,13 +35,15 @@ def double_norm(self, hidden):
     params=[
         "embedded base",
         pytest.param("SmolVLM-256M, a layer a side", marks=pytest.mark.slow),
+        pytest.param("SmolVLM2-256M, a layer a side", marks=pytest.mark.slow),
     ],
 )
 def vlm(request, tmp_path_factory):
     """A base with LoRA whose B matrices are not zero, so that every module gets a gradient."""
     base = "embedded_base"
     if base.split("_")[0] not in request.param:
-        base = write_smolvlm_shape(tmp_path_factory.mktemp("base"), 1, 1)
+        second = request.param.startswith("SmolVLM2")
+        base = write_smolvlm_shape(tmp_path_factory.mktemp("base"), 1, 1, second=second)
     vlm = BaseVLM(base, verbose=False)
     vlm.model = adapter.add_lora(vlm, 4, 8, 0.0).double().train()
     torch.manual_seed(0)

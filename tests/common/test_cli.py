@@ -1,0 +1,143 @@
+"""The command line: help of every command, and one line for a wrong one."""
+
+import inspect
+import re
+import runpy
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from homework.common import cli
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FRONT_DOORS = [
+    path.stem for path in sorted((ROOT / "homework").glob("*.py")) if "cli" in path.read_text()
+]
+
+
+def start(module: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the tests have imported it already
+        runpy.run_module(f"homework.{module}", run_name="__main__", alter_sys=True)
+
+
+def commands_of(module: str) -> dict:
+    """Subcommand -> function; "" -> function where there is one only."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = []
+        patch.setattr(cli, "run", found.append)
+        start(module)
+    return {"": found[0]} if callable(found[0]) else found[0]
+
+
+COMMANDS = [
+    (module, name, command)
+    for module in FRONT_DOORS
+    for name, command in commands_of(module).items()
+]
+
+
+def outcome(monkeypatch, capsys, module: str, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `python -m homework.<module> <arguments>`."""
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    monkeypatch.setenv("COLUMNS", "500")
+    code = 0
+    try:
+        start(module)
+    except SystemExit as end:
+        code = end.code
+    return code, *capsys.readouterr()
+
+
+def test_all_front_doors_are_found():
+    assert {"finetune", "generate_qa", "base_vlm", "demo", "download", "record"} <= {*FRONT_DOORS}
+    assert {("finetune", "train"), ("download", "")} <= {(door, name) for door, name, _ in COMMANDS}
+
+
+@pytest.mark.parametrize("asked", [("-h",), ("--help",), ("--", "--help")], ids=" ".join)
+@pytest.mark.parametrize("module, name, command", COMMANDS)
+def test_help_names_each_option_with_its_type_meaning_and_default(
+    monkeypatch, capsys, module, name, command, asked
+):
+    arguments = [*filter(None, [name]), *asked]
+    code, out, err = outcome(monkeypatch, capsys, module, *arguments)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"usage: python -m homework.{module}{' ' * bool(name)}{name} ")
+    text = " ".join(out.split())
+    assert inspect.getdoc(command).partition("\n")[0] in out
+    for each in inspect.signature(command).parameters.values():
+        option = re.search(rf"--{each.name} (TEXT|INT|FLOAT|True\|False|TEXT,\.\.\.) \w?", text)
+        assert option, f"{each.name} has no type or no meaning"
+        if each.default not in (None, each.empty) and not isinstance(each.default, tuple):
+            assert f"Default: {each.default}." in text
+    assert not re.search(r"Optional|None'|NoneType", out)
+
+
+@pytest.mark.parametrize("module", FRONT_DOORS)
+def test_without_arguments_the_commands_are_listed(monkeypatch, capsys, module):
+    names = [name for door, name, _ in COMMANDS if door == module and name]
+    if names:
+        code, out, err = outcome(monkeypatch, capsys, module)
+        assert (code, err) == (0, "")
+        assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in names)
+        assert outcome(monkeypatch, capsys, module, "--help") == (0, out, "")
+
+
+def test_h_is_help_wherever_it_stands(monkeypatch, capsys):
+    whole = outcome(monkeypatch, capsys, "finetune", "test", "--help")
+    assert "--heat_maps INT" in whole[1]
+    for arguments in (["test", "CKPT", "-h"], ["-h", "test"], ["test", "-h", "--split", "x"]):
+        assert outcome(monkeypatch, capsys, "finetune", *arguments) == whole
+
+
+@pytest.mark.parametrize(
+    "module, arguments, said",
+    [
+        ("finetune", "train --lora 3", "no option '--lora'; the nearest is --lora_r"),
+        ("finetune", "train --max-step=3", "no option '--max-step'; the nearest is --max_steps"),
+        ("finetune", "test --splt valid", "no option '--splt'; the nearest is --split"),
+        ("finetune", "test CKPT -x", "no option '-x'; the nearest is --"),
+        ("finetune", "test", "give a value for checkpoint"),
+        ("finetune", "test CKPT -d x -s y", "ambiguous"),
+        ("finetune", "tset", "no command 'tset'; the nearest is test"),
+        ("finetune", "restore a b c", "one argument too many: c"),
+        ("download", "--ulr x", "no option '--ulr'; the nearest is --url"),
+        ("record", "doctor --fast", "no option '--fast'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_runs_nothing(
+    monkeypatch, capsys, module, arguments, said
+):
+    code, out, err = outcome(monkeypatch, capsys, module, *arguments.split())
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert err.startswith("error: ") and said in err
+    assert re.search(rf"; see python -m homework\.{module}( \w+)? --help$", err)
+
+
+def test_options_reach_the_command_as_fire_reads_them(monkeypatch):
+    def command(folder: str, sizes: tuple = (), rate: float = 0.1, keep: bool = True) -> None:
+        """Nothing."""
+        given.append((folder, sizes, rate, keep))
+
+    given = []
+    for line in ("a 1,2 --rate=-0.5 --nokeep", "--keep --folder a", "-f a -r 3 --keep False"):
+        monkeypatch.setattr(sys, "argv", ["program", *line.split()])
+        cli.run(command)
+    assert given == [("a", (1, 2), -0.5, False), ("a", (), 0.1, True), ("a", (), 3, False)]
+
+
+def test_help_loads_no_model_library():
+    code = f"""if True:
+        import runpy, sys
+        for door in {FRONT_DOORS}:
+            sys.argv = [door, "--help"]
+            sys.modules.pop("homework." + door, None)
+            runpy.run_module("homework." + door, run_name="__main__", alter_sys=True)
+        heavy = {{"torch", "PIL", "matplotlib", "transformers", "numpy", "tqdm", "gradio"}}
+        assert not heavy & {{name.partition(".")[0] for name in sys.modules}}
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

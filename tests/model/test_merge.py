@@ -1,0 +1,130 @@
+"""A base and its adapter as one model: the same answers, from transformers alone too."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from tiny import write_tiny_base
+from trainings import SAMPLE, SMALL
+
+from homework import finetune
+from homework.base_vlm import BaseVLM
+from homework.common.errors import InputError
+from homework.data import VQADataset
+from homework.generate_qa import generate
+
+SAMPLE_VALID = SAMPLE.with_name("sample_valid")
+# What the README of a merged model shows, in a process that does not know this package.
+PLAIN = """
+import json, sys
+from transformers import pipeline
+
+folder, asked = sys.argv[1], json.load(sys.stdin)
+ask = pipeline("image-text-to-text", model=folder, trust_remote_code=True)
+chats = []
+for path, question in asked:
+    content = [{"type": "image", "path": path}, {"type": "text", "text": question}]
+    chats.append([{"role": "user", "content": content}])
+found = ask(text=chats, return_full_text=False, batch_size=20)
+answers = [one[0]["generated_text"].strip() for one in found]
+assert not [name for name in sys.modules if name.startswith("homework")]
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module", params=["plain", "second", "stem"])
+def merged(request, trained, sample_data, tmp_path_factory):
+    """The folder of an adapter and that of the merged model; of SmolVLM, SmolVLM2, with a stem."""
+    adapter = trained
+    if request.param != "plain":
+        base = write_tiny_base(tmp_path_factory.mktemp("base"), **{request.param: True})
+        adapter = tmp_path_factory.mktemp("adapter")
+        options = {"output_dir": str(adapter), "base": str(base), "max_steps": 4}
+        finetune.train(str(sample_data), **options, **SMALL)
+    folder = tmp_path_factory.mktemp("merged") / "model"
+    finetune.merge(str(adapter), str(folder))
+    return adapter, folder
+
+
+@pytest.fixture(scope="module")
+def asked(sample_data):
+    dataset = VQADataset("train", sample_data, 20)
+    return [(item["image_path"], item["question"]) for item in dataset]
+
+
+def answers(vlm: BaseVLM, asked) -> list[str]:
+    vlm.dtype = torch.float32  # the precision of the other side, whatever this machine has
+    return vlm.answer([path for path, _ in asked], [question for _, question in asked])
+
+
+def test_the_merged_model_answers_as_the_adapter_does(merged, asked):
+    adapter, folder = merged
+    expected = answers(finetune.load(str(adapter)), asked)
+    assert answers(BaseVLM(folder, verbose=False), asked) == expected
+    assert len(set(expected)) > 1
+
+
+def plain_answers(folder, asked, tmp_path) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN, str(folder)],
+        input=json.dumps(asked),
+        cwd=tmp_path,
+        env={"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_transformers_alone_gives_the_same_answers(merged, asked, tmp_path):
+    adapter, folder = merged
+    expected = answers(finetune.load(str(adapter)), asked)
+    assert plain_answers(folder, asked, tmp_path) == expected
+
+
+@pytest.mark.slow
+def test_the_shipped_adapter_gives_transformers_all_200_answers(tmp_path):
+    shutil.copytree(SAMPLE_VALID, tmp_path / "data" / "sample_valid")
+    generate(str(tmp_path / "data" / "sample_valid"), num_workers=1)
+    dataset = VQADataset("sample_valid", tmp_path / "data", 200)
+    asked = [(item["image_path"], item["question"]) for item in dataset]
+    finetune.merge(finetune.MODEL_NAME, str(tmp_path / "merged"))
+    expected = answers(finetune.load_vlm(), asked)
+    assert len(expected) == 200 and len(set(expected)) > 20
+    assert plain_answers(tmp_path / "merged", asked, tmp_path) == expected
+
+
+def test_it_has_the_layout_of_the_hub(merged):
+    _, folder = merged
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= names
+    stem = json.loads((folder / "config.json").read_text())["model_type"] == "idefics3_stem"
+    assert ("stem.py" in names) == stem
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.library_name == "transformers" and "lora" not in card.data.tags
+    assert "pipeline(" in card.text
+
+
+def test_an_output_in_use_is_refused_before_anything_is_loaded(tmp_path):
+    (tmp_path / "file").touch()
+    for output in (tmp_path, tmp_path / "file"):
+        with pytest.raises(InputError, match=r"--output: .* is there already; give a new folder"):
+            finetune.merge("nowhere", str(output))
+    with pytest.raises(InputError, match="no such checkpoint"):
+        finetune.merge("nowhere", str(tmp_path / "new"))
+
+
+def test_a_stopped_merge_leaves_nothing(trained, tmp_path, monkeypatch):
+    def stopped(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transformers.Idefics3Processor.save_pretrained", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        finetune.merge(str(trained), str(tmp_path / "new"))
+    assert not list(tmp_path.iterdir())
