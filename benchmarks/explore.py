@@ -66,7 +66,7 @@ def main() -> None:
             split = Path(folder) / name / "train"
             num_pairs, pictures = link_frames(Path(given.data_dir), split, number)
             start = time.perf_counter()
-            list(explore_split(list_split(split), Path(folder) / name, given.num_workers))
+            explore_split(list_split(split), Path(folder) / name, given.num_workers)
             made[name] = Path(folder) / name / PAGE, time.perf_counter() - start
         start = time.perf_counter()
         for picture in pictures:

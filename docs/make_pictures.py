@@ -2,7 +2,7 @@
 
 Makes the pictures of README.md and docs/: a frame with the five kinds of question and the contact
 sheet of the shipped sample; with a checkpoint also where the model looks and what it answers, and
-the head of a report.
+the heads of a report and of the page of `explore`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def make(
     """Write the pictures.
 
     Args:
-        checkpoint: a LoRA checkpoint; None leaves the last two pictures out.
+        checkpoint: a LoRA checkpoint; None leaves the last three pictures out.
         output: the folder they go to.
         data_dir: the folder with `sample` and `sample_valid`; None: beside the package.
     """
@@ -56,6 +56,7 @@ def make(
             folder / "where_it_looks.jpg", quality=QUALITY
         )
         report(str(checkpoint), data, folder / "report.png")
+        explored(data / "sample", folder / "explore.png")
     for path in sorted(folder.glob("*.*")):
         print(f"{path} ({path.stat().st_size / 1e3:.0f} kB)")
 
@@ -121,10 +122,30 @@ def looks(checkpoint: str, split: Path):
 
 
 def report(checkpoint: str, data: Path, target: Path) -> None:
-    """The head of a report, as a browser shows it; left out without a browser."""
+    """The head of a report."""
     from homework.finetune import test
     from homework.generate_qa import balance
 
+    with tempfile.TemporaryDirectory() as folder:
+        for split in ("sample", "sample_valid"):
+            (Path(folder) / split).symlink_to((data / split).resolve())
+        balance("sample_valid", data_dir=folder)
+        test(checkpoint, "sample_valid_grader", folder, None, report=f"{folder}/report")
+        screenshot(f"{folder}/report/index.html", target, 1120)
+
+
+def explored(split: Path, target: Path) -> None:
+    """The page of `explore` with some filters set."""
+    from homework.generate_qa import explore
+
+    with tempfile.TemporaryDirectory() as folder:
+        explore(str(split), folder)
+        state = "kind=relative+position&karts=3&size=18"
+        screenshot(f"{folder}/index.html#{state}", target)
+
+
+def screenshot(page: str, target: Path, height: int = 820) -> None:
+    """The head of a page, as a browser shows it; left out without a browser."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -132,16 +153,14 @@ def report(checkpoint: str, data: Path, target: Path) -> None:
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     if not executable:
         return
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        for split in ("sample", "sample_valid"):
-            (Path(folder) / split).symlink_to((data / split).resolve())
-        balance("sample_valid", data_dir=folder)
-        test(checkpoint, "sample_valid_grader", folder, None, report=f"{folder}/report")
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1180, "height": 1120})
-        page.goto(f"file://{folder}/report/index.html")
-        page.wait_for_selector("html[data-ready]")
-        page.screenshot(path=str(target))
+        tab = browser.new_page(viewport={"width": 1180, "height": height})
+        tab.goto(f"file://{page}")
+        tab.wait_for_selector("html[data-ready]")
+        tab.wait_for_load_state()
+        tab.wait_for_timeout(500)  # pictures of the page are decoded
+        tab.screenshot(path=str(target))
         browser.close()
 
 

@@ -225,8 +225,7 @@ def explore(
 
     split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
     folder = options.path("--output", output) or RUNS_DIR / "explore"
-    for line in explore_split(split, folder, options.workers(num_workers)):
-        print(line)
+    print(*explore_split(split, folder, options.workers(num_workers)), sep="\n")
 
 
 def _check_file(file: Path) -> bool:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import tempfile
@@ -204,6 +205,12 @@ def disk_line(error: OSError, path: str | Path | None = None) -> str:
     fix = _FIXES.get(error.errno, "correct that and run again")
     file = error.filename or path or "a file"
     return f"{file}: cannot be written ({error.strerror or error}); {fix}"
+
+
+def shown(path: Path) -> str:
+    """A path as a shell takes it, relative to the current folder where it lies in it."""
+    path, here = path.resolve(), Path.cwd()
+    return shlex.quote((path.relative_to(here) if path.is_relative_to(here) else path).as_posix())
 
 
 def _refuse_special(path: Path) -> None:

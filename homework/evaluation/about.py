@@ -24,7 +24,7 @@ def about_adapter(folder: Path, base: str, data_dir: Path) -> dict[str, Any]:
         base: name or folder of its base.
         data_dir: where the pictures are; the page shows how to ask about one again.
     """
-    recipe = adapter.training_record(folder) | {"base": Path(base).name}
+    recipe = adapter.training_of(folder) | {"base": Path(base).name}
     return {
         "checkpoint": folder.resolve().name,
         "date": minutes(datetime.now()),

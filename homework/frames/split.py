@@ -48,6 +48,12 @@ class Split(NamedTuple):
         found = (name for name in self.names if name.endswith(PICTURE_SUFFIX))
         return sorted(name for name in found if name[0] != ".")
 
+    @property
+    def orphans(self) -> list[str]:
+        """Names of the pictures without an info file, sorted."""
+        frames = {name.removesuffix(INFO_SUFFIX) for name in self.info_files}
+        return [name for name in self.pictures if frame_of(name) not in frames]
+
     def image_file(self, picture: str) -> str:
         """The picture's path relative to the data folder, as question/answer files give it."""
         return f"{self.name}/{picture}"

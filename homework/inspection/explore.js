@@ -11,6 +11,7 @@ const asked = data.asked.map(([question, answer, kind, kart]) => ({ question, an
 const views = [];
 const items = []; // the pairs: { view, asked }
 const repeats = new Map(); // first view of a scene -> how many views show it
+const leading = new Map(); // first view of a scene -> the first one that has pairs
 for (let at = 0; at < data.views.length; at += 5) {
   const frame = data.frames[data.views[at]];
   const number = data.views[at + 1];
@@ -19,6 +20,7 @@ for (let at = 0; at < data.views.length; at += 5) {
     scene: scenes[data.views[at + 2]], first: data.views[at + 3], start: items.length, length: data.views[at + 4],
   };
   views.push(view);
+  if (view.length && !leading.has(view.first)) leading.set(view.first, view.index);
   repeats.set(view.first, (repeats.get(view.first) || 0) + 1);
   for (let i = 0; i < view.length; i++) items.push({ view, asked: asked[data.pairs[items.length]] });
 }
@@ -46,8 +48,8 @@ const frequent = [...all].sort((a, b) => b[1] - a[1]).slice(0, LISTED).map(([pai
 const upper = (i) => data.sizes[i + 1] ?? Infinity;
 const sizeTexts = data.sizes.map((least, i) => (upper(i) < Infinity ? `${least}-${upper(i) - 1} pixels` : `${least} pixels or more`));
 const VIEWS = {
-  one: { text: "one of each scene", fits: (view) => view.first === view.index },
-  repeats: { text: "repeats only", fits: (view) => view.first !== view.index },
+  one: { text: "one of each scene", fits: (view) => leading.get(view.first) === view.index },
+  repeats: { text: "repeats only", fits: (view) => leading.get(view.first) !== view.index },
   alone: { text: "scenes with one view", fits: (view) => repeats.get(view.first) === 1 },
 };
 const FILTERS = {
@@ -63,11 +65,11 @@ const FILTERS = {
   views: { title: "Repeated views", options: Object.keys(VIEWS), texts: Object.values(VIEWS).map(({ text }) => text), fits: ({ view }, value) => VIEWS[value]?.fits(view) },
   scene: { title: "scene of", fits: ({ view }, value) => views[view.first].name === value },
 };
-// The same order on every machine, and neighbours are of different frames.
-const shuffled = ({ view }, index) => Math.imul(view.index * 31 + index + 1, 2654435761) >>> 0;
+// Knuth's multiplicative hash: the same order on every machine, and far views become neighbours.
+const shuffled = ({ view }) => Math.imul(view.index + 1, 2654435761) >>> 0;
 const SORTS = {
   "as in the split": null,
-  shuffled: (item) => shuffled(item, item.view.start),
+  shuffled,
   "smallest kart first": (item) => size(item) ?? Infinity,
   "most repeated first": ({ view }) => -repeats.get(view.first),
 };
@@ -125,6 +127,13 @@ function detail({ view, asked }, index, shown) {
   ];
 }
 
+const narrow = matchMedia("(max-width: 900px)"); // then the filters stand above the pairs
+
+// Scrolls to what was found where it is out of sight.
+function reveal() {
+  if (narrow.matches || byId("samples").getBoundingClientRect().top < 0) byId("samples").scrollIntoView();
+}
+
 // --- answers ---
 
 const SHORT = 8; // answers of a kind that are shown before "show all"
@@ -172,7 +181,7 @@ function answerRow(kind, [answer, number, found], most, chosen) {
   const text = found === number ? count(number) : `${count(found)} of ${count(number)}`;
   return make("button", {
     type: "button", class: "answer", "data-answer": `${kind} ${answer}`, "aria-pressed": String(on), title: answer,
-    onclick: () => go({ kind: on ? null : kind, answer: on ? null : answer, page: null, show: null }),
+    onclick: () => { go({ kind: on ? null : kind, answer: on ? null : answer, page: null, show: null }); reveal(); },
   }, make("span", { class: "name" }, answer), lines, make("span", { class: "number" }, text));
 }
 
@@ -262,8 +271,9 @@ byId("save").addEventListener("click", () => {
   save(`${data.split}_chosen_qa_pairs.json`, "application/json", `[\n${rows.join(",\n")}\n]\n`);
 });
 byId("more-scenes").addEventListener("click", () => { groupsShown += GROUPS; drawScenes(state()); });
-foldBelow(900, "filter-box", "answers"); // where the filters stand above the pairs
+foldWhere(narrow, "filter-box", "answers");
 const shown = gallery({ items, filters: FILTERS, sorts: SORTS, words, says, card, detail, toggles: { boxes: { title: "Boxes", key: "b", on: true } } });
+let lastTab = null;
 start((chosen) => {
   const tab = drawTabs(chosen);
   byId("one").setAttribute("aria-pressed", String(chosen.get("views") === "one"));
@@ -271,5 +281,7 @@ start((chosen) => {
   byId("save").disabled = !shown.found().length;
   drawHistograms(chosen, shown.found());
   if (tab === "scenes") drawScenes(chosen);
+  if (lastTab && tab !== lastTab) reveal();
+  lastTab = tab;
   if (tab === "line-ups" && !byId("matrix").children.length) drawLineUps();
 });

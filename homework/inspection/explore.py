@@ -9,16 +9,15 @@ page opens from disk and needs neither network nor server.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError
-from ..common.files import PARTIAL, install, require_writable, writing
+from ..common.files import PARTIAL, install, require_writable, shown, writing
 from ..common.page import render
 from ..frames.qa_file import QA_SUFFIX, read_pairs
 from ..frames.split import NAMED, Skipped, Split, frame_of, read_frames, view_of
@@ -29,7 +28,6 @@ from .sheets import COLUMNS, PER_SHEET, make_sheets
 
 PAGE, PICTURES = "index.html", "explore_pictures"
 PARTS = Path(__file__).with_suffix(".html")
-TITLE = "The pairs of {}"
 
 
 @dataclass
@@ -48,9 +46,15 @@ class Labelled:
         """The number of pairs."""
         return sum(map(len, self.pairs))
 
+    def note(self, what: str, names: Sequence[str]) -> None:
+        """Note the number of `names` and the first few, if there are any."""
+        if names:
+            more = "; ..." if len(names) > NAMED else ""
+            self.notes.append(f"{what}: {len(names):,} ({'; '.join(names[:NAMED])}{more})")
 
-def explore_split(split: Split, output: Path, num_workers: int) -> Iterator[str]:
-    """Write the page of a split to a folder; yields what was written, line by line.
+
+def explore_split(split: Split, output: Path, num_workers: int) -> list[str]:
+    """Write the page of a split to a folder; returns lines that say what was written.
 
     The same split gives the same bytes, whatever `num_workers` is.
 
@@ -64,26 +68,24 @@ def explore_split(split: Split, output: Path, num_workers: int) -> Iterator[str]
         shutil.rmtree(fresh, ignore_errors=True)
         try:
             (fresh / PICTURES).mkdir(parents=True)
-            firsts, unreadable = _write_sheets(labelled, fresh / PICTURES, num_workers)
-            labelled.notes += unreadable
-            page = render(
-                TITLE.format(split.name), PARTS, {"data": page_data(labelled, firsts)}, "'self'"
-            )
+            firsts = _write_sheets(labelled, fresh / PICTURES, num_workers)
+            blocks = {"data": page_data(labelled, firsts)}
+            page = render(f"The pairs of {split.name}", PARTS, blocks, images="'self'")
             (fresh / PAGE).write_bytes(page)
             install(fresh, output, PAGE)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-    yield (
-        f"{split.folder}: {len(split.info_files):,} info files, {len(firsts):,} views, "
-        f"{labelled.number:,} pairs {labelled.source}"
-    )
     scenes = len(set(firsts))
     repeats = len(firsts) - scenes
-    yield f"{scenes:,} scenes; {repeats:,} views ({repeats / len(firsts):.0%}) repeat one of them"
-    yield from labelled.notes
     files = [output / PAGE, *(output / PICTURES).iterdir()]
     megabytes = sum(file.stat().st_size for file in files) / 1e6
-    yield f"wrote {output / PAGE} and {PICTURES}/ ({megabytes:.1f} MB); open it in a browser"
+    return [
+        f"{split.folder}: {len(split.info_files):,} info files, {len(firsts):,} views, "
+        f"{labelled.number:,} pairs {labelled.source}",
+        f"{scenes:,} scenes; {repeats:,} views ({repeats / len(firsts):.0%}) repeat one of them",
+        *labelled.notes,
+        f"wrote {output / PAGE} and {PICTURES}/ ({megabytes:.1f} MB); open it in a browser",
+    ]
 
 
 def read_labels(split: Split) -> Labelled:
@@ -103,6 +105,7 @@ def read_labels(split: Split) -> Labelled:
     if not labelled.views:
         reasons = "; ".join(skipped.lines()) or "its info files have no views"
         raise InputError(f"{split.folder}: nothing to show; {reasons}")
+    labelled.note("skipped: pictures without an info file", split.orphans)
     files = sorted(name for name in split.names if name.endswith(QA_SUFFIX) and name[0] != ".")
     if files:
         _read_pairs(labelled, files)
@@ -133,33 +136,23 @@ def _read_pairs(labelled: Labelled, files: Sequence[str]) -> None:
         for (picture, scene), made in zip(labelled.views, labelled.pairs, strict=True)
         for question, answer in set(made).difference(pairs(scene))
     ]
-    labelled.notes += [
-        _note(f"skipped: pairs about pictures without labels in {split.name}", elsewhere),
-        _note("pairs that the labelling rule does not make", sorted(other)),
-        f"skipped: repeated pairs: {repeated:,}" if repeated else "",
-    ]
-    labelled.notes = list(filter(None, labelled.notes))
+    labelled.note(f"skipped: pairs about pictures without labels in {split.name}", elsewhere)
+    labelled.note("pairs that the labelling rule does not make", sorted(other))
+    if repeated:
+        labelled.notes.append(f"skipped: repeated pairs: {repeated:,}")
 
 
-def _note(what: str, names: Sequence[str]) -> str:
-    """A line with the number of `names` and the first few; empty if there is none."""
-    more = "; ..." if len(names) > NAMED else ""
-    return f"{what}: {len(names):,} ({'; '.join(names[:NAMED])}{more})" if names else ""
-
-
-def _write_sheets(
-    labelled: Labelled, folder: Path, num_workers: int
-) -> tuple[list[int], list[str]]:
-    """Write the pictures; returns each view's `first_views` and a note about unreadable ones."""
+def _write_sheets(labelled: Labelled, folder: Path, num_workers: int) -> list[int]:
+    """Write the pictures; returns each view's `first_views`."""
     paths = [labelled.split.folder / picture for picture, _ in labelled.views]
     thumbnails, unreadable = [], []
     for number, sheet in enumerate(make_sheets(paths, num_workers)):
         (folder / f"{number:04d}.webp").write_bytes(sheet.webp)
         thumbnails += list(sheet.thumbnails)
         unreadable += sheet.unreadable
+    labelled.note("unreadable pictures", unreadable)
     scenes = (scene for _, scene in labelled.views)
-    note = _note("unreadable pictures", unreadable)
-    return first_views(zip(scenes, thumbnails, strict=True)), [note] * bool(note)
+    return first_views(zip(scenes, thumbnails, strict=True))
 
 
 def page_data(labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
@@ -179,12 +172,12 @@ def page_data(labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
     frames = _numbers(frame_of(picture) for picture, _ in labelled.views)
     scenes = _numbers(scene for _, scene in labelled.views)
     asked = _numbers(pair for made in labelled.pairs for pair in made)
-    tracks = _numbers(sorted({track for track, _ in labelled.line_ups}))
+    tracks = _numbers(sorted({scene.track for scene in scenes}))
     karts = _numbers(sorted({kart for _, kart in labelled.line_ups}))
     kinds = _numbers([*KINDS, "other"])
     return {
         "split": split.name,
-        "folder": shlex.quote(split.folder.as_posix()),
+        "folder": shown(split.folder),
         "info_files": len(split.info_files),
         "source": labelled.source,
         "notes": labelled.notes,

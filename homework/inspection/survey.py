@@ -14,13 +14,11 @@ from ..common.errors import InputError
 from ..common.workers import chunks, ordered_map
 from ..frames.split import (
     AMBIGUOUS,
-    INFO_SUFFIX,
     NAMED,
     NO_PICTURE,
     Frame,
     Skipped,
     Split,
-    frame_of,
     read_frames,
 )
 from ..labels.questions import KINDS, Pair, kind_of, pairs
@@ -115,11 +113,9 @@ def report(split: Split, found: Survey) -> Iterator[str]:
 
 
 def _pictures(split: Split, found: Survey) -> Iterator[str]:
-    frames = {name.removesuffix(INFO_SUFFIX) for name in split.info_files}
-    pictures = split.pictures
-    orphans = [name for name in pictures if frame_of(name) not in frames]
+    orphans = split.orphans
     yield (
-        f"  {len(pictures):,} pictures: {found.skipped.counts[NO_PICTURE]:,} missing, "
+        f"  {len(split.pictures):,} pictures: {found.skipped.counts[NO_PICTURE]:,} missing, "
         f"{found.unreadable.total():,} unreadable, {len(orphans):,} without an info file"
     )
     yield from (f"  unreadable: {line}" for line in sorted(found.unreadable)[:NAMED])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.files import PARTIAL, RUNS_DIR, atomic_write, digest, install, write_json
+from ..common.files import PARTIAL, RUNS_DIR, atomic_write, digest, install, shown, write_json
 from ..model.adapter import BASE, CARD, FILES
 from .curves import CURVES
 
@@ -53,8 +52,8 @@ def put(fresh: Path, folder: Path, overwrite: bool = False) -> None:
         kept = kept_folder(folder)
         _copy_files(folder, kept.with_name(f"{kept.name}{PARTIAL}")).rename(kept)
         print(
-            f"the previous adapter is kept in {_shown(kept)}; to bring it back:\n"
-            f"  python -m homework.finetune restore {_shown(kept)} {_shown(folder)}"
+            f"the previous adapter is kept in {shown(kept)}; to bring it back:\n"
+            f"  python -m homework.finetune restore {shown(kept)} {shown(folder)}"
         )
     install(fresh, folder, BASE)
 
@@ -74,12 +73,6 @@ def kept_folder(folder: Path) -> Path:
     name = folder.resolve().name
     taken = [re.fullmatch(re.escape(name) + r"-(\d+)", path.name) for path in RUNS_DIR.glob("*")]
     return RUNS_DIR / f"{name}-{max((int(found[1]) for found in taken if found), default=0) + 1}"
-
-
-def _shown(path: Path) -> str:
-    """A path as a shell takes it, relative to the current folder where it lies in it."""
-    path, here = path.resolve(), Path.cwd()
-    return shlex.quote((path.relative_to(here) if path.is_relative_to(here) else path).as_posix())
 
 
 def _same(one: Path, other: Path) -> bool:

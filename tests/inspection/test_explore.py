@@ -99,12 +99,14 @@ def test_doubtful_info_files_are_counted_and_shown(folder, tmp_path, capsys):
     (folder / "00004_info.json").write_text("[]")
     (folder / "00005_02_im.jpg").unlink()
     (folder / "00005_03_im.jpg").write_bytes(b"no picture")
+    (folder / "0000a_00_im.jpg").write_bytes(b"no info file")
     explore(str(folder), str(tmp_path / "out"), num_workers=1)
     notes = page_of(tmp_path / "out")["notes"]
     starts = ["views without a picture: 1", "views with two karts of one name", "unusable info"]
     for note, start in zip(notes[:3], starts, strict=True):
         assert note.startswith(f"skipped: {start}")
-    assert notes[3].startswith("unreadable pictures: 1 (") and len(notes) == 4
+    assert notes[3] == "skipped: pictures without an info file: 1 (0000a_00_im.jpg)"
+    assert notes[4].startswith("unreadable pictures: 1 (") and len(notes) == 5
     printed = capsys.readouterr().out
     assert all(note in printed for note in notes)
 
@@ -132,6 +134,14 @@ def test_the_kart_asked_about_is_named_for_ego_and_relative_position_only(folder
         else:
             assert name is None
     assert any(question == TRACK for question, *_ in data["asked"])
+
+
+def test_a_split_without_any_kart_has_its_tracks(folder, tmp_path):
+    for file in folder.glob("*_info.json"):
+        change(file, karts=[], detections=[[]] * 10)
+    explore(str(folder), str(tmp_path / "out"), num_workers=1)
+    data = page_of(tmp_path / "out")
+    assert len(data["tracks"]) == 3 and data["karts"] == [] and len(pairs_of(data)) == 60
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from browser import Watched, open_browser, wait_until
+from helpers import change, make_split
 
+from homework.data import VQADataset
 from homework.frames.split import list_split
 from homework.generate_qa import explore
 from homework.inspection.explore import read_labels
@@ -47,18 +49,18 @@ def made(tmp_path_factory):
         for (picture, scene), made in zip(labelled.views, labelled.pairs, strict=True)
         for question, answer in made
     ]
-    return out, pairs
+    return out, pairs, folder.parent
 
 
 @pytest.fixture
 def opened(browser, made):
-    """Opens the page at a state of its own; complaints and requests fail the test."""
+    """Opens a page at a state of its own; complaints and requests fail the test."""
     watched = []
 
-    def at(state="", width=1280, **context):
+    def at(state="", width=1280, folder=made[0], **context):
         view = Watched(browser, "file:", viewport={"width": width, "height": 844}, **context)
         watched.append(view)
-        view.page.goto(f"file://{made[0]}/index.html#{state}")
+        view.page.goto(f"file://{folder}/index.html#{state}")
         view.page.wait_for_selector("html[data-ready]")
         return view.page
 
@@ -190,6 +192,10 @@ def test_what_is_found_is_saved_as_a_qa_file(opened, made, tmp_path):
         if kind_of(question) == "ego" and not picture.startswith("f")
     ]
     assert json.loads((tmp_path / "saved.json").read_text()) == expected
+    chosen = made[2] / "chosen"
+    chosen.mkdir()
+    shutil.move(tmp_path / "saved.json", chosen / download.value.suggested_filename)
+    assert len(VQADataset("chosen", made[2])) == len(expected)  # what `train` reads
 
 
 def test_a_cell_of_the_line_ups_leads_to_its_pairs(opened, made):
@@ -280,6 +286,45 @@ def test_a_phone_unfolds_its_filters(opened, made):
     page.locator("#filter-box summary").click()
     chosen(page, "kind", "ego")
     wait_for(page, sum(kind_of(pair[2]) == "ego" for pair in pairs), len(pairs))
+
+
+def test_an_answer_chosen_on_a_phone_leads_to_its_pairs(opened):
+    page = opened(width=390)
+    page.locator("#answers summary").click()
+    page.locator("[data-answer='region 1']").click()
+    top = "document.querySelector('#found').getBoundingClientRect().top"
+    wait_until(page, f"{top} >= 0 && {top} < 200")
+
+
+def test_one_of_each_scene_keeps_scenes_whose_first_view_has_no_pairs(opened, tmp_path):
+    folder = make_split(tmp_path / "data" / "train", frames=2, seed=0)
+    for file in folder.glob("00001_*"):
+        shutil.copy(file, folder / file.name.replace("00001", "00002"))
+    row = {
+        "question": "What track is this?",
+        "answer": "abyss",
+        "image_file": "train/00002_00_im.jpg",
+    }
+    (folder / "some_qa_pairs.json").write_text(json.dumps([row]))
+    explore(str(folder), str(tmp_path / "out"), num_workers=1)
+    page = opened("views=one", folder=tmp_path / "out")
+    assert page.locator("#found").inner_text() == "1 of 1 pair"
+    assert "of some_qa_pairs.json" in page.locator("#subtitle").inner_text()
+
+
+def test_names_are_shown_as_text_and_a_split_without_karts_opens(opened, tmp_path):
+    hostile = make_split(tmp_path / "data" / "a</b><i>&amp;".replace("/", "_"), frames=1, seed=0)
+    names = ["</script><b>", "<img_src=x>", *map(str, range(8))]
+    change(hostile / "00000_info.json", track="</script> & <i>", karts=names)
+    bare = make_split(tmp_path / "data" / "bare", frames=1, seed=0)
+    change(bare / "00000_info.json", karts=[], detections=[[]] * 10)
+    for folder in (hostile, bare):
+        explore(str(folder), str(tmp_path / folder.name), num_workers=1)
+        page = opened("show=line-ups", folder=str(tmp_path / folder.name).replace("%", "%25"))
+        assert page.locator("body i, body b, body img").count() == 0
+        assert page.locator("#gallery li").count() > 0
+        page.get_by_role("button", name="Repeated scenes").click()
+        wait_until(page, "document.querySelector('#scenes-note').textContent.includes('10 views')")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
