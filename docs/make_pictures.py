@@ -131,7 +131,7 @@ def report(checkpoint: str, data: Path, target: Path) -> None:
             (Path(folder) / split).symlink_to((data / split).resolve())
         balance("sample_valid", data_dir=folder)
         test(checkpoint, "sample_valid_grader", folder, None, report=f"{folder}/report")
-        screenshot(f"{folder}/report/index.html", target, height=1120)
+        screenshot(f"{folder}/report/index.html", target, 1120)
 
 
 def explored(split: Path, target: Path) -> None:

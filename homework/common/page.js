@@ -351,9 +351,8 @@ function contents() {
   byId("contents").replaceChildren(...headings.map((h) => make("a", { class: "jump", href: `#${h.id}` }, h.textContent)));
 }
 
-// On a page narrower than some pixels, these <details> are folded at first.
-function foldBelow(width, ...ids) {
-  const narrow = matchMedia(`(max-width: ${width}px)`);
+// Folds these <details> where a media query matches, such as that of a narrow page.
+function foldWhere(narrow, ...ids) {
   const fold = () => ids.forEach((id) => { byId(id).open = !narrow.matches; });
   narrow.addEventListener("change", fold);
   fold();

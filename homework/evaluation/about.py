@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ..common.errors import InputError
 from ..common.files import digest, read_json
 from ..model import adapter
 
@@ -22,17 +24,18 @@ def about_adapter(folder: Path, base: str, data_dir: Path) -> dict[str, Any]:
         base: name or folder of its base.
         data_dir: where the pictures are; the page shows how to ask about one again.
     """
-    state = folder / adapter.STATE
-    log = read_json(state).get("log_history", []) if state.is_file() else []
+    recipe = adapter.training_of(folder) | {"base": Path(base).name}
     return {
         "checkpoint": folder.resolve().name,
         "date": minutes(datetime.now()),
         "adapter_sha256": digest(folder / adapter.WEIGHTS),
         "base": Path(base).name,
-        "recipe": adapter.training_record(folder) | {"base": Path(base).name},
+        "recipe": {
+            n: v for n, v in recipe.items() if v is None or isinstance(v, str) or _finite(v)
+        },
         "curves": {
             title: {name: _thinned(points) for name, points in lines.items()}
-            for title, lines in curves(log).items()
+            for title, lines in curves(_log(folder)).items()
         },
         "ask": {"checkpoint": _shown(folder), "data_dir": _shown(data_dir)},
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
@@ -60,10 +63,24 @@ def curves(log: Iterable[Mapping[str, float]]) -> dict[str, dict[str, list[tuple
         title: {
             name: points
             for field, name in lines.items()
-            if (points := [(r["step"], r[field]) for r in records if field in r])
+            if (points := [(r["step"], r[field]) for r in records if _finite(r.get(field))])
         }
         for title, lines in charts.items()
     }
+
+
+def _log(folder: Path) -> list[dict[str, Any]]:
+    """The records of a training; none if they are missing or damaged: a report goes without."""
+    try:
+        log = read_json(folder / adapter.STATE).get("log_history", [])
+        return [record for record in log if _finite(record.get("step"))]
+    except (InputError, AttributeError, TypeError):
+        return []
+
+
+def _finite(value: object) -> bool:
+    """Whether JSON has this number; it has no infinity and no NaN."""
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:

@@ -348,7 +348,7 @@ drawWhere("all");
 if (Object.keys(report.confusions).length) drawMatrix(Object.keys(report.confusions)[0]);
 drawTraining();
 contents();
-foldBelow(720, "filter-box");
+foldWhere(matchMedia("(max-width: 720px)"), "filter-box");
 byId("samples-note").append(
   make("span", { class: "key ego" }), "ego kart", make("span", { class: "key asked" }), "kart asked about",
   make("span", { class: "key other" }), `other karts. ${report.probability_note}`,

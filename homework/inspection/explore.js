@@ -271,7 +271,7 @@ byId("save").addEventListener("click", () => {
   save(`${data.split}_chosen_qa_pairs.json`, "application/json", `[\n${rows.join(",\n")}\n]\n`);
 });
 byId("more-scenes").addEventListener("click", () => { groupsShown += GROUPS; drawScenes(state()); });
-foldBelow(900, "filter-box", "answers"); // where the filters stand above the pairs
+foldWhere(narrow, "filter-box", "answers");
 const shown = gallery({ items, filters: FILTERS, sorts: SORTS, words, says, card, detail, toggles: { boxes: { title: "Boxes", key: "b", on: true } } });
 let lastTab = null;
 start((chosen) => {

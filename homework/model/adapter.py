@@ -116,12 +116,12 @@ def trained_on(checkpoint: str | Path) -> str:
     Raises:
         InputError: the adapter is missing or incomplete.
     """
-    split = training_record(checkpoint).get("train_dataset_name")
+    split = training_of(checkpoint).get("train_dataset_name")
     return split if isinstance(split, str) else "train"
 
 
-def training_record(checkpoint: str | Path) -> dict[str, Any]:
-    """How an adapter was trained, as it was recorded; {} if it was not.
+def training_of(checkpoint: str | Path) -> dict[str, Any]:
+    """How an adapter was trained: options, versions and the best result on held-out frames.
 
     Raises:
         InputError: the adapter is missing or incomplete.
