@@ -18,7 +18,7 @@ from ..labels.vocabulary import KARTS
 from .centers import Centers
 from .dense_labels import PATCH_HEADS, PICTURE_HEADS
 
-AT_CENTERS = ("kart", "side", "depth")  # heads that are scored once more at karts' centres
+AT_CENTERS = ("kart", "side", "depth", "ego")  # heads that are scored once more at karts' centres
 _NO_CENTER = -4.0  # where the score of a cell to be a centre begins: there are few
 _CENTER_WEIGHT = 4.0  # of a patch with a kart's centre: there are few
 
@@ -111,7 +111,7 @@ def center_losses(scores: torch.Tensor, truth: Centers) -> dict[str, torch.Tenso
 def losses(
     scores: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Mean cross-entropy of every head; of kart, side and depth once more at karts' centres.
+    """Mean cross-entropy of every head; of AT_CENTERS once more at the centres of karts.
 
     The mean over all patches is one of large karts and of background; that over the centres is
     one of karts, small ones as well.
