@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -30,6 +31,13 @@ from trainings import (  # noqa: F401 (fixtures)
     unfinished,
     unfinished_run,
 )
+
+# Under nohup, or in the background of a script, these are ignored, and so they would be in each
+# process that a test starts and stops.
+for name in ("SIGINT", "SIGHUP"):
+    number = getattr(signal, name, None)
+    if number and signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
