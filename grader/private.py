@@ -32,28 +32,30 @@ _PREFIX, _SUFFIX = "grader-", ".lock"
 def private_folder() -> Iterator[Path]:
     """A fresh folder that only this user can read; removed at the end, come what may."""
     _remove_left_over()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
-        folder = Path(name).resolve()
-        with _lock(folder.with_name(folder.name + _SUFFIX)):
-            try:
-                (folder / "tmp").mkdir()
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)  # before its lock
+    with _lock() as path:  # before the folder, so that a killed grader leaves none without
+        folder = path.with_suffix("")
+        folder.mkdir(mode=0o700)
+        try:
+            (folder / "tmp").mkdir()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Make a file that is locked from the first moment on that it has this name."""
-    partial = path.with_suffix(".new")
-    with open(partial, "xb") as file:
+def _lock() -> Iterator[Path]:
+    """Make a file of a new name, and keep it locked."""
+    while True:
+        descriptor, name = tempfile.mkstemp(_SUFFIX, _PREFIX)
+        path = Path(name).resolve()
         try:
             if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                os.replace(partial, path)
-            yield
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if path.exists():  # else another grader took it for left over, before it was locked
+                yield path
+                return
         finally:
-            partial.unlink(missing_ok=True)
+            os.close(descriptor)
             path.unlink(missing_ok=True)
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,18 @@ def test_a_left_over_that_is_a_link_or_not_a_graders_is_kept(place):
     before = sorted((place / "tmp").iterdir())
     private._remove_left_over()
     assert sorted((place / "tmp").iterdir()) == before and (place / "kept" / "file").exists()
+
+
+def test_a_private_folder_is_locked_before_it_is_there(tmp_path, monkeypatch):
+    """So a grader that is killed at any moment leaves none that the next one keeps."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make, locked = os.mkdir, []
+
+    def mkdir(path, *arguments, **options):
+        locked.append([file.name for file in tmp_path.glob("grader-*.lock")])
+        return make(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with private.private_folder() as folder:
+        assert locked[0] == [f"{folder.name}.lock"]
+    assert not list(tmp_path.iterdir())

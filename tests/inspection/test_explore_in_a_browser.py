@@ -257,8 +257,8 @@ def test_the_keyboard_alone_reaches_and_does_everything(opened, made):
     page.keyboard.press("b")
     assert page.locator("#detail svg rect").count() == 0
     page.keyboard.press("Escape")
-    wait_until(page, "!document.querySelector('#detail').open")
-    assert page.evaluate("document.activeElement.dataset.sample") == str(found[1])
+    wait_until(page, f"document.activeElement.dataset.sample === '{found[1]}'")
+    assert not page.locator("#detail").is_visible()
 
     page.get_by_role("button", name="Line-ups").focus()
     page.keyboard.press("Enter")
