@@ -270,17 +270,17 @@ def merge(checkpoint: str, output: str) -> None:
     Raises:
         InputError: the adapter is missing or damaged, or the folder cannot be written.
     """
-    from .model.adapter import training_of
-    from .model.loading import base_fingerprint
+    from .model.adapter import read, training_of
     from .model.merge import check_new, save_merged
     from .training.model_card import card
 
     folder = options.path("--output", output)
     check_new(folder)
-    record, vlm = training_of(checkpoint), load(str(checkpoint))
-    text = card(vlm.base, base_fingerprint(vlm.folder), record, name=folder.name, merged=True)
+    found = read(str(checkpoint))
+    training = training_of(found.folder)
+    text = card(found.base, found.fingerprint, training, name=folder.name, merged=True)
     with writing(folder):
-        save_merged(vlm, folder, text)
+        save_merged(load(str(checkpoint)), folder, text)
     print(f"{folder}: one model for transformers; its README.md shows how to use it")
 
 

@@ -238,6 +238,6 @@ def _with_lora(vlm: LoadedVLM, config: LoraConfig) -> PeftModel:
         model = get_peft_model(vlm.model, config)
     for module in model.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
-            # PEFT would cast each input to float32, which autocast undoes: a tenth of the time.
+            # PEFT would cast each input to float32, and autocast would cast it back.
             module.cast_input_dtype_enabled = False
     return model
