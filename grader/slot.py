@@ -34,7 +34,13 @@ class Process(Protocol):
 
 
 class Slot:
-    """The whole machine, for one submission: it may use all processors, and time is the clock's."""
+    """The whole machine, for one submission: it may use all processors, and time is the clock's.
+
+    Attributes:
+        processor: the number of the only one that it may use; None for all of them.
+    """
+
+    processor: int | None = None
 
     @property
     def memory_bytes(self) -> int:
@@ -84,6 +90,8 @@ class Slot:
             )
         except OSError as error:
             raise GraderError(f"no process could be started: {error.strerror}") from None
+        if self.processor is not None:
+            os.sched_setaffinity(process.pid, {self.processor})
         return process, channel.fileno() if channel else None
 
 
@@ -97,13 +105,9 @@ class Share(Slot):
         number: of the share, from 0; the processors are given out in turn.
         memory_bytes: what its process may have in use.
         stop: set when the grading is to end.
-
-    Attributes:
-        processor: its number; None where the system does not tell.
     """
 
     def __init__(self, number: int, memory_bytes: int, stop: threading.Event) -> None:
-        self.processor: int | None = None
         if hasattr(os, "sched_getaffinity"):
             processors = sorted(os.sched_getaffinity(0))
             self.processor = processors[number % len(processors)]
@@ -139,15 +143,3 @@ class Share(Slot):
     def check(self) -> None:
         if self._stop.is_set():
             raise Stopped
-
-    def start(
-        self,
-        script: Path,
-        folder: Path,
-        environment: Mapping[str, str],
-        channel: socket.socket | None,
-    ) -> tuple[Process, int | None]:
-        process, number = super().start(script, folder, environment, channel)
-        if self.processor is not None:
-            os.sched_setaffinity(process.pid, {self.processor})
-        return process, number
