@@ -38,6 +38,30 @@ def wait_until(page, condition: str, seconds: float = 20) -> None:
         page.wait_for_timeout(20)
 
 
+@contextmanager
+def opening(browser, folder, height: int, **always) -> Iterator:
+    """at(state, width, folder=folder): opens a page from disk at a state of its own.
+
+    Complaints and requests fail the test.
+
+    Args:
+        always: options of each page's context.
+    """
+    watched = []
+
+    def at(state="", width=1280, folder=folder, **context):
+        size = {"width": width, "height": height}
+        view = Watched(browser, "file:", viewport=size, **always, **context)
+        watched.append(view)
+        view.page.goto(f"file://{folder}/index.html#{state}")
+        view.page.wait_for_selector("html[data-ready]")
+        return view.page
+
+    yield at
+    for view in watched:
+        view.close()
+
+
 class Watched:
     """A page, with all that it complains of and all that it asks of the network."""
 
@@ -48,6 +72,11 @@ class Watched:
         self.page.on("console", lambda message: self._note(message.type, message.text))
         self.page.on("pageerror", lambda error: self._note("error", str(error)))
         self.page.on("request", lambda request: self._request(request.url, allowed))
+
+    def close(self) -> None:
+        """Fail if it complained or asked for anything, and close it."""
+        assert not self.complaints and not self.foreign
+        self.page.context.close()
 
     def _note(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):

@@ -159,8 +159,7 @@ function frame(name, layers, view, { asked, labels } = {}) {
 // --- gallery ---
 
 // Items with search, filters, order and pages. The page has the elements #samples (the heading),
-// #filters, #found, #chips, #gallery, #pages, #page, #previous-page, #next-page and
-// #detail. In the address: `search`, `sort`, `page`, `sample` (an index into the items) and the
+// #filters, #found, #chips, #gallery and #detail. In the address: `search`, `sort`, `page`, `sample` (an index into the items) and the
 // name of each filter.
 //   filters  name -> { title, fits(item, value), options, texts }; options: values to choose from,
 //            texts: what they are called. A filter without options is set by links alone, and shown
@@ -300,6 +299,11 @@ function gallery({ items, filters, sorts, words, says, card, detail, toggles = {
     (again || dialog.querySelector("[data-name=close]")).focus();
   }
 
+  byId("gallery").after(make("div", { class: "row", id: "pages" },
+    make("button", { type: "button", id: "previous-page" }, "Previous page"),
+    make("span", { id: "page", "aria-live": "polite" }),
+    make("button", { type: "button", id: "next-page" }, "Next page"),
+  ));
   const form = byId("filters");
   form.addEventListener("submit", (event) => event.preventDefault());
   // Before the first letter is typed: of 100,000 items it takes a moment.

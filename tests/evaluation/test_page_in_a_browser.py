@@ -5,7 +5,7 @@ import re
 import shlex
 
 import pytest
-from browser import Watched, open_browser, wait_until
+from browser import open_browser, opening, wait_until
 from reports import make_report
 
 pytestmark = pytest.mark.slow
@@ -35,20 +35,8 @@ def reports(tmp_path_factory):
 @pytest.fixture
 def opened(browser, reports):
     """Opens the newer report at a state of its own; complaints and requests fail the test."""
-    watched = []
-
-    def at(state="", width=1280, **context):
-        size = {"width": width, "height": 800}
-        view = Watched(browser, "file:", viewport=size, reduced_motion="reduce", **context)
-        watched.append(view)
-        view.page.goto(f"file://{reports[0]}/index.html#{state}")
-        view.page.wait_for_selector("html[data-ready]")
-        return view.page
-
-    yield at
-    for view in watched:
-        assert not view.complaints and not view.foreign
-        view.page.context.close()
+    with opening(browser, reports[0], 800, reduced_motion="reduce") as at:
+        yield at
 
 
 def shown(page):

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from browser import Watched, open_browser, wait_until
+from browser import open_browser, opening, wait_until
 from helpers import change, make_split
 
 from homework.data import VQADataset
@@ -55,19 +55,8 @@ def made(tmp_path_factory):
 @pytest.fixture
 def opened(browser, made):
     """Opens a page at a state of its own; complaints and requests fail the test."""
-    watched = []
-
-    def at(state="", width=1280, folder=made[0], **context):
-        view = Watched(browser, "file:", viewport={"width": width, "height": 844}, **context)
-        watched.append(view)
-        view.page.goto(f"file://{folder}/index.html#{state}")
-        view.page.wait_for_selector("html[data-ready]")
-        return view.page
-
-    yield at
-    for view in watched:
-        assert not view.complaints and not view.foreign
-        view.page.context.close()
+    with opening(browser, made[0], 844) as at:
+        yield at
 
 
 def wait_for(page, number, of):
