@@ -16,10 +16,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .common import distributed, options
 from .common.errors import InputError
-from .common.files import DATA_DIR, RUNS_DIR, writing
+from .common.files import DATA_DIR, RUNS_DIR, digest, writing
 from .common.runs import alone, steps_between
 
 
@@ -50,7 +51,8 @@ def run(
         held_out: what is kept from learning, to measure on: "frame", 2% of the frames; "pair",
             the views with one of 10% of the (track, kart) pairs; "track", 10% of the tracks.
         seed: of the weights, the order and the augmentations.
-        start: checkpoint folder of an embedded base to start from; fresh weights if omitted.
+        start: what to start from: the --work_dir of an earlier run, or the checkpoint folder of an
+            embedded base; fresh weights if omitted.
 
     Raises:
         InputError: an option or the data is wrong, or validation frames are among it.
@@ -70,15 +72,12 @@ def run(
     folders = _folders(data_dir)
     target = options.path("--output", output) or RUNS_DIR / "base"
     work = options.path("--work_dir", work_dir) or RUNS_DIR / "pretrain"
-    begun = options.path("--start", start)
 
-    from .model.loading import base_fingerprint, find_checkpoint
     from .pretraining.task import STEPS_PER_CHECKPOINT, STEPS_PER_RECORD, Pretraining
     from .training import checkpoints
     from .training.loop import Loop
 
-    if begun:
-        _, begun = find_checkpoint(begun)
+    begun, fingerprint = _start(options.path("--start", start))
     recipe = {
         "data": [folder.name for folder in folders],
         "steps": steps,
@@ -87,7 +86,7 @@ def run(
         "augmentations": chosen,
         "held_out": held_out,
         "seed": seed,
-        "start": begun and base_fingerprint(begun),
+        "start": fingerprint,
     }
     with alone(work):
         with writing(work):
@@ -103,6 +102,20 @@ def run(
 
 
 HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1}  # what can be kept to measure on, its share
+
+
+def _start(folder: Path | None) -> tuple[Any, str | None]:
+    """What to start from, a checkpoint of a run or the folder of a base, and its SHA-256."""
+    from .model.loading import WEIGHTS, find_checkpoint
+    from .training.checkpoints import newest
+
+    if folder is None:
+        return None, None
+    if found := newest(folder):
+        file, checkpoint = found
+        return checkpoint, digest(file)
+    _, base = find_checkpoint(folder)
+    return base, digest(base / WEIGHTS)
 
 
 def _folders(data_dir: str | Sequence[str] | None) -> list[Path]:

@@ -19,6 +19,7 @@ from homework.common.errors import InputError
 from homework.frames.split import frame_of
 from homework.model import embedded
 from homework.pretraining import task
+from homework.training import checkpoints
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 
@@ -77,6 +78,23 @@ def test_pretraining_starts_from_a_given_checkpoint(tiny_data, tmp_path):
         assert Path(first, file).read_text() == Path(second, file).read_text()
     fresh = embedded.build_model(seed=2).get_input_embeddings().weight
     assert 0 < (ended - begun).norm() < 0.1 * (fresh - begun).norm()
+
+
+def test_a_second_run_takes_over_the_heads_and_the_normalisation_of_the_first(
+    tiny_data, tmp_path, capsys
+):
+    options = {"data_dir": str(tiny_data), "dense_steps": 0, "learning_rate": 1e-9}
+    options["output"] = str(tmp_path / "base")
+    first, second = str(tmp_path / "a"), str(tmp_path / "b")
+    pretrain.run(work_dir=first, steps=2, **options | {"learning_rate": 1e-2})
+    pretrain.run(work_dir=second, steps=1, start=first, seed=3, **options)
+    (_, begun), (_, ended) = (checkpoints.newest(Path(folder)) for folder in (first, second))
+    assert (begun.step, ended.step) == (2, 1)
+    for part in ("weights", "buffers"):
+        values = ended.part(part)
+        for name, value in begun.part(part).items():
+            if "num_batches" not in name:
+                torch.testing.assert_close(values[name], value, rtol=0, atol=0.05, msg=name)
 
 
 def test_a_run_without_output_leaves_the_shipped_base_alone(tiny_data, tmp_path, monkeypatch):

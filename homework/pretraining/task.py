@@ -19,7 +19,6 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from ..common import distributed
-from ..common.errors import InputError
 from ..common.files import PARTIAL, install
 from ..evaluation.about import HELD_OUT
 from ..frames.augment import View
@@ -27,10 +26,11 @@ from ..labels.descriptions import KINDS, Statement, language, statements
 from ..labels.vocabulary import KARTS, TRACKS
 from ..model import attention, embedded, packing
 from ..model.loaded import choose_device
-from ..model.loading import CONFIG, load_model, load_processor
+from ..model.loading import CONFIG, load_processor
 from ..model.packing import pairs_right
+from ..training.checkpoints import Checkpoint
 from ..training.loop import HeldOutResult
-from . import centers, dense_labels, heads
+from . import begin, centers, dense_labels, heads
 from .batches import AugmentedBatches, hold_out, load_views
 
 MAX_MEASURED = 640  # views
@@ -66,7 +66,7 @@ class Pretraining:
         work_dir: Path,
         recipe: dict[str, Any],
         held_out: float,
-        start: Path | None = None,
+        start: Path | Checkpoint | None = None,
     ) -> None:
         self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
         self.seed, self.peak_rate = recipe["seed"], recipe["learning_rate"]
@@ -78,7 +78,7 @@ class Pretraining:
             embedded.save_processor(work_dir / "processor")
         distributed.wait()
         self.processor, self.inputs = load_processor(work_dir / "processor")
-        self.model = self._first_model(start).to(self.device)
+        self.model = begin.first_model(start, self.seed, self.processor).to(self.device)
         attention.use(self.model)
         vision = self.model.config.vision_config
         self.patches = vision.image_size // vision.patch_size
@@ -105,6 +105,8 @@ class Pretraining:
         self.weights = {n: w for n, w in trained.named_parameters() if w.requires_grad}
         kept = trained.state_dict().keys()
         self.buffers = {name: buffer for name, buffer in trained.named_buffers() if name in kept}
+        if isinstance(start, Checkpoint):
+            begin.take_over(start, self.weights, self.buffers)
         self.optimizers = build_optimizers(self.model, self.throw_away)
         views = [load_views(folder) for folder in folders]
         learned, kept = hold_out(views, recipe["held_out"], held_out)
@@ -133,24 +135,6 @@ class Pretraining:
         silent = torch.ones(self.model.config.text_config.vocab_size, dtype=torch.bool)
         silent[sorted(said)] = False
         return silent
-
-    def _first_model(self, start: Path | None):
-        """A fresh model, or that of a checkpoint to start from.
-
-        A checkpoint has its normalisation folded in and is trained on without.
-        """
-        model = embedded.build_model(self.seed)
-        if start is None:
-            model.stem.normalise()
-        if start is not None:
-            processor, _ = load_processor(start)
-            weights = load_model(start).state_dict()
-            shapes = [{k: v.shape for k, v in w.items()} for w in (weights, model.state_dict())]
-            words = [each.tokenizer.get_vocab() for each in (processor, self.processor)]
-            if shapes[0] != shapes[1] or words[0] != words[1]:
-                raise InputError(f"{start}: not of the embedded base's form; give one that is")
-            model.load_state_dict(weights)
-        return model
 
     def batch(self, views: list[View], told: list[list[Statement]]) -> Batch:
         """Model inputs, dense and fine targets of `views`, sentences about the first packed."""

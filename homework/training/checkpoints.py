@@ -46,6 +46,15 @@ class Checkpoint(NamedTuple):
     tensors: dict[str, torch.Tensor]
     record: dict[str, Any]
 
+    def part(self, name: str) -> dict[str, torch.Tensor]:
+        """The tensors whose names begin with `name` and a dot, by the rest of their names."""
+        start = f"{name}."
+        return {
+            key.removeprefix(start): tensor
+            for key, tensor in self.tensors.items()
+            if key.startswith(start)
+        }
+
 
 def path(run_dir: Path, step: int) -> Path:
     """The file of a checkpoint."""
@@ -92,8 +101,11 @@ def last(run_dir: Path, recipe: dict) -> tuple[Path, Checkpoint] | None:
 
     Newer ones that are damaged are removed.
     """
-    if saved_recipe(run_dir) != recipe:
-        return None
+    return newest(run_dir) if saved_recipe(run_dir) == recipe else None
+
+
+def newest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
+    """The newest whole checkpoint in a folder, of whatever recipe; as `last`."""
     for file in reversed(checkpoints(run_dir)):
         checkpoint = read(file)
         if checkpoint:

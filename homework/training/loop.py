@@ -157,7 +157,7 @@ class Loop:
                 self._save()
         self.trackers.finish()
         if self.keep_best and self.best:
-            _copy(self._best_weights, self.task.weights)
+            copy(self._best_weights, self.task.weights)
 
     def _optimizer_step(self, micro_batches: list[MicroBatch]) -> tuple[float, float]:
         """One step on all processes' micro-batches; norm of the gradient, learning rate."""
@@ -258,21 +258,18 @@ class Loop:
         return Checkpoint(self.step, tensors, {"log": self.log, "sums": sums, "best": self.best})
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        parts: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
-        for name, tensor in checkpoint.tensors.items():
-            part, rest = name.split(".", 1)
-            parts[part][rest] = tensor
         states = [optimizer.state_dict() for optimizer in self.task.optimizers]
-        for name, tensor in parts["optimizer"].items():
+        for name, tensor in checkpoint.part("optimizer").items():
             number, index, key = name.split(".")
             states[int(number)]["state"].setdefault(int(index), {})[key] = tensor
-        if parts["best"]:
-            _require_same(parts["best"], self.task.weights)
-        _copy(parts["weights"], self.task.weights)
-        _copy(parts["buffers"], self.task.buffers)
+        best = checkpoint.part("best")
+        if best:
+            _require_same(best, self.task.weights)
+        copy(checkpoint.part("weights"), self.task.weights)
+        copy(checkpoint.part("buffers"), self.task.buffers)
         for optimizer, state in zip(self.task.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
-        self._best_weights, self.step = parts["best"], checkpoint.step
+        self._best_weights, self.step = best, checkpoint.step
         self.log = checkpoint.record["log"]
         if distributed.is_main():  # they are the sums over all processes
             self._sums.update(checkpoint.record["sums"])
@@ -287,7 +284,7 @@ def _require_same(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Te
         raise ValueError("other weights than this training's")
 
 
-def _copy(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) -> None:
+def copy(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) -> None:
     """Copy the values of tensors into others of the same names and shapes."""
     _require_same(tensors, to)
     with torch.no_grad():
