@@ -120,7 +120,7 @@ def _guarded(
 ) -> int:
     """The exit code of `do`; an error is one line, and so is Ctrl-C."""
     try:
-        return do()
+        return _stoppable(do)
     except BrokenPipeError:
         # The reader (head, less) has gone; closing stdout again at exit would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -131,6 +131,19 @@ def _guarded(
     except KeyboardInterrupt:
         before_error()
         return _fail(f"stopped by Ctrl-C; {after_stop}", 130)
+
+
+def _stoppable(do: Callable[[], int]) -> int:
+    """`do`, of which a stop always comes as KeyboardInterrupt or SystemExit.
+
+    While a thread starts or waits, it comes as the "release unlocked lock" of Python's threading.
+    """
+    try:
+        return do()
+    except RuntimeError as error:
+        if isinstance(stop := error.__context__, KeyboardInterrupt | SystemExit):
+            raise stop from None
+        raise
 
 
 def _fail(message: str, code: int) -> int:

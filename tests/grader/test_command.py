@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,23 @@ def test_a_stop_leaves_nothing(place, number, code, option):
     assert process.returncode == code
     assert err == ("stopped by Ctrl-C; nothing was graded\n" if code == 130 else "")
     assert not list((place / "tmp").iterdir()) and gone(child)
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (SystemExit(143), 143)])
+def test_a_stop_while_a_thread_starts(place, monkeypatch, capsys, stop, code):
+    def interrupted(*_, **__):
+        with (lock := threading.Lock()):  # as a signal leaves `Thread.start`
+            lock.release()
+            raise stop
+
+    monkeypatch.setattr("grader.__main__.grade", interrupted)
+    arguments = [str(make_zip(place / "ID.zip")), "--data_dir", str(place / "data")]
+    if code == 130:
+        assert main(arguments) == code
+        assert capsys.readouterr().err == "stopped by Ctrl-C; nothing was graded\n"
+    else:
+        with pytest.raises(SystemExit, match="143"):
+            main(arguments)
 
 
 @pytest.mark.slow
