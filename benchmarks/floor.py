@@ -5,9 +5,10 @@ computed twice, against those of the usual recipe (one question per sample). Cou
 nothing.
 
 A product of (m, k) and (k, n) is 2mkn operations. Training with LoRA takes a forward pass and
-the gradients of the activations, so twice the forward pass; the products of LoRA itself are left
-out. Bytes are the least that must move: each weight once per pass, and the inputs and outputs of
-each linear layer once, in bf16.
+the gradients of the activations, so twice the forward pass; only a stem needs no gradients, as
+nothing in it is trained. The products of LoRA itself are left out. Bytes are the least that must
+move: each weight once per pass, and the inputs and outputs of each linear layer and convolution
+once, in bf16.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Shape:
 
     name: str
     patches: int
-    patch_values: int  # numbers of a patch: 3 * side * side
+    patch_values: int  # inputs of a patch's product: 3 * side * side, or the stem's last channels
     vision: tuple[int, int, int]  # hidden size, MLP size, layers
     image_tokens: int
     text: tuple[int, int, int]
@@ -37,10 +38,13 @@ class Shape:
     head: int  # tokens of the prompt before the question, besides the picture's
     branch: float  # tokens of a question with its answer, on average
     answer: float  # tokens of the answer alone
+    # Of each stage of a convolutional stem: cells a side, input and output channels, blocks.
+    stem: tuple[tuple[int, int, int, int], ...] = ()
 
 
 EMBEDDED = Shape(
-    "embedded base", 144, 432, (192, 768, 6), 144, (192, 512, 4), 192, 1024, 5, 5.6, 2.0
+    *("embedded base", 144, 192, (192, 768, 4), 144, (192, 512, 4), 192, 1024, 5, 5.6, 2.0),
+    stem=((72, 12, 32, 2), (36, 32, 96, 2), (12, 96, 192, 2)),
 )
 SMOLVLM = Shape(
     *("SmolVLM-256M shape", 1024, 768, (768, 3072, 12), 64, (576, 1536, 30), 192, 49280),
@@ -48,15 +52,23 @@ SMOLVLM = Shape(
 )
 
 
+def stem_flops(shape: Shape) -> float:
+    """Forward pass of one picture through the stem: 3x3 convolutions, two in each block."""
+    return sum(
+        2 * 9 * side**2 * (inputs * channels + 2 * blocks * channels**2)
+        for side, inputs, channels, blocks in shape.stem
+    )
+
+
 def vision_flops(shape: Shape) -> float:
-    """Forward pass of one picture: patches, layers, attention, connector."""
+    """Forward pass of one picture: stem, patches, layers, attention, connector."""
     hidden, wide, layers = shape.vision
     linear = 2 * shape.patches * (4 * hidden**2 + 2 * hidden * wide)
     attention = 4 * shape.patches**2 * hidden
     joined = hidden * shape.patches // shape.image_tokens
     ends = 2 * shape.patches * shape.patch_values * hidden
     ends += 2 * shape.image_tokens * joined * shape.text[0]
-    return layers * (linear + attention) + ends
+    return stem_flops(shape) + layers * (linear + attention) + ends
 
 
 def text_flops(shape: Shape, tokens: float, seen: float, scored: float) -> float:
@@ -81,11 +93,18 @@ def pair_flops(shape: Shape, pairs: float, shared: bool, vision: bool = True) ->
     return once / pairs + text_flops(shape, shape.branch, prefix + shape.branch / 2, shape.answer)
 
 
+def training_flops(shape: Shape, pairs: float, shared: bool, vision: bool = True) -> float:
+    """Forward pass of one pair and the gradients of its activations; arguments as above."""
+    stem = stem_flops(shape) / (pairs if shared else 1) if vision else 0.0
+    return 2 * pair_flops(shape, pairs, shared, vision) - stem
+
+
 def weights(shape: Shape) -> tuple[float, float]:
-    """Numbers in the linear layers of the vision tower and of the text model."""
+    """Numbers in the convolutions and linear layers of the vision tower, and in the text model."""
     hidden, wide, layers = shape.vision
     width, inner, depth = shape.text
     tower = layers * (4 * hidden**2 + 2 * hidden * wide)
+    tower += sum(9 * (i * c + 2 * blocks * c**2) for _, i, c, blocks in shape.stem)
     text = depth * (2 * width**2 + 2 * width * shape.key_values + 3 * width * inner)
     return tower, text + width * shape.vocabulary
 
@@ -96,6 +115,7 @@ def pair_bytes(shape: Shape, pairs: float, frames: int) -> float:
     width, inner, depth = shape.text
     tokens = shape.image_tokens + shape.head + pairs * shape.branch
     tower = shape.patches * layers * (8 * hidden + 2 * (hidden + wide))
+    tower += sum(side**2 * (i + c + 4 * blocks * c) for side, i, c, blocks in shape.stem)
     text = tokens * depth * (4 * width + 2 * (width + shape.key_values) + 3 * (width + inner))
     return 2 * (tower + text) / pairs + 2 * sum(weights(shape)) / (pairs * frames)
 
@@ -103,9 +123,10 @@ def pair_bytes(shape: Shape, pairs: float, frames: int) -> float:
 def main() -> None:
     """Print the table and the JSON line."""
     rows = {}
-    print(f"GFLOP of a pair, forward, at {PAIRS} pairs a frame (training: twice)")
+    print(f"GFLOP of a pair, forward, at {PAIRS} pairs a frame")
     print(
         f"{'':22}{'vision/picture':>15}{'usual':>9}{'shared':>9}{'bound':>7}{'kept':>9}{'bound':>7}"
+        f"{'training':>10}"
     )
     for shape in (EMBEDDED, SMOLVLM):
         usual, shared = pair_flops(shape, PAIRS, False), pair_flops(shape, PAIRS, True)
@@ -117,13 +138,14 @@ def main() -> None:
             "bound": usual / shared,
             "text_only_gflop": kept / 1e9,
             "text_only_bound": shared / kept,
+            "training_gflop": training_flops(shape, PAIRS, True) / 1e9,
             "shared_megabytes": pair_bytes(shape, PAIRS, 16) / 1e6,
         }
         row = rows[shape.name]
         print(
             f"{shape.name:22}{row['vision_gflop']:15.2f}{row['usual_gflop']:9.2f}"
             f"{row['shared_gflop']:9.2f}{row['bound']:6.1f}x{row['text_only_gflop']:9.2f}"
-            f"{row['text_only_bound']:6.1f}x"
+            f"{row['text_only_bound']:6.1f}x{row['training_gflop']:10.2f}"
         )
     print(
         "bytes of a shared pair, forward, 16 frames a pass: "

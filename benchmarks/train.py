@@ -94,7 +94,7 @@ def measure(options, shape: str, way: str, base: str, scratch: str) -> dict:
 def table(shape: str, results: dict[str, dict]) -> None:
     """One shape's results, against the usual recipe."""
     usual = results["usual"]
-    bound = floor.pair_flops(SHAPES[shape], floor.PAIRS, False) / floor.pair_flops(
+    bound = floor.training_flops(SHAPES[shape], floor.PAIRS, False) / floor.training_flops(
         SHAPES[shape], floor.PAIRS, True
     )
     first = results["ours"]
@@ -141,7 +141,7 @@ def child(options, shape: str, way: str, base: str, started: str) -> None:
         where, precision = run(items, base, frames, steps, way, Path(output), clock)
     seconds, cpu_seconds = (clock.steps[-1][i] - clock.steps[0][i] for i in range(2))
     pairs = len(items) * (steps - 1) / steps
-    training = 2 * floor.pair_flops(
+    training = floor.training_flops(
         SHAPES[shape],
         len(items) / len(paths),
         way.startswith("ours"),
