@@ -26,12 +26,17 @@ from homework.common.errors import InputError  # noqa: E402
 from homework.common.files import atomic_write, read_json, write_json, writing  # noqa: E402
 from homework.data import Item, VQADataset, benchmark  # noqa: E402
 from homework.frames.leakage import refuse_split  # noqa: E402
+from homework.frames.pictures import open_picture, save_picture  # noqa: E402
+from homework.frames.split import scenes  # noqa: E402
+from homework.labels import questions  # noqa: E402
 from homework.labels.questions import KINDS, kind_of  # noqa: E402
+from homework.labels.scene import mirrored  # noqa: E402
 
 SIZES = (5, 100, 1_000, 10_000, 100_000)
 MIXED = 10_000  # pairs of each mixture
 RESULTS, TABLE, PLOT = "lesson.json", "lesson.md", "lesson.png"
 MANY, FEW = "many pictures, one pair each", "few pictures, all their pairs"
+LEFT, RIGHT = (questions.HOW_MANY.format(f"to the {side} of") for side in questions.SIDES)
 
 
 def run(
@@ -76,7 +81,7 @@ def run(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         rows = _known(folder / RESULTS, chosen)
-        for group, label, make in experiments(pairs, more, seed):
+        for group, label, make in experiments(pairs, more, folder / "mirrored", seed):
             if not any((row["group"], row["label"]) == (group, label) for row in rows):
                 items = make()
                 print(f"{group}: {label}, {len(items):,} pairs")
@@ -84,14 +89,21 @@ def run(
                     {"group": group, "label": label, **_measure(items, asked, folder, chosen)}
                 )
                 write_json(folder / RESULTS, {"options": chosen, "rows": rows})
+        shutil.rmtree(folder / "mirrored", ignore_errors=True)
         (folder / TABLE).write_text(table(rows), "utf-8")
         plot(rows, folder / PLOT)
     print(table(rows))
     print(f"wrote {folder / TABLE}, {folder / PLOT} and {folder / RESULTS}")
 
 
-def experiments(pairs: Sequence[Item], recorded: Sequence[Item], seed: int) -> Iterator[tuple]:
-    """What is compared: group, label, and a function that chooses the pairs."""
+def experiments(
+    pairs: Sequence[Item], recorded: Sequence[Item], scratch: Path, seed: int
+) -> Iterator[tuple]:
+    """What is compared: group, label, and a function that chooses the pairs.
+
+    Args:
+        scratch: folder for mirrored pictures.
+    """
     for size in SIZES:
         if size <= len(pairs):
             yield MANY, f"{size:,}", lambda size=size: spread(pairs, size, seed)
@@ -99,6 +111,7 @@ def experiments(pairs: Sequence[Item], recorded: Sequence[Item], seed: int) -> I
     most = min(MIXED, len(pairs))
     yield "mixture", "as they come", lambda: spread(pairs, most, seed)
     yield "mixture", "kinds in equal shares", lambda: balanced(pairs, most, seed)
+    yield "mixture", "half mirrored", lambda: with_mirrored(spread(pairs, most // 2, seed), scratch)
     if recorded:
         yield "mixture", "half recorded", lambda: _half(pairs, recorded, most, seed)
     for kind in KINDS:
@@ -132,6 +145,35 @@ def balanced(pairs: Sequence[Item], size: int, seed: int) -> list[Item]:
         kinds[kind_of(item["question"])].append(item)
     share = size // max(len(kinds), 1)
     return [item for items in kinds.values() for item in items[:share]]
+
+
+def with_mirrored(items: Sequence[Item], folder: Path) -> list[Item]:
+    """The pairs, and each once more about its picture with left and right swapped.
+
+    A pair whose picture has no labels beside it, or about a region that is empty once mirrored
+    (a kart level with the ego counts as left of it), has no counterpart.
+
+    Args:
+        folder: where the mirrored pictures are written.
+    """
+    from PIL import ImageOps
+
+    folder.mkdir(parents=True, exist_ok=True)
+    found, counterparts = scenes([item["image_path"] for item in items]), []
+    for item in items:
+        path = Path(item["image_path"])
+        scene = found[item["image_path"]]
+        answers = dict(questions.pairs(mirrored(scene))) if scene else {}
+        question = {LEFT: RIGHT, RIGHT: LEFT}.get(item["question"], item["question"])
+        if question in answers:
+            # The name begins with the frame, which keeps it on its side of the held-out share.
+            picture = folder / f"{path.stem}.png"
+            if not picture.exists():
+                save_picture(ImageOps.mirror(open_picture(path)), picture)
+            counterparts.append(
+                {"image_path": str(picture), "question": question, "answer": answers[question]}
+            )
+    return [*items, *counterparts]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

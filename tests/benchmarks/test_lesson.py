@@ -1,15 +1,18 @@
 """The choices of pairs that are compared, and a run of all of them in a few steps."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 from tiny import write_tiny_base
 
 from benchmarks import lesson
 from homework import generate_qa
 from homework.common.errors import InputError
+from homework.data import VQADataset
 from homework.labels.questions import KINDS, kind_of, pairs
 from homework.labels.scene import Kart, make_scene
 
@@ -41,6 +44,26 @@ def test_kinds_come_in_equal_shares():
     assert {kind: kinds.count(kind) for kind in KINDS} == dict.fromkeys(KINDS, 5)
 
 
+def test_a_mirrored_pair_has_the_answer_that_the_rule_gives(data_dir, tmp_path):
+    generate_qa.generate(str(data_dir / "train"))
+    items = list(VQADataset("train", data_dir))
+    chosen = lesson.with_mirrored(items, tmp_path / "mirrored")
+    assert chosen[: len(items)] == items
+    known = {(Path(i["image_path"]).stem, i["question"]): i["answer"] for i in items}
+    swapped = {"left": "right", "right": "left"}
+    sides = [
+        i
+        for i in chosen[len(items) :]
+        if i["question"].startswith("Is ") and "left" in i["question"]
+    ]
+    assert sides
+    for item in sides:
+        assert item["answer"] == swapped[known[Path(item["image_path"]).stem, item["question"]]]
+    picture = Image.open(chosen[-1]["image_path"])
+    original = Image.open(data_dir / "train" / f"{Path(chosen[-1]['image_path']).stem}.jpg")
+    assert picture.tobytes() == ImageOps.mirror(original.convert("RGB")).tobytes()
+
+
 @pytest.mark.slow
 def test_every_choice_is_trained_and_measured_once(data_dir, tmp_path, monkeypatch, capsys):
     for split in ("train", "valid"):
@@ -51,7 +74,7 @@ def test_every_choice_is_trained_and_measured_once(data_dir, tmp_path, monkeypat
     lesson.run(str(data_dir), **options)
     written = json.loads((tmp_path / "out" / lesson.RESULTS).read_text())
     labels = [(row["group"], row["label"]) for row in written["rows"]]
-    assert len(labels) == len(set(labels)) == 2 * 2 + 2 + len(KINDS)
+    assert len(labels) == len(set(labels)) == 2 * 2 + 3 + len(KINDS)
     assert (tmp_path / "out" / lesson.PLOT).read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "out" / lesson.TABLE).read_text().count("\n") == len(labels) + 2
 
