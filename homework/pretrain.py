@@ -69,7 +69,7 @@ def run(
         chosen = options.names("--augmentations", augmentations, tuple(CHANCES))
     if held_out not in HELD_OUT:
         raise InputError(f"--held_out: give one of {', '.join(HELD_OUT)}, not {held_out!r}")
-    folders = _folders(data_dir)
+    folders = training_folders(data_dir)
     target = options.path("--output", output) or RUNS_DIR / "base"
     work = options.path("--work_dir", work_dir) or RUNS_DIR / "pretrain"
 
@@ -118,7 +118,7 @@ def _start(folder: Path | None) -> tuple[Any, str | None]:
     return base, digest(base / WEIGHTS)
 
 
-def _folders(data_dir: str | Sequence[str] | None) -> list[Path]:
+def training_folders(data_dir: str | Sequence[str] | None) -> list[Path]:
     """The folders to learn from, none of which may hold validation frames."""
     from .frames.leakage import refuse_pictures, refuse_split
     from .frames.split import list_split
