@@ -32,6 +32,7 @@ from ..training.checkpoints import Checkpoint
 from ..training.loop import HeldOutResult
 from . import begin, centers, dense_labels, heads
 from .batches import AugmentedBatches, hold_out, load_views
+from .muon import Muon
 
 MAX_MEASURED = 640  # views
 PICTURES_PER_STEP = 32  # of all processes
@@ -107,7 +108,7 @@ class Pretraining:
         self.buffers = {name: buffer for name, buffer in trained.named_buffers() if name in kept}
         if isinstance(start, Checkpoint):
             begin.take_over(start, self.weights, self.buffers)
-        self.optimizers = build_optimizers(self.model, self.throw_away)
+        self.optimizers = build_optimizers(self.model, self.throw_away, self.dtype)
         views = [load_views(folder) for folder in folders]
         learned, kept = hold_out(views, recipe["held_out"], held_out)
         self.held_out = kept[:MAX_MEASURED]
@@ -254,10 +255,13 @@ class Pretraining:
         print(f"wrote {output}")
 
 
-def build_optimizers(model, heads) -> list[torch.optim.Optimizer]:
+def build_optimizers(model, heads, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
     """Muon for the weights between hidden layers, AdamW for all others.
 
-    Muon (Jordan et al., 2024) needs some 0.6 of AdamW's steps here (docs/base.md).
+    Muon needs some 0.6 of AdamW's steps here (docs/base.md).
+
+    Args:
+        dtype: of the matrix products of Muon.
     """
     matrices = [
         weight
@@ -278,6 +282,6 @@ def build_optimizers(model, heads) -> list[torch.optim.Optimizer]:
         for chosen in (True, False)
     ]
     return [
-        torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, dtype, weight_decay=0.05),
         torch.optim.AdamW(groups, betas=(0.9, 0.98)),
     ]
