@@ -126,7 +126,6 @@ def main() -> None:
     print(f"GFLOP of a pair, forward, at {PAIRS} pairs a frame")
     print(
         f"{'':22}{'vision/picture':>15}{'usual':>9}{'shared':>9}{'bound':>7}{'kept':>9}{'bound':>7}"
-        f"{'training':>10}"
     )
     for shape in (EMBEDDED, SMOLVLM):
         usual, shared = pair_flops(shape, PAIRS, False), pair_flops(shape, PAIRS, True)
@@ -145,7 +144,23 @@ def main() -> None:
         print(
             f"{shape.name:22}{row['vision_gflop']:15.2f}{row['usual_gflop']:9.2f}"
             f"{row['shared_gflop']:9.2f}{row['bound']:6.1f}x{row['text_only_gflop']:9.2f}"
-            f"{row['text_only_bound']:6.1f}x{row['training_gflop']:10.2f}"
+            f"{row['text_only_bound']:6.1f}x"
+        )
+    print(
+        "GFLOP, forward, of a frame, of a pair behind it, and of a pair at 1, 5.65 and 31 a frame"
+    )
+    for shape in (EMBEDDED, SMOLVLM):
+        alone, several = (pair_flops(shape, pairs, True) for pairs in (1, 2))
+        frame = 2 * (alone - several)  # a pair is a share of the frame, and its own tokens
+        numbers = (frame, alone - frame, *(pair_flops(shape, n, True) for n in (1, PAIRS, 31)))
+        print(f"{shape.name:22}{''.join(f'{number / 1e9:9.2f}' for number in numbers)}")
+    print("GFLOP of a pair in training, shared, and from kept image tokens, with their bounds")
+    for shape in (EMBEDDED, SMOLVLM):
+        usual, shared = (training_flops(shape, PAIRS, each) for each in (False, True))
+        kept = training_flops(shape, PAIRS, True, vision=False)
+        print(
+            f"{shape.name:22}{shared / 1e9:9.2f}{usual / shared:6.1f}x"
+            f"{kept / 1e9:9.2f}{shared / kept:6.1f}x"
         )
     print(
         "bytes of a shared pair, forward, 16 frames a pass: "

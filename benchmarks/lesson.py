@@ -25,12 +25,12 @@ from homework.common.cli import run as run_commands  # noqa: E402
 from homework.common.errors import InputError  # noqa: E402
 from homework.common.files import atomic_write, read_json, write_json, writing  # noqa: E402
 from homework.data import Item, VQADataset, benchmark  # noqa: E402
+from homework.frames import augment  # noqa: E402
 from homework.frames.leakage import refuse_split  # noqa: E402
 from homework.frames.pictures import open_picture, save_picture  # noqa: E402
 from homework.frames.split import scenes  # noqa: E402
 from homework.labels import questions  # noqa: E402
 from homework.labels.questions import KINDS, kind_of  # noqa: E402
-from homework.labels.scene import mirrored  # noqa: E402
 
 SIZES = (5, 100, 1_000, 10_000, 100_000)
 MIXED = 10_000  # pairs of each mixture
@@ -73,6 +73,7 @@ def run(
         if name is not None:
             refuse_split(str(name))
     folder = options.path("--output", output)
+    scratch = folder / "mirrored"
     pairs = list(VQADataset(str(train), data_dir))
     more = list(VQADataset(str(recorded), data_dir)) if recorded else []
     asked = balanced(list(VQADataset(str(valid), data_dir)), per_kind * len(KINDS), seed)
@@ -81,7 +82,7 @@ def run(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         rows = _known(folder / RESULTS, chosen)
-        for group, label, make in experiments(pairs, more, folder / "mirrored", seed):
+        for group, label, make in experiments(pairs, more, scratch, seed):
             if not any((row["group"], row["label"]) == (group, label) for row in rows):
                 items = make()
                 print(f"{group}: {label}, {len(items):,} pairs")
@@ -89,7 +90,7 @@ def run(
                     {"group": group, "label": label, **_measure(items, asked, folder, chosen)}
                 )
                 write_json(folder / RESULTS, {"options": chosen, "rows": rows})
-        shutil.rmtree(folder / "mirrored", ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
         (folder / TABLE).write_text(table(rows), "utf-8")
         plot(rows, folder / PLOT)
     print(table(rows))
@@ -156,23 +157,25 @@ def with_mirrored(items: Sequence[Item], folder: Path) -> list[Item]:
     Args:
         folder: where the mirrored pictures are written.
     """
-    from PIL import ImageOps
+    import numpy as np
+    from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
-    found, counterparts = scenes([item["image_path"] for item in items]), []
+    made: dict[str, tuple[str, dict[str, str]]] = {}  # of each picture: mirrored, its pairs
+    for path, scene in scenes([item["image_path"] for item in items]).items():
+        if scene:
+            view = augment.mirror(augment.View(np.asarray(open_picture(path)), scene))
+            # The name begins with the frame, which keeps it on its side of the held-out share.
+            picture = folder / f"{Path(path).stem}.png"
+            save_picture(Image.fromarray(view.picture), picture)
+            made[path] = str(picture), dict(questions.pairs(view.scene))
+    counterparts = []
     for item in items:
-        path = Path(item["image_path"])
-        scene = found[item["image_path"]]
-        answers = dict(questions.pairs(mirrored(scene))) if scene else {}
+        picture, answers = made.get(item["image_path"], ("", {}))
         question = {LEFT: RIGHT, RIGHT: LEFT}.get(item["question"], item["question"])
         if question in answers:
-            # The name begins with the frame, which keeps it on its side of the held-out share.
-            picture = folder / f"{path.stem}.png"
-            if not picture.exists():
-                save_picture(ImageOps.mirror(open_picture(path)), picture)
-            counterparts.append(
-                {"image_path": str(picture), "question": question, "answer": answers[question]}
-            )
+            answer = answers[question]
+            counterparts.append({"image_path": picture, "question": question, "answer": answer})
     return [*items, *counterparts]
 
 

@@ -38,7 +38,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "18x18 tokens": {"stem_strides": [1, 2, 2], "patch": 8},
 }
 BASELINE = "ships"
-HELD_OUT = 0.08  # of the frames: some hundred scenes
+HELD_OUT = 0.08  # of the frames: some hundreds of scenes
 PEAK_RATE = 2e-3
 SHOWN = ("kart at centers", "side at centers", "ego at centers", "heat", "name")  # of the losses
 
@@ -67,25 +67,45 @@ def run(
     options.whole("--seed", seed, 0)
     folders = pretrain.training_folders(data_dir)
     folder = options.path("--output", output)
+    chosen = {"data": [path.name for path in folders], "seconds": seconds, "seed": seed}
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for form in options.names("--forms", forms, tuple(FORMS)):
-            if not (folder / f"{form}.json").exists():
+            if not known(folder / f"{form}.json", chosen):
                 print(f"{form}: {seconds:.0f} s")
-                write_json(folder / f"{form}.json", measure(form, folders, seconds, seed))
-    found = {form: folder / f"{form}.json" for form in FORMS}
-    results = {form: read_json(file) for form, file in found.items() if file.exists()}
+                result = measure(form, folders, seconds, seed)
+                write_json(folder / f"{form}.json", {"options": chosen, "result": result})
+    found = {form: known(folder / f"{form}.json", chosen) for form in FORMS}
+    results = {form: result for form, result in found.items() if result}
     print(table(results))
+
+    from homework.training.run import peak_memory_bytes
+
     print(
         json.dumps(
             {
                 "benchmark": "stems",
-                "config": {"seconds": seconds, "seed": seed},
+                "config": chosen,
                 "versions": {name: version(name) for name in ("torch", "transformers")},
                 "results": results,
+                "peak_memory_bytes": peak_memory_bytes(),
             }
         )
     )
+
+
+def known(file: Path, chosen: dict[str, Any]) -> dict[str, Any] | None:
+    """The result that an earlier run of the same options has made, or None.
+
+    Raises:
+        InputError: it was made with other options.
+    """
+    if not file.exists():
+        return None
+    before = read_json(file)
+    if not isinstance(before, dict) or before.get("options") != chosen:
+        raise InputError(f"{file}: made with other options; give another --output or delete it")
+    return before["result"]
 
 
 def shape_of(form: str) -> dict[str, Any]:
@@ -102,7 +122,6 @@ def measure(form: str, folders: list[Path], seconds: float, seed: int) -> dict[s
 
     from homework.pretraining.task import PICTURES_PER_STEP, Pretraining
     from homework.training.loop import MAX_NORM
-    from homework.training.run import peak_memory_bytes
 
     endless = 10**9
     recipe = {"steps": endless, "dense_steps": endless, "learning_rate": PEAK_RATE, "seed": seed}
@@ -135,7 +154,6 @@ def measure(form: str, folders: list[Path], seconds: float, seed: int) -> dict[s
         **evaluate(task),
         "threads": torch.get_num_threads(),
         "device": f"{task.device} {task.dtype}",
-        "peak_memory_bytes": peak_memory_bytes(),
     }
 
 

@@ -79,7 +79,7 @@ def train(
         lora_dropout: dropout before the LoRA matrices.
         weighting: "question" gives each question the same weight, "frame" each picture.
         train_vision: put LoRA on the vision tower as well; False trains the text model alone, from
-            image tokens that are computed once and kept on disk, twice as fast (docs/speed.md).
+            image tokens that are computed once and kept on disk, in less time (docs/speed.md).
         tokens_per_pass: patches and text tokens that go through the model at a time; a step is cut
             into such passes. A smaller number takes less memory and gives the same result.
         num_workers: processes that decode pictures; 0 decodes in the training process.
