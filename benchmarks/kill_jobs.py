@@ -148,11 +148,10 @@ def pretrain_job(work: Path) -> Job:
         part.num_attention_heads = 2
     config.text_config.num_key_value_heads, config.text_config.head_dim = 2, 16
     embedded.base_config = lambda: config
-    task.PICTURES_PER_STEP, pretrain.HELD_OUT["frame"] = 4, 0.2
-    task.STEPS_PER_CHECKPOINT = 2
+    pretrain.HELD_OUT["frame"], task.STEPS_PER_CHECKPOINT = 0.2, 2
 
     def run(folder: Path) -> None:
-        pretrain.run(str(frames), str(folder / "base"), str(folder / "work"), 6, 2)
+        pretrain.run(str(frames), str(folder / "base"), str(folder / "work"), 6, 2, 4)
 
     def read(folder: Path) -> dict | None:
         try:

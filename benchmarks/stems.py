@@ -39,7 +39,7 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 BASELINE = "ships"
 HELD_OUT = 0.08  # of the frames: some hundreds of scenes
-PEAK_RATE = 2e-3
+PEAK_RATE, BATCH_SIZE, AUGMENTATIONS = 2e-3, 32, ["mirror", "jitter"]
 SHOWN = ("kart at centers", "side at centers", "ego at centers", "heat", "name")  # of the losses
 
 
@@ -120,12 +120,12 @@ def measure(form: str, folders: list[Path], seconds: float, seed: int) -> dict[s
     """Train one form for some CPU seconds; losses and accuracy on the held-out scenes."""
     import torch
 
-    from homework.pretraining.task import PICTURES_PER_STEP, Pretraining
+    from homework.pretraining.task import Pretraining
     from homework.training.loop import MAX_NORM
 
     endless = 10**9
     recipe = {"steps": endless, "dense_steps": endless, "learning_rate": PEAK_RATE, "seed": seed}
-    recipe |= {"held_out": "frame", "augmentations": ["mirror", "jitter"]}
+    recipe |= {"batch_size": BATCH_SIZE, "held_out": "frame", "augmentations": AUGMENTATIONS}
     with patch.multiple(embedded, **shape_of(form)), tempfile.TemporaryDirectory() as scratch:
         task = Pretraining(folders, Path(scratch), recipe, HELD_OUT)
     if not task.held_out:
@@ -149,7 +149,7 @@ def measure(form: str, folders: list[Path], seconds: float, seed: int) -> dict[s
         if used >= 1:
             break
     return {
-        "pictures": steps * PICTURES_PER_STEP,
+        "pictures": steps * BATCH_SIZE,
         "parameters": sum(weight.numel() for weight in task.model.parameters()),
         **evaluate(task),
         "threads": torch.get_num_threads(),
@@ -164,8 +164,6 @@ def evaluate(task) -> dict[str, Any]:
     """
     import torch
 
-    from homework.pretraining.task import PICTURES_PER_STEP
-
     named = []
 
     def keep(head, given, scores) -> None:
@@ -174,13 +172,13 @@ def evaluate(task) -> dict[str, Any]:
 
     sums: dict[str, float] = dict.fromkeys(SHOWN, 0.0)
     hook = task.center_head.register_forward_hook(keep)
-    for start in range(0, len(task.held_out), PICTURES_PER_STEP):
-        views = task.held_out[start : start + PICTURES_PER_STEP]
-        batch = task.batch(views, [])
+    for start in range(0, len(task.held_out), BATCH_SIZE):
+        views = task.held_out[start : start + BATCH_SIZE]
+        batch = task.data.batch(views, []).to(task.device)
         with torch.no_grad():
             losses = task.loss(batch)[1]
         for name in SHOWN:
-            sums[name] += losses[name][0] * len(views) / len(task.held_out)
+            sums[name] += float(losses[name][0]) * len(views) / len(task.held_out)
     hook.remove()
     right = torch.cat(named)
     return {

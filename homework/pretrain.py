@@ -30,11 +30,13 @@ def run(
     work_dir: str | None = None,
     steps: int = 3400,
     dense_steps: int = 800,
+    batch_size: int = 32,
     learning_rate: float = 3e-3,
     augmentations: str | Sequence[str] = ("mirror", "jitter"),
     held_out: str = "frame",
     seed: int = 0,
     start: str | None = None,
+    num_workers: int = 0,
 ) -> None:
     """Pre-train the embedded base and write it as a checkpoint folder.
 
@@ -43,8 +45,9 @@ def run(
             data/train,data/recorded; data/train if not given.
         output: checkpoint folder to write, for `finetune train --base`; runs/base if not given.
         work_dir: where the checkpoints lie; runs/pretrain beside the package if not given.
-        steps: optimizer steps of 32 pictures.
+        steps: optimizer steps.
         dense_steps: how many of them, the first ones, train the vision tower alone.
+        batch_size: pictures of a step, of all processes; a GPU wants some 256.
         learning_rate: peak; warm-up, then a straight line to 0.
         augmentations: of the pictures, with commas between: paste, crop, mirror, jitter; all
             if "all", "none" for none.
@@ -53,6 +56,8 @@ def run(
         seed: of the weights, the order and the augmentations.
         start: what to start from: the --work_dir of an earlier run, or the checkpoint folder of an
             embedded base; fresh weights if omitted.
+        num_workers: processes that prepare pictures; 0 prepares them in the training process. A
+            GPU wants one per core.
 
     Raises:
         InputError: an option or the data is wrong, or validation frames are among it.
@@ -61,6 +66,8 @@ def run(
 
     options.whole("--steps", steps, 1)
     options.whole("--dense_steps", dense_steps, 0)
+    options.whole("--batch_size", batch_size, 1)
+    options.whole("--num_workers", num_workers, 0)
     options.whole("--seed", seed, 0)
     options.number("--learning_rate", learning_rate, above=0)
     if augmentations in ("all", "none"):
@@ -82,6 +89,7 @@ def run(
         "data": [folder.name for folder in folders],
         "steps": steps,
         "dense_steps": dense_steps,
+        "batch_size": batch_size,
         "learning_rate": learning_rate,
         "augmentations": chosen,
         "held_out": held_out,
@@ -91,10 +99,10 @@ def run(
     with alone(work):
         with writing(work):
             checkpoints.require_same(work, recipe)
-            pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun)
+            pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun, num_workers)
             if distributed.is_main():
                 checkpoints.start(work, recipe)
-            save_steps = steps_between(steps, STEPS_PER_CHECKPOINT)
+            save_steps = steps_between(steps, max(STEPS_PER_CHECKPOINT, steps // 20))
             Loop(pretraining, work, recipe, save_steps, STEPS_PER_RECORD).run()
         if distributed.is_main():
             with writing(target):

@@ -36,7 +36,6 @@ def tiny_data(tmp_path, monkeypatch):
     config.vision_config.num_hidden_layers = config.text_config.num_hidden_layers = 1
     config.stem_channels, config.stem_blocks = [8, 16, 32], [0, 1, 0]
     monkeypatch.setattr(embedded, "base_config", lambda: deepcopy(config))
-    monkeypatch.setattr(task, "PICTURES_PER_STEP", 4)
     monkeypatch.setitem(pretrain.HELD_OUT, "frame", 0.2)
     monkeypatch.setattr(task, "STEPS_PER_CHECKPOINT", 2)
     return folder
@@ -44,7 +43,7 @@ def tiny_data(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch, capsys):
-    options = {"data_dir": str(tiny_data), "steps": 4, "dense_steps": 1}
+    options = {"data_dir": str(tiny_data), "steps": 4, "dense_steps": 1, "batch_size": 4}
     pretrain.run(output=str(tmp_path / "whole"), work_dir=str(tmp_path / "a"), **options)
     printed = capsys.readouterr().out
     assert "90 views to learn from, 10 to measure on, held out by frame" in printed
@@ -55,6 +54,8 @@ def test_a_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypat
         with pytest.raises(KeyboardInterrupt):
             pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
     capsys.readouterr()
+    # Who prepares the pictures changes nothing either.
+    options["num_workers"] = 2
     pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
     assert "continues from" in capsys.readouterr().out
 
@@ -66,7 +67,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypat
 
 
 def test_pretraining_starts_from_a_given_checkpoint(tiny_data, tmp_path):
-    options = {"data_dir": str(tiny_data), "steps": 1, "dense_steps": 0}
+    options = {"data_dir": str(tiny_data), "steps": 1, "dense_steps": 0, "batch_size": 4}
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
     pretrain.run(output=first, work_dir=str(tmp_path / "a"), seed=1, **options)
     pretrain.run(output=second, start=first, work_dir=str(tmp_path / "b"), seed=2, **options)
@@ -83,7 +84,7 @@ def test_pretraining_starts_from_a_given_checkpoint(tiny_data, tmp_path):
 def test_a_second_run_takes_over_the_heads_and_the_normalisation_of_the_first(
     tiny_data, tmp_path, capsys
 ):
-    options = {"data_dir": str(tiny_data), "dense_steps": 0, "learning_rate": 1e-9}
+    options = {"data_dir": str(tiny_data), "dense_steps": 0, "batch_size": 4, "learning_rate": 1e-9}
     options["output"] = str(tmp_path / "base")
     first, second = str(tmp_path / "a"), str(tmp_path / "b")
     pretrain.run(work_dir=first, steps=2, **options | {"learning_rate": 1e-2})
@@ -100,7 +101,7 @@ def test_a_second_run_takes_over_the_heads_and_the_normalisation_of_the_first(
 def test_a_run_without_output_leaves_the_shipped_base_alone(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain, "RUNS_DIR", tmp_path / "runs")
     before = {path.name: path.stat().st_mtime_ns for path in embedded.EMBEDDED_BASE.iterdir()}
-    pretrain.run(data_dir=str(tiny_data), steps=1, dense_steps=1)
+    pretrain.run(data_dir=str(tiny_data), steps=1, dense_steps=1, batch_size=4)
     assert BaseVLM(tmp_path / "runs" / "base", verbose=False).processor
     after = {path.name: path.stat().st_mtime_ns for path in embedded.EMBEDDED_BASE.iterdir()}
     assert after == before
@@ -122,7 +123,12 @@ def test_a_start_that_is_not_the_embedded_base_is_refused(tiny_data, tmp_path, m
 
 
 def test_a_state_of_another_recipe_is_refused(tiny_data, tmp_path):
-    options = {"data_dir": str(tiny_data), "work_dir": str(tmp_path / "a"), "dense_steps": 1}
+    options = {
+        "data_dir": str(tiny_data),
+        "work_dir": str(tmp_path / "a"),
+        "dense_steps": 1,
+        "batch_size": 4,
+    }
     pretrain.run(output=str(tmp_path / "one"), steps=2, **options)
     with pytest.raises(InputError, match="delete it"):
         pretrain.run(output=str(tmp_path / "two"), steps=3, **options)
@@ -145,7 +151,7 @@ def test_two_processes_share_the_steps(tiny_data, tmp_path):
     """Each takes half of a step's pictures; one of them prints and writes."""
     command = ["accelerate.commands.launch", "--config_file", "configs/2_cpu_processes.yaml"]
     options = [f"--data_dir={tiny_data}", f"--output={tmp_path / 'base'}"]
-    options += [f"--work_dir={tmp_path / 'work'}", "--steps=2", "--dense_steps=1"]
+    options += [f"--work_dir={tmp_path / 'work'}", "--steps=2", "--dense_steps=1", "--batch_size=4"]
     done = subprocess.run(
         [sys.executable, "-m", *command, "-m", "homework.pretrain", "run", *options],
         cwd=SAMPLE.parent.parent,

@@ -45,13 +45,13 @@ class Layout(NamedTuple):
     branches: torch.Tensor
     tokens: torch.Tensor
 
-    def to(self, device) -> Layout:
+    def to(self, device, non_blocking: bool = False) -> Layout:
         """The layout with its tensors on another device."""
-        return self._replace(
-            frames=self.frames.to(device),
-            branches=self.branches.to(device),
-            tokens=self.tokens.to(device),
-        )
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=non_blocking)
+            for name in ("frames", "branches", "tokens")
+        }
+        return self._replace(**moved)
 
 
 def use(model) -> None:

@@ -64,7 +64,7 @@ class Row(NamedTuple):
 
     def to(self, device) -> Row:
         """The row with its tensors on another device."""
-        return Row(*(field.to(device) for field in self))
+        return Row(*(field.to(device, non_blocking=True) for field in self))
 
 
 def pack(sequences: Sequence[ViewSequence], size: int, weighting: str = "question") -> Row:

@@ -120,17 +120,16 @@ def losses(
         targets: `dense_labels.labels` of B scenes, stacked.
     """
     found = {}
-    centers = targets["center"] > 0
+    centers = targets["center"].flatten().nonzero().squeeze(1)
     for name, values in scores.items():
         weight = values.new_tensor([1.0, _CENTER_WEIGHT]) if name == "center" else None
         found[name] = functional.cross_entropy(
             values.flatten(0, -2), targets[name].flatten(), weight=weight
         )
         if name in AT_CENTERS:
-            places = centers.flatten(1)
             # A sum, as a batch may show no kart.
             total = functional.cross_entropy(
-                values[places], targets[name].flatten(1)[places], reduction="sum"
+                values.flatten(0, -2)[centers], targets[name].flatten()[centers], reduction="sum"
             )
-            found[f"{name} at centers"] = total / places.sum().clamp(min=1)
+            found[f"{name} at centers"] = total / max(len(centers), 1)
     return found

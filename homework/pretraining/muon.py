@@ -8,6 +8,7 @@ float32 (docs/base.md).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
@@ -40,31 +41,46 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change each weight that has a gradient."""
+        """Change each weight that has a gradient.
+
+        Weights of one shape are orthogonalised together: a GPU takes as long for one.
+        """
         for group in self.param_groups:
-            rate, momentum = group["lr"], group["momentum"]
+            alike: dict[torch.Size, list[torch.Tensor]] = defaultdict(list)
             for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(weight)
-                mean = state["momentum_buffer"].lerp_(weight.grad, 1 - momentum)
-                update = orthogonal(weight.grad.lerp(mean, momentum).to(self.dtype))
+                if weight.grad is not None:
+                    alike[weight.shape].append(weight)
+            for shape, weights in alike.items():
+                momentum = torch.stack([self._momentum(w, group["momentum"]) for w in weights])
+                updates = orthogonal(momentum.to(self.dtype))
                 # The root mean square of AdamW's updates is about 0.2 (Liu et al., 2025, Muon is
                 # Scalable for LLM Training); that of a matrix with orthogonal rows depends on its
                 # longer side.
-                scale = 0.2 * max(weight.shape) ** 0.5
-                weight.mul_(1 - rate * group["weight_decay"]).add_(update, alpha=-rate * scale)
+                rate, scale = group["lr"], 0.2 * max(shape) ** 0.5
+                for weight, update in zip(weights, updates, strict=True):
+                    weight.mul_(1 - rate * group["weight_decay"]).add_(update, alpha=-rate * scale)
+
+    def _momentum(self, weight: torch.Tensor, momentum: float) -> torch.Tensor:
+        """The weight's Nesterov momentum, with this step's gradient."""
+        state = self.state[weight]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(weight)
+        mean = state["momentum_buffer"].lerp_(weight.grad, 1 - momentum)
+        return weight.grad.lerp(mean, momentum)
 
 
-def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """About the nearest matrix with orthogonal rows or columns: singular values from 0.5 to 1.5."""
-    tall = matrix.shape[0] > matrix.shape[1]
-    values = matrix.T if tall else matrix
-    values = values / values.norm().clamp(min=_EPSILON)  # singular values of 1 at most
+def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+    """About the nearest matrices with orthogonal rows or columns: singular values 0.5 to 1.5.
+
+    Args:
+        matrices: (N, rows, columns).
+    """
+    tall = matrices.shape[1] > matrices.shape[2]
+    values = matrices.mT if tall else matrices
+    norms = values.flatten(1).norm(dim=1).clamp(min=_EPSILON)
+    values = values / norms[:, None, None]  # singular values of 1 at most
     for _ in range(_STEPS):
-        gram = values @ values.T
-        gram = torch.addmm(gram, gram, gram, beta=_B, alpha=_C)
-        values = torch.addmm(values, gram, values, beta=_A)
-    return values.T if tall else values
+        gram = values @ values.mT
+        gram = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)
+        values = torch.baddbmm(values, gram, values, beta=_A)
+    return values.mT if tall else values

@@ -11,51 +11,38 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..common import distributed
 from ..common.files import PARTIAL, install
 from ..evaluation.about import HELD_OUT
-from ..frames.augment import View
-from ..labels.descriptions import KINDS, Statement, language, statements
+from ..labels.descriptions import KINDS, language, statements
 from ..labels.vocabulary import KARTS, TRACKS
 from ..model import attention, embedded, packing
 from ..model.loaded import choose_device
 from ..model.loading import CONFIG, load_processor
 from ..model.packing import pairs_right
 from ..training.checkpoints import Checkpoint
-from ..training.loop import HeldOutResult
-from . import begin, centers, dense_labels, heads
-from .batches import AugmentedBatches, hold_out, load_views
+from ..training.loop import HeldOutResult, Means
+from . import begin, dense_labels, heads
+from .batches import AugmentedBatches, Batch, Steps, hold_out, load_views
 from .muon import Muon
 
 MAX_MEASURED = 640  # views
-PICTURES_PER_STEP = 32  # of all processes
-TOLD = 0.5  # share of the pictures that are described, once they are
 # Of the losses; 1 for the others. Counts are learned from what the patches have learned.
-DENSE_WEIGHTS = {"kart": 4.0} | dict.fromkeys(("count", "left", "right", "front", "behind"), 0.3)
+DENSE_WEIGHTS = {"kart": 4.0, "kart at centers": 2.0, "ego at centers": 2.0}
+DENSE_WEIGHTS |= dict.fromkeys(("count", "left", "right", "front", "behind"), 0.3)
 CENTER_WEIGHTS = {"heat": 1.0, "name": 1.0, "box": 0.1}
 DESCRIPTIONS_WEIGHT = 4.0
 WARM_UP_STEPS = 50
 STEPS_PER_RECORD, STEPS_PER_CHECKPOINT = 25, 150
 OF_THE_LOOP = ("loss", "grad_norm", "learning_rate")  # of a record, besides the losses by name
 FINE_STAGE = 1  # of the stem, where the fine labels are learned
-
-
-class Batch(NamedTuple):
-    """What goes through the model at a time: B pictures."""
-
-    pixels: torch.Tensor  # float32 (B, 1, 3, side, side)
-    row: packing.Row  # of sentences about the first of them
-    targets: dict[str, torch.Tensor]  # see `dense_labels.labels`, stacked
-    fine: centers.Centers
-    paths: list[str]
-    weight: float = 1.0  # each process's mean counts the same
 
 
 class Pretraining:
@@ -68,9 +55,11 @@ class Pretraining:
         recipe: dict[str, Any],
         held_out: float,
         start: Path | Checkpoint | None = None,
+        num_workers: int = 0,
     ) -> None:
         self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
         self.seed, self.peak_rate = recipe["seed"], recipe["learning_rate"]
+        self.batch_size, self.num_workers = recipe["batch_size"], num_workers
         self.device, self.dtype, reason = choose_device()
         distributed.connect()
         distributed.say(reason)
@@ -82,7 +71,6 @@ class Pretraining:
         self.model = begin.first_model(start, self.seed, self.processor).to(self.device)
         attention.use(self.model)
         vision = self.model.config.vision_config
-        self.patches = vision.image_size // vision.patch_size
         self.heads = heads.Heads(
             self.model.config.text_config.hidden_size,
             {
@@ -91,11 +79,6 @@ class Pretraining:
             },
         ).to(self.device)
         stem = self.model.stem
-        self.fine_side = (
-            vision.image_size
-            // stem.side
-            // math.prod(self.model.config.stem_strides[: FINE_STAGE + 1])
-        )
         self.center_head = heads.CenterHead(
             self.model.config.stem_channels[FINE_STAGE], self.model.config.text_config.hidden_size
         ).to(self.device)
@@ -109,11 +92,17 @@ class Pretraining:
         if isinstance(start, Checkpoint):
             begin.take_over(start, self.weights, self.buffers)
         self.optimizers = build_optimizers(self.model, self.throw_away, self.dtype)
-        views = [load_views(folder) for folder in folders]
+        views = [load_views(folder, num_workers) for folder in folders]
         learned, kept = hold_out(views, recipe["held_out"], held_out)
         self.held_out = kept[:MAX_MEASURED]
-        self.drawn = AugmentedBatches(
-            learned, PICTURES_PER_STEP, self.seed, recipe["augmentations"]
+        cell = stem.side * math.prod(self.model.config.stem_strides[: FINE_STAGE + 1])
+        self.data = Steps(
+            AugmentedBatches(learned, self.batch_size, self.seed, recipe["augmentations"]),
+            self.inputs,
+            vision.image_size // vision.patch_size,
+            vision.image_size // cell,
+            self.dense_steps,
+            (distributed.rank(), distributed.world_size()),
         )
         distributed.say(
             f"{len(learned)} views to learn from, {len(self.held_out)} to measure on, "
@@ -137,52 +126,32 @@ class Pretraining:
         silent[sorted(said)] = False
         return silent
 
-    def batch(self, views: list[View], told: list[list[Statement]]) -> Batch:
-        """Model inputs, dense and fine targets of `views`, sentences about the first packed."""
-        pixels = self.inputs.pixel_values(
-            [self.inputs.resize(Image.fromarray(view.picture)) for view in views]
-        )
-        targets = [dense_labels.labels(view.scene, self.patches) for view in views]
-        targets = {
-            head: torch.from_numpy(np.stack([target[head] for target in targets]))
-            for head in targets[0]
-        }
-        sequences = [
-            self.inputs.statement_sequence((part.given, part.told) for part in some)
-            for some in told
-        ]
-        row = packing.pack(sequences, len(self.inputs.prefix_ids))
-        fine = centers.centers([view.scene for view in views], self.fine_side)
-        return Batch(
-            pixels.to(self.device),
-            row.to(self.device),
-            {key: value.to(self.device) for key, value in targets.items()},
-            centers.Centers(*(torch.from_numpy(part).to(self.device) for part in fine)),
-            [view.source for view in views],
-        )
-
     # --- one step ---
 
-    def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, Means]:
         """Weighted sum of all losses, and each of them by name."""
+        batch = batch.to(self.device)
         row = batch.row
         with self._autocast():
-            seen = self.model.model.get_image_features(batch.pixels, return_dict=True)
-            tokens = torch.stack(seen.pooler_output)  # (B, P, D)
+            # As `get_image_features`, which would look for padding among the pictures.
+            pixels = self.inputs.normalise(batch.squares).squeeze(1)
+            seen = self.model.model.vision_model(pixels, return_dict=True)
+            tokens = self.model.model.connector(seen.last_hidden_state)  # (B, P, D)
             embeddings = self.model.get_input_embeddings().weight
             parts = heads.losses(self.heads(tokens, embeddings), batch.targets)
             total = sum(DENSE_WEIGHTS.get(name, 1.0) * part for name, part in parts.items())
-            patches = tokens.transpose(1, 2).unflatten(2, (self.patches, self.patches))
+            side = self.data.patches
+            patches = tokens.transpose(1, 2).unflatten(2, (side, side))
             found = heads.center_losses(self.center_head(self._stage, patches), batch.fine)
             total = total + sum(CENTER_WEIGHTS[name] * part for name, part in found.items())
             parts |= found
             if row.layout.count:
-                seen.pooler_output = seen.pooler_output[: row.layout.count]
+                seen = BaseModelOutputWithPooling(pooler_output=tokens[: row.layout.count])
                 scores = packing.answer_logits(self.model, row, mm_encoder_outputs={"image": seen})
                 scores = scores.float().masked_fill(self.silent, float("-inf"))
                 parts["descriptions"] = cross_entropy(scores, row.answers)
                 total = total + DESCRIPTIONS_WEIGHT * parts["descriptions"]
-        return total, {name: (part.item(), 1) for name, part in parts.items()}
+        return total, {name: (part.detach(), 1) for name, part in parts.items()}
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, the peak, then a straight line to 0 from two fifths of the steps on."""
@@ -192,11 +161,17 @@ class Pretraining:
     def batches(self, first: int) -> Iterator[list[Batch]]:
         """This process's share of the pictures of each step from `first` on."""
         self.model.train()
-        for step in range(first, self.steps):
-            rng = random.Random(f"{self.seed}/{step}/pairs")
-            views = self.drawn[step][distributed.rank() :: distributed.world_size()]
-            described = views[: int(len(views) * TOLD)] if step >= self.dense_steps else []
-            yield [self.batch(views, [statements(view.scene, rng) for view in described])]
+        loader = DataLoader(
+            self.data,
+            batch_size=None,  # the dataset makes whole batches
+            sampler=range(first, self.steps),
+            collate_fn=_as_it_is,
+            num_workers=self.num_workers,
+            prefetch_factor=4 if self.num_workers else None,
+            pin_memory=self.device == "cuda",
+        )
+        for batch in loader:
+            yield [batch]
 
     # --- measuring ---
 
@@ -211,10 +186,11 @@ class Pretraining:
         loss, counts = 0.0, Counter()
         rng = random.Random(0)
         self.model.eval()
-        for start in range(0, len(self.held_out), PICTURES_PER_STEP):
-            views = self.held_out[start : start + PICTURES_PER_STEP]
+        for start in range(0, len(self.held_out), self.batch_size):
+            views = self.held_out[start : start + self.batch_size]
             told = [statements(view.scene, rng) for view in views]
-            pixels, row, *_ = self.batch(views, told)
+            squares, row, *_ = self.data.batch(views, told).to(self.device)
+            pixels = self.inputs.normalise(squares)
             with torch.no_grad(), self._autocast():
                 scores = packing.answer_logits(self.model, row, pixel_values=pixels)
             loss += packing.weighted_loss(scores, row).item()
@@ -235,7 +211,7 @@ class Pretraining:
             return f"held-out accuracy at step {step}: {kinds}"
         losses = (f"{k} {v:.3f}" for k, v in record.items() if k not in ("step", *OF_THE_LOOP))
         return (
-            f"{step}/{self.steps} {steps_per_second * PICTURES_PER_STEP:.1f} pictures/s "
+            f"{step}/{self.steps} {steps_per_second * self.batch_size:.1f} pictures/s "
             f"{(self.steps - step) / steps_per_second / 60:.0f} min left | {' '.join(losses)}"
         )
 
@@ -253,6 +229,10 @@ class Pretraining:
         embedded.save_processor(fresh)
         install(fresh, output, CONFIG)
         print(f"wrote {output}")
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
 
 
 def build_optimizers(model, heads, dtype: torch.dtype) -> list[torch.optim.Optimizer]:

@@ -31,6 +31,9 @@ MEASUREMENTS = 8  # on held-out pictures, in a run, however short
 MOST_BETWEEN = 200  # optimizer steps between two of them
 
 
+Means = dict[str, tuple[torch.Tensor | float, float]]  # name -> (sum, count)
+
+
 class MicroBatch(Protocol):
     """What goes through the model at a time."""
 
@@ -88,7 +91,7 @@ class Task(Protocol):
     def batches(self, first: int) -> Iterator[list[MicroBatch]]:
         """The micro-batches of this process in each step from `first` on."""
 
-    def loss(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
+    def loss(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, Means]:
         """Weighted sum of losses; name -> (sum, count) of other means to log."""
 
     def measure(self, step: int) -> HeldOutResult | None:
@@ -169,9 +172,9 @@ class Loop:
         [weight] = distributed.total([sum(batch.weight for batch in micro_batches)])
         for micro_batch in micro_batches:
             loss, means = self.task.loss(micro_batch)
+            (loss / weight).backward()  # before any number is read: a GPU is waited for there
             if not torch.isfinite(loss):
                 raise not_finite("loss", self.step, list(micro_batch.paths))
-            (loss / weight).backward()
             self._add({"loss": (loss.item() / weight, 0), **means})
         self._add({"loss": (0, 1 / distributed.world_size())})
         distributed.sum_gradients(weights)
@@ -188,9 +191,9 @@ class Loop:
 
     # --- records ---
 
-    def _add(self, means: dict[str, tuple[float, float]]) -> None:
+    def _add(self, means: Means) -> None:
         for name, (value, count) in means.items():
-            self._sums[name][0] += value
+            self._sums[name][0] += float(value)
             self._sums[name][1] += count
 
     def _means(self) -> dict[str, float]:

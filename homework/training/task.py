@@ -23,7 +23,7 @@ from ..model import packing
 from ..model.loaded import LoadedVLM
 from ..model.packing import pairs_right
 from .batches import Collator, MicroBatch, StepSampler, ViewDataset
-from .loop import HeldOutResult
+from .loop import HeldOutResult, Means
 
 WARM_UP = 0.03  # share of the steps
 
@@ -105,7 +105,7 @@ class FineTuning:
             line = str(error).strip().splitlines()[-1]
             raise InputError(line.removeprefix(f"{InputError.__module__}.InputError: ")) from None
 
-    def loss(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
+    def loss(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, Means]:
         """Sum of the weighted losses of a micro-batch, and its share of right answers."""
         loss, right = self._forward(micro_batch)
         counted = micro_batch.row.weights > 0
@@ -113,7 +113,7 @@ class FineTuning:
         self.trained["pairs"] += pairs
         self.trained["tokens"] += micro_batch.row.input_ids.numel()
         self.trained["pictures"] += len(micro_batch.paths)
-        return loss, {"accuracy": (int(right.cpu()[counted].sum()), pairs)}
+        return loss, {"accuracy": ((right & counted.to(right.device)).sum(), pairs)}
 
     def measure(self, step: int) -> HeldOutResult | None:
         """Loss and accuracy on the held-out pictures, each by one of the processes."""
