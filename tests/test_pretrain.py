@@ -15,6 +15,7 @@ from trainings import stop_at
 
 from homework import pretrain
 from homework.base_vlm import BaseVLM
+from homework.common import distributed
 from homework.common.errors import InputError
 from homework.frames.split import frame_of
 from homework.model import embedded
@@ -137,6 +138,12 @@ def test_a_state_of_another_recipe_is_refused(tiny_data, tmp_path):
 def test_validation_frames_are_refused(tmp_path):
     with pytest.raises(InputError, match="never trained on"):
         pretrain.run(data_dir=str(tmp_path / "valid"))
+
+
+def test_a_batch_smaller_than_the_number_of_processes_is_refused(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    with pytest.raises(InputError, match="--batch_size: 1 pictures are too few for 2 processes"):
+        pretrain.run(data_dir=str(tiny_data), work_dir=str(tmp_path / "work"), batch_size=1)
 
 
 def test_an_unknown_augmentation_or_hold_out_is_named(tmp_path):

@@ -82,13 +82,15 @@ def crop(view: View, rng: random.Random, smallest: float = 0.75) -> View:
 
 def jitter(view: View, rng: random.Random, strength: float = 0.2) -> View:
     """Change brightness, contrast and colour balance."""
-    picture = view.picture.astype(np.float32)
     gains = np.array([rng.uniform(1 - strength / 2, 1 + strength / 2) for _ in range(3)])
-    mean = picture.mean()
+    mean = float(view.picture.mean())
     contrast = rng.uniform(1 - strength, 1 + strength)
     shift = rng.uniform(-strength, strength) * 64
-    picture = ((picture - mean) * contrast + mean + shift) * gains
-    return view._replace(picture=picture.clip(0, 255).astype(np.uint8))
+    # What a value becomes depends on its channel alone: (3, 256).
+    values = (np.arange(256) - mean) * contrast + mean + shift
+    table = (values * gains[:, None]).clip(0, 255).astype(np.uint8)
+    channels = [table[channel][view.picture[..., channel]] for channel in range(3)]
+    return view._replace(picture=np.stack(channels, axis=-1))
 
 
 def paste(view: View, donor: View, kart: Kart, box: tuple[int, int, int, int]) -> View:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..common import distributed
+from ..common.errors import InputError
 from ..common.files import PARTIAL, install
 from ..evaluation.about import HELD_OUT
 from ..labels.descriptions import KINDS, language, statements
@@ -62,6 +63,11 @@ class Pretraining:
         self.batch_size, self.num_workers = recipe["batch_size"], num_workers
         self.device, self.dtype, reason = choose_device()
         distributed.connect()
+        if self.batch_size < distributed.world_size():
+            raise InputError(
+                f"--batch_size: {self.batch_size} pictures are too few for "
+                f"{distributed.world_size()} processes; give each one at least"
+            )
         distributed.say(reason)
         work_dir.mkdir(parents=True, exist_ok=True)
         if distributed.is_main():
