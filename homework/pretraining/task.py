@@ -171,7 +171,6 @@ class Pretraining:
             self.data,
             batch_size=None,  # the dataset makes whole batches
             sampler=range(first, self.steps),
-            collate_fn=_as_it_is,
             num_workers=self.num_workers,
             prefetch_factor=4 if self.num_workers else None,
             pin_memory=self.device == "cuda",
@@ -235,10 +234,6 @@ class Pretraining:
         embedded.save_processor(fresh)
         install(fresh, output, CONFIG)
         print(f"wrote {output}")
-
-
-def _as_it_is(batch: Batch) -> Batch:
-    return batch
 
 
 def build_optimizers(model, heads, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
