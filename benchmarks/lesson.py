@@ -19,11 +19,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.earlier import earlier  # noqa: E402
 from homework import base_vlm, finetune  # noqa: E402
 from homework.common import options  # noqa: E402
 from homework.common.cli import run as run_commands  # noqa: E402
-from homework.common.errors import InputError  # noqa: E402
-from homework.common.files import atomic_write, read_json, write_json, writing  # noqa: E402
+from homework.common.files import atomic_write, write_json, writing  # noqa: E402
 from homework.data import Item, VQADataset, benchmark  # noqa: E402
 from homework.frames import augment  # noqa: E402
 from homework.frames.leakage import refuse_split  # noqa: E402
@@ -81,7 +81,8 @@ def run(
     chosen |= {"steps": steps, "per_kind": per_kind, "seed": seed}
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        rows = _known(folder / RESULTS, chosen)
+        before = earlier(folder / RESULTS, chosen)
+        rows = before["rows"] if before else []
         for group, label, make in experiments(pairs, more, scratch, seed):
             if not any((row["group"], row["label"]) == (group, label) for row in rows):
                 items = make()
@@ -250,16 +251,6 @@ def _measure(
         "accuracy": accuracy,
         "mean": sum(accuracy.values()) / len(accuracy),
     }
-
-
-def _known(file: Path, chosen: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows that an earlier run of the same options has made."""
-    if not file.exists():
-        return []
-    before = read_json(file)
-    if not isinstance(before, dict) or before.get("options") != chosen:
-        raise InputError(f"{file}: made with other options; give another --output or delete it")
-    return before["rows"]
 
 
 if __name__ == "__main__":

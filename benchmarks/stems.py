@@ -20,11 +20,12 @@ from unittest.mock import patch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.earlier import earlier  # noqa: E402
 from homework import pretrain  # noqa: E402
 from homework.common import options  # noqa: E402
 from homework.common.cli import run as run_commands  # noqa: E402
 from homework.common.errors import InputError  # noqa: E402
-from homework.common.files import read_json, write_json, writing  # noqa: E402
+from homework.common.files import write_json, writing  # noqa: E402
 from homework.model import embedded  # noqa: E402
 
 # Changes to `embedded.STEM`, and the side of a patch where it is another. The second stage has
@@ -71,12 +72,12 @@ def run(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for form in options.names("--forms", forms, tuple(FORMS)):
-            if not known(folder / f"{form}.json", chosen):
+            if not earlier(folder / f"{form}.json", chosen):
                 print(f"{form}: {seconds:.0f} s")
                 result = measure(form, folders, seconds, seed)
                 write_json(folder / f"{form}.json", {"options": chosen, "result": result})
-    found = {form: known(folder / f"{form}.json", chosen) for form in FORMS}
-    results = {form: result for form, result in found.items() if result}
+    found = {form: earlier(folder / f"{form}.json", chosen) for form in FORMS}
+    results = {form: before["result"] for form, before in found.items() if before}
     print(table(results))
 
     from homework.training.run import peak_memory_bytes
@@ -92,20 +93,6 @@ def run(
             }
         )
     )
-
-
-def known(file: Path, chosen: dict[str, Any]) -> dict[str, Any] | None:
-    """The result that an earlier run of the same options has made, or None.
-
-    Raises:
-        InputError: it was made with other options.
-    """
-    if not file.exists():
-        return None
-    before = read_json(file)
-    if not isinstance(before, dict) or before.get("options") != chosen:
-        raise InputError(f"{file}: made with other options; give another --output or delete it")
-    return before["result"]
 
 
 def shape_of(form: str) -> dict[str, Any]:
