@@ -51,7 +51,8 @@ class Child:
         ours, theirs = socket.socketpair() if locks_calls else (None, None)
         try:
             variables = environment(folder, hidden is not None)
-            self._process, listener_fd = self._slot.start(CHILD, folder, variables, theirs)
+            self._process = self._slot.start(CHILD, folder, variables, theirs)
+            listener_fd = theirs.fileno() if theirs else None
         finally:
             if theirs:
                 theirs.close()

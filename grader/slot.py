@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from . import usage
 from .errors import GraderError
@@ -18,19 +17,6 @@ from .errors import GraderError
 
 class Stopped(Exception):
     """The grading was stopped from outside, as by Ctrl-C; there is no result."""
-
-
-class Process(Protocol):
-    """What is used of `subprocess.Popen`."""
-
-    pid: int
-    stdin: object
-    stdout: object
-    stderr: object
-
-    def poll(self) -> int | None: ...
-    def wait(self, timeout: float | None = None) -> int: ...
-    def kill(self) -> None: ...
 
 
 class Slot:
@@ -60,16 +46,13 @@ class Slot:
         folder: Path,
         environment: Mapping[str, str],
         channel: socket.socket | None,
-    ) -> tuple[Process, int | None]:
+    ) -> subprocess.Popen[bytes]:
         """Start a process.
 
         Args:
             script: what it runs.
             folder: its working folder.
-            channel: a socket that it inherits, or None.
-
-        Returns:
-            The process, and the number that the socket has there.
+            channel: a socket that it inherits under the same number, or None.
 
         Raises:
             GraderError: no process can be started.
@@ -92,17 +75,17 @@ class Slot:
             raise GraderError(f"no process could be started: {error.strerror}") from None
         if self.processor is not None:
             os.sched_setaffinity(process.pid, {self.processor})
-        return process, channel.fileno() if channel else None
+        return process
 
 
-class Share(Slot):
-    """One processor and a part of the memory, beside other submissions.
+class ClassSlot(Slot):
+    """One processor and a part of the memory, while other submissions are graded beside this one.
 
-    A second counts when the process had the processor or waited for something else than it. So a
-    neighbour that takes the processor costs no time, and sleeping still does.
+    The time that the process was ready to run while others had its processor does not count.
+    So a busy neighbour costs no time; computing and sleeping do.
 
     Args:
-        number: of the share, from 0; the processors are given out in turn.
+        number: of the slot, from 0; the processors are given out in turn.
         memory_bytes: what its process may have in use.
         stop: set when the grading is to end.
     """
@@ -116,12 +99,6 @@ class Share(Slot):
         # The process, and what the clock, its use of processors and its waiting were last.
         self._seen = (0, 0.0, 0.0, 0.0)
         self._lost = 0.0
-
-    def __enter__(self) -> Share:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     @property
     def memory_bytes(self) -> int:

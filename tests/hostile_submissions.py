@@ -536,6 +536,9 @@ HONEST = {
     "os.set_blocking(r, False); s = selectors.DefaultSelector(); s.register(r, 1)\n"
     "assert s.select(1) and os.read(r, 1) == b'x'",
     "mapped memory": "import mmap; m = mmap.mmap(-1, 4096); m.madvise(mmap.MADV_DONTNEED)",
+    "modules named as the grader's": "import sys\nassert not {'child', 'lock'} & {*sys.modules}\n"
+    "for name in ('child', 'lock'):\n    try: __import__(name)\n"
+    "    except ImportError: pass\n    else: raise AssertionError(name)",
     "random identifiers": "import uuid, secrets, hashlib; uuid.uuid4(); hashlib.md5(b'x')",
 }
 

@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from ..slot import Share, Slot, Stopped
-from ..warm import WarmShare
+from ..slot import ClassSlot, Slot, Stopped
 
 Item = TypeVar("Item")
 _LINE_EVERY_S = 10.0  # where the output is no terminal
@@ -32,13 +31,12 @@ def each(
         waiting.put(item)
     jobs = min(jobs, waiting.qsize())
     stop, errors = threading.Event(), []
-    share = WarmShare if sys.platform == "linux" else Share
 
     def work(number: int) -> None:
         try:
-            with share(number, memory_bytes, stop) as slot:
-                while not stop.is_set():
-                    do(waiting.get_nowait(), slot)
+            slot = ClassSlot(number, memory_bytes, stop)
+            while not stop.is_set():
+                do(waiting.get_nowait(), slot)
         except (queue.Empty, Stopped):
             pass
         except BaseException as error:

@@ -8,15 +8,15 @@ import time
 import pytest
 
 from grader.classroom import pool
-from grader.slot import Share, Slot, Stopped
+from grader.slot import ClassSlot, Slot, Stopped
 
 
 def test_time_counts_but_for_waiting_while_others_have_the_processor(monkeypatch):
-    share = Share(0, 10**9, threading.Event())
+    slot = ClassSlot(0, 10**9, threading.Event())
     now, seen = [100.0], [(0.0, 0.0)]
     monkeypatch.setattr("grader.slot.time.monotonic", lambda: now[0])
     monkeypatch.setattr("grader.usage.processor_seconds", lambda pid: seen[0])
-    start = share.clock(7)
+    start = slot.clock(7)
     for at, found, counted in (
         (110, (10.0, 0.0), 10),  # alone
         (130, (20.0, 10.0), 20),  # a neighbour took half
@@ -25,11 +25,11 @@ def test_time_counts_but_for_waiting_while_others_have_the_processor(monkeypatch
         (160, None, 50),  # it has ended
     ):
         now[0], seen[0] = float(at), found
-        assert share.clock(7) - start == counted
+        assert slot.clock(7) - start == counted
     now[0], seen[0] = 200.0, (0.0, 0.0)
-    start = share.clock(8)
+    start = slot.clock(8)
     now[0] = 201.0
-    assert share.clock(8) - start == 1  # the next process begins anew
+    assert slot.clock(8) - start == 1  # the next process begins anew
 
 
 def test_the_first_error_stops_the_others():
@@ -48,7 +48,7 @@ def test_a_stop_reaches_a_waiting_grading():
     stop = threading.Event()
     stop.set()
     with pytest.raises(Stopped):
-        Share(0, 10**9, stop).check()
+        ClassSlot(0, 10**9, stop).check()
 
 
 def test_the_progress_line_has_a_rate():
