@@ -3,84 +3,90 @@
     python3 bundle.py homework ID
 
 writes ID.zip into the current directory. The zip holds one top-level folder, `homework`, with
-the code, the embedded base and the current adapter, but no caches, logs or old checkpoints.
+the code, the embedded base and the current adapter. Caches, logs and old checkpoints are left
+out. Every other file is listed and left out, unless --include names it: it may be a password.
 The same tree always gives the same bytes. Needs only the standard library.
 """
 
 from __future__ import annotations
 
-import os
+import argparse
+import json
 import re
-import stat
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-# The zip must stay under 50 MB. Read as decimal megabytes, the stricter of the two readings:
-# 50 MiB would be 52,428,800 bytes.
-LIMIT_BYTES = 50_000_000
-MAX_DEPTH = 32  # folders above a file, as the grader has it
-
-# Never packed, at any depth; a folder that matches is left out with all it holds.
-LEFT_OUT = (
-    ".*",
-    # caches
-    "__pycache__",
-    "__MACOSX",
-    "*.pyc",
-    "*.egg-info",
-    # what training leaves beside the adapter
-    "checkpoint-*",
-    "optimizer.pt",
-    "scheduler.pt",
-    "rng_state*",
-    "training_args.bin",
-    "trainer_state.json",
-    "curves.png",
-    # logs
-    "runs",
-    "*.log",
-    "events.out.tfevents*",
-    # half-written files and other zips
-    "*.partial",
-    "*.tmp",
-    "*.zip",
+from grader.packing import (
+    ADAPTER,
+    LIMIT_BYTES,
+    TOP,
+    BundleError,
+    members,
+    size_text,
+    write_zip,
 )
 
-# base.json is written last: without it the other two may be of two different trainings.
-ADAPTER = (
-    "vlm_model/adapter_config.json",
-    "vlm_model/adapter_model.safetensors",
-    "vlm_model/base.json",
-)
-TOP = "homework"
+# What is packed: code, and what Hugging Face's libraries and torch save of a model. Of other files
+# nobody knows whether they belong in the zip.
+CODE = ("*.py", "*.css", "*.html", "*.js")
+MODEL = (
+    "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth",
+    "config.json", "generation_config.json", "adapter_config.json", "base.json",
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.*",
+    "processor_config.json", "preprocessor_config.json", "README.md",
+)  # fmt: skip
+# Folders of other programs, whatever is in them.
+FOREIGN = ("mlruns", "wandb", "lightning_logs", "node_modules", "site-packages")
+
+
 TABLE_ROWS = 8
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_CHUNK = 1 << 20
-# Fixed, so that the bytes depend on the files' names and contents alone.
-_DATE = (1980, 1, 1, 0, 0, 0)
-_MODE = stat.S_IFREG | 0o644
+_TRAIN = "train first: python -m homework.finetune train"
 
 
-class BundleError(Exception):
-    """The folder cannot be packed. One line: what is wrong, where, and how to fix it."""
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        self.exit(2, f"error: {message}; see python3 bundle.py --help\n")
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python3 bundle.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", type=Path, metavar="homework", help="the homework folder")
+    parser.add_argument("id", metavar="ID", help="your ID: the zip is ID.zip")
+    parser.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="pack this file, too, such as words.txt or lists/*.csv (may be given several times)",
+    )
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    if len(arguments) != 2 or any(argument.startswith("-") for argument in arguments):
-        print("usage: python3 bundle.py homework ID", file=sys.stderr)
-        return 2
-    folder, target = Path(arguments[0]), Path(f"{arguments[1]}.zip")
     try:
-        if not _ID.fullmatch(arguments[1]):
+        options = _parse(arguments)
+    except SystemExit as stop:  # wrong arguments, or --help
+        return int(stop.code or 0)
+    target = Path(f"{options.id}.zip")
+    try:
+        if not _ID.fullmatch(options.id):
             raise BundleError(
-                f"ID {arguments[1]!r}: use letters, digits, '-' and '_' only (and no '.zip')"
+                f"ID {options.id!r}: use letters, digits, '-' and '_' only (and no '.zip')"
             )
-        files = members(folder)
-        require_adapter(folder)
+        files, others = choose(members(options.folder), options.include)
+        require_adapter(options.folder)
         infos = write_zip(files, target)
     except BundleError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -93,122 +99,91 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"stopped by Ctrl-C; {target} was not written", file=sys.stderr)
         return 130
-    print(size_table(infos, target))
+    print(size_table(infos, target, others))
     return 0
 
 
-def members(folder: str | Path) -> dict[str, Path]:
-    """The files to pack: name inside the zip (`homework/...`) -> file, sorted by name.
+def choose(
+    files: Mapping[str, Path], include: Iterable[str] = ()
+) -> tuple[dict[str, Path], list[str]]:
+    """The files to pack, and the names of the others.
+
+    Args:
+        files: as `members` returns them.
+        include: names or patterns of other files to pack, as paths in the homework folder or as
+            names alone.
 
     Raises:
-        BundleError: no such folder, no `__init__.py` in it, or an entry that is neither a
-            plain file nor a folder (links are never followed).
-        OSError: a folder cannot be listed.
+        BundleError: there is no file for one of `include`.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise BundleError(f"{folder}: no such folder; run this where the homework folder lies")
-    if not (folder / "__init__.py").is_file():
-        raise BundleError(f"{folder}: no __init__.py in it; name the homework folder itself")
-    return dict(sorted(_walk(folder, TOP).items()))
+    packed = {name for name in files if _is_own(name)}
+    for pattern in include:
+        inside = pattern.removeprefix("./").removeprefix(f"{TOP}/")
+        found = [
+            name
+            for name in files
+            if fnmatchcase(name.removeprefix(f"{TOP}/"), inside)
+            or fnmatchcase(name.rpartition("/")[2], inside)
+        ]
+        if not found:
+            raise BundleError(f"--include {pattern}: no such file, or one that is never packed")
+        packed.update(found)
+    others = [name for name in files if name not in packed]
+    return {name: file for name, file in files.items() if name in packed}, others
 
 
-def _walk(folder: Path, prefix: str) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for entry in os.scandir(folder):
-        name, path = f"{prefix}/{entry.name}", Path(entry.path)
-        if any(fnmatchcase(entry.name, pattern) for pattern in LEFT_OUT):
-            continue
-        if not entry.name.isprintable() or any(letter in entry.name for letter in "\\:"):
-            raise BundleError(f"{str(path)!r}: the grader refuses this name; rename the file")
-        if entry.is_symlink():
-            raise BundleError(f"{path}: is a link; put the file itself there or delete the link")
-        if entry.is_dir(follow_symlinks=False):
-            if name.count("/") >= MAX_DEPTH:
-                raise BundleError(f"{path}: is over {MAX_DEPTH} folders deep; move or delete it")
-            found |= _walk(path, name)
-        elif entry.is_file(follow_symlinks=False):
-            found[name] = path
-        else:
-            raise BundleError(f"{path}: is not a plain file; delete it")
-    return found
+def _is_own(name: str) -> bool:
+    *folders, file = name.split("/")
+    if any(folder in FOREIGN for folder in folders):
+        return False
+    return any(fnmatchcase(file, pattern) for pattern in (*CODE, *MODEL))
 
 
 def require_adapter(folder: str | Path) -> None:
-    """Raise BundleError unless the folder holds a trained adapter."""
+    """Raise BundleError unless the folder holds a trained adapter, whole as far as can be told."""
     for name in ADAPTER:
-        if not (Path(folder) / name).is_file():
-            raise BundleError(
-                f"{Path(folder) / name}: missing; train first: python -m homework.finetune train"
-            )
+        path = Path(folder) / name
+        if not path.is_file():
+            raise BundleError(f"{path}: missing; {_TRAIN}")
+        if fault := _weights_fault(path) if path.suffix == ".safetensors" else _json_fault(path):
+            raise BundleError(f"{path}: {fault}; {_TRAIN}, or python -m homework.finetune restore")
 
 
-def write_zip(files: Mapping[str, Path], target: Path) -> list[zipfile.ZipInfo]:
-    """Write the zip beside `target` and rename it; whole or not at all.
+def _json_fault(path: Path) -> str | None:
+    """What is wrong with a settings file, or None."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return "is not valid JSON"
+    if not isinstance(value, dict):
+        return "is not a JSON object"
+    if path.name == "base.json" and not isinstance(value.get("base"), str):
+        return "does not name the base (field 'base')"
+    return None
+
+
+def _weights_fault(path: Path) -> str | None:
+    """Whether a safetensors file is cut short: its header says where each tensor ends."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if length <= size - 8 else b""
+    try:
+        tensors = json.loads(header)
+        tensors.pop("__metadata__", None)
+        end = max((one["data_offsets"][1] for one in tensors.values()), default=0)
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
+        return "is damaged (its header cannot be read)"
+    found = size - 8 - length
+    return None if end == found else f"is damaged ({found} bytes of weights, {end} expected)"
+
+
+def size_table(infos: Sequence[zipfile.ZipInfo], target: Path, others: Iterable[str] = ()) -> str:
+    """The largest files with their sizes, then the zip's own size against the limit.
 
     Args:
-        files: name inside the zip -> file, in the order to write.
-
-    Returns:
-        The zip's entries, sizes filled in.
-
-    Raises:
-        BundleError: the zip would be over LIMIT_BYTES; names the files to delete.
-        OSError: a file cannot be read or the zip cannot be written.
+        others: names of the files that were left out because nobody knows what they are.
     """
-    partial = target.with_name(target.name + ".partial")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, path in files.items():
-                _add(archive, name, path, files)
-            infos = archive.infolist()
-        if partial.stat().st_size > LIMIT_BYTES:
-            raise BundleError(_too_large(files))
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return infos
-
-
-def _add(archive: zipfile.ZipFile, name: str, path: Path, files: Mapping[str, Path]) -> None:
-    info = zipfile.ZipInfo(name, _DATE)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    info.create_system = 3  # Unix, on every system, so that the mode below is read as one
-    info.external_attr = _MODE << 16
-    info.file_size = path.stat().st_size
-    with open(path, "rb") as source, archive.open(info, "w") as sink:
-        while chunk := source.read(_CHUNK):
-            sink.write(chunk)
-            # Stop early: a forgotten multi-gigabyte file would be packed for minutes.
-            if archive.fp.tell() > LIMIT_BYTES:
-                raise BundleError(_too_large(files))
-
-
-def _too_large(files: Mapping[str, Path]) -> str:
-    """The line that says which files to delete, largest first."""
-    sizes = {name: path.stat().st_size for name, path in files.items()}
-    largest = sorted(sizes, key=lambda name: (-sizes[name], name))
-    extras = [name for name in largest if not _needed(name)]
-    left, chosen = sum(sizes.values()), []
-    while left > LIMIT_BYTES and extras:
-        chosen.append(extras.pop(0))
-        left -= sizes[chosen[-1]]
-    text = f"the zip would be over {size_text(LIMIT_BYTES)}"
-    if chosen and left <= LIMIT_BYTES:
-        return f"{text}: delete " + ", ".join(
-            f"{name} ({size_text(sizes[name])})" for name in chosen
-        )
-    listed = ", ".join(f"{name} ({size_text(sizes[name])})" for name in largest[:5])
-    return f"{text}: delete or shrink some of its largest files: {listed}"
-
-
-def _needed(name: str) -> bool:
-    inside = name.removeprefix(f"{TOP}/")
-    return inside.endswith(".py") or inside.startswith("embedded_base/") or inside in ADAPTER
-
-
-def size_table(infos: Sequence[zipfile.ZipInfo], target: Path) -> str:
-    """The largest files with their sizes, then the zip's own size against the limit."""
     rows = sorted(infos, key=lambda info: (-info.compress_size, info.filename))
     lines = [f"{'size':>10}  {'in the zip':>10}  file"]
     for info in rows[:TABLE_ROWS]:
@@ -218,15 +193,28 @@ def size_table(infos: Sequence[zipfile.ZipInfo], target: Path) -> str:
     if rest := rows[TABLE_ROWS:]:
         size, packed = sum(i.file_size for i in rest), sum(i.compress_size for i in rest)
         lines.append(f"{size_text(size):>10}  {size_text(packed):>10}  ({len(rest)} more files)")
+    if named := _grouped(others, [info.filename for info in infos]):
+        lines.append("not packed, as neither code nor model (--include FILE packs one, too):")
+        lines += [f"    {name}" for name in named]
     total = target.stat().st_size
     share = f"{size_text(total)} of at most {size_text(LIMIT_BYTES)} ({total / LIMIT_BYTES:.0%})"
     lines.append(f"{target}: {share}, {len(infos)} files")
     return "\n".join(lines)
 
 
-def size_text(size: int) -> str:
-    """A size in bytes as decimal megabytes, or kilobytes where those would be 0.0."""
-    return f"{size / 1e6:.2f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
+def _grouped(names: Iterable[str], packed: Collection[str]) -> list[str]:
+    """`names`; a folder of which nothing is packed is named once, with the number of its files."""
+    above = {
+        "/".join(name.split("/")[:depth])
+        for name in packed
+        for depth in range(1, name.count("/") + 1)
+    }
+    found: Counter[str] = Counter()
+    for name in names:
+        parts = name.split("/")
+        folders = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+        found[next((f"{folder}/" for folder in folders if folder not in above), name)] += 1
+    return [f"{name} ({count} files)" if count > 1 else name for name, count in found.items()]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from hostile_submissions import (  # noqa: E402
     submission,
 )
 
-import bundle  # noqa: E402
+from grader import packing  # noqa: E402
 
 # Appended to the shipped package: a model that is wrong more often, or needs more time.
 _WORSE = """
@@ -83,7 +83,7 @@ def make(folder: Path, count: int, seed: int, time_limit: float) -> dict[str, st
     """
     folder.mkdir(parents=True)
     rng = random.Random(seed)
-    package = bundle.members(ROOT / "homework")
+    package = packing.members(ROOT / "homework")
     good, hostile = (count + 1) // 2, count * 3 // 10
     sorts = ["good"] * good + ["hostile"] * hostile + ["broken"] * (count - good - hostile)
     order = rng.sample(range(count), count)  # who is beside whom
@@ -95,7 +95,7 @@ def make(folder: Path, count: int, seed: int, time_limit: float) -> dict[str, st
             name = f"student{place:03}_{'LATE_' * (place % 5 == 0)}{7000 + place}_{place}_{name}"
         path = folder / name
         if sort == "good":
-            bundle.write_zip(package, path)
+            packing.write_zip(package, path)
             slow = 0.6 * time_limit / 4 if number % SLOW_EVERY == 1 else 0.0
             _change(path, number, _WORSE.format(seconds=slow, wrong=rng.randrange(0, 80)))
         elif sort == "hostile":

@@ -13,8 +13,10 @@ def write_whole(path: Path, text: str) -> None:
         OSError: it cannot be written; what `path` was before stays.
     """
     partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)  # of a run that was killed; a link there is not followed
+    file = open(partial, "x", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
     try:
-        with open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        with file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

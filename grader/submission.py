@@ -19,9 +19,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import bundle
-
-from . import course
+from . import course, packing
 from .errors import GraderError, SubmissionError
 from .labels import Question
 
@@ -84,20 +82,20 @@ def unpack(path: Path, folder: Path) -> Unpacked:
 
 
 def _pack(path: Path, target: Path) -> Path:
-    inner = path / bundle.TOP
+    inner = path / packing.TOP
     if not (path / "__init__.py").is_file() and inner.is_dir():
         path = inner
     try:
-        bundle.write_zip(bundle.members(path), target)
-    except bundle.BundleError as error:
+        packing.write_zip(packing.members(path), target)
+    except packing.BundleError as error:
         raise SubmissionError(str(error)) from None
     return target
 
 
 def _unpack_zip(path: Path, folder: Path) -> Unpacked:
     size = path.stat().st_size
-    if size > bundle.LIMIT_BYTES:
-        raise SubmissionError(f"{size} bytes; at most {bundle.LIMIT_BYTES} (50 MB) are allowed")
+    if size > packing.LIMIT_BYTES:
+        raise SubmissionError(f"{size} bytes; at most {packing.LIMIT_BYTES} (50 MB) are allowed")
     _check_directory(path)
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
@@ -110,7 +108,7 @@ def _unpack_zip(path: Path, folder: Path) -> Unpacked:
     names = Counter(info.filename for info in entries)
     repeated = [name for name in files if names[name] > 1]
     remarks = course.of_zip(_top_folders(names), package, repeated)
-    return Unpacked(package, f"{bundle.size_text(size)}, {len(own)} files", remarks)
+    return Unpacked(package, f"{packing.size_text(size)}, {len(own)} files", remarks)
 
 
 def _check_directory(path: Path) -> None:
@@ -150,8 +148,8 @@ def _checked(infos: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
 
 def _package(names: Collection[str]) -> str:
     """The folder that holds the submission: `homework`, or the only one, whatever its name."""
-    if f"{bundle.TOP}/__init__.py" in names:
-        return bundle.TOP
+    if f"{packing.TOP}/__init__.py" in names:
+        return packing.TOP
     folders = _top_folders(names)
     if len(folders) != 1 or f"{folders[0]}/__init__.py" not in names:
         tops = ", ".join(sorted({name.split("/")[0] for name in names})[:3]) or "nothing"
@@ -223,8 +221,8 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
         return "is a link"
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is not a plain file"
-    if len(parts) > bundle.MAX_DEPTH + 1:
-        return f"is over {bundle.MAX_DEPTH} folders deep"
+    if len(parts) > packing.MAX_DEPTH + 1:
+        return f"is over {packing.MAX_DEPTH} folders deep"
     if {"", "."} & set(parts) or re.search(r"[\\:]", name) or not name.isprintable():
         return "is not a proper file name"
     if info.flag_bits & 0x1:

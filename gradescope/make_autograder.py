@@ -57,7 +57,7 @@ def contents(data_dir: Path, split: str, time_limit: float) -> dict[str, bytes]:
     records = [{"image_file": q.image, "question": q.question, "answer": q.answer} for q in asked]
     return {
         **{name: (ROOT / "gradescope" / name).read_bytes() for name in SCRIPTS},
-        **{name: (ROOT / name).read_bytes() for name in ("bundle.py", "requirements.txt")},
+        "requirements.txt": (ROOT / "requirements.txt").read_bytes(),
         **{
             file.relative_to(ROOT).as_posix(): file.read_bytes()
             for file in sorted((ROOT / "grader").rglob("*.py"))
@@ -74,8 +74,10 @@ def contents(data_dir: Path, split: str, time_limit: float) -> dict[str, bytes]:
 def write(path: Path, files: dict[str, bytes]) -> None:
     """Write the zip beside `path` and rename it; whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)  # of a run that was killed; a link there is not followed
+    file = open(partial, "xb")  # noqa: SIM115 (closed below)
     try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        with file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in files.items():
                 info = zipfile.ZipInfo(name, _DATE)
                 info.compress_type = zipfile.ZIP_DEFLATED

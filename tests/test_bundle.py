@@ -11,11 +11,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from fake_submission import ADAPTER, GOOD, write_files
+from fake_submission import ADAPTER, GOOD, WEIGHTS, write_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bundle
+from grader import packing
 
 EXTRA = {
     "embedded_base/model.safetensors": "base",
@@ -69,7 +70,7 @@ def test_packs_what_is_needed_and_nothing_else(folder, capsys, argument):
     with zipfile.ZipFile("abc123.zip") as archive:
         assert archive.namelist() == sorted(f"homework/{name}" for name in PACKED)
         assert archive.testzip() is None
-        assert archive.read("homework/vlm_model/adapter_model.safetensors") == b"weights"
+        assert archive.read("homework/vlm_model/adapter_model.safetensors") == WEIGHTS
     out = capsys.readouterr().out
     assert "homework/vlm.py" in out and "abc123.zip: " in out and "at most 50.00 MB" in out
     assert not list(Path().glob("*.partial"))
@@ -115,7 +116,7 @@ def test_the_same_tree_gives_the_same_bytes(tmp_path, files, seed):
 
 
 def test_over_the_limit_names_the_files_to_delete(folder, capsys, monkeypatch):
-    monkeypatch.setattr(bundle, "LIMIT_BYTES", 60_000)
+    monkeypatch.setattr(packing, "LIMIT_BYTES", 60_000)
     write_files(
         folder,
         {
@@ -129,7 +130,7 @@ def test_over_the_limit_names_the_files_to_delete(folder, capsys, monkeypatch):
 
 
 def test_over_the_limit_with_nothing_to_delete_names_the_largest_file(folder, capsys, monkeypatch):
-    monkeypatch.setattr(bundle, "LIMIT_BYTES", 30_000)
+    monkeypatch.setattr(packing, "LIMIT_BYTES", 30_000)
     write_files(folder, {"embedded_base/model.safetensors": os.urandom(40_000)})
     line = fails(capsys, "homework", "ID")
     assert "shrink" in line and "homework/embedded_base/model.safetensors (40.0 kB)" in line
@@ -157,9 +158,72 @@ def test_an_id_with_other_characters_is_refused(folder, capsys, name):
     assert "letters, digits" in fails(capsys, "homework", name)
 
 
-@pytest.mark.parametrize("arguments", [(), ("homework",), ("a", "b", "c"), ("homework", "--help")])
-def test_wrong_arguments_print_the_usage(folder, capsys, arguments):
-    assert fails(capsys, *arguments, code=2) == "usage: python3 bundle.py homework ID\n"
+@pytest.mark.parametrize("arguments", [(), ("homework",), ("a", "b", "c"), ("a", "b", "--x")])
+def test_wrong_arguments_are_one_line(folder, capsys, arguments):
+    assert "see python3 bundle.py --help" in fails(capsys, *arguments, code=2)
+
+
+SECRETS = (
+    "id_rsa", "token", "secrets.json", "credentials.txt", "config.env", "cookies.sqlite",
+    "vlm_model/notes.txt", "mlruns/0/meta.yaml", "mlruns/0/model.safetensors", "mlruns/x.py",
+)  # fmt: skip
+
+
+def test_what_is_neither_code_nor_model_is_named_and_not_packed(folder, capsys):
+    write_files(folder, dict.fromkeys(SECRETS, "x"))
+    write_files(folder, {"venv/pyvenv.cfg": "", "venv/lib/x.py": ""})
+    (folder / "venv" / "lib64").symlink_to("lib")
+    assert bundle.main(["homework", "ID"]) == 0
+    assert zipfile.ZipFile("ID.zip").namelist() == sorted(f"homework/{name}" for name in PACKED)
+    named = [line.strip() for line in capsys.readouterr().out.splitlines() if line[:4] == "    "]
+    alone = [name for name in SECRETS if not name.startswith("mlruns")]
+    expected = [f"homework/{name}" for name in alone]
+    expected += ["homework/mlruns/ (3 files)", "homework/venv/"]
+    assert sorted(line for line in named if line.startswith("homework")) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    "asked", ["words.txt", "lists/*.csv", "homework/lists/a.csv", "./lists/a.csv", "a.csv"]
+)
+def test_a_file_that_is_asked_for_is_packed(folder, asked):
+    write_files(folder, {"words.txt": "", "lists/a.csv": "", "token": ""})
+    assert bundle.main(["homework", "ID", "--include", asked]) == 0
+    more = set(zipfile.ZipFile("ID.zip").namelist()) - {f"homework/{name}" for name in PACKED}
+    assert more == {"homework/words.txt" if asked == "words.txt" else "homework/lists/a.csv"}
+
+
+@pytest.mark.parametrize("asked", ["words.txt", "vlm_model/optimizer.pt"])
+def test_a_file_that_is_asked_for_and_not_there_is_one_line(folder, capsys, asked):
+    write_files(folder, {"vlm_model/optimizer.pt": ""})
+    assert f"--include {asked}: no such file" in fails(capsys, "homework", "ID", "--include", asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("base.json", '{"base": "embedded_base", "sha2'),
+        ("base.json", "[]"),
+        ("base.json", "{}"),
+        ("base.json", b"\xff\xfe"),
+        ("adapter_config.json", ""),
+        ("adapter_model.safetensors", WEIGHTS[:5]),
+        ("adapter_model.safetensors", WEIGHTS + b"\0"),
+        ("adapter_model.safetensors", b"\xff" * 16),
+        ("adapter_model.safetensors", b"\x04\0\0\0\0\0\0\0null"),
+    ],
+)
+def test_a_damaged_adapter_is_refused(folder, capsys, name, content):
+    write_files(folder / "vlm_model", {name: content})
+    line = fails(capsys, "homework", "ID")
+    assert name in line and "python -m homework.finetune" in line
+
+
+def test_a_link_in_the_place_of_the_partial_file_is_not_followed(folder, tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    Path("ID.zip.partial").symlink_to(tmp_path / "mine")
+    assert bundle.main(["homework", "ID"]) == 0
+    assert (tmp_path / "mine").read_text() == "kept"
+    assert zipfile.is_zipfile("ID.zip") and not Path("ID.zip").is_symlink()
 
 
 @pytest.mark.parametrize("where", ["link.py", "embedded_base/sub"])
@@ -186,7 +250,7 @@ def test_a_failed_write_leaves_the_old_zip(folder, capsys, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bundle, "_add", stop)
+    monkeypatch.setattr(packing, "_add", stop)
     assert bundle.main(["homework", "ID"]) == 130
     assert capsys.readouterr().err == "stopped by Ctrl-C; ID.zip was not written\n"
     assert Path("ID.zip").read_text() == "old" and not list(Path().glob("*.partial"))
@@ -214,14 +278,13 @@ def test_bundle_on_a_full_disk_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     package = tmp_path / "homework"
     (package / "vlm_model").mkdir(parents=True)
-    for name in ("__init__.py", *bundle.ADAPTER):
-        (package / name).write_text("x")
+    write_files(package, {"__init__.py": ""} | ADAPTER)
     (tmp_path / "ID.zip").write_text("the one before")
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(bundle, "_add", full)
+    monkeypatch.setattr(packing, "_add", full)
     assert bundle.main(["homework", "ID"]) == 1
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and "ID.zip" in line and "No space left on device" in line

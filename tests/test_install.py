@@ -1,6 +1,9 @@
 """`pip install -e .` and environment.yml: one list of packages, and every file of the package."""
 
+import os
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -39,3 +42,16 @@ def test_every_file_that_is_no_module_is_package_data():
     patterns = SETUPTOOLS["package-data"]["homework"]
     packed = {p.relative_to(ROOT).as_posix() for x in patterns for p in ROOT.glob(f"homework/{x}")}
     assert files <= packed
+
+
+def test_an_installed_grader_needs_nothing_beside_its_package(tmp_path):
+    """What `pip install -e .` installs, run in another folder."""
+    shutil.copytree(ROOT / "grader", tmp_path / "site" / "grader")
+    done = subprocess.run(
+        [sys.executable, "-m", "grader", "--help"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

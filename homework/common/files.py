@@ -115,7 +115,9 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         _refuse_special(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
-        with open(partial, "wb") as file:
+        # Of a process that was killed and had this number; a link there is not followed.
+        partial.unlink(missing_ok=True)
+        with open(partial, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

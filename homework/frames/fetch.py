@@ -39,6 +39,8 @@ def fetch(url: str, archive: Path, state: Path) -> None:
         InputError: the server refuses, cannot be reached or stops; or the disk is full.
     """
     partial = archive.with_name(f"{archive.name}.partial")
+    if partial.is_symlink():
+        partial.unlink()  # else the bytes would go where it leads
     host = url.split("/")[2]
     failures = 0
     while True:

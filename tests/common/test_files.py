@@ -56,6 +56,17 @@ def test_the_next_write_removes_what_a_killed_process_left(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", alive.name, other.name}
 
 
+@needs_posix
+def test_a_link_in_the_place_of_the_partial_file_is_not_followed(tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / f"a.json.{os.getpid()}.partial").symlink_to("mine")
+    with atomic_write(tmp_path / "a.json") as file:
+        file.write(b"whole")
+    assert (tmp_path / "mine").read_text() == "kept"
+    assert (tmp_path / "a.json").read_text() == "whole"
+    assert not (tmp_path / "a.json").is_symlink()
+
+
 @pytest.mark.parametrize("moment", range(4))
 def test_files_moved_in_are_never_taken_for_whole_too_early(tmp_path, monkeypatch, moment):
     """Stopped before any of its renames, `install` leaves no voucher over a mixture."""

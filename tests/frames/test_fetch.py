@@ -1,11 +1,12 @@
 """Fetching the archive: from a server of our own that cuts, changes, lies and refuses."""
 
 import json
+from pathlib import Path
 
 import pytest
 from dataset_server import FILES, error_of, stop_after, unpacked, zipped
 
-from homework.download import download
+from homework.download import _work_files, download
 
 
 def test_a_cut_connection_is_resumed(server, tmp_path):
@@ -23,6 +24,15 @@ def test_the_next_run_resumes_an_unfinished_archive(server, tmp_path):
     download(server.url, str(tmp_path))
     assert server.asked[-1] == "bytes=4000-"
     assert unpacked(tmp_path) == FILES
+
+
+def test_a_link_in_the_place_of_the_partial_file_is_not_followed(server, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (tmp_path / "mine").write_text("kept")
+    Path(f"{_work_files(data, server.url)[0]}.partial").symlink_to(tmp_path / "mine")
+    download(server.url, str(data))
+    assert (tmp_path / "mine").read_text() == "kept" and unpacked(data) == FILES
 
 
 def test_without_ranges_the_archive_is_fetched_from_the_start(server, tmp_path):

@@ -122,6 +122,18 @@ def test_the_autograders_zip_grades_an_upload(place, capsys):
         subprocess.run(["bash", "-n", str(ROOT / "gradescope" / script)], check=True)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_no_writer_follows_a_link_in_the_place_of_its_partial_file(place, results, capsys):
+    (place / "mine").write_text("kept")
+    for name in ("results.json", "autograder.zip"):
+        (place / f"{name}.partial").symlink_to("mine")
+    write_files(place / "up" / "homework", GOOD)
+    assert results()["score"] == 105
+    output = place / "autograder.zip"
+    assert make_autograder(["--data_dir", str(place / "data"), "--output", str(output)]) == 0
+    assert zipfile.is_zipfile(output) and (place / "mine").read_text() == "kept"
+
+
 def test_a_missing_split_is_one_line(place, capsys):
     assert make_autograder(["--data_dir", str(place / "data"), "--split", "nowhere"]) == 1
     err = capsys.readouterr().err

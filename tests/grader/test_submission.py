@@ -121,9 +121,9 @@ def test_entries_beside_homework_are_not_unpacked(place, graded):
 
 
 def test_too_large(place, graded, monkeypatch):
-    monkeypatch.setattr("bundle.LIMIT_BYTES", 500)
+    monkeypatch.setattr("grader.packing.LIMIT_BYTES", 500)
     assert "at most 500" in failure(graded()[1], "Total: ")[1]
-    monkeypatch.setattr("bundle.LIMIT_BYTES", 50_000_000)
+    monkeypatch.setattr("grader.packing.LIMIT_BYTES", 50_000_000)
     monkeypatch.setattr(submission, "MAX_UNPACKED_BYTES", 500)
     assert "when unpacked" in failure(graded()[1], "Total: ")[1]
     monkeypatch.setattr(submission, "MAX_FILES", 2)
