@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.earlier import earlier  # noqa: E402
-from homework import base_vlm, finetune  # noqa: E402
+from homework import base_vlm  # noqa: E402
 from homework.common import options  # noqa: E402
 from homework.common.cli import run as run_commands  # noqa: E402
 from homework.common.files import atomic_write, write_json, writing  # noqa: E402
@@ -232,15 +232,20 @@ def _measure(
     items: list[Item], asked: list[Item], folder: Path, chosen: dict[str, Any]
 ) -> dict[str, Any]:
     """Fine-tune on some pairs and ask the questions: shares of right answers."""
+    from homework.training.config import TrainConfig
     from homework.training.run import fit
 
     adapter = folder / "adapter"
     shutil.rmtree(adapter, ignore_errors=True)
     start = time.perf_counter()
-    recipe = finetune.recipe_for(
-        base=chosen["base"], max_steps=chosen["steps"], seed=chosen["seed"]
+    config = TrainConfig(
+        output_dir=adapter,
+        base=chosen["base"],
+        max_steps=chosen["steps"],
+        seed=chosen["seed"],
+        report_to="none",
     )
-    fit(items, adapter, recipe, 0, "none")
+    fit(items, config)
     seconds = time.perf_counter() - start
     result = benchmark(base_vlm.load(adapter, verbose=False), asked)
     accuracy = {kind: share for kind, (share, _) in result.accuracy_per_kind.items()}

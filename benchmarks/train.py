@@ -187,8 +187,8 @@ class Clock:
 
 def ours(items, base, frames, steps, way, output, clock):
     """The package's own command, without a held-out share."""
-    from homework import finetune
     from homework.training import run
+    from homework.training.config import TrainConfig
     from homework.training.loop import Loop
 
     optimizer_step = Loop._optimizer_step
@@ -201,16 +201,16 @@ def ours(items, base, frames, steps, way, output, clock):
 
     Loop._optimizer_step = timed
     run.HELD_OUT = 0
-    options = finetune.recipe_for(
-        "embedded",
+    config = TrainConfig(
+        output_dir=output,
         base=base,
+        recipe="embedded",
         per_device_train_batch_size=frames,
-        max_steps=steps,
         train_vision="text side" not in way,
+        max_steps=steps,
+        tokens_per_pass=SMALL if "small passes" in way else TrainConfig.tokens_per_pass,
     )
-    if "small passes" in way:
-        options["tokens_per_pass"] = SMALL
-    run.fit(items, output, options, 0)
+    run.fit(items, config)
     from homework.model.loaded import choose_device
 
     device, dtype, reason = choose_device()

@@ -9,8 +9,7 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .common import distributed, options
 from .common.errors import InputError
@@ -18,97 +17,35 @@ from .common.files import DATA_DIR, PACKAGE_DIR, RUNS_DIR, require_writable, wri
 from .common.runs import alone
 from .data import Model, VQADataset, benchmark, draw
 from .frames.qa_file import QA_SUFFIX
-from .training.recipes import check_options, filled, recipe_name
+from .training.config import MODEL_NAME, TrainConfig
 
 if TYPE_CHECKING:
     from .base_vlm import BaseVLM
 
-# Options of `train` that do not change its result.
-_BESIDE = ("num_workers", "report_to", "overwrite")
 DEMO_SPLIT = "train_demo"
 ELSEWHERE = 100  # pairs that `demo_train` asks beside the five
-MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load` reads
 
 
-def train(
-    data_dir: str | None = None,
-    train_dataset_name: str = "train",
-    output_dir: str | None = None,
-    base: str | None = None,
-    recipe: str | None = None,
-    num_train_epochs: float | None = None,
-    per_device_train_batch_size: int | None = None,
-    gradient_accumulation_steps: int | None = None,
-    learning_rate: float | None = None,
-    lora_r: int | None = None,
-    lora_alpha: int | None = None,
-    lora_dropout: float = 0.0,
-    weighting: str = "question",
-    train_vision: bool = True,
-    tokens_per_pass: int = 16_384,
-    num_workers: int = 0,
-    max_samples: int | None = None,
-    max_steps: int = -1,
-    save_steps: int | None = None,
-    seed: int = 0,
-    report_to: str = "tensorboard",
-    overwrite: bool = False,
-) -> None:
+@options.takes(TrainConfig)
+def train(config: TrainConfig) -> None:
     """Fine-tune the base with LoRA and write the checkpoint that `load_vlm` reads.
 
     A killed run continues from its last checkpoint when the same command is given again. An
     adapter in the output folder stays there until the new one is complete, and is then kept,
     numbered, in runs/ (see `restore`).
 
-    Args:
-        data_dir: the data folder; the one beside the package if omitted.
-        train_dataset_name: split whose pairs are learned.
-        output_dir: folder for the adapter; homework/vlm_model if omitted.
-        base: the model to fine-tune: a folder, the name of a SmolVLM in the hub cache, or
-            embedded_base; if omitted, SmolVLM-256M-Instruct where the hub cache has it, otherwise
-            embedded_base.
-        recipe: "embedded" or "smolvlm": named defaults of the next six options
-            (homework/training/recipes.py); chosen from the base if omitted.
-        num_train_epochs: passes over the pictures; the recipe's if omitted, as in the next five.
-        per_device_train_batch_size: pictures per device and forward pass; a picture brings all its
-            questions.
-        gradient_accumulation_steps: forward passes per optimizer step.
-        learning_rate: peak learning rate; 3% warm-up, then cosine decay to 0.
-        lora_r: rank of the LoRA matrices.
-        lora_alpha: scale of LoRA; the update is multiplied by lora_alpha / lora_r.
-        lora_dropout: dropout before the LoRA matrices.
-        weighting: "question" gives each question the same weight, "frame" each picture.
-        train_vision: put LoRA on the vision tower as well; False trains the text model alone, from
-            image tokens that are computed once and kept on disk, in less time (docs/speed.md).
-        tokens_per_pass: patches and text tokens that go through the model at a time; a step is cut
-            into such passes. A smaller number takes less memory and gives the same result.
-        num_workers: processes that decode pictures; 0 decodes in the training process.
-        max_samples: number of pairs to train on, drawn by the seed; all if omitted.
-        max_steps: optimizer steps to stop after; -1 trains all epochs.
-        save_steps: optimizer steps between checkpoints; a fifth of the run, 200 at most, if
-            omitted.
-        seed: seed of the LoRA weights, the order of pictures and the dropout.
-        report_to: trackers of the curves (tensorboard, wandb, mlflow, trackio), separated by
-            commas, or none.
-        overwrite: replace the adapter in the output folder without keeping a copy.
-
     Raises:
         InputError: an option or the data is wrong, or validation frames are among them.
     """
-    given = {name: value for name, value in locals().items() if name not in _BESIDE}
-    chosen = recipe_for(**given)
-    check_options(chosen | {"overwrite": overwrite}, num_workers)
-
     from .frames.leakage import refuse_pictures, refuse_split
 
-    refuse_split(str(train_dataset_name))
-    dataset = VQADataset(str(train_dataset_name), data_dir, max_samples)
+    refuse_split(config.train_dataset_name)
+    dataset = VQADataset(config.train_dataset_name, config.data_dir, config.max_samples)
     refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
-    output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
     from .training.run import fit
 
-    with alone(output):
-        fit(dataset, output, chosen, num_workers, report_to, overwrite)
+    with alone(config.output):
+        fit(dataset, config)
 
 
 def demo_train(
@@ -132,7 +69,7 @@ def demo_train(
     train(
         data_dir,
         train_dataset_name,
-        str(output),
+        output,
         base,
         num_train_epochs=30,
         max_samples=5,
@@ -298,14 +235,6 @@ def load(model_name: str = MODEL_NAME) -> BaseVLM:
 def load_vlm() -> BaseVLM:
     """The submission's model, as the grader asks for it."""
     return load(str(PACKAGE_DIR / MODEL_NAME))
-
-
-def recipe_for(recipe: str | None = None, **given: Any) -> dict[str, Any]:
-    """All options of `train` that change its result, with its defaults where none is given."""
-    options_of_train = inspect.signature(train).parameters.items()
-    left_out = (*_BESIDE, "recipe")
-    defaults = {name: each.default for name, each in options_of_train if name not in left_out}
-    return filled(defaults | given, recipe_name(recipe, given.get("base")))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from transformers.models.idefics3.modeling_idefics3 import Idefics3Model
 
 from homework import finetune
 from homework.common.errors import InputError
-from homework.model import adapter, embedded
-from homework.training.recipes import RECIPES
+from homework.model import adapter
+from homework.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -92,49 +92,42 @@ def test_validation_frames_are_refused_by_name_by_prefix_and_by_content(data_dir
         {"max_steps": 0},
         {"num_workers": -1},
         {"seed": None},
-        {"weighting": "karts"},
+        {"tokens_per_pass": True},
+        {"base": True},
+        {"overwrite": 1},
         {"train_vision": "no"},
         {"recipe": "quick"},
     ],
 )
-def test_options_are_checked_before_anything_is_loaded(option, data_dir):
-    with pytest.raises(InputError, match=next(iter(option))):
-        finetune.train(str(data_dir), base="nowhere", **option)
+def test_options_are_checked_before_anything_is_loaded(option):
+    with pytest.raises(InputError, match=f"^--{next(iter(option))}: "):
+        finetune.train("nowhere", **option)
 
 
 @pytest.mark.parametrize(
-    ("base", "recipe", "name"),
+    ("recipe", "model_type", "rate"),
     [
-        ("embedded_base", None, "embedded"),
-        (str(embedded.EMBEDDED_BASE), None, "embedded"),
-        ("HuggingFaceTB/SmolVLM-256M-Instruct", None, "smolvlm"),
-        ("HuggingFaceTB/SmolVLM-256M-Instruct", "embedded", "embedded"),
+        (None, "idefics3_stem", 1e-3),
+        (None, "idefics3", 5e-4),
+        (None, "smolvlm", 5e-4),
+        ("embedded", "idefics3", 1e-3),
+        ("smolvlm", "idefics3_stem", 5e-4),
     ],
 )
-def test_options_not_given_are_the_recipes(base, recipe, name, data_dir, monkeypatch):
-    """What is given stays; the rest comes from the base's recipe, or the one that is named."""
-    seen = []
-    monkeypatch.setattr(
-        "homework.training.run.fit",
-        lambda dataset, output, options, *rest: seen.append(options),
-    )
-    finetune.train(
-        str(data_dir), base=base, recipe=recipe, lora_r=3, output_dir=str(data_dir / "out")
-    )
-    (options,) = seen
-    assert options["lora_r"] == 3 and "recipe" not in options
-    assert options | {"lora_r": 0} == options | RECIPES[name] | {"lora_r": 0}
-    assert None not in [options[option] for option in RECIPES[name]]
+def test_the_learning_rate_not_given_is_the_bases(recipe, model_type, rate):
+    config = TrainConfig(recipe=recipe, lora_r=3).of_base("name", model_type)
+    assert (config.base, config.learning_rate, config.lora_r) == ("name", rate, 3)
+    given = TrainConfig(recipe=recipe, learning_rate=0.1).of_base("name", model_type)
+    assert given.learning_rate == 0.1
 
 
-def test_a_base_with_a_stem_takes_the_recipe_of_the_embedded_one(data_dir, tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        "homework.training.run.fit", lambda dataset, output, options, *rest: seen.append(options)
-    )
-    base = write_tiny_base(tmp_path / "base", stem=True)
-    finetune.train(str(data_dir), base=str(base), output_dir=str(tmp_path / "out"))
-    assert seen[0] == seen[0] | RECIPES["embedded"]
+def test_a_base_with_a_stem_takes_the_learning_rate_of_the_embedded_one(data_dir, tmp_path):
+    base, output = write_tiny_base(tmp_path / "base", stem=True), tmp_path / "out"
+    finetune.train(data_dir, output_dir=output, base=base, max_steps=1, **SMALL)
+    record = adapter.training_of(output)
+    assert record["learning_rate"] == 1e-3
+    # Nothing of this machine is published.
+    assert not {"data_dir", "output_dir", "recipe", "overwrite"} & record.keys()
 
 
 def test_the_demo_says_what_five_pairs_teach_and_what_they_do_not(
@@ -168,11 +161,11 @@ def test_the_demo_learns_train_demo_where_it_is_there(data_dir, monkeypatch):
 def test_trackers_are_accelerates_own():
     from homework.training.trackers import check_trackers
 
-    assert check_trackers("tensorboard") == check_trackers(("tensorboard",)) == ["tensorboard"]
-    assert check_trackers("none") == []
+    assert check_trackers(TrainConfig().report_to) == ["tensorboard"]
+    assert check_trackers(TrainConfig(report_to="none").report_to) == []
     for name in ("tensorbord", 7):
         with pytest.raises(InputError, match=f"--report_to: no tracker '{name}'"):
-            check_trackers([name])
+            check_trackers(TrainConfig(report_to=[name]).report_to)
 
 
 def test_a_broken_picture_is_one_line_from_worker_processes_too(base, data_dir, tmp_path):

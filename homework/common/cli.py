@@ -10,17 +10,18 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn, get_args, get_origin
 
 from .errors import InputError
 from .files import PACKAGE_DIR, disk_line
+from .options import is_union
 
 Command = Callable[..., None]
 _HELP = ("-h", "--help")
-_TYPES = {"str": "TEXT", "bool": "True|False"}  # others: the name of the type in capitals
+_TYPES = {bool: "True|False", int: "INT", float: "FLOAT"}  # others are written as text
 _LINES = {  # what Fire says about a wrong command line, and what is printed
     "The function received no value for the required argument:": "give a value for",
     "Could not consume arg:": "one argument too many:",
@@ -138,7 +139,7 @@ def _help(program: str, command: Command) -> str:
     docstring = inspect.getdoc(command)
     described = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", docstring, re.MULTILINE)
     meaning = {name: " ".join(lines.split()) for name, lines in described}
-    parameters = inspect.signature(command).parameters.values()
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
     required = [each.name for each in parameters if each.default is each.empty]
     usage = " ".join([program, *map(str.upper, required), "[options]"])
     parser = _parser(usage, re.split(r"\n(?:Args|Raises):\n", docstring)[0])
@@ -150,7 +151,7 @@ def _help(program: str, command: Command) -> str:
             several = isinstance(each.default, tuple)
             line += f" Default: {','.join(each.default) if several else each.default}."
         place = needed if each.name in required else group
-        place.add_argument(f"--{each.name}", metavar=_type(each), help=_escape(line))
+        place.add_argument(f"--{each.name}", metavar=_type(each.annotation), help=_escape(line))
     group.add_argument("-h", "--help", action="help", help="print this help")
     return parser.format_help()
 
@@ -169,11 +170,13 @@ def _escape(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _type(parameter: inspect.Parameter) -> str:
+def _type(annotation: object) -> str:
     """An annotation as a person writes the value: `int | None` is INT."""
-    first, *others = str(parameter.annotation).split(" | ")
-    several = ",..." if any("Sequence" in other for other in others) else ""
-    return _TYPES.get(first, first.upper()) + several
+    first, *others = get_args(annotation) if is_union(annotation) else (annotation,)
+    if get_origin(first) is Annotated:
+        first = get_args(first)[0]
+    several = ",..." if Sequence in map(get_origin, (first, *others)) else ""
+    return _TYPES.get(first, "TEXT") + several
 
 
 def _environment() -> str:

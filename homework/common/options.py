@@ -1,18 +1,93 @@
-"""Check options before anything is loaded: Fire derives the type of an option from its value.
+"""The options of commands, checked before anything is loaded.
 
-Every function raises an InputError that names the flag if the value is wrong.
+Fire derives the type of a value from how it is written, and Python callers pass what they like.
+`coerce` gives a value the type that the option's annotation names. Every function raises an
+InputError that names the flag if the value is wrong.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from .errors import InputError
 from .workers import num_cores
+
+# Annotations of numbers; what stands beside the type are the bounds of `whole` and of `number`.
+Count = Annotated[int, 1]
+Natural = Annotated[int, 0]
+Positive = Annotated[float, 0]
+Fraction = Annotated[float, 0, 1]
+
+P = ParamSpec("P")
+C = TypeVar("C")
+
+
+def takes(config: Callable[P, C]) -> Callable[[Callable[[C], None]], Callable[P, None]]:
+    """Make a function of a configuration a command whose options are those of `config`.
+
+    Args:
+        config: the class, with its options under "Args:" in its docstring.
+    """
+
+    def decorate(function: Callable[[C], None]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def command(*args: P.args, **kwargs: P.kwargs) -> None:
+            function(config(*args, **kwargs))
+
+        command.__signature__ = inspect.signature(config, eval_str=True)
+        _, title, args = (inspect.getdoc(config) or "").partition("\n\nArgs:\n")
+        command.__doc__ = f"{inspect.getdoc(function)}{title}{args}"
+        return command
+
+    return decorate
+
+
+def coerce(flag: str, value: Any, annotation: Any) -> Any:
+    """The value of an option as its annotation has it.
+
+    Args:
+        annotation: str, Path, bool, Literal, Sequence[str] (names with commas between), int or
+            float, Annotated with bounds, or a union of one of these with Literal and None.
+    """
+    choices = get_args(annotation) if is_union(annotation) else (annotation,)
+    words = [word for each in choices if get_origin(each) is Literal for word in get_args(each)]
+    if value is None and NoneType in choices:
+        return None
+    if value in words and not isinstance(value, bool):
+        return value
+    kinds = [each for each in choices if each is not NoneType and get_origin(each) is not Literal]
+    if not kinds:
+        raise InputError(f"{flag}: give {' or '.join(map(str, words))}, not {value!r}")
+    kind, *bounds = get_args(kinds[0]) if get_origin(kinds[0]) is Annotated else kinds
+    if kind is int:
+        return whole(flag, value, *bounds, words=words)
+    if kind is float:
+        return number(flag, value, *bounds, words=words)
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise InputError(f"{flag}: give True or False, not {value!r}")
+        return value
+    if kind is Path:
+        return path(flag, value)
+    if get_origin(kind) is Sequence:
+        if isinstance(value, bool) or value is None:
+            raise InputError(f"{flag}: give names with commas between, not {value!r}")
+        return tuple(parts(value))
+    if isinstance(value, bool) or not isinstance(value, str | int | float | os.PathLike):
+        raise InputError(f"{flag}: give a name, not {value!r}")
+    return str(value)  # Fire turns a name of digits into a number
+
+
+def is_union(annotation: Any) -> bool:
+    """Whether an annotation is a union of several."""
+    return get_origin(annotation) in (Union, UnionType)
 
 
 def path(flag: str, value: Any) -> Path | None:
@@ -25,12 +100,18 @@ def path(flag: str, value: Any) -> Path | None:
     return Path(str(value)).expanduser()
 
 
-def whole(flag: str, value: Any, least: int, most: int | None = None) -> int:
-    """The value of a flag, a whole number from `least` to `most`."""
+def whole(
+    flag: str, value: Any, least: int, most: int | None = None, words: Sequence[Any] = ()
+) -> int:
+    """The value of a flag, a whole number from `least` to `most`.
+
+    Args:
+        words: other values that the flag takes, for the message.
+    """
     wrong = isinstance(value, bool) or not isinstance(value, int)
     if wrong or value < least or (most is not None and value > most):
         bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
-        raise InputError(f"{flag}: give a whole number {bounds}, not {value!r}")
+        raise InputError(f"{flag}: give a whole number {_or(bounds, words)}, not {value!r}")
     return value
 
 
@@ -39,18 +120,30 @@ def workers(value: Any) -> int:
     return num_cores() if value is None else whole("--num_workers", value, 1)
 
 
-def number(flag: str, value: Any, above: float, below: float = float("inf")) -> float:
-    """The value of a flag, a number between `above` and `below`, both excluded."""
+def number(
+    flag: str,
+    value: Any,
+    above: float,
+    below: float = float("inf"),
+    words: Sequence[Any] = (),
+) -> float:
+    """The value of a flag, a number between `above` and `below`, both excluded; as `whole`."""
     wrong = isinstance(value, bool) or not isinstance(value, int | float)
     if wrong or not above < value < below:
         bounds = f"above {above:g}" if below == float("inf") else f"between {above:g} and {below:g}"
-        raise InputError(f"{flag}: give a number {bounds}, not {value!r}")
+        raise InputError(f"{flag}: give a number {_or(bounds, words)}, not {value!r}")
     return value
 
 
-def parts(value: str | Sequence[Any]) -> list[str]:
+def _or(bounds: str, words: Sequence[Any]) -> str:
+    return bounds + "".join(f", or {word}" for word in words)
+
+
+def parts(value: Any) -> list[str]:
     """The names between commas; Fire turns a,b into a tuple."""
-    return value.split(",") if isinstance(value, str) else [str(part) for part in value]
+    if isinstance(value, list | tuple):
+        return [str(part) for part in value]
+    return str(value).split(",")
 
 
 def names(flag: str, value: str | Sequence[Any] | None, known: Sequence[str]) -> list[str]:

@@ -23,8 +23,7 @@ all its questions, on all devices:
 
     sum over questions of weight * loss / sum over questions of weight
 
-With `question`, the default, each weight is 1. With `frame` it is 1 / (pairs of the picture), so
-that each picture has the same weight.
+Each weight is 1, but where a device has nothing left to do in a step (see `training.batches`).
 """
 
 from __future__ import annotations
@@ -67,12 +66,11 @@ class Row(NamedTuple):
         return Row(*(field.to(device, non_blocking=True) for field in self))
 
 
-def pack(sequences: Sequence[ViewSequence], size: int, weighting: str = "question") -> Row:
+def pack(sequences: Sequence[ViewSequence], size: int) -> Row:
     """Pack the token sequences of F pictures into one row.
 
     Args:
         sequences: one per picture; all start with the same prefix of `size` tokens.
-        weighting: "question" or "frame", see above.
     """
     head = len(sequences) * size  # tokens of all prefixes
 
@@ -86,8 +84,6 @@ def pack(sequences: Sequence[ViewSequence], size: int, weighting: str = "questio
     lengths = np.array([n for sequence in sequences for n in sequence.lengths], dtype=np.int64)
     counts = np.array([len(sequence.lengths) for sequence in sequences], dtype=np.int64)
     weights = np.ones(len(lengths), np.float32)
-    if weighting == "frame":
-        weights = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
     # (F, M, B): which branch tokens exist, and their positions in the row, 0 for padding.
     frames = np.repeat(np.arange(len(sequences)), counts)
     number = np.arange(len(lengths)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -111,26 +111,18 @@ class Collator:
 
     Args:
         patches: of a picture in the vision tower, if it goes there.
-        weighting: see `packing`.
         budget: patches and tokens of a micro-batch, at most.
     """
 
-    def __init__(
-        self,
-        inputs: InputBuilder,
-        patches: int,
-        weighting: str = "question",
-        budget: int = 16_384,
-    ) -> None:
-        self.size, self.patches = len(inputs.prefix_ids), patches
-        self.weighting, self.budget = weighting, budget
+    def __init__(self, inputs: InputBuilder, patches: int, budget: int = 16_384) -> None:
+        self.size, self.patches, self.budget = len(inputs.prefix_ids), patches, budget
 
     def __call__(self, samples: Sequence[Sample]) -> list[MicroBatch]:
         costs = [self.patches + len(sample.sequence.input_ids) for sample in samples]
         micro_batches = []
         for part in packing.split(costs, self.budget):
             chosen = [samples[index] for index in part]
-            row = packing.pack([s.sequence for s in chosen], self.size, self.weighting)
+            row = packing.pack([s.sequence for s in chosen], self.size)
             kept = torch.tensor([sample.weight for sample in chosen])
             row = row._replace(weights=row.weights * kept[row.layout.frames])
             seen = torch.from_numpy(np.stack([sample.seen for sample in chosen]))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,9 @@ from ..model.loaded import LoadedVLM
 from ..model.loading import base_fingerprint
 from ..model.prefix_cache import encode_squares, pictures_at_once
 from . import adapters, checkpoints
-from .batches import HELD_OUT, Collator, ViewDataset, split_views
+from .batches import HELD_OUT, ViewDataset, split_views
 from .cache import ArrayCache, open_cache
+from .config import TrainConfig
 from .curves import CURVES, save_curves
 from .loop import Loop
 from .model_card import card, results_line
@@ -35,53 +34,41 @@ STEPS_PER_RECORD = 10
 LEARNED = ("pairs", "pictures", "tokens")  # what the closing report counts
 
 
-def fit(
-    dataset: VQADataset,
-    output: Path,
-    options: dict[str, Any],
-    num_workers: int,
-    report_to: str | Sequence[str] = "tensorboard",
-    overwrite: bool = False,
-) -> None:
-    """Train on `dataset` and write checkpoint, curves and closing report to `output`.
-
-    Args:
-        options: those of `finetune.train` by name that change the result.
-        num_workers: processes that decode pictures.
-        report_to: trackers that get the curves, by accelerate's names for them.
-        overwrite: replace an adapter in `output` without keeping a copy of it.
+def fit(dataset: VQADataset, config: TrainConfig) -> None:
+    """Train on `dataset` and write checkpoint, curves and closing report to the output folder.
 
     Raises:
         InputError: a file is damaged, the disk refuses, the loss is not finite, or there is no
             such tracker.
     """
-    trackers = check_trackers(report_to)
+    trackers = check_trackers(config.report_to)
     distributed.connect()
+    output = config.output
     with writing(output):  # hours before anything else is written
         output.mkdir(parents=True, exist_ok=True)
-    if not overwrite and adapters.is_adapter(output):
+    if not config.overwrite and adapters.is_adapter(output):
         try:
             require_writable(adapters.kept_folder(output))
         except InputError as error:
             raise InputError(f"{error}, or --overwrite to keep no copy of {output}") from None
-    torch.manual_seed(options["seed"])  # of the LoRA weights
-    vlm = LoadedVLM(options["base"])
+    torch.manual_seed(config.seed)  # of the LoRA weights
+    vlm = LoadedVLM(config.base)
+    config = config.of_base(vlm.base, vlm.network.config.model_type)
     fingerprint = base_fingerprint(vlm.folder)
     train_views, held_out = split_views(dataset, HELD_OUT)
-    vision = options["train_vision"]
+    vision = config.train_vision
     datasets = [_dataset(views, vlm, vision, fingerprint) for views in (train_views, held_out)]
-    lora = (options[f"lora_{name}"] for name in ("r", "alpha", "dropout"))
-    model = adapter.add_lora(vlm, *lora, vision)
-    patches = vlm.patches if vision else 0
-    collator = Collator(vlm.inputs, patches, options["weighting"], options["tokens_per_pass"])
-    task = FineTuning(vlm, model, *datasets, collator, options, num_workers)
-    save_steps = options["save_steps"] or steps_between(task.steps)
-    recipe = _of_all_devices(options) | {"save_steps": save_steps}
-    recipe |= {"base": vlm.base, "base_sha256": fingerprint}
-    loop = Loop(task, output, recipe, save_steps, STEPS_PER_RECORD, trackers, keep_best=True)
+    model = adapter.add_lora(vlm, config.lora_r, config.lora_alpha, config.lora_dropout, vision)
+    task = FineTuning(vlm, model, *datasets, config)
+    save_steps = config.save_steps or steps_between(task.steps)
+    record = config.to_dict(distributed.world_size())
+    record |= {"save_steps": save_steps, "base_sha256": fingerprint}
+    data_dir = config.data_dir and str(config.data_dir)
+    identity = record | {"data_dir": data_dir}  # no one's folders in `record`, which is published
+    loop = Loop(task, output, identity, save_steps, STEPS_PER_RECORD, trackers, keep_best=True)
     with writing(output):
         if distributed.is_main():
-            checkpoints.start(output, recipe)
+            checkpoints.start(output, identity)
         say(
             f"{len(train_views)} pictures with {datasets[0].pairs} pairs to learn, "
             f"{len(held_out)} pictures held out"
@@ -91,19 +78,17 @@ def fit(
         seconds = time.perf_counter() - start
         numbers = distributed.total([task.trained[name] for name in LEARNED])
         if distributed.is_main():
-            _write(loop, vlm, output, recipe, overwrite)
+            _write(loop, output, record, config.overwrite)
             _report(model, output, seconds, dict(zip(LEARNED, numbers, strict=True)))
             if loop.best:
                 print(results_line(loop.best[1].shares))
         distributed.wait()  # the others may read the adapter now
 
 
-def _write(
-    loop: Loop, vlm: LoadedVLM, output: Path, recipe: dict[str, Any], overwrite: bool
-) -> None:
+def _write(loop: Loop, output: Path, record: dict[str, Any], overwrite: bool) -> None:
     """The adapter with its card, the records and the curves; then the checkpoints go."""
     state = {"global_step": loop.step, "max_steps": loop.task.steps, "log_history": loop.log}
-    record = _training_record(recipe)
+    record = record | {name: version(name) for name in ("torch", "transformers", "peft")}
     if loop.best:
         step, measured = loop.best
         best = {"best_step": step, "best_held_out_accuracy": measured.accuracy}
@@ -115,21 +100,12 @@ def _write(
                 f"accuracy {measured.accuracy:.1%}, in the last step {last:.1%}"
             )
     write_json(output / adapter.STATE, state)
-    fingerprint = recipe["base_sha256"]
-    text = card(vlm.base, fingerprint, record, loop.best[1].shares if loop.best else [])
-    adapters.save(loop.task.model, output, vlm.base, fingerprint, record, text, overwrite)
+    shares = loop.best[1].shares if loop.best else []
+    base, fingerprint = record["base"], record["base_sha256"]
+    text = card(base, fingerprint, record, shares)
+    adapters.save(loop.task.model, output, base, fingerprint, record, text, overwrite)
     save_curves(loop.log, output / CURVES)
     checkpoints.finish(output)
-
-
-def _of_all_devices(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe without what does not change the result: how a step is divided."""
-    divided = ("per_device_train_batch_size", "gradient_accumulation_steps")
-    pictures = math.prod(recipe[name] for name in divided) * distributed.world_size()
-    kept = {
-        name: value for name, value in recipe.items() if name not in (*divided, "tokens_per_pass")
-    }
-    return kept | {"pictures_per_step": pictures}
 
 
 def _dataset(views: list, vlm: LoadedVLM, vision: bool, fingerprint: str) -> ViewDataset:
@@ -174,14 +150,6 @@ def _look(dataset: ViewDataset, vlm: LoadedVLM, features: ArrayCache) -> None:
                 features.put(index, tokens.half().cpu().numpy())
             bar.update(len(some))
     distributed.wait()
-
-
-def _training_record(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What the checkpoint says of its training: the recipe and versions, no one's folders."""
-    record = {
-        name: value for name, value in recipe.items() if name not in ("data_dir", "output_dir")
-    }
-    return record | {name: version(name) for name in ("torch", "transformers", "peft")}
 
 
 def _report(model, output: Path, seconds: float, learned: dict[str, float]) -> None:

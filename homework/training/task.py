@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -23,6 +22,7 @@ from ..model import packing
 from ..model.loaded import LoadedVLM
 from ..model.packing import pairs_right
 from .batches import Collator, MicroBatch, StepSampler, ViewDataset
+from .config import TrainConfig
 from .loop import HeldOutResult, Means
 
 WARM_UP = 0.03  # share of the steps
@@ -44,36 +44,36 @@ class FineTuning:
         model: torch.nn.Module,
         train_set: ViewDataset,
         held_out: ViewDataset,
-        collator: Collator,
-        options: dict[str, Any],
-        num_workers: int,
+        config: TrainConfig,
     ) -> None:
         """
         Args:
             model: `vlm`'s with LoRA modules.
-            options: those of `finetune.train` by name.
         """
-        self.vlm, self.model, self.collator = vlm, model, collator
-        self.train_set, self.held_out, self.num_workers = train_set, held_out, num_workers
+        self.vlm, self.model = vlm, model
+        patches = vlm.patches if config.train_vision else 0
+        self.collator = Collator(vlm.inputs, patches, config.tokens_per_pass)
+        self.train_set, self.held_out = train_set, held_out
+        self.num_workers = config.num_workers
         self.buffers: dict[str, torch.Tensor] = {}
         self.weights = {n: weight for n, weight in model.named_parameters() if weight.requires_grad}
         # Fused: all weights in one pass over memory.
         self.optimizers = [
             torch.optim.AdamW(self.weights.values(), weight_decay=0.0, fused=True),
         ]
-        self.accumulation = options["gradient_accumulation_steps"]
-        self.per_device = options["per_device_train_batch_size"]
+        self.accumulation = config.gradient_accumulation_steps
+        self.per_device = config.per_device_train_batch_size
         self.sampler = StepSampler(
             [len(pairs) for _, pairs in train_set.views],
             self.per_device,
             self.accumulation,
-            options["seed"],
+            config.seed,
             distributed.rank(),
             distributed.world_size(),
         )
-        epochs = math.ceil(options["num_train_epochs"] * self.sampler.steps_per_epoch)
-        self.steps = epochs if options["max_steps"] == -1 else options["max_steps"]
-        self.peak_rate = options["learning_rate"]
+        epochs = math.ceil(config.num_train_epochs * self.sampler.steps_per_epoch)
+        self.steps = epochs if config.max_steps == -1 else config.max_steps
+        self.peak_rate = config.learning_rate
         self.trained: Counter[str] = Counter()
 
     def learning_rate(self, step: int) -> float:

@@ -12,16 +12,15 @@ from ..common.errors import InputError
 PROJECT = "homework"  # the runs' name at a tracker that has projects
 
 
-def check_trackers(report_to: str | Sequence[str]) -> list[str]:
-    """The names of trackers as a list.
+def check_trackers(report_to: Sequence[str]) -> list[str]:
+    """The names of trackers, without "none".
 
     Raises:
         InputError: accelerate does not know one, or it is not installed.
     """
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
-    names = [report_to] if isinstance(report_to, str) else list(report_to)
-    names = [str(name) for name in names if name != "none"]
+    names = [name for name in report_to if name != "none"]
     for name in names:
         if name not in LOGGER_TYPE_TO_CLASS:
             known = ", ".join(sorted(LOGGER_TYPE_TO_CLASS))

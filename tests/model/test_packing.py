@@ -79,15 +79,12 @@ def plain_losses(vlm, pixels) -> list[list[torch.Tensor]]:
     return losses
 
 
-@pytest.mark.parametrize("weighting", ["question", "frame"])
-def test_loss_and_gradients_are_those_of_one_question_samples(vlm, weighting):
+def test_loss_and_gradients_are_those_of_one_question_samples(vlm):
     """float64; LoRA on vision tower, connector and text model."""
-    if weighting == "frame" and vlm.base != "embedded_base":
-        pytest.skip("the same code, at twenty times the work")
     side = vlm.inputs.side
     pixels = torch.rand(2, 1, 3, side, side, generator=torch.Generator().manual_seed(0)).double()
     row = packing.pack(
-        [vlm.inputs.view_sequence(pairs) for pairs in PAIRS], len(vlm.inputs.prefix_ids), weighting
+        [vlm.inputs.view_sequence(pairs) for pairs in PAIRS], len(vlm.inputs.prefix_ids)
     )
     loss = packing.weighted_loss(packing.answer_logits(vlm.model, row, pixel_values=pixels), row)
     loss = loss / row.weights.sum()
@@ -96,10 +93,7 @@ def test_loss_and_gradients_are_those_of_one_question_samples(vlm, weighting):
 
     vlm.network.set_attn_implementation("sdpa")  # as for eager attention, its softmax is float32
     losses = plain_losses(vlm, pixels)
-    if weighting == "question":
-        expected = sum(map(sum, losses)) / 3
-    else:
-        expected = sum(sum(some) / len(some) for some in losses) / 2
+    expected = sum(map(sum, losses)) / 3
     expected.backward()
     alone = gradients(vlm.model)
     attention.use(vlm.network)
@@ -109,7 +103,6 @@ def test_loss_and_gradients_are_those_of_one_question_samples(vlm, weighting):
         assert any(part in name for name in alone)
     for name, gradient in alone.items():
         assert gradient.abs().max() > 0, name
-        # The weights of `frame` are float32 thirds.
         scale = gradient.abs().max().item()
         torch.testing.assert_close(packed[name], gradient, rtol=1e-6, atol=1e-6 * scale)
 

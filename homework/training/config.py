@@ -1,0 +1,119 @@
+"""The configuration of a fine-tuning: the options of `finetune train` and their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from ..common.files import PACKAGE_DIR
+from ..common.options import Count, Fraction, Natural, Positive, coerce
+
+MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load_vlm` reads
+# The peak learning rate by the kind of base, found by trying. The embedded base takes larger
+# steps: it has never been asked a question, and all of them are to be learned in minutes.
+LEARNING_RATES = {"embedded": 1e-3, "smolvlm": 5e-4}
+# Options that do not change what a run learns: where files lie, and how a step is divided into
+# passes. Of the latter, the number of pictures in a step stays; see `TrainConfig.to_dict`.
+_BESIDE = (
+    *("data_dir", "output_dir", "recipe", "num_workers", "report_to", "overwrite"),
+    *("tokens_per_pass", "per_device_train_batch_size", "gradient_accumulation_steps"),
+)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The options of a fine-tuning.
+
+    Args:
+        data_dir: the data folder; the one beside the package if omitted.
+        train_dataset_name: split whose pairs are learned.
+        output_dir: folder for the adapter; homework/vlm_model if omitted.
+        base: the model to fine-tune: a folder, the name of a SmolVLM in the hub cache, or
+            embedded_base; if omitted, SmolVLM-256M-Instruct where the hub cache has it, otherwise
+            embedded_base.
+        recipe: "embedded" or "smolvlm": whose learning rate is taken where none is given; chosen
+            from the base if omitted.
+        num_train_epochs: passes over the pictures.
+        per_device_train_batch_size: pictures per device and forward pass; a picture brings all its
+            questions.
+        gradient_accumulation_steps: forward passes per optimizer step.
+        learning_rate: peak learning rate; 3% warm-up, then cosine decay to 0. If omitted, 1e-3
+            for the embedded base and 5e-4 for SmolVLM.
+        lora_r: rank of the LoRA matrices.
+        lora_alpha: scale of LoRA; the update is multiplied by lora_alpha / lora_r.
+        lora_dropout: dropout before the LoRA matrices.
+        train_vision: put LoRA on the vision tower as well; False trains the text model alone, from
+            image tokens that are computed once and kept on disk, in less time (docs/speed.md).
+        tokens_per_pass: patches and text tokens that go through the model at a time; a step is cut
+            into such passes. A smaller number takes less memory and gives the same result.
+        num_workers: processes that decode pictures; 0 decodes in the training process.
+        max_samples: number of pairs to train on, drawn by the seed; all if omitted.
+        max_steps: optimizer steps to stop after; -1 trains all epochs.
+        save_steps: optimizer steps between checkpoints; a fifth of the run, 200 at most, if
+            omitted.
+        seed: seed of the LoRA weights, the order of pictures and the dropout.
+        report_to: trackers of the curves (tensorboard, wandb, mlflow, trackio), separated by
+            commas, or none.
+        overwrite: replace the adapter in the output folder without keeping a copy.
+
+    Raises:
+        InputError: an option is wrong.
+    """
+
+    data_dir: Path | None = None
+    train_dataset_name: str = "train"
+    output_dir: Path | None = None
+    base: str | None = None
+    recipe: Literal["embedded", "smolvlm"] | None = None
+    num_train_epochs: Positive = 1
+    per_device_train_batch_size: Count = 16
+    gradient_accumulation_steps: Count = 1
+    learning_rate: Positive | None = None
+    lora_r: Count = 16
+    lora_alpha: Positive = 32
+    lora_dropout: Fraction | Literal[0] = 0.0
+    train_vision: bool = True
+    tokens_per_pass: Count = 16_384
+    num_workers: Natural = 0
+    max_samples: Count | None = None
+    max_steps: Count | Literal[-1] = -1
+    save_steps: Count | None = None
+    seed: Natural = 0
+    report_to: Sequence[str] = "tensorboard"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name, annotation in get_type_hints(type(self), include_extras=True).items():
+            value = coerce(f"--{name}", getattr(self, name), annotation)
+            object.__setattr__(self, name, value)
+
+    @property
+    def output(self) -> Path:
+        """The folder for the adapter."""
+        return self.output_dir or PACKAGE_DIR / MODEL_NAME
+
+    def of_base(self, name: str, model_type: str) -> TrainConfig:
+        """The configuration with what depends on the base, once it is known.
+
+        Args:
+            name: as an adapter records it.
+            model_type: of its config.json.
+        """
+        recipe = self.recipe or ("embedded" if model_type == "idefics3_stem" else "smolvlm")
+        rate = self.learning_rate or LEARNING_RATES[recipe]
+        return replace(self, base=name, learning_rate=rate)
+
+    def to_dict(self, processes: int) -> dict[str, Any]:
+        """What of it changes the result, as JSON has it: for model card and checkpoints.
+
+        How a step is divided among processes and passes changes nothing, so that a run may be
+        resumed on other devices; the number of its pictures does.
+
+        Args:
+            processes: that share a step.
+        """
+        pictures = self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
+        options = {name: value for name, value in asdict(self).items() if name not in _BESIDE}
+        return options | {"pictures_per_step": pictures}
