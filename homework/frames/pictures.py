@@ -1,4 +1,7 @@
-"""Decode pictures for models and people, and save drawings."""
+"""Decode pictures for models and people, and save drawings.
+
+`open_picture` is the only place of the package that decodes a picture of a user's.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import io
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +25,21 @@ if TYPE_CHECKING:
 MAX_PICTURE_BYTES = 100_000_000  # a picture of the dataset has some 3,000
 WEBP_QUALITY = 72  # 2.2 kB per frame, where the dataset's JPEG has 8 kB
 MAX_PICTURE_PIXELS = 50_000_000  # the dataset: 15,000; decoding needs 3 bytes per pixel
+# Only these: for some other formats Pillow starts programs (Ghostscript).
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TIFF")
+# Part of the key of what is cached of pictures: raise it when `open_picture` gives other pixels.
+DECODING = 2
+_KNOWN = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 SCALE = 6  # drawn pixels per pixel of a frame: names are legible
 MAX_DRAWN = 1200  # pixels of the longer side
 
 
 def open_picture(path: str | Path) -> Image.Image:
-    """Decode a whole picture as RGB.
+    """Decode a whole picture as RGB with 8 bits per channel, the way a person sees it.
+
+    It is turned upright by its EXIF orientation, as transformers' `load_image` does; transparency
+    is composited on white, as Idefics3's image processor does; grey of 16 bits is scaled to 8; of
+    an animation the first frame is taken.
 
     Raises:
         InputError: it is missing, cut short, not a picture or absurdly large.
@@ -37,16 +50,16 @@ def open_picture(path: str | Path) -> Image.Image:
         # Opening a named pipe would wait for a writer, for ever.
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_PICTURE_BYTES:
-            raise InputError(f"{path}: not a file of a picture's size; give a JPEG or PNG file")
-        # Only these: for some other formats Pillow starts programs (Ghostscript).
-        with Image.open(path, formats=("JPEG", "PNG")) as picture:
+            raise InputError(f"{path}: not a file of a picture's size; give a {_KNOWN} file")
+        with Image.open(path, formats=FORMATS) as picture:
             width, height = picture.size
             if width * height <= MAX_PICTURE_PIXELS:
-                return picture.convert("RGB")
+                picture.load()
+                return _as_rgb(_upright(picture), path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such picture; give the path of an existing one") from None
     except Image.UnidentifiedImageError:
-        raise InputError(f"{path}: not a picture; give a JPEG or PNG file") from None
+        raise InputError(f"{path}: not a picture; give a {_KNOWN} file") from None
     except InputError:
         raise
     except Image.DecompressionBombError:
@@ -56,6 +69,52 @@ def open_picture(path: str | Path) -> Image.Image:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cut short or damaged ({reason}); copy it again") from None
     raise InputError(_too_large(path))
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF says; as it is stored where the EXIF is damaged."""
+    from PIL import ImageOps
+
+    with suppress(Exception):  # whatever it meets, the pixels stay whole
+        ImageOps.exif_transpose(picture, in_place=True)
+    return picture
+
+
+def _as_rgb(picture: Image.Image, path: str | Path) -> Image.Image:
+    """A decoded picture as RGB."""
+    from PIL import Image
+
+    if picture.mode[0] in "IF":  # 16-bit grey is I;16 or, depending on format and version, I
+        picture = _grey(picture, path)
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def _grey(picture: Image.Image, path: str | Path) -> Image.Image:
+    """Grey of more than 8 bits as 8 bits; Pillow's own conversion cuts off what is over 255.
+
+    Modes I and F do not say their range: values up to 255 are 8 bits, up to 65,535 16 bits; of F,
+    values up to 1 are shares of white.
+    """
+    import numpy as np
+    from PIL import Image
+
+    stored = np.asarray(picture)
+    values = stored.astype(np.float32)
+    least, most = float(values.min()), float(values.max())
+    if not (least >= 0 and most <= 65_535):  # also where one is not a number
+        line = f"{path}: has grey values from {least:g} to {most:g}; save it with 8 or 16 bits"
+        raise InputError(line)
+    if picture.mode.startswith("I;16") or most > 255:
+        values /= 257
+    elif picture.mode == "F" and most <= 1:
+        values *= 255
+    grey = Image.fromarray(np.rint(values).astype(np.uint8))
+    if isinstance(clear := picture.info.get("transparency"), int):  # one value of a 16-bit PNG
+        grey.putalpha(Image.fromarray(np.where(stored == clear, 0, 255).astype(np.uint8)))
+    return grey
 
 
 def enlarge(picture: Image.Image) -> Image.Image:

@@ -23,6 +23,7 @@ import numpy as np
 
 from ..common.errors import InputError
 from ..common.files import atomic_write
+from ..frames.pictures import DECODING
 
 MAX_BYTES = 4_000_000_000  # of all files in the cache's folder
 SUFFIX = ".slots"
@@ -84,7 +85,7 @@ def open_cache(
 
     Args:
         shape, dtype: of what is kept of a picture.
-        maker: says all that it depends on besides the pictures.
+        maker: says all that it depends on besides the pictures and how `open_picture` decodes them.
 
     Raises:
         InputError: a picture cannot be read.
@@ -120,7 +121,7 @@ def _slot_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
 
 
 def _key(paths: Sequence[str], described: str) -> str:
-    digest = hashlib.blake2b(described.encode(), digest_size=16)
+    digest = hashlib.blake2b(f"{DECODING} {described}".encode(), digest_size=16)
     for path in paths:
         try:
             status = os.stat(path)

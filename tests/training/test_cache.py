@@ -66,6 +66,9 @@ def test_a_changed_picture_or_maker_is_another_file(pictures, monkeypatch):
     assert opened(pictures, maker="another").get(0) is None
     assert opened(pictures[1:]).get(0) is None
     assert opened(pictures).get(0) is not None
+    with monkeypatch.context() as older:
+        older.setattr(cache, "DECODING", cache.DECODING - 1)
+        assert opened(pictures).get(0) is None
     os.utime(pictures[2], ns=(1, 1))
     assert opened(pictures).get(0) is None
 
