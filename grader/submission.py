@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import shutil
 import stat
@@ -24,19 +23,20 @@ from .errors import GraderError, SubmissionError
 from .labels import Question
 
 MAX_FILES = 5_000
-# Of the list of files at a zip's end, which zipfile reads whole: far more than MAX_FILES need.
-MAX_DIRECTORY_BYTES = 4_000_000
 # Unpacked; a zip of 50 MB can claim to hold a thousand times that.
 MAX_UNPACKED_BYTES = 1_000_000_000
 # Text rarely shrinks below a tenth, deflate ends at 1/1032; a small file may be all blanks.
 MAX_RATIO, RATIO_FROM_BYTES = 200, 10_000_000
 HIDDEN = "hidden"  # in place of every expected answer
-# Bytes of a zip's end record without the comment, of which zipfile reads up to 65,536, and of what
-# stands before it in a zip64.
-_END_RECORD, _LOCATOR = 22, 20
 _OURS = ("data", "tmp")  # the private folder's own
 _CHUNK = 1 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Errors that a name or a position in the zip causes; all others are the file system's own.
+_OWN_ERRORS = (
+    None, errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ, errno.EOVERFLOW, errno.EEXIST,
+    errno.ENOTDIR, errno.EISDIR,
+)  # fmt: skip
+_MEMBER = b"PK\1\2"  # begins each entry of the list of files at a zip's end
 
 
 class Unpacked(NamedTuple):
@@ -62,6 +62,7 @@ def unpack(path: Path, folder: Path) -> Unpacked:
     Raises:
         SubmissionError: the submission is malformed, unsafe or too large.
         GraderError: the disk is full.
+        OSError: the submission cannot be read, or its private folder not written.
     """
     try:
         if path.is_dir():
@@ -72,6 +73,8 @@ def unpack(path: Path, folder: Path) -> Unpacked:
     except OSError as error:
         if error.errno in _DISK_FULL:
             raise GraderError(f"{folder}: the disk is full; free some space") from None
+        if error.errno not in _OWN_ERRORS:
+            raise
         raise SubmissionError(f"cannot be unpacked: {error}") from None
     except Exception as error:
         # zipfile raises a dozen types on malformed input (zlib.error, struct.error,
@@ -95,7 +98,7 @@ def _pack(path: Path, target: Path) -> Path:
 def _unpack_zip(path: Path, folder: Path) -> Unpacked:
     size = path.stat().st_size
     if size > packing.LIMIT_BYTES:
-        raise SubmissionError(f"{size} bytes; at most {packing.LIMIT_BYTES} (50 MB) are allowed")
+        raise SubmissionError(f"over 50 MB: at most {packing.LIMIT_BYTES} bytes are allowed")
     _check_directory(path)
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
@@ -112,20 +115,11 @@ def _unpack_zip(path: Path, folder: Path) -> Unpacked:
 
 
 def _check_directory(path: Path) -> None:
-    """Refuse a list of files that would take minutes and gigabytes to read."""
-    with open(path, "rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - _END_RECORD - _LOCATOR - 65_536))
-        tail = file.read()
-    # Where zipfile looks: at the very end, or else the last one before a comment.
-    start = len(tail) - _END_RECORD
-    if tail[max(start, 0) :][:4] != b"PK\5\6":
-        start = tail.rfind(b"PK\5\6")
-    if start < 0 or len(tail) < start + _END_RECORD:
-        return  # zipfile's own message is the better one
-    if tail[max(start - _LOCATOR, 0) :][:4] == b"PK\6\7":
-        raise SubmissionError("is a zip64, for over 4 GB; make it with bundle.py")
-    if int.from_bytes(tail[start + 12 : start + 16], "little") > MAX_DIRECTORY_BYTES:
+    """Refuse a list of files that zipfile, which reads it whole, would need gigabytes for.
+
+    A file in the zip may be a zip itself, whose entries are counted here, too.
+    """
+    if path.read_bytes().count(_MEMBER) > 10 * MAX_FILES:
         raise SubmissionError(_too_many())
 
 

@@ -8,25 +8,48 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from .. import reasons
 
-# The style that the project's pages share; without it the page is plain, and complete.
-SHARED_STYLE = Path(__file__).resolve().parents[2] / "homework" / "common" / "page.css"
 _STYLE = """
-svg.bar { display: block; width: 100%; }
-svg.bar rect { fill: var(--fill); }
-svg.bar rect.none { fill: var(--wrong); }
-table.plain th, table.plain td { vertical-align: top; }
-table.plain thead th, table.plain td { white-space: nowrap; width: 1%; }
-table.plain thead th:first-child { width: 20%; }
-table.plain th.text, table.plain td.text { text-align: left; white-space: normal; width: auto; }
+:root {
+  --ground: #f6f5f2; --card: #fff; --ink: #22262b; --soft: #666d75; --line: #e2dfd8;
+  --fill: #8fb8cc; --wrong: #b5412b;
+}
+@media (prefers-color-scheme: dark) { :root {
+  --ground: #15181b; --card: #1e2226; --ink: #e6e4df; --soft: #9aa1a8; --line: #32383e;
+  --fill: #3c6f88; --wrong: #f08f78;
+} }
+* { box-sizing: border-box; }
+body {
+  margin: 0 auto; padding: 20px; max-width: 1180px; overflow-wrap: anywhere;
+  background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif;
+}
+h1 { font-size: 1.6rem; margin: 0; }
+h2 { font-size: 1.15rem; margin: 30px 0 4px; }
+p { margin: 0 0 12px; }
+.card { background: var(--card); border: 1px solid var(--line); padding: 14px; border-radius: 8px; }
+.soft, .detail, footer, thead th { color: var(--soft); font-size: 0.87rem; }
+footer { padding: 30px 0; }
+.share { display: grid; grid-template-columns: 9rem 1fr 4rem 12rem; gap: 4px 14px; padding: 4px 0; }
+.share .number { text-align: right; font-weight: 600; }
+svg { display: block; width: 100%; height: 16px; align-self: center; }
+rect { fill: var(--fill); }
+rect.none { fill: var(--wrong); }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { vertical-align: top; text-align: right; padding: 5px 6px; font-weight: 400; }
+tr { border-bottom: 1px solid var(--line); }
+thead th, td { white-space: nowrap; width: 1%; }
+th:first-child { text-align: left; }
+thead th:first-child { width: 20%; }
+th.text, td.text { text-align: left; white-space: normal; width: auto; }
 .zero { color: var(--wrong); font-weight: 600; }
 @media (max-width: 720px) {
   .minor { display: none; }
-  table.plain thead th:first-child { width: 32%; }
+  .share { grid-template-columns: 7rem 1fr 4rem; }
+  .share .detail { grid-column: 2 / 4; }
+  thead th:first-child { width: 32%; }
 }
 """
 _BINS = 10  # of ten points each, below full points
@@ -40,9 +63,7 @@ def render(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> st
         rows: of the class's table, as `table.row` makes them.
         settings: what `grading.depends_on` returns.
     """
-    shared = SHARED_STYLE.read_text("utf-8") if SHARED_STYLE.is_file() else ""
-    style = shared + _STYLE
-    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    style_hash = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     sections = (
         ("Totals", _totals(rows)),
         ("Failures by reason", _failures(rows)),
@@ -63,10 +84,10 @@ def render(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> st
 'sha256-{style_hash}'; base-uri 'none'; form-action 'none'">
 <meta name="color-scheme" content="light dark">
 <title>Grades of {len(rows)} submissions</title>
-<style>{style}</style>
+<style>{_STYLE}</style>
 </head>
 <body>
-<header><div><h1>Grades of {len(rows)} submissions</h1>{_summary(rows, settings)}</div></header>
+<header><h1>Grades of {len(rows)} submissions</h1>{_summary(rows, settings)}</header>
 <main>
 {body}
 </main>
@@ -91,7 +112,7 @@ def _summary(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> 
 def _share(label: str, share: float, number: str, detail: str = "", kind: str = "") -> str:
     """One row with a bar; `share` is in [0, 1]."""
     bar = (
-        '<svg class="bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">'
+        '<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect class="{kind}" width="{100 * share:.2f}" height="1"/></svg>'
     )
     return (
@@ -140,7 +161,7 @@ def _kinds(rows: Sequence[Mapping[str, Any]]) -> str:
     answered = max(map(len, found.values()))
     note = f"Mean of the {answered} submissions that answered, with the lowest and the highest."
     bars = "".join(_kind(kind, counts) for kind, counts in found.items())
-    return f'<p class="note">{note}</p>{bars}'
+    return f'<p class="soft">{note}</p>{bars}'
 
 
 def _kind(kind: str, counts: Sequence[Mapping[str, int]]) -> str:
@@ -195,9 +216,7 @@ def _table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
             for cell, c in zip(rest, classes[1:], strict=True)
         )
         body.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
-    return (
-        f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,10 @@ COLUMNS = (
     "ID", "total", "accuracy", *CASES, "reason", "remarks", "seconds", "late", "hours_late",
     "sha256", "file", "student", "canvas_user",
 )  # fmt: skip
+# Where some spreadsheet begins a cell, and the first letter after what it leaves out there.
+_CELL_START = re.compile(
+    r"""(?:\A|[;|\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029])(?=[\s"\x00-\x1f\u200b-\u200f\u2060\ufeff]*(\S))"""
+)
 
 
 def row(
@@ -83,8 +89,17 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any
 
 
 def safe_cell(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: a file may have any name."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
+    """A cell that no spreadsheet takes for a formula: a file may have any name.
+
+    A spreadsheet whose separator is the semicolon begins a cell there, quoted or not, and some
+    take the wide forms of the four signs for the signs.
+    """
+    if not isinstance(value, str):
+        return value
+    return _CELL_START.sub(
+        lambda start: start[0] + "'" * (unicodedata.normalize("NFKC", start[1])[:1] in "=+-@"),
+        value,
+    )
 
 
 def _cell(result: Mapping[str, Any], name: str) -> Any:
