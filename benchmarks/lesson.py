@@ -232,20 +232,15 @@ def _measure(
     items: list[Item], asked: list[Item], folder: Path, chosen: dict[str, Any]
 ) -> dict[str, Any]:
     """Fine-tune on some pairs and ask the questions: shares of right answers."""
+    from homework.model.loaded import LoadedVLM
     from homework.training.config import TrainConfig
     from homework.training.run import fit
 
     adapter = folder / "adapter"
     shutil.rmtree(adapter, ignore_errors=True)
     start = time.perf_counter()
-    config = TrainConfig(
-        output_dir=adapter,
-        base=chosen["base"],
-        max_steps=chosen["steps"],
-        seed=chosen["seed"],
-        report_to="none",
-    )
-    fit(items, config)
+    config = TrainConfig(max_steps=chosen["steps"], seed=chosen["seed"])
+    fit(items, LoadedVLM(chosen["base"]), adapter, config)
     seconds = time.perf_counter() - start
     result = benchmark(base_vlm.load(adapter, verbose=False), asked)
     accuracy = {kind: share for kind, (share, _) in result.accuracy_per_kind.items()}

@@ -100,8 +100,6 @@ def run(
         with writing(work):
             checkpoints.require_same(work, recipe)
             pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun, num_workers)
-            if distributed.is_main():
-                checkpoints.start(work, recipe)
             save_steps = steps_between(steps, max(STEPS_PER_CHECKPOINT, steps // 20))
             Loop(pretraining, work, recipe, save_steps, STEPS_PER_RECORD).run()
         if distributed.is_main():

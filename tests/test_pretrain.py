@@ -131,7 +131,9 @@ def test_a_state_of_another_recipe_is_refused(tiny_data, tmp_path):
         "batch_size": 4,
     }
     pretrain.run(output=str(tmp_path / "one"), steps=2, **options)
-    with pytest.raises(InputError, match="delete it"):
+    with pytest.raises(
+        InputError, match=r"a: holds checkpoints of another run: steps 2 \(now 3\); .*delete"
+    ):
         pretrain.run(output=str(tmp_path / "two"), steps=3, **options)
 
 
