@@ -115,7 +115,11 @@ def run(arguments: Sequence[str]) -> int:
     check_writable(options.output)
     gradebook = Gradebook(options.gradebook, options.assignment) if options.gradebook else None
     jobs, memory = _shares(options.jobs, options.memory)
-    rules = Rules(options.data_dir, options.split, options.time_limit, memory)
+    # The results are in one folder. A gradebook is the students' as much as their submissions.
+    hidden = [options.submissions, options.output.parent, options.gradebook]
+    rules = Rules(
+        options.data_dir, options.split, options.time_limit, memory, (*filter(None, hidden),)
+    )
     about = depends_on(rules)
     room = Classroom(options.submissions)
     found = room.find()
