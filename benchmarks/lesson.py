@@ -25,12 +25,12 @@ from homework.common import options  # noqa: E402
 from homework.common.cli import run as run_commands  # noqa: E402
 from homework.common.files import atomic_write, write_json, writing  # noqa: E402
 from homework.data import Item, VQADataset, benchmark  # noqa: E402
-from homework.frames import augment  # noqa: E402
 from homework.frames.leakage import refuse_split  # noqa: E402
 from homework.frames.pictures import open_picture, save_picture  # noqa: E402
 from homework.frames.split import scenes  # noqa: E402
 from homework.labels import questions  # noqa: E402
 from homework.labels.questions import KINDS, kind_of  # noqa: E402
+from lab.pretraining import augment  # noqa: E402
 
 SIZES = (5, 100, 1_000, 10_000, 100_000)
 MIXED = 10_000  # pairs of each mixture
