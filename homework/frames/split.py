@@ -6,6 +6,7 @@ data/train/00000_03_im.jpg     the picture of its view 3
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -221,10 +222,15 @@ def _load(path: str | Path) -> dict[str, Any]:
     """Parse an info file; a ValueError says what is wrong with its content."""
     import orjson
 
+    data = read_plain(path, MAX_INFO_BYTES)
     try:
-        info = orjson.loads(read_plain(path, MAX_INFO_BYTES))
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON ({error})") from None
+        info = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            # Slower, but reads NaN, a byte order mark and UTF-16.
+            info = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"not valid JSON ({error})") from None
     if not isinstance(info, dict):
         raise ValueError("not a JSON object")
     if not isinstance(info.get("detections"), list):
