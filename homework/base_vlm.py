@@ -27,10 +27,7 @@ class BaseVLM(LoadedVLM):
 
     def format_prompt(self, question: str) -> str:
         """The prompt from the chat template; `<image>` stands for the picture."""
-        content = [{"type": "image"}, {"type": "text", "text": question}]
-        return self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True
-        )
+        return self.inputs.prompt(question)
 
     def generate(self, image_path: str | Path, question: str) -> str:
         """Answer one question about one picture."""

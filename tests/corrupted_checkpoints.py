@@ -184,17 +184,12 @@ def base_cases() -> Iterator[Case]:
     for file, settings in {
         "tokenizer_config.json": {"auto_map": (AUTO_MAP,), "tokenizer_class": ("Evil", 3)},
         "tokenizer.json": {"model": (None, 3, {}), "added_tokens": ("x",)},
-        "processor_config.json": {
-            "image_processor": (None, 3),
-            "image_processor/max_image_size": (
-                {"longest_edge": 10**9},
-                {},
-                3,
-                {"longest_edge": -1},
-            ),
-            "image_processor/image_mean": (["x"] * 3, [1.0], float("nan")),
-            "image_processor/image_std": ([0.0] * 3,),
-            "image_processor/resample": (99, "x"),
+        "processor_config.json": {"image_seq_len": (None, 3, -1, 10**9, "x")},
+        "preprocessor_config.json": {
+            "max_image_size": (None, {"longest_edge": 10**9}, {}, 3, {"longest_edge": -1}),
+            "image_mean": (["x"] * 3, [1.0], float("nan")),
+            "image_std": ([0.0] * 3,),
+            "resample": (99, "x"),
         },
     }.items():
         yield from settings_cases(file, settings)

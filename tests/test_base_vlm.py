@@ -52,11 +52,11 @@ def test_each_picture_is_opened_and_encoded_once(vlm, pictures, monkeypatch):
     monkeypatch.setattr(
         prefix_cache, "open_picture", lambda path: opened.append(path) or Image.open(path)
     )
-    encode = vlm.model.get_image_features
+    encode = vlm.model.model.connector.forward
     monkeypatch.setattr(
-        vlm.model,
-        "get_image_features",
-        lambda pixels, **kw: encoded.append(len(pixels)) or encode(pixels, **kw),
+        vlm.model.model.connector,
+        "forward",
+        lambda patches: encoded.append(len(patches)) or encode(patches),
     )
     vlm.answer(pictures * 4, ASKED * 3)
     assert sorted(opened) == sorted(pictures)

@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 from tiny import write_tiny_base
 from trainings import SMALL
-from transformers.models.idefics3.modeling_idefics3 import Idefics3Model
+from transformers.models.idefics3.modeling_idefics3 import Idefics3Connector
 
 from homework import finetune
 from homework.common.errors import InputError
@@ -43,9 +43,9 @@ def test_the_text_side_alone_learns_from_image_tokens_kept_on_disk(
     """The same losses whether they are made in this run or found; the adapter is read back."""
     options = {"base": str(base), "train_vision": False, "max_steps": 4, **SMALL}
     made, losses = [], []
-    look = Idefics3Model.get_image_features
+    look = Idefics3Connector.forward
     monkeypatch.setattr(
-        Idefics3Model, "get_image_features", lambda *a, **k: made.append(1) or look(*a, **k)
+        Idefics3Connector, "forward", lambda *a, **k: made.append(1) or look(*a, **k)
     )
     for run in ("made", "found"):
         output = tmp_path / run

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..common import quick_json
 from ..common.errors import InputError
 from ..common.files import atomic_write, read_plain
 from .pictures import MAX_PICTURE_BYTES
@@ -65,23 +66,19 @@ def file_to_write(form: str, output: Path, split: str) -> Path:
 
 
 def _messages(file: BinaryIO, rows: list[Row], data_dir: Path) -> None:
-    import orjson
-
     for image_file, question, answer in rows:
         asked = [{"type": "image"}, {"type": "text", "text": question}]
         told = [{"type": "text", "text": answer}]
         turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": told}]
-        file.write(orjson.dumps({"messages": turns, "images": [image_file]}) + b"\n")
+        file.write(quick_json.dumps({"messages": turns, "images": [image_file]}) + b"\n")
 
 
 def _llava(file: BinaryIO, rows: list[Row], data_dir: Path) -> None:
-    import orjson
-
     for number, (image_file, question, answer) in enumerate(rows):
         turns = [{"from": "human", "value": f"<image>\n{question}"}]
         turns.append({"from": "gpt", "value": answer})
         row = {"id": f"{image_file}-{number}", "image": image_file, "conversations": turns}
-        file.write((b",\n" if number else b"[\n") + orjson.dumps(row))
+        file.write((b",\n" if number else b"[\n") + quick_json.dumps(row))
     file.write(b"\n]\n")
 
 

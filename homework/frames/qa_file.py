@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from ..common import quick_json
 from ..common.errors import InputError
 from ..common.files import atomic_write, read_json, writing
 from ..common.workers import chunks, ordered_map
@@ -75,8 +76,6 @@ def write_pairs(split: Split, output: str | Path, num_workers: int) -> Summary:
 
 def label(split: Split, info_files: Sequence[str]) -> tuple[bytes, Summary]:
     """The pairs of some info files: JSON objects, one per line, with commas between them."""
-    import orjson
-
     summary = Summary()
     lines: list[bytes] = []
     for frame in read_frames(split, info_files, summary.skipped):
@@ -85,7 +84,7 @@ def label(split: Split, info_files: Sequence[str]) -> tuple[bytes, Summary]:
             made = list(pairs(scene))
             for question, answer in made:
                 row = {"question": question, "answer": answer, "image_file": image_file}
-                lines.append(orjson.dumps(row))
+                lines.append(quick_json.dumps(row))
             summary.pairs.update(made)
             summary.views += 1
     return b",\n".join(lines), summary

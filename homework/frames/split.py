@@ -6,7 +6,6 @@ data/train/00000_03_im.jpg     the picture of its view 3
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -17,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..common import quick_json
 from ..common.errors import InputError
 from ..common.files import read_plain
 from ..labels.scene import AmbiguousView, Scene, view_scene
@@ -220,17 +220,11 @@ def info_name(number: int) -> str:
 
 def _load(path: str | Path) -> dict[str, Any]:
     """Parse an info file; a ValueError says what is wrong with its content."""
-    import orjson
-
     data = read_plain(path, MAX_INFO_BYTES)
     try:
-        info = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        try:
-            # Slower, but reads NaN, a byte order mark and UTF-16.
-            info = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"not valid JSON ({error})") from None
+        info = quick_json.loads(data)
+    except ValueError as error:
+        raise ValueError(f"not valid JSON ({error})") from None
     if not isinstance(info, dict):
         raise ValueError("not a JSON object")
     if not isinstance(info.get("detections"), list):

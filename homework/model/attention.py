@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from . import compat
 
 NAME = "shared_prefix"
 # From this number of patches the vision tower uses the fused attention: in training, plain logits
@@ -56,26 +56,36 @@ class Layout(NamedTuple):
 
 def use(model) -> None:
     """Use this attention in the text model and the vision tower of an Idefics3 model."""
-    ALL_ATTENTION_FUNCTIONS.register(NAME, attention)
-    ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, _mask)
+    compat.register_attention(NAME, attention)
     vision = model.config.vision_config
     many = (vision.image_size // vision.patch_size) ** 2 >= MANY_PATCHES
     fused = many or model.device.type != "cpu"
-    model.set_attn_implementation({"text_config": NAME, "vision_config": "sdpa" if fused else NAME})
+    compat.use_attention(model.model.text_model, NAME)
+    compat.use_attention(model.model.vision_model, "sdpa" if fused else NAME)
 
 
-def attention(module, query, key, value, attention_mask, scaling=None, layout=None, **kwargs):
+def attention(
+    module, query, key, value, attention_mask, scaling=None, layout=None, store=None, **kwargs
+):
     """The attention function as transformers calls it: H query heads, G key heads of width W.
 
     Args:
         query: (R, H, Q, W); key, value: (R, G, K, W).
-        attention_mask: None or bool, broadcast to (R, 1, Q, K), true where a token attends.
+        attention_mask: None, or broadcast to (R, 1, Q, K or more): bool, true where a token
+            attends, or added to the logits, as transformers made them before 4.53.
         layout: of a packed row, R = 1; the mask is then ignored.
+        store: PrefixCache that keeps the keys and values of each layer and has those before.
 
     Returns:
         (R, Q, H, W), and None for the weights.
     """
+    if store is not None:
+        key, value = store.update(key, value, module.layer_idx)
     if layout is None:
+        if attention_mask is not None:
+            attention_mask = attention_mask[..., : key.shape[2]]
+            if attention_mask.dtype != torch.bool:
+                attention_mask = attention_mask == 0
         output = attend(query, key, value, attention_mask, scaling)
         return output.transpose(1, 2).contiguous(), None
     query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))  # (T, H or G, W)
@@ -141,8 +151,3 @@ def attend(query, key, value, mask, scaling):
         lowest = torch.finfo(logits.dtype).min
         logits = split.masked_fill(hidden, lowest).view_as(logits)
     return (logits.softmax(-1) @ value).view(rows, heads, length, width)
-
-
-def _mask(*args, allow_is_causal_skip=True, **kwargs):
-    """Always write out the causal mask: without a mask, `attention` attends to everything."""
-    return sdpa_mask(*args, allow_is_causal_skip=False, **kwargs)

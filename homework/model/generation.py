@@ -39,7 +39,7 @@ def decode_answers(
     rows = torch.arange(len(batch.lengths), device=vlm.device).repeat_interleave(copies)
     cache = batch.cache.rows(rows, MAX_NEW_TOKENS)
     tokens = decode(vlm, cache, batch.logits[rows], batch.lengths[rows], temperature)
-    texts = vlm.processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    texts = vlm.inputs.tokenizer.batch_decode(tokens, skip_special_tokens=True)
     texts = [text.strip() for text in texts]
     return [texts[start : start + copies] for start in range(0, len(texts), copies)]
 

@@ -128,15 +128,12 @@ def _log_likelihood(
     Args:
         patches: (N, P, C), of the picture of each (question, answer) in `pairs`.
     """
-    from transformers.modeling_outputs import BaseModelOutputWithPooling
-
     from . import packing
     from .likelihood import token_log_probabilities
 
     sequences = [vlm.inputs.view_sequence([pair]) for pair in pairs]
     row = packing.pack(sequences, len(vlm.inputs.prefix_ids)).to(vlm.device)
     tokens = vlm.network.model.connector(patches)  # (N, image tokens, D)
-    encoded = {"image": BaseModelOutputWithPooling(pooler_output=tokens)}
-    logits = packing.answer_logits(vlm.network, row, mm_encoder_outputs=encoded)
+    logits = packing.answer_logits(vlm.network, row, tokens)
     each = token_log_probabilities(logits, row.answers.unsqueeze(1)).squeeze(1)
     return each.new_zeros(len(pairs)).index_add(0, row.pairs, each)

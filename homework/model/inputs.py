@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from PIL.Image import Image
+    from transformers import PreTrainedTokenizerFast
+
+    from .processor import Settings
 
 IGNORED = -100  # label of tokens without loss
 MAX_ENCODED = 10_000  # texts whose token ids stay in memory
@@ -51,26 +54,32 @@ class ViewSequence(NamedTuple):
 
 
 class InputBuilder:
-    """Turns pictures and pairs into the inputs of the model of `processor`."""
+    """Turns pictures and pairs into the inputs of a model.
 
-    def __init__(self, processor) -> None:
-        self.tokenizer = processor.tokenizer
-        self.side = processor.image_processor.max_image_size["longest_edge"]
-        self.resample = processor.image_processor.resample
-        self.mean = processor.image_processor.image_mean
-        self.std = processor.image_processor.image_std
-        self.end_id = self.tokenizer.eos_token_id
-        self.pad_id = self.tokenizer.pad_token_id
+    Args:
+        tokenizer: with the chat template.
+        settings: of the picture.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, settings: Settings) -> None:
+        self.tokenizer = tokenizer
+        self.side, self.resample, self.mean, self.std, image_tokens = settings
+        self.end_id = tokenizer.eos_token_id
+        self.pad_id = tokenizer.pad_token_id
         self._encoded: dict[str, list[int]] = {}
 
-        content = [{"type": "image"}, {"type": "text", "text": _QUESTION}]
-        message = {"role": "user", "content": content}
-        prompt = processor.apply_chat_template([message], add_generation_prompt=True)
-        # Without splitting every picture is one tile: rows and columns are 0.
-        tile = processor.replace_image_token({"rows": [[0]], "cols": [[0]]}, 0)
-        prefix, tail = prompt.replace("<image>", tile).split(_QUESTION)
-        self.prefix_ids = self.tokenizer(prefix, add_special_tokens=False)["input_ids"]
-        self._tail_ids = self.tokenizer(tail, add_special_tokens=False)["input_ids"]
+        edge = "<fake_token_around_image>"
+        picture = f"{edge}<global-img>{'<image>' * image_tokens}{edge}"  # one tile
+        prefix, tail = self.prompt(_QUESTION).replace("<image>", picture).split(_QUESTION)
+        self.prefix_ids = tokenizer(prefix, add_special_tokens=False)["input_ids"]
+        self._tail_ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
+
+    def prompt(self, question: str) -> str:
+        """The prompt from the chat template; `<image>` stands for the picture."""
+        content = [{"type": "image"}, {"type": "text", "text": question}]
+        return self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
 
     def resize(self, picture: Image) -> np.ndarray:
         """Resize a picture (RGB) to the square input of the model: uint8 (side, side, 3)."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.distributed import say
-from .loading import check_config, check_match, find_checkpoint, load_model, load_processor
+from .loading import check_config, check_match, find_checkpoint, load_inputs, load_model
+from .processor import library_processor
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +23,7 @@ class LoadedVLM:
         model: Idefics3ForConditionalGeneration, or of SmolVLM2 SmolVLMForConditionalGeneration;
             float32 weights, in evaluation mode; with an adapter, the PEFT model around it.
         network: that model itself, adapter or not.
-        processor: Idefics3Processor that resizes each picture to one square tile.
-        inputs: InputBuilder for that processor.
+        inputs: InputBuilder, made from the files of the base's processor.
         device: "cuda", "mps" or "cpu".
         dtype: precision of matrix products, see `choose_device`.
         base: name of the base, as an adapter records it.
@@ -47,10 +48,15 @@ class LoadedVLM:
         if verbose:
             say(f"{self.base} on {reason}")
         check_config(self.folder)
-        self.processor, self.inputs = load_processor(self.folder)
+        self.inputs = load_inputs(self.folder)
         self.model = self.network = load_model(self.folder).to(self.device).eval()
         attention.use(self.network)
         check_match(self.model, self.inputs, self.folder)
+
+    @cached_property
+    def processor(self):
+        """transformers' own processor of the base, which this package does not need."""
+        return library_processor(self.folder)
 
     @property
     def patches(self) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError, one_line
-from ..common.files import MAX_JSON_BYTES, PACKAGE_DIR, digest, read_json
+from ..common.files import MAX_JSON_BYTES, digest, read_json
 
 if TYPE_CHECKING:
     from transformers import Idefics3Config
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 SMOLVLM = "HuggingFaceTB/SmolVLM-256M-Instruct"
 EMBEDDED = "embedded_base"  # name of the base that ships in this package
-EMBEDDED_BASE = PACKAGE_DIR / EMBEDDED  # its folder
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MODEL_TYPES = ("idefics3", "smolvlm", "idefics3_stem")  # SmolVLM, SmolVLM2, the embedded base
 # Twice the values of the largest SmolVLM; without limits a billion layers would be built.
@@ -41,7 +40,6 @@ LIMITS = {
     "max_position_embeddings": 131072,
     "scale_factor": 16,
 }
-MAX_SIDE = 2048  # pixels per side of the resized picture
 
 
 def find_checkpoint(checkpoint: str | Path | None = None) -> tuple[str, Path]:
@@ -50,6 +48,8 @@ def find_checkpoint(checkpoint: str | Path | None = None) -> tuple[str, Path]:
     Raises:
         InputError: it is not on disk.
     """
+    from .embedded import EMBEDDED_BASE
+
     if checkpoint is None:
         folder = _in_hub_cache(SMOLVLM)
         checkpoint = SMOLVLM if folder else EMBEDDED
@@ -84,37 +84,23 @@ def _in_hub_cache(name: str) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def load_processor(folder: Path):
-    """The processor of a checkpoint folder, and the InputBuilder made from it.
+def load_inputs(folder: Path) -> InputBuilder:
+    """The InputBuilder of a checkpoint folder.
 
     Raises:
-        InputError: it is missing, malformed or not the processor of a SmolVLM.
+        InputError: its processor is missing, malformed or not that of a SmolVLM.
     """
     from PIL import Image
-    from transformers import AutoTokenizer, Idefics3ImageProcessorPil, Idefics3Processor
 
     from .inputs import InputBuilder
+    from .processor import read_settings, read_tokenizer
 
-    _classes(folder)  # the Auto classes must know its type, which the tokenizer looks up
     try:
-        # The default image processor needs torchvision, and the processor of SmolVLM2 packages for
-        # videos; those of SmolVLM that are named here treat pictures and their prompts alike.
-        image_processor = Idefics3ImageProcessorPil.from_pretrained(folder)
-        # Otherwise transformers would ask whether to run code from the folder.
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        side = image_processor.max_image_size["longest_edge"]
-        # Both settings are needed: without splitting, the first resize, to 2048, would still run.
-        image_processor.do_image_splitting = False
-        image_processor.size = {"longest_edge": side}
-        processor = Idefics3Processor.from_pretrained(
-            folder, image_processor=image_processor, tokenizer=tokenizer
-        )
-        if not 0 < side <= MAX_SIDE:
-            raise ValueError(f"longest_edge {side} is not from 1 to {MAX_SIDE}")
-        inputs = InputBuilder(processor)
-        if not inputs.pixel_values([inputs.resize(Image.new("RGB", (8, 8)))]).isfinite().all():
-            raise ValueError("image_mean or image_std makes pixels that are not finite")
-        return processor, inputs
+        inputs = InputBuilder(read_tokenizer(folder), read_settings(folder))
+        inputs.resize(Image.new("RGB", (8, 8)))
+        if not type(inputs.end_id) is type(inputs.pad_id) is int:
+            raise ValueError("eos_token or pad_token is not in its vocabulary")
+        return inputs
     except Exception as error:  # the libraries report broken files by almost any exception
         raise InputError(f"{folder}: no SmolVLM processor in it ({one_line(error)})") from None
 
@@ -129,16 +115,18 @@ def load_model(folder: Path):
     from transformers import GenerationConfig
     from transformers.utils.logging import disable_progress_bar
 
+    from .compat import dtype_option, two_way_config
+
     disable_progress_bar()  # a bar for every load, even of 10 MB
     try:
         config_class, model_class = _classes(folder)
-        config = config_class.from_pretrained(folder)
+        config = config_class.from_dict(two_way_config(read_json(folder / CONFIG)))
         _check_size(model_class, config, folder / WEIGHTS)
         with _quiet():
             model, found = model_class.from_pretrained(
                 folder,
                 config=config,
-                dtype=torch.float32,
+                **dtype_option(torch.float32),
                 use_safetensors=True,  # never a pickle
                 output_loading_info=True,
             )
@@ -173,10 +161,7 @@ def model_type(folder: Path) -> str | None:
 
 
 def _classes(folder: Path) -> tuple[type, type]:
-    """The classes of the configuration and the model: those of SmolVLM, SmolVLM2 or with a stem.
-
-    Importing ours registers its type with the Auto classes of transformers.
-    """
+    """The classes of the configuration and the model: those of SmolVLM, SmolVLM2 or with a stem."""
     kind = model_type(folder)
     if kind == "idefics3_stem":
         from .stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
@@ -248,6 +233,7 @@ def _check_size(model_class: type, config: Idefics3Config, weights: Path) -> Non
 
     with torch.device("meta"):  # no memory
         model = model_class(copy.deepcopy(config))
+        model.tie_weights()  # 5.0 does not, without memory
     needed = sum(value.numel() for value in model.parameters())
     with safe_open(weights, "pt") as file:
         parts = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118

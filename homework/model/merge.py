@@ -36,7 +36,9 @@ def save_merged(vlm: LoadedVLM, folder: Path, card: str) -> None:
         vlm: with an adapter; of no further use, as the adapter is taken out.
         card: text of the model card.
     """
+    from .compat import save_model
     from .generation import MAX_NEW_TOKENS
+    from .processor import read_settings, write
 
     fresh = folder.with_name(f"{folder.name}{PARTIAL}")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -47,10 +49,9 @@ def save_merged(vlm: LoadedVLM, folder: Path, card: str) -> None:
         generation.max_new_tokens = MAX_NEW_TOKENS
         if model.config.model_type == "idefics3_stem":
             _save_class(model, fresh)
-        model.save_pretrained(fresh)
+        save_model(model, fresh)
         # One resize straight to the square, as in training; this setting is about another, before.
-        vlm.processor.image_processor.do_resize = False
-        vlm.processor.save_pretrained(fresh)
+        write(fresh, vlm.inputs.tokenizer, read_settings(vlm.folder), do_resize=False)
         (fresh / CARD).write_text(card, "utf-8")
         if folder.exists():
             folder.rmdir()  # empty

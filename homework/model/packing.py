@@ -112,25 +112,39 @@ def pack(sequences: Sequence[ViewSequence], size: int) -> Row:
     )
 
 
-def answer_logits(model: Idefics3ForConditionalGeneration, row: Row, **picture) -> torch.Tensor:
+def image_tokens(network: Idefics3ForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
+    """Image tokens of F pictures: (F, tokens, D).
+
+    Args:
+        pixels: (F, 1, 3, side, side). `get_image_features`, which does the same, returns something
+            else in almost every version of transformers, and takes a grey picture for padding.
+    """
+    pixels = pixels.squeeze(1).to(network.dtype)
+    seen = network.model.vision_model(pixel_values=pixels, return_dict=True)
+    return network.model.connector(seen.last_hidden_state)
+
+
+def answer_logits(
+    network: Idefics3ForConditionalGeneration, row: Row, seen: torch.Tensor
+) -> torch.Tensor:
     """Logits of every answer token: (S, vocabulary).
 
     Args:
-        model: the model, or the wrapper of PEFT or accelerate around it.
-        picture: `pixel_values` (F, 1, 3, side, side), or another input of the model that stands
-            for them, such as `mm_encoder_outputs`.
+        network: the model itself, which may hold the modules of an adapter.
+        seen: image tokens of the F pictures: (F, tokens, D).
     """
-    outputs = model(
-        input_ids=row.input_ids,
+    embeddings = network.get_input_embeddings()(row.input_ids)  # (1, T, D)
+    image = (row.input_ids == network.config.image_token_id).unsqueeze(-1)
+    embeddings = embeddings.masked_scatter(image, seen.to(embeddings.dtype))
+    outputs = network.model.text_model(
+        inputs_embeds=embeddings,
         position_ids=row.position_ids,
         # transformers passes on a mask of four dimensions unchanged; ours reads the layout.
         attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=row.input_ids.device),
         layout=row.layout,
-        logits_to_keep=row.answer_positions,
         use_cache=False,
-        **picture,
     )
-    return outputs.logits[0]
+    return network.lm_head(outputs.last_hidden_state[0, row.answer_positions])
 
 
 def weighted_loss(logits: torch.Tensor, row: Row) -> torch.Tensor:

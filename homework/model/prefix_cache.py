@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from ..frames.pictures import open_picture
+from . import packing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,7 +32,8 @@ Result = TypeVar("Result")
 class PrefixCache:
     """Keys and values of R rows in every layer, with preallocated room for new tokens.
 
-    It replaces the cache of transformers, which copies everything for each new token.
+    It replaces the cache of transformers, which copies everything for each new token and has
+    another interface in almost every version: `attention.attention` gets it as an argument.
     """
 
     def __init__(self) -> None:
@@ -39,7 +41,7 @@ class PrefixCache:
         # Per layer: keys and values, each (R, heads, length + room, width).
         self._layers: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def update(self, key, value, layer: int, *args, **kwargs):
+    def update(self, key, value, layer: int):
         """Append keys and values, (R, heads, new, width), to a layer, and return all of it.
 
         `forward` increases `length` after the last layer.
@@ -92,10 +94,10 @@ def encode_pictures(vlm: LoadedVLM, paths: Sequence[str]) -> torch.Tensor:
     return torch.stack(features)
 
 
-def encode_squares(vlm: LoadedVLM, squares: Sequence[Image]) -> Sequence[torch.Tensor]:
-    """Image tokens of resized pictures in one pass; each (image tokens, D)."""
+def encode_squares(vlm: LoadedVLM, squares: Sequence[Image]) -> torch.Tensor:
+    """Image tokens of resized pictures in one pass: (pictures, image tokens, D)."""
     pixels = vlm.inputs.pixel_values(squares).to(vlm.device)  # (pictures, 1, 3, side, side)
-    return vlm.network.get_image_features(pixels, return_dict=True).pooler_output
+    return packing.image_tokens(vlm.network, pixels)
 
 
 def pictures_at_once(vlm: LoadedVLM) -> int:
@@ -188,8 +190,8 @@ def forward(vlm: LoadedVLM, cache: PrefixCache, embeddings, positions, mask=None
         inputs_embeds=embeddings,
         attention_mask=mask,
         position_ids=positions.to(vlm.device).expand(len(embeddings), new),
-        past_key_values=cache,
-        use_cache=True,
+        use_cache=False,
+        store=cache,
     ).last_hidden_state
     cache.length += new
     return hidden

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 
 import torch
-from huggingface_hub.dataclasses import strict
 from torch import nn
 from torch.nn import functional
 from transformers import (
@@ -29,7 +28,6 @@ from transformers import (
 MODEL_TYPE = "idefics3_stem"
 
 
-@strict
 class Idefics3StemConfig(Idefics3Config):
     """The configuration of a SmolVLM with the shape of the stem.
 
@@ -42,10 +40,19 @@ class Idefics3StemConfig(Idefics3Config):
 
     model_type = MODEL_TYPE
 
-    stem_side: int = 2
-    stem_strides: list[int] | tuple[int, ...] = (1, 2, 3)
-    stem_channels: list[int] | tuple[int, ...] = (32, 96, 192)
-    stem_blocks: list[int] | tuple[int, ...] = (2, 2, 2)
+    def __init__(
+        self,
+        stem_side=2,
+        stem_strides=(1, 2, 3),
+        stem_channels=(32, 96, 192),
+        stem_blocks=(2, 2, 2),
+        **settings,
+    ) -> None:
+        self.stem_side = stem_side
+        self.stem_strides = stem_strides
+        self.stem_channels = stem_channels
+        self.stem_blocks = stem_blocks
+        super().__init__(**settings)
 
     def check(self) -> None:
         """Refuse a stem whose output does not have one cell per patch.

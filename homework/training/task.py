@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import get_cosine_schedule_with_warmup
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..common import distributed
 from ..common.errors import InputError
@@ -74,14 +72,16 @@ class FineTuning:
         )
         epochs = math.ceil(config.num_train_epochs * self.sampler.steps_per_epoch)
         self.steps = epochs if config.max_steps == -1 else config.max_steps
-        assert config.learning_rate, "of_base gives one"
         self.peak_rate = config.learning_rate
-        self._share_of_peak = schedule(self.optimizers[0], self.steps)
         self.trained: Counter[str] = Counter()
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up that begins above 0, then half a cosine towards 0."""
-        return self.peak_rate * self._share_of_peak(step)
+        """Linear warm-up, then half a cosine to 0."""
+        warm_up = math.ceil(WARM_UP * self.steps)
+        if step < warm_up:
+            return self.peak_rate * step / warm_up
+        progress = (step - warm_up) / max(1, self.steps - warm_up)
+        return self.peak_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
     def batches(self, first: int) -> Iterator[list[MicroBatch]]:
         """The micro-batches of each step from `first` on."""
@@ -159,23 +159,10 @@ class FineTuning:
         """Sum of weighted losses of a micro-batch, and which of its pairs are right."""
         device, dtype = self.vlm.device, self.vlm.dtype
         row, seen = micro_batch.row.to(device), micro_batch.seen.to(device)
-        if seen.dtype == torch.uint8:
-            picture = {"pixel_values": self.vlm.inputs.normalise(seen)}
-        else:
-            tokens = BaseModelOutputWithPooling(pooler_output=seen)
-            picture = {"mm_encoder_outputs": {"image": tokens}}
+        network = self.vlm.network
         with torch.autocast(device, dtype, enabled=dtype != torch.float32):
-            logits = packing.answer_logits(self.model, row, **picture)
+            if seen.dtype == torch.uint8:  # pictures, not the image tokens of a cache
+                seen = packing.image_tokens(network, self.vlm.inputs.normalise(seen))
+            logits = packing.answer_logits(network, row, seen)
         right = pairs_right(logits.detach().argmax(-1), row.answers, self.vlm.inputs.end_id)
         return packing.weighted_loss(logits, row), right
-
-
-def schedule(optimizer: torch.optim.Optimizer, steps: int) -> Callable[[int], float]:
-    """The share of the peak rate in each of `steps` steps: above 0 in all, 1 after the warm-up.
-
-    It is the library's schedule as a function of the step alone: a resumed run needs no state of
-    it. The library's is 0 in its first step, which would learn nothing, so it begins in the second.
-    """
-    warm_up = math.ceil(WARM_UP * steps)
-    [share] = get_cosine_schedule_with_warmup(optimizer, warm_up, steps + 1).lr_lambdas
-    return lambda step: share(step + 1)

@@ -11,7 +11,8 @@ from tiny import write_tiny_base
 from homework.common.errors import InputError
 from homework.data import VQADataset
 from homework.generate_qa import export, generate
-from homework.model.loading import load_processor
+from homework.model.loading import load_inputs
+from homework.model.processor import library_processor
 
 NO_DATASETS = "datasets is not installed: requirements-export.txt"
 
@@ -54,8 +55,9 @@ def test_trl_makes_the_same_tokens_of_messages_as_training_does(train, tmp_path,
         "json", data_files=str(tmp_path / "out.jsonl"), split="train", cache_dir=str(tmp_path)
     )
     assert len(rows) == len(expected) and is_conversational(rows[0])
-    processor, inputs = load_processor(write_tiny_base(tmp_path / "base"))
-    collate = DataCollatorForVisionLanguageModeling(processor)
+    base = write_tiny_base(tmp_path / "base")
+    inputs = load_inputs(base)
+    collate = DataCollatorForVisionLanguageModeling(library_processor(base))
     for row, (image_file, question, answer) in list(zip(rows, expected, strict=True))[:5]:
         picture = Image.open(train.parent / image_file)
         batch = collate([{"messages": row["messages"], "images": [picture]}])

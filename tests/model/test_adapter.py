@@ -14,6 +14,7 @@ from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.data import VQADataset
 from homework.model import adapter, packing
+from homework.model.compat import dtype_option
 from homework.training.batches import Collator, ViewDataset, split_views
 
 
@@ -23,7 +24,8 @@ def test_plain_peft_loads_the_same_adapter(trained, base):
 
     ours = base_vlm.load(trained, verbose=False)
     plain = PeftModel.from_pretrained(
-        Idefics3ForConditionalGeneration.from_pretrained(base, dtype=torch.float32), trained
+        Idefics3ForConditionalGeneration.from_pretrained(base, **dtype_option(torch.float32)),
+        trained,
     )
     ids = ours.inputs.view_sequence([("What track is this?", "abyss")]).input_ids
     sequence = {"input_ids": torch.tensor([ids])}
@@ -48,7 +50,8 @@ def test_every_lora_module_gets_a_gradient(base, sample_data):
     # B starts at zero, so that A has a gradient only from the second step on.
     for _ in range(2):
         optimizer.zero_grad()
-        scores = packing.answer_logits(model, batch.row, pixel_values=pixels)
+        seen = packing.image_tokens(vlm.network, pixels)
+        scores = packing.answer_logits(vlm.network, batch.row, seen)
         packing.weighted_loss(scores, batch.row).backward()
         optimizer.step()
     trained = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}

@@ -35,7 +35,8 @@ def test_only_answers_and_their_end_tokens_are_supervised(vlm):
 def test_prefix_and_branch_together_are_what_the_chat_template_writes(vlm):
     for question, answer in PAIRS:
         prompt = vlm.format_prompt(question)
-        image = vlm.processor.replace_image_token({"rows": [[0]], "cols": [[0]]}, 0)
+        fake = "<fake_token_around_image>"
+        image = f"{fake}<global-img>{'<image>' * 144}{fake}"
         whole = f"{prompt.replace('<image>', image)} {answer}<end_of_utterance>"
         expected = vlm.processor.tokenizer(whole, add_special_tokens=False)["input_ids"]
         assert vlm.inputs.view_sequence([(question, answer)]).input_ids == expected

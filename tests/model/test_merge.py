@@ -124,7 +124,7 @@ def test_a_stopped_merge_leaves_nothing(trained, tmp_path, monkeypatch):
     def stopped(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("transformers.Idefics3Processor.save_pretrained", stopped)
+    monkeypatch.setattr("homework.model.processor.write", stopped)
     with pytest.raises(KeyboardInterrupt):
         finetune.merge(str(trained), str(tmp_path / "new"))
     assert not list(tmp_path.iterdir())

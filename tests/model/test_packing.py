@@ -13,7 +13,7 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from benchmarks.smolvlm_shape import write_smolvlm_shape
 from homework.base_vlm import BaseVLM
 from homework.labels import questions
-from homework.model import adapter, attention, packing
+from homework.model import adapter, attention, compat, packing
 from homework.model.inputs import IGNORED
 from homework.model.packing import pairs_right
 from homework.training.batches import Collator, Sample
@@ -86,12 +86,13 @@ def test_loss_and_gradients_are_those_of_one_question_samples(vlm):
     row = packing.pack(
         [vlm.inputs.view_sequence(pairs) for pairs in PAIRS], len(vlm.inputs.prefix_ids)
     )
-    loss = packing.weighted_loss(packing.answer_logits(vlm.model, row, pixel_values=pixels), row)
+    seen = packing.image_tokens(vlm.network, pixels)
+    loss = packing.weighted_loss(packing.answer_logits(vlm.network, row, seen), row)
     loss = loss / row.weights.sum()
     loss.backward()
     packed = gradients(vlm.model)
 
-    vlm.network.set_attn_implementation("sdpa")  # as for eager attention, its softmax is float32
+    compat.use_attention(vlm.network, "sdpa")  # as for eager attention, its softmax is float32
     losses = plain_losses(vlm, pixels)
     expected = sum(map(sum, losses)) / 3
     expected.backward()
@@ -126,7 +127,8 @@ def test_passes_make_the_same_step_as_one_row(vlm):
         total = 0.0
         for part in passes:
             pixels = vlm.inputs.normalise(part.seen).double()
-            scores = packing.answer_logits(vlm.model, part.row, pixel_values=pixels)
+            seen = packing.image_tokens(vlm.network, pixels)
+            scores = packing.answer_logits(vlm.network, part.row, seen)
             loss = packing.weighted_loss(scores, part.row) / 3
             loss.backward()
             total += loss.item()

@@ -56,7 +56,9 @@ class OneWeight:
 
 
 def run(task: OneWeight, folder: Path, keep_best: bool = True) -> Loop:
-    loop = Loop(task, folder, {"seed": 0}, save_steps=3, log_steps=10, keep_best=keep_best)
+    recipe = {"seed": 0}
+    checkpoints.start(folder, recipe)
+    loop = Loop(task, folder, recipe, save_steps=3, log_steps=10, keep_best=keep_best)
     loop.run()
     return loop
 

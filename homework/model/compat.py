@@ -1,0 +1,98 @@
+"""What differs between the versions of transformers that this package runs with: 4.49 to 5.24.
+
+Each function names the versions that it is for. The course's environment has 4.52.4; a function
+can go when neither the course nor a user has the older of its versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..common.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def two_way_config(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's settings (config.json) in the names of both 4.x and 5.x.
+
+    4.x reads `torch_dtype` and `rope_theta`, with 10,000 where the file has none. 5.x writes
+    `dtype` and `rope_parameters` instead of them, and reads all four.
+    """
+    both = dict(settings)
+    if (kind := both.get("dtype", both.get("torch_dtype"))) is not None:
+        both |= {"dtype": kind, "torch_dtype": kind}
+    rope = both.get("rope_parameters")
+    if isinstance(rope, dict) and "rope_theta" in rope:
+        both["rope_theta"] = rope["rope_theta"]
+    for name in ("text_config", "vision_config"):
+        if isinstance(both.get(name), dict):
+            both[name] = two_way_config(both[name])
+    return both
+
+
+def save_model(model, folder: Path) -> None:
+    """Write weights and settings as `save_pretrained` does, the settings for 4.x and 5.x alike."""
+    model.save_pretrained(folder)
+    file = folder / "config.json"
+    write_json(file, two_way_config(read_json(file)))
+
+
+def dtype_option(dtype: Any) -> dict[str, Any]:
+    """The option of `from_pretrained` and `from_config` for the type of the weights.
+
+    Before 4.56 it is `torch_dtype`; 5.x warns about that name.
+    """
+    import transformers
+
+    release = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    return {"torch_dtype" if release < (4, 56) else "dtype": dtype}
+
+
+def image_processor_class() -> type:
+    """SmolVLM's image processor that works with Pillow alone.
+
+    In 4.x it is Idefics3ImageProcessor. In 5.x that name asks for torchvision, and the class for
+    Pillow has a name of its own: Idefics3ImageProcessorPil from about 5.4 on.
+    """
+    import transformers
+
+    try:
+        return transformers.Idefics3ImageProcessorPil
+    except AttributeError:
+        return transformers.Idefics3ImageProcessor
+
+
+def register_attention(name: str, function: Callable) -> None:
+    """Add an attention function to those that transformers looks up by name.
+
+    Since 4.53 the masks of a named attention are looked up as well; before, every attention but
+    the library's own gets the whole causal mask.
+    """
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    ALL_ATTENTION_FUNCTIONS[name] = function
+    try:
+        from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+    except ImportError:
+        return
+
+    def whole_mask(*args, **kwargs):
+        # Without a mask, `function` would attend to everything.
+        return sdpa_mask(*args, **kwargs | {"allow_is_causal_skip": False})
+
+    ALL_MASK_ATTENTION_FUNCTIONS.register(name, whole_mask)
+
+
+def use_attention(part: nn.Module, name: str) -> None:
+    """Make a part of a model use the attention function of that name.
+
+    `set_attn_implementation` came in 4.54, and its form for parts of a model later. Every version
+    reads the private name that is set here.
+    """
+    for module in part.modules():
+        if hasattr(module, "config"):
+            module.config._attn_implementation = name

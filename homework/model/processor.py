@@ -1,0 +1,189 @@
+"""The files of a SmolVLM's processor: tokenizer, settings of the picture, chat template.
+
+They are read and written here, not by the classes of transformers: 4.x and 5.x write other names
+and files, and 5.x makes another tokenizer of SmolVLM's `GPT2Tokenizer` than its tokenizer.json
+holds. `write` writes what every version reads.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..common.errors import InputError
+from ..common.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+PROCESSOR, PREPROCESSOR = "processor_config.json", "preprocessor_config.json"
+TEMPLATE = "chat_template.jinja"
+FILES = (TOKENIZER, TOKENIZER_CONFIG, PROCESSOR, PREPROCESSOR, TEMPLATE)
+SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
+IMAGE_TOKENS = 169  # of a picture, where the file does not say: transformers' own default
+MAX_SIDE = 2048  # pixels per side of the resized picture
+
+
+class Settings(NamedTuple):
+    """How a picture becomes the model's input.
+
+    Attributes:
+        side: pixels of each side of the square that it is resized to.
+        resample: Pillow's number of the filter.
+        mean, std: of each channel, of values from 0 to 1.
+        image_tokens: that stand for the picture in the prompt.
+    """
+
+    side: int
+    resample: int
+    mean: list[float]
+    std: list[float]
+    image_tokens: int
+
+
+def read_settings(folder: Path) -> Settings:
+    """The settings of the picture, from the files of any version.
+
+    Raises:
+        InputError: a file is missing or not JSON.
+        KeyError, TypeError, ValueError: a field is missing or wrong.
+    """
+    processor = _object(folder / PROCESSOR)
+    # 5.x has the image processor inside of the processor's file.
+    image = processor.get("image_processor") or _object(folder / PREPROCESSOR)
+    if not image:
+        raise InputError(f"{folder}: has no {PREPROCESSOR}; copy the checkpoint again")
+    settings = Settings(
+        image["max_image_size"]["longest_edge"],
+        image.get("resample", 1),
+        image.get("image_mean", [0.5] * 3),
+        image.get("image_std", [0.5] * 3),
+        processor.get("image_seq_len", IMAGE_TOKENS),
+    )
+    if type(settings.side) is not int or not 0 < settings.side <= MAX_SIDE:
+        raise ValueError(f"longest_edge {settings.side} is not from 1 to {MAX_SIDE}")
+    if type(settings.image_tokens) is not int or not 0 < settings.image_tokens <= MAX_SIDE**2:
+        raise ValueError(f"image_seq_len {settings.image_tokens} is not a number of tokens")
+    for values, lowest in ((settings.mean, 0), (settings.std, 1e-3)):
+        # Pixels would not be finite.
+        if len(values) != 3 or not all(lowest <= value <= 1e3 for value in map(float, values)):
+            raise ValueError("image_mean or image_std makes pixels that are not finite")
+    return settings
+
+
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of tokenizer.json with the chat template of the folder.
+
+    Raises:
+        InputError: a file is missing or not JSON.
+        Exception: of the library, where tokenizer.json is malformed.
+    """
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    config = _object(folder / TOKENIZER_CONFIG)
+    special = {name: _text(config[name]) for name in SPECIAL if config.get(name)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_file(str(folder / TOKENIZER)),
+        **special,
+        chat_template=_template(folder, config),
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _template(folder: Path, config: dict[str, Any]) -> str:
+    """The chat template; its place has changed twice."""
+    file, older = folder / TEMPLATE, folder / "chat_template.json"
+    if file.is_file():
+        return file.read_text("utf-8")
+    template = _object(older).get("chat_template") or config.get("chat_template")
+    if not isinstance(template, str):
+        raise InputError(f"{folder}: has no {TEMPLATE}; copy the checkpoint again")
+    return template
+
+
+def library_processor(folder: Path):
+    """transformers' Idefics3Processor for the folder; it makes the same inputs, one pair at a time.
+
+    Its image processor resizes each picture once, to the square.
+    """
+    from transformers import Idefics3Processor
+
+    from .compat import image_processor_class
+
+    settings = read_settings(folder)
+    size = {"longest_edge": settings.side}
+    image_processor = image_processor_class()(
+        # Both are needed: without splitting, the first resize, to 2048, would still run.
+        do_image_splitting=False,
+        size=size,
+        max_image_size=size,
+        resample=settings.resample,
+        image_mean=settings.mean,
+        image_std=settings.std,
+    )
+    tokenizer = read_tokenizer(folder)
+    return Idefics3Processor(
+        image_processor,
+        tokenizer,
+        image_seq_len=settings.image_tokens,
+        chat_template=tokenizer.chat_template,
+    )
+
+
+def write(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, settings: Settings, do_resize: bool = True
+) -> None:
+    """Write the files of a processor so that 4.x and 5.x read the same from them.
+
+    Args:
+        do_resize: whether transformers' image processor resizes before it makes the square.
+    """
+    size = {"longest_edge": settings.side}
+    image = {
+        "do_convert_rgb": True,
+        "do_image_splitting": False,
+        "do_normalize": True,
+        "do_pad": True,
+        "do_rescale": True,
+        "do_resize": do_resize,
+        "image_mean": settings.mean,
+        "image_processor_type": "Idefics3ImageProcessor",
+        "image_std": settings.std,
+        "max_image_size": size,
+        "processor_class": "Idefics3Processor",
+        "resample": settings.resample,
+        "rescale_factor": 1 / 255,
+        "size": size,
+    }
+    special = {name: str(value) for name in SPECIAL if (value := getattr(tokenizer, name))}
+    words = {
+        "additional_special_tokens": ["<fake_token_around_image>", "<image>", "<end_of_utterance>"],
+        "clean_up_tokenization_spaces": False,
+        "padding_side": "left",
+        "processor_class": "Idefics3Processor",
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    text = tokenizer.backend_tokenizer.to_str(pretty=True)
+    (folder / TOKENIZER).write_text(text, "utf-8")
+    write_json(folder / TOKENIZER_CONFIG, special | words)
+    write_json(folder / PREPROCESSOR, image)
+    processor = {"image_seq_len": settings.image_tokens, "processor_class": "Idefics3Processor"}
+    write_json(folder / PROCESSOR, processor)
+    (folder / TEMPLATE).write_text(tokenizer.chat_template, "utf-8")
+
+
+def _object(file: Path) -> dict[str, Any]:
+    """A JSON object; {} if there is no such file."""
+    found = read_json(file) if file.is_file() else {}
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: not a JSON object; copy the checkpoint again")
+    return found
+
+
+def _text(token: Any) -> str:
+    """A token, which is written as text or as an object with its `content`."""
+    return token["content"] if isinstance(token, dict) else str(token)
