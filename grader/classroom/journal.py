@@ -6,17 +6,28 @@ A line is complete or not there: a last one that a kill or a full disk has cut o
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any
 
+from .. import reasons, scoring
 from ..errors import GraderError, one_line
+from ..grade import MAX_TOTAL
+from .table import CASES
 
 try:
     import fcntl
 except ImportError:  # Windows: two gradings into one file are not told apart there
     fcntl = None
+
+_START = b'{"key": "'  # of each line
+# What reading fields that are not there, or are of another type, raises.
+_ANY_FORM = (
+    ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError
+)  # fmt: skip
 
 
 class Journal:
@@ -86,16 +97,59 @@ class Journal:
     def _read(self) -> None:
         end = 0
         for number, line in enumerate(self._file, 1):
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") and line.startswith(_START[: len(line)]):
                 break
             try:
-                record = json.loads(line)
-                self.results[record.pop("key")] = record
-            except (ValueError, KeyError, AttributeError, TypeError) as error:
+                key, record = _checked(line)
+            except _ANY_FORM as error:
+                what = f"{type(error).__name__}: {error}"
                 raise GraderError(
-                    f"{self._path}: line {number} is no result ({one_line(str(error), 100)}); "
-                    "delete the file to grade all again"
+                    f"{self._path}: line {number} is no result ({one_line(what, 100)}); delete "
+                    "that line to grade its submission again, or the file to grade all again"
                 ) from None
+            self.results[key] = record
             end += len(line)
         self._file.seek(end)
         self._file.truncate()
+
+
+def _checked(line: bytes) -> tuple[str, dict[str, Any]]:
+    """The key and the record of a line.
+
+    Raises:
+        _ANY_FORM: it has not all that the table, its reasons and the page are made of.
+    """
+    record = json.loads(line, parse_float=_finite, parse_constant=_finite)
+    key, result, sha256 = record.pop("key"), record["result"], record["sha256"]
+    cases, kinds, denied = result["cases"], result["kinds"], result["denied"]
+    texts = [sha256, *denied, *kinds, *(case["detail"] for case in cases)]
+    texts += [remark for case in cases for remark in case["remarks"]]
+    lists = [cases, denied, *(case["remarks"] for case in cases)]
+    numbers = [(record["seconds"], 1e9), (result["total"], MAX_TOTAL)]
+    numbers += [(result["accuracy"], 1)] * (result["accuracy"] is not None)
+    numbers += [(case["points"], case["max_points"]) for case in cases]
+    numbers += [(case["max_points"], scoring.FULL_POINTS) for case in cases]
+    numbers += [(kind["right"], kind["asked"]) for kind in kinds.values()]
+    for form, is_kept in {
+        "key": isinstance(key, str) and re.fullmatch(rf"{re.escape(sha256)}:[0-9a-f]{{64}}", key),
+        "text": all(isinstance(text, str) for text in texts),
+        "lists": all(isinstance(one, list) for one in lists),
+        "numbers": all(type(n) in (int, float) and 0 <= n <= most for n, most in numbers),
+        "cases": len(cases) == len(CASES)
+        and all(map(str.startswith, (case["name"] for case in cases), CASES.values()))
+        and all(case["status"] in ("ok", "failed", "not run") for case in cases),
+        "kinds": all(type(kind["asked"]) is int and kind["asked"] > 0 for kind in kinds.values()),
+        "total": abs(result["total"] - sum(case["points"] for case in cases)) < 0.01,
+        "accuracy": (result["accuracy"] is None) == (reasons.failed_case(result) is not None),
+        "adapter_sha256": isinstance(record["adapter_sha256"], str | None),
+        "course and lock": {"course", "lock"} <= result.keys(),
+    }.items():
+        if not is_kept:
+            raise ValueError(f"{form} not as the grader writes it")
+    return key, record
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return value
