@@ -134,20 +134,19 @@ def pretrain_job(work: Path) -> Job:
     import torch
     from helpers import make_split
 
-    from homework import pretrain
     from homework.base_vlm import BaseVLM
     from homework.common.errors import InputError
-    from homework.model import embedded
-    from homework.pretraining import task
+    from lab import pretrain
+    from lab.pretraining import architecture, task
 
     torch.set_num_threads(1)
     frames = make_split(work / "frames" / "train", frames=2, seed=0)
-    config = embedded.base_config()
+    config = architecture.base_config()
     for part in (config.vision_config, config.text_config):
         part.hidden_size, part.intermediate_size, part.num_hidden_layers = 32, 64, 1
         part.num_attention_heads = 2
     config.text_config.num_key_value_heads, config.text_config.head_dim = 2, 16
-    embedded.base_config = lambda: config
+    architecture.base_config = lambda: config
     pretrain.HELD_OUT["frame"], task.STEPS_PER_CHECKPOINT = 0.2, 2
 
     def run(folder: Path) -> None:

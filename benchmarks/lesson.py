@@ -25,12 +25,12 @@ from homework.common import options  # noqa: E402
 from homework.common.cli import run as run_commands  # noqa: E402
 from homework.common.files import atomic_write, write_json, writing  # noqa: E402
 from homework.data import Item, VQADataset, benchmark  # noqa: E402
-from homework.frames import augment  # noqa: E402
 from homework.frames.leakage import refuse_split  # noqa: E402
 from homework.frames.pictures import open_picture, save_picture  # noqa: E402
 from homework.frames.split import scenes  # noqa: E402
 from homework.labels import questions  # noqa: E402
 from homework.labels.questions import KINDS, kind_of  # noqa: E402
+from lab.pretraining import augment  # noqa: E402
 
 SIZES = (5, 100, 1_000, 10_000, 100_000)
 MIXED = 10_000  # pairs of each mixture
@@ -232,20 +232,15 @@ def _measure(
     items: list[Item], asked: list[Item], folder: Path, chosen: dict[str, Any]
 ) -> dict[str, Any]:
     """Fine-tune on some pairs and ask the questions: shares of right answers."""
+    from homework.model.loaded import LoadedVLM
     from homework.training.config import TrainConfig
     from homework.training.run import fit
 
     adapter = folder / "adapter"
     shutil.rmtree(adapter, ignore_errors=True)
     start = time.perf_counter()
-    config = TrainConfig(
-        output_dir=adapter,
-        base=chosen["base"],
-        max_steps=chosen["steps"],
-        seed=chosen["seed"],
-        report_to="none",
-    )
-    fit(items, config)
+    config = TrainConfig(max_steps=chosen["steps"], seed=chosen["seed"])
+    fit(items, LoadedVLM(chosen["base"]), adapter, config)
     seconds = time.perf_counter() - start
     result = benchmark(base_vlm.load(adapter, verbose=False), asked)
     accuracy = {kind: share for kind, (share, _) in result.accuracy_per_kind.items()}

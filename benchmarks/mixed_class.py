@@ -44,7 +44,8 @@ def load_vlm():
 """
 _TAKES_ALL_PROCESSORS = """
 import hashlib, os, threading
-os.sched_setaffinity(0, range(os.cpu_count()))
+try: os.sched_setaffinity(0, range(os.cpu_count()))
+except OSError: pass
 def work():
     while True: hashlib.sha256(bytes(10 ** 8))
 for _ in range(16): threading.Thread(target=work, daemon=True).start()

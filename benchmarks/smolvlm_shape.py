@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from homework.model import embedded
+from lab.pretraining import architecture
 
 VOCABULARY, IMAGE_TOKENS = 49280, 64
 TOKEN_IDS = {
@@ -106,11 +106,11 @@ def write_smolvlm_shape(
 
     folder.mkdir(parents=True, exist_ok=True)
     config = smolvlm_config(vision_layers, text_layers, second)
-    model = embedded.build_model(seed, AutoConfig.for_model(**config))
+    model = architecture.build_model(seed, AutoConfig.for_model(**config))
     model.to(torch.bfloat16).save_pretrained(folder)
     _write(folder / "config.json", config)
     _write_tokenizer(folder)
-    _write(folder / "chat_template.json", {"chat_template": embedded.CHAT_TEMPLATE})
+    _write(folder / "chat_template.json", {"chat_template": architecture.CHAT_TEMPLATE})
     prefix = "SmolVLM" if second else "Idefics3"
     classes = {
         "image_processor_type": f"{prefix}ImageProcessor",
@@ -127,7 +127,7 @@ def write_smolvlm_shape(
 
 def _write_tokenizer(folder: Path) -> None:
     """The embedded tokenizer with SmolVLM's ids; the ids between are filled with unused tokens."""
-    embedded.build_tokenizer().save_pretrained(folder)
+    architecture.build_tokenizer().save_pretrained(folder)
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text())

@@ -187,6 +187,7 @@ class Clock:
 
 def ours(items, base, frames, steps, way, output, clock):
     """The package's own command, without a held-out share."""
+    from homework.model.loaded import LoadedVLM, choose_device
     from homework.training import run
     from homework.training.config import TrainConfig
     from homework.training.loop import Loop
@@ -201,8 +202,8 @@ def ours(items, base, frames, steps, way, output, clock):
 
     Loop._optimizer_step = timed
     run.HELD_OUT = 0
+    vlm = LoadedVLM(base)
     config = TrainConfig(
-        output_dir=output,
         base=base,
         recipe="embedded",
         per_device_train_batch_size=frames,
@@ -210,11 +211,8 @@ def ours(items, base, frames, steps, way, output, clock):
         max_steps=steps,
         tokens_per_pass=SMALL if "small passes" in way else TrainConfig.tokens_per_pass,
     )
-    run.fit(items, config)
-    from homework.model.loaded import choose_device
-
-    device, dtype, reason = choose_device()
-    return (device, dtype), reason
+    run.fit(items, vlm, output, config)
+    return (vlm.device, vlm.dtype), choose_device()[2]
 
 
 def usual(items, base, frames, steps, way, output, clock):

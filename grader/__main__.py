@@ -99,13 +99,20 @@ def _grade_one(options: argparse.Namespace, report: Report) -> int:
     check_readable(
         path, " (make it with python3 bundle.py homework ID)" if path.suffix == ".zip" else ""
     )
-    for output in filter(None, (options.log_path, options.output)):
+    outputs = [path for path in (options.log_path, options.output) if path]
+    for output in outputs:
         check_writable(output)
     if options.output and path.is_dir():
         path = gradescope.find(path)
     start = time.monotonic()
     result = grade(
-        path, options.data_dir, options.split, options.time_limit, report, locked=not options.open
+        path,
+        options.data_dir,
+        options.split,
+        options.time_limit,
+        report,
+        locked=not options.open,
+        hidden=[output.parent for output in outputs],  # earlier ones hold correct answers
     )
     if options.log_path:
         report.write_log(options.log_path, result)

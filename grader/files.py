@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file beside `path` and rename it; it is on the disk when this returns.
 
     Raises:
@@ -14,10 +14,12 @@ def write_whole(path: Path, text: str) -> None:
     """
     partial = path.with_name(f"{path.name}.partial")
     partial.unlink(missing_ok=True)  # of a run that was killed; a link there is not followed
-    file = open(partial, "x", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
+    if isinstance(content, str):
+        content = content.encode(errors="backslashreplace")
+    file = open(partial, "xb")  # noqa: SIM115
     try:
         with file:
-            file.write(text)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ def grade(
     report: Report,
     locked: bool = True,
     slot: Slot | None = None,
+    hidden: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Grade a submission and report every case.
 
@@ -42,6 +43,7 @@ def grade(
         time_limit: seconds for importing, `load_vlm()`, counting parameters and all answers.
         locked: whether the submission's process is locked; see `grader.lock`.
         slot: what it may use of the machine; all of it by default.
+        hidden: more files and folders that the submission may not read, beside the data.
 
     Returns:
         The result, ready for JSON: total, accuracy, cases, kinds, samples, the lock's layers
@@ -71,8 +73,8 @@ def grade(
             unpacked = submission.unpack(path, folder)
             opens.detail, opens.remarks = unpacked.size, unpacked.remarks
         submission.write_data(data_dir, folder, split, questions)
-        hidden = labels.hidden(data_dir, split, questions) if locked else None
-        with Child(folder, hidden, slot) as child:
+        out_of_reach = [*labels.hidden(data_dir, split, questions), *hidden] if locked else None
+        with Child(folder, out_of_reach, slot) as child:
             record.say_layers(child)
             start = child.clock()
             until = _Until(start + time_limit, time_limit)

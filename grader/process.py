@@ -26,6 +26,7 @@ MAX_TEXT = 20_000  # characters of a message, a traceback or a denial, as in `ch
 FORGED = "the submission wrote into the grader's channel"
 MAX_DENIALS = 100  # kept, each once
 START_LIMIT_S = 60.0  # for the lock
+END_LIMIT_S = 1.0  # for the threads of a process whose first one has ended
 IMPORT_LIMIT_S = 300.0  # for Python itself and the packages, from a cold disk
 CHILD = Path(__file__).with_name("child.py")
 _DENIED = b'{"denied": '
@@ -36,8 +37,8 @@ class Child:
 
     Args:
         folder: the private folder with `homework`, `data` and `tmp`.
-        hidden: where expected answers are, the data folder first, as `labels.hidden` has them;
-            None leaves the child without a lock.
+        hidden: what the submission may not read: the data folder first, then the other places
+            of expected answers and results. None leaves the child without a lock.
         slot: what it may use of the machine; all of it by default.
 
     Attributes:
@@ -50,14 +51,14 @@ class Child:
         locks_calls = hidden is not None and sys.platform == "linux"
         ours, theirs = socket.socketpair() if locks_calls else (None, None)
         try:
-            variables = environment(folder, hidden is not None)
+            variables = environment(folder, hidden)
             self._process = self._slot.start(CHILD, folder, variables, theirs)
             listener_fd = theirs.fileno() if theirs else None
         finally:
             if theirs:
                 theirs.close()
         self._id = 0
-        self._shared = usage.shared_memory()
+        self._shared = usage.shared_memory() if sys.platform == "linux" else 0
         self._replies: queue.Queue[bytes] = queue.Queue(maxsize=4)
         self._denials: dict[str, None] = {}
         self._new_denials: list[str] = []
@@ -109,6 +110,7 @@ class Child:
                 if places.gpus()
                 else usage.data_limit(self._slot.memory_bytes),
                 "cpu_s": usage.cpu_limit(),
+                "one_processor": self._slot.processor is not None,
                 "listener_fd": listener_fd,
             }
         except ValueError as error:
@@ -186,25 +188,34 @@ class Child:
                 request = request[os.write(self._process.stdin.fileno(), request) :]
 
     def _next_line(self, deadline: float, over: str) -> bytes:
+        ending = None  # since when the process looks as if it were
         while (left := deadline - self.clock()) > 0:
             self._slot.check()
-            try:
+            line = None
+            with contextlib.suppress(queue.Empty):
                 # Short waits: a process started by the child may hold the pipe open after it.
                 line = self._replies.get(timeout=min(left, 0.2))
-            except queue.Empty:
-                pid = self._process.pid
-                limit = self._slot.memory_bytes
-                if self.layers and (excess := usage.excess(pid, self._shared, limit)):
-                    self._kill()
-                    raise SubmissionError(excess, self._output.last_words()) from None
-                if self._process.poll() is None or not self._replies.empty():
-                    continue
-                line = b""
+            excess = self._excess()
+            if excess in usage.OF_AN_END and not line:
+                ending = ending or self.clock()
+                if self.clock() - ending < END_LIMIT_S:
+                    excess = None
+            if excess:
+                self._kill()
+                raise SubmissionError(excess, self._output.last_words())
             if line:
                 return line
+            if line is None and (self._process.poll() is None or not self._replies.empty()):
+                continue
             raise SubmissionError(self._how_it_ended(), self._output.last_words())
         self._kill()
         raise SubmissionError(over, self._output.last_words())
+
+    def _excess(self) -> str | None:
+        """Which limit the locked process is over, if any; see `usage.excess`."""
+        if not self.layers:
+            return None
+        return usage.excess(self._process.pid, self._shared, self._slot.memory_bytes)
 
     def _how_it_ended(self) -> str:
         try:
@@ -235,10 +246,10 @@ class Child:
         self._replies.put(b"")
 
 
-def environment(folder: Path, locked: bool) -> dict[str, str]:
-    """The child's variables."""
+def environment(folder: Path, hidden: list[Path] | None) -> dict[str, str]:
+    """The child's variables; see `Child`."""
     return {
-        **(places.environment(folder) if locked else os.environ),
+        **(os.environ if hidden is None else places.environment(folder, hidden)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8:backslashreplace",

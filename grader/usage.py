@@ -5,15 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from pathlib import Path
 
 MEMORY_LIMIT_BYTES = 8_000_000_000
 THREAD_LIMIT = max(512, 8 * (os.cpu_count() or 1))
+FIRST_THREAD_ENDED = "ended its first thread and was stopped"
+UNREADABLE = "could not be checked against its limits and was stopped"
+OF_AN_END = (FIRST_THREAD_ENDED, UNREADABLE)
 CPU_LIMIT_S = 1800  # a core; ends a child whose parent can no longer do it
 
 
 def excess(pid: int, shared_before: int, limit: int) -> str | None:
-    """Which limit a process is over, as a message; None where that cannot be told.
+    """Which limit a process is over, as a message; None if it is over none, or has ended.
+
+    A reading that fails counts against the process. One that is just ending can look like one of
+    `OF_AN_END` for a moment.
 
     Memory that is shared by a mapping without a file stays held when its pages are given back, or
     all of it but one page is unmapped. No count of the process's own has it; the machine's has.
@@ -22,34 +29,77 @@ def excess(pid: int, shared_before: int, limit: int) -> str | None:
         shared_before: what `shared_memory` was before the process could use any.
         limit: of memory, in bytes.
     """
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        now = _sizes(f"/proc/{pid}/status")
-        used = now["VmRSS"] + now.get("VmPTE", 0) + now.get("VmSwap", 0)
-        lines = Path(f"/proc/{pid}/maps").read_bytes().splitlines()
-        if shared := [
-            row for row in lines if row.endswith(b"(deleted)") and row.split()[1][3:] == b"s"
-        ]:
-            ends = (row.split()[0].split(b"-") for row in shared)
-            mapped = sum(int(end, 16) - int(start, 16) for start, end in ends)
-            used += max(mapped, shared_memory() - shared_before) - now.get("RssShmem", 0)
-        if used > limit:
+    if sys.platform != "linux":
+        return None
+    try:
+        threads = _threads(pid)
+        if threads and _memory(pid, threads, shared_before) > limit:
             return f"used over {limit / 1e9:.1f} GB of memory and was stopped"
-        if len(os.listdir(f"/proc/{pid}/task")) > THREAD_LIMIT:
-            return f"started over {THREAD_LIMIT} threads and was stopped"
-    return None
+    except (OSError, ValueError):
+        return UNREADABLE
+    if len(threads) > THREAD_LIMIT:
+        return f"started over {THREAD_LIMIT} threads and was stopped"
+    return FIRST_THREAD_ENDED if threads and pid not in threads else None
+
+
+def _threads(pid: int) -> dict[int, dict[str, int]]:
+    """The threads of a process that have not ended, the first one first, with their `_sizes`."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+            status = Path(f"/proc/{pid}/task/{name}/status").read_bytes()
+            if not re.search(rb"^State:\s+[ZX]", status, re.MULTILINE):
+                found[int(name)] = _sizes(status)
+    return found
+
+
+def _memory(pid: int, threads: dict[int, dict[str, int]], shared_before: int) -> int:
+    """Bytes that a process has in use.
+
+    Raises:
+        OSError, ValueError: they cannot be told.
+    """
+    # All threads have the same memory, but for one that is ending, which has none.
+    for thread, sizes in threads.items():
+        if "VmRSS" in sizes:
+            used = sizes["VmRSS"] + sizes.get("VmPTE", 0) + sizes.get("VmSwap", 0)
+            maps = Path(f"/proc/{pid}/task/{thread}/maps").read_bytes()
+            if not maps:
+                raise ValueError("no list of mappings")
+            if mapped := shared_mappings(maps):
+                held = max(mapped, shared_memory() - shared_before)
+                used += held - sizes.get("RssShmem", 0)
+            return used
+    raise ValueError("no thread has memory")
+
+
+def shared_mappings(maps: bytes) -> int:
+    """Bytes of the shared mappings without a file in the text of a /proc/PID/maps.
+
+    The kernel calls them "/dev/zero (deleted)", or by a name that the process has given.
+    """
+    rows = (row for row in maps.splitlines() if row.split()[1][3:] == b"s")
+    found = [row for row in rows if row.endswith(b"(deleted)") or b" [anon_shmem:" in row]
+    ends = (row.split()[0].split(b"-") for row in found)
+    return sum(int(end, 16) - int(start, 16) for start, end in ends)
 
 
 def shared_memory() -> int:
-    """Bytes of shared memory of the whole machine; 0 where that cannot be told."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return _sizes("/proc/meminfo")["Shmem"]
-    return 0
+    """Bytes of shared memory of the whole machine (Linux).
+
+    Raises:
+        OSError: they cannot be told.
+    """
+    sizes = _sizes(Path("/proc/meminfo").read_bytes())
+    if "Shmem" not in sizes:
+        raise OSError("/proc/meminfo: no line 'Shmem', so that memory cannot be watched")
+    return sizes["Shmem"]
 
 
-def _sizes(path: str) -> dict[str, int]:
+def _sizes(text: bytes) -> dict[str, int]:
     """The lines of a file in /proc that end in kB, in bytes."""
     # Of bytes: a process may have any name, which is a line of its own.
-    rows = re.findall(rb"^(\w+):\s+(\d+) kB$", Path(path).read_bytes(), re.MULTILINE)
+    rows = re.findall(rb"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)
     return {name.decode(): int(size) * 1024 for name, size in rows}
 
 

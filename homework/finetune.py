@@ -42,10 +42,13 @@ def train(config: TrainConfig) -> None:
     refuse_split(config.train_dataset_name)
     dataset = VQADataset(config.train_dataset_name, config.data_dir, config.max_samples)
     refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
-    from .training.run import fit
+    from .model.loaded import LoadedVLM
+    from .training import run
 
     with alone(config.output):
-        fit(dataset, config)
+        trackers = run.check(config)
+        distributed.connect()  # first, as it chooses the GPU of this process
+        run.fit(dataset, LoadedVLM(config.base), config.output, config, trackers)
 
 
 def demo_train(

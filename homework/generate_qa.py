@@ -81,7 +81,6 @@ def check(
     view_index: int,
     save: str | None = None,
     contact_sheet: str | None = None,
-    augment: str | None = None,
 ) -> None:
     """Print the pairs of one view and show its picture with the karts boxed and the ego marked.
 
@@ -91,7 +90,6 @@ def check(
         save: write the picture to this file instead of opening a window. Default where there is
             no display: runs/NNNNN_VV_check.png beside the package.
         contact_sheet: also write a picture of all views of the frame to this PNG file.
-        augment: also write the view after each augmentation of pre-training to this PNG file.
     """
     from .inspection.draw import draw_scene
 
@@ -112,15 +110,12 @@ def check(
     target = given or RUNS_DIR / picture.name.replace(PICTURE_SUFFIX, "_check.png")
     check_picture(target)
     sheet = options.path("--contact_sheet", contact_sheet)
-    augmented = options.path("--augment", augment)
     image = draw_scene(open_picture(picture), scene)
     _print_pairs(picture, scene)
-    if sheet or augmented:
-        from .inspection.contact_sheet import augment_sheet, frame_sheet
     if sheet:
+        from .inspection.contact_sheet import frame_sheet
+
         _save(frame_sheet(file), sheet.with_suffix(".png"))
-    if augmented:
-        _save(augment_sheet(file, view), augmented.with_suffix(".png"))
     if save is None and has_display():
         show(image, str(picture))
     else:

@@ -428,7 +428,16 @@ def forgery(case: Forgery) -> dict[str, str]:
     return files | {case.where: files[case.where] + case.code + "\n"}
 
 
-# name -> (code of answer(), the options that set small limits, what is reported)
+# The first thread ends, by the system call, while another goes on.
+_ONLY_A_THREAD = """\
+import ctypes, mmap, platform, threading, time
+def work():
+    time.sleep(0.1)
+    {}
+    time.sleep(60)
+threading.Thread(target=work).start()
+ctypes.CDLL(None).syscall({{"x86_64": 60, "aarch64": 93}}[platform.machine()], 0)"""
+# name -> (code of answer(), what is reported); the tests set small limits
 OVER_A_LIMIT = {
     "hang": ("while True: pass", "took over 2 s and was stopped"),
     "sleep": ("import time; time.sleep(60)", "took over 2 s and was stopped"),
@@ -491,6 +500,22 @@ OVER_A_LIMIT = {
         "import threading, time\nwhile True:\n    time.sleep(0.001)\n"
         "    threading.Thread(target=time.sleep, args=(60,)).start()",
         "started over 50 threads and was stopped|can't start new thread",
+    ),
+    "shared memory of a thread that outlives the first": (
+        _ONLY_A_THREAD.format(
+            "m = mmap.mmap(-1, 2 ** 30)\n    for i in range(0, 2 ** 30, 4096): m[i] = 1"
+        ),
+        "used over 0.5 GB of memory and was stopped",
+    ),
+    "threads that outlive the first": (
+        _ONLY_A_THREAD.format(
+            "for _ in range(60): threading.Thread(target=time.sleep, args=(60,)).start()"
+        ),
+        "started over 50 threads and was stopped",
+    ),
+    "the first thread alone ends": (
+        _ONLY_A_THREAD.format("time.sleep(60)"),
+        "ended its first thread and was stopped",
     ),
     "endless recursion": (
         "import sys; sys.setrecursionlimit(10 ** 9)\nf = lambda: f()\nf()",

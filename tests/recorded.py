@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from homework import record
-from homework.recording import recorder, setup
-from homework.recording.process import Installation
+from lab import record
+from lab.recording import recorder, setup
+from lab.recording.process import Installation
 
 TAPE = Path(__file__).with_name("tapes") / "lighthouse.jsonl"
 KARTS = ("gnu", "kiki", "tux")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from homework import download, finetune, generate_qa, pretrain
+from homework import download, finetune, generate_qa
 from homework.common.errors import InputError
 from homework.model import adapter
+from lab import pretrain
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and limits of a process")
@@ -91,15 +92,19 @@ def test_a_disk_that_fills_in_the_middle_of_a_file_is_one_line(
 
     out = tmp_path / "out"
     arguments = {
-        "train": ["finetune", "train", *(f"--{name}={value}" for name, value in options.items())],
-        "pretrain": ["pretrain", "run", f"--data_dir={labelled / 'train'}", f"--output={out}"],
-        "generate": ["generate_qa", "generate", f"--data_dir={labelled / 'train'}"],
+        "train": [
+            "homework.finetune",
+            "train",
+            *(f"--{name}={value}" for name, value in options.items()),
+        ],
+        "pretrain": ["lab.pretrain", "run", f"--data_dir={labelled / 'train'}", f"--output={out}"],
+        "generate": ["homework.generate_qa", "generate", f"--data_dir={labelled / 'train'}"],
     }[command]
     arguments += {"pretrain": [f"--work_dir={out}"], "generate": [f"--output={out / 'x'}"]}.get(
         command, []
     )
     ended = subprocess.run(
-        [sys.executable, "-m", f"homework.{arguments[0]}", *arguments[1:]],
+        [sys.executable, "-m", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,

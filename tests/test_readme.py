@@ -92,7 +92,8 @@ def test_the_index_names_every_page():
 def test_the_map_names_every_module_and_no_other():
     """docs/code.md: a row a folder, its modules in backticks."""
     rows = (ROOT / "docs" / "code.md").read_text().splitlines()
-    for folder in sorted((ROOT / "homework").glob("*/__init__.py")):
+    packages = (ROOT / "homework", ROOT / "lab")
+    for folder in sorted(each for package in packages for each in package.glob("*/__init__.py")):
         modules = {path.stem for path in folder.parent.glob("*.py")} - {"__init__"}
         row = next(row for row in rows if row.startswith(f"| `{folder.parent.name}/`"))
         named = set(re.findall(r"`([a-z_]+)`", row))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from transformers import Idefics3Config, SmolVLMConfig
 
-from homework.model import embedded
 from homework.model.compat import save_model
+from lab.pretraining import architecture
 
 
 def write_tiny_base(folder: Path, seed: int = 0, stem: bool = False, second: bool = False) -> Path:
@@ -15,7 +15,7 @@ def write_tiny_base(folder: Path, seed: int = 0, stem: bool = False, second: boo
         stem: with a convolutional stem, as the embedded base has.
         second: in the classes of SmolVLM2.
     """
-    config = embedded.base_config()
+    config = architecture.base_config()
     config.stem_channels, config.stem_blocks = [8, 16, 32], [0, 1, 0]
     if not stem:
         plain = {n: v for n, v in config.to_dict().items() if "stem" not in n}
@@ -28,6 +28,6 @@ def write_tiny_base(folder: Path, seed: int = 0, stem: bool = False, second: boo
         part.initializer_range = 0.3  # wide enough for answers that differ
     config.text_config.num_key_value_heads = 2
     config.text_config.head_dim = 16
-    save_model(embedded.build_model(seed, config), folder)
-    embedded.save_processor(folder)
+    save_model(architecture.build_model(seed, config), folder)
+    architecture.save_processor(folder)
     return folder

@@ -87,26 +87,20 @@ def finished_run(four_steps, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def unfinished_run(four_steps, tmp_path_factory) -> tuple[Path, Path]:
-    """What a training leaves that was stopped in its fourth step, and the folder it wrote to."""
+def unfinished_run(four_steps, tmp_path_factory) -> Path:
+    """What a training leaves that was stopped in its fourth step; not to be changed."""
     output = tmp_path_factory.mktemp("unfinished") / "out"
     with pytest.MonkeyPatch.context() as patch:
         stop_at(patch, 3, KeyboardInterrupt)
         with pytest.raises(KeyboardInterrupt):
             finetune.train(**four_steps, output_dir=str(output))
-    return shutil.copytree(output, tmp_path_factory.mktemp("kept") / "out"), output
+    return output
 
 
 @pytest.fixture
 def unfinished(unfinished_run, options) -> Path:
-    """The folder of `options` after a training that was stopped in its fourth step.
-
-    It is the same one for every test, as a recipe names its folder.
-    """
-    kept, output = unfinished_run
-    shutil.rmtree(output.parent)
-    options["output_dir"] = str(output)
-    return Path(shutil.copytree(kept, output))
+    """The folder of `options` after a training that was stopped in its fourth step."""
+    return Path(shutil.copytree(unfinished_run, options["output_dir"]))
 
 
 def stop_at(monkeypatch, step: int, error: type[BaseException]) -> None:

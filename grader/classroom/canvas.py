@@ -1,13 +1,13 @@
 """Fills the scores of a class into a gradebook that was exported from Canvas.
 
 Its columns are Student, ID (Canvas's number), SIS User ID, SIS Login ID, Section, and one for each
-assignment, `NAME (NUMBER)`. All but the one assignment's column stays as it is.
+assignment, `NAME (NUMBER)`. Every byte outside the one assignment's column stays as it is, whatever
+the separator, quoting and encoding are.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import codecs
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,20 +18,44 @@ from ..errors import GraderError
 _ASSIGNMENT = re.compile(r"(?P<name>.+) \((?P<number>\d+)\)")
 _POINTS_ROW = "Points Possible"
 _BOM = "\ufeff"
+_SEPARATORS = ",;\t|"
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+
+class Cell:
+    """A cell of a gradebook as it is written there, and the separator or line end after it."""
+
+    def __init__(self, raw: str, end: str) -> None:
+        self.raw, self.end = raw, end
+
+    @property
+    def value(self) -> str:
+        """Its text without quotes and outer spaces."""
+        text = self.raw.strip(f"{_BOM} ")
+        if text[:1] == text[-1:] == '"':
+            text = text[1:-1].replace('""', '"')
+        return text.strip()
+
+
+Row = list[Cell]
 
 
 class Filled(NamedTuple):
     """A gradebook with the scores.
 
     Attributes:
-        text: of the file.
+        content: of the file.
         count: rows that got a score.
         without_submission: the students of the other rows.
         without_row: submissions that fit no row, or more than one, or have no score.
         points_possible: of the assignment, as the gradebook has it; may be empty.
     """
 
-    text: str
+    content: bytes
     count: int
     without_submission: list[str]
     without_row: list[str]
@@ -51,21 +75,44 @@ class Gradebook:
 
     def __init__(self, path: Path, assignment: str | None) -> None:
         try:
-            text = path.read_bytes().decode()
-        except (OSError, UnicodeDecodeError) as error:
-            raise GraderError(
-                f"{path}: cannot be read ({error}); export the gradebook from Canvas as CSV again"
-            ) from None
-        self._bom = _BOM * text.startswith(_BOM)
-        self._line_end = "\r\n" if "\r\n" in text else "\n"
-        self._rows = [*csv.reader(io.StringIO(text.removeprefix(_BOM), newline=""))]
-        header = self._rows[0] if self._rows else []
-        if not {"Student", "ID"} <= {*header}:
-            raise GraderError(
-                f"{path}: no columns 'Student' and 'ID'; export the gradebook from Canvas as CSV"
-            )
-        self._places = {name: header.index(name) for name in header}
-        self._column = self._places[_column(path, header, assignment)]
+            content = path.read_bytes()
+        except OSError as error:
+            raise GraderError(f"{path}: cannot be read ({error.strerror})") from None
+        self._encoding = _encoding(content)
+        try:
+            text = content.decode(self._encoding)
+        except UnicodeDecodeError as error:
+            raise GraderError(f"{path}: cannot be read ({error}); export it again") from None
+        for self._separator in _SEPARATORS:
+            self._rows = _split(text, self._separator)
+            for number, row in enumerate(self._rows[:3]):  # Excel may put "sep=;" first
+                header = [cell.value for cell in row]
+                if {"Student", "ID"} <= {*header}:
+                    self._places = {name: header.index(name) for name in header}
+                    self._column = self._places[_column(path, header, assignment)]
+                    self._students = [r for r in self._rows[number + 1 :] if self._cell(r, "ID")]
+                    return
+        raise GraderError(
+            f"{path}: no columns 'Student' and 'ID'; export the gradebook from Canvas as CSV"
+        )
+
+    def user(self, name: str) -> str:
+        """Canvas's number of the one student that a submission's ID names; empty without one.
+
+        An exact SIS Login ID comes before one that is equal but for case, then those before an @,
+        and the SIS User ID.
+        """
+        logins = [(row, self._cell(row, "SIS Login ID")) for row in self._students]
+        plain = name.casefold()
+        for fits in (
+            [row for row, login in logins if login == name],
+            [row for row, login in logins if login.casefold() == plain],
+            [row for row, login in logins if login.partition("@")[0].casefold() == plain],
+            [row for row in self._students if self._cell(row, "SIS User ID").casefold() == plain],
+        ):
+            if name and fits:
+                return self._cell(fits[0], "ID") if len(fits) == 1 else ""
+        return ""
 
     def fill(self, rows: Iterable[Mapping[str, Any]]) -> Filled:
         """The gradebook with the totals of a class filled in.
@@ -73,43 +120,44 @@ class Gradebook:
         Args:
             rows: of the class's table.
         """
-        students = [row for row in self._rows[1:] if self._cell(row, "ID")]
-        by_user = {self._cell(row, "ID"): row for row in students}
-        filled: list[int] = []
+        by_user = {self._cell(row, "ID"): row for row in self._students}
+        filled: set[str] = set()
         without_row = []
         for one in rows:
-            if one["canvas_user"]:
-                fits = [by_user[one["canvas_user"]]] if one["canvas_user"] in by_user else []
-            else:
-                fits = [row for row in students if one["ID"].casefold() in self._logins(row)]
-            if len(fits) != 1 or id(fits[0]) in filled or one["total"] is None:
+            user = one["canvas_user"] or self.user(one["ID"])
+            if user not in by_user or user in filled or one["total"] is None:
                 without_row.append(one["file"])
                 continue
-            fits[0] += [""] * (self._column + 1 - len(fits[0]))
-            fits[0][self._column] = f"{one['total']:g}"
-            filled.append(id(fits[0]))
-        text = io.StringIO()
-        csv.writer(text, lineterminator=self._line_end).writerows(self._rows)
-        others = [self._cell(row, "Student") for row in students if id(row) not in filled]
-        return Filled(
-            self._bom + text.getvalue(), len(filled), others, without_row, self._points_possible()
+            self._write(by_user[user], self._number(one["total"]))
+            filled.add(user)
+        text = "".join(cell.raw + cell.end for row in self._rows for cell in row)
+        others = [
+            self._cell(r, "Student") for r in self._students if self._cell(r, "ID") not in filled
+        ]
+        points = [row for row in self._rows if self._cell(row, "Student") == _POINTS_ROW]
+        possible = points[0][self._column].value if points and len(points[0]) > self._column else ""
+        return Filled(text.encode(self._encoding), len(filled), others, without_row, possible)
+
+    def _write(self, row: Row, text: str) -> None:
+        while len(row) <= self._column:  # a program may leave empty cells at the end out
+            row.append(Cell("", row[-1].end))
+            row[-2].end = self._separator
+        cell = row[self._column]
+        cell.raw = f'"{text}"' if cell.raw.startswith('"') or self._separator in text else text
+
+    def _number(self, value: float) -> str:
+        """A score, with a decimal comma where the gradebook's own numbers have one."""
+        cells = [cell.value for row in self._rows for cell in row]
+        points, commas = (
+            sum(bool(re.fullmatch(rf"\d+{mark}\d+", c)) for c in cells) for mark in (r"\.", ",")
         )
+        # Semicolons separate cells where the comma separates decimals.
+        comma = commas > points or (commas == points and self._separator == ";")
+        return f"{value:g}".replace(".", "," if comma else ".")
 
-    def _logins(self, row: Sequence[str]) -> set[str]:
-        """What a submission of a student may be named by."""
-        login = self._cell(row, "SIS Login ID")
-        names = {login, login.partition("@")[0], self._cell(row, "SIS User ID")}
-        return {name.casefold() for name in names if name}
-
-    def _points_possible(self) -> str:
-        for row in self._rows[1:]:
-            if self._cell(row, "Student") == _POINTS_ROW:
-                return row[self._column] if self._column < len(row) else ""
-        return ""
-
-    def _cell(self, row: Sequence[str], column: str) -> str:
+    def _cell(self, row: Sequence[Cell], column: str) -> str:
         place = self._places.get(column, len(row))
-        return row[place].strip() if place < len(row) else ""
+        return row[place].value if place < len(row) else ""
 
 
 def _column(path: Path, header: Sequence[str], assignment: str | None) -> str:
@@ -128,3 +176,31 @@ def _column(path: Path, header: Sequence[str], assignment: str | None) -> str:
             f"{path}: {what}{asked}; give --assignment one of its columns, NAME (NUMBER): {names}"
         )
     return fits[0]
+
+
+def _encoding(content: bytes) -> str:
+    """The encoding of a gradebook; a byte order mark stays in the text."""
+    for mark, name in _BOMS.items():
+        if content.startswith(mark):
+            return name
+    if 0 in content[:2]:
+        return "utf-16-be" if content[0] == 0 else "utf-16-le"
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return "latin-1"  # keeps each byte of any 8-bit encoding; the columns' names are ASCII
+    return "utf-8"
+
+
+def _split(text: str, separator: str) -> list[Row]:
+    """The rows of a CSV file; all their cells and ends one after another are the text again."""
+    end = re.escape(separator)
+    cell = rf'((?>{_BOM}?"(?:[^"]|"")*")?[^{end}\r\n]*)({end}|\r\n|\r|\n|\Z)'
+    rows: list[Row] = [[]]
+    for found in re.finditer(cell, text):
+        if not found[0] and not rows[-1]:
+            break  # the end of the text after that of the last line
+        rows[-1].append(Cell(*found.groups()))
+        if found[2] != separator:
+            rows.append([])
+    return rows

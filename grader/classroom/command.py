@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -114,7 +115,11 @@ def run(arguments: Sequence[str]) -> int:
     check_writable(options.output)
     gradebook = Gradebook(options.gradebook, options.assignment) if options.gradebook else None
     jobs, memory = _shares(options.jobs, options.memory)
-    rules = Rules(options.data_dir, options.split, options.time_limit, memory)
+    # The results are in one folder. A gradebook is the students' as much as their submissions.
+    hidden = [options.submissions, options.output.parent, options.gradebook]
+    rules = Rules(
+        options.data_dir, options.split, options.time_limit, memory, (*filter(None, hidden),)
+    )
     about = depends_on(rules)
     room = Classroom(options.submissions)
     found = room.find()
@@ -243,11 +248,11 @@ def _summarize(rows: Sequence[Mapping[str, Any]], found: Found, output: Path) ->
 def _fill(gradebook: Gradebook, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the gradebook for Canvas, and say which rows and submissions fit nothing."""
     filled = gradebook.fill(rows)
-    write_whole(path, filled.text)
+    write_whole(path, filled.content)
     print(f"wrote {path}: {filled.count} scores")
     _list("students without a submission, left as they are", filled.without_submission)
     _list("submissions that are not in the gradebook, or have no score", filled.without_row)
-    if filled.points_possible not in ("", "100", "100.0", "100.00"):
+    if not re.fullmatch(r"(100([.,]0+)?)?", filled.points_possible):
         print(f"note: the assignment has {filled.points_possible} points in Canvas, not 100")
 
 

@@ -26,16 +26,22 @@ _ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 class Rules(NamedTuple):
-    """How a class is graded."""
+    """How a class is graded.
+
+    Attributes:
+        hidden: files and folders of the class, which no submission may read.
+    """
 
     data_dir: Path
     split: str
     time_limit: float
     memory_bytes: int
+    hidden: tuple[Path, ...]
 
 
 def grade_one(room: Classroom, submission: Submission, rules: Rules, slot: Slot) -> dict[str, Any]:
-    """What the journal keeps of a submission: its result, seconds and the adapter's SHA-256.
+    """What the journal keeps of a submission: its result without samples, seconds, and
+    the adapter's SHA-256.
 
     Raises:
         GraderError: the grader itself cannot work.
@@ -44,9 +50,18 @@ def grade_one(room: Classroom, submission: Submission, rules: Rules, slot: Slot)
     start = time.monotonic()
     with private_folder() as folder, room.file(submission, folder) as path:
         quiet = Report(out=io.StringIO())
-        result = grade(path, rules.data_dir, rules.split, rules.time_limit, quiet, slot=slot)
+        result = grade(
+            path,
+            rules.data_dir,
+            rules.split,
+            rules.time_limit,
+            quiet,
+            slot=slot,
+            hidden=rules.hidden,
+        )
         adapter = _adapter_sha256(path) if result["cases"][0]["status"] == "ok" else None
     del result["submission"]  # where it lay for a while
+    del result["samples"]  # they tell correct answers
     return {"seconds": time.monotonic() - start, "adapter_sha256": adapter, "result": result}
 
 

@@ -32,6 +32,7 @@ class Policy:
         gpus: whether some of these are GPUs.
         memory_bytes: of data, whatever part of it is in use; None for no limit.
         cpu_s: seconds of CPU time, summed over all threads.
+        one_processor: whether it has to stay on the processor that it was given.
         listener_fd: a socket that takes seccomp's notifications to the parent, or None.
     """
 
@@ -42,6 +43,7 @@ class Policy:
     gpus: bool = False
     memory_bytes: int | None = None
     cpu_s: int = 3600
+    one_processor: bool = False
     listener_fd: int | None = None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import signal
@@ -40,8 +39,11 @@ def apply(policy: Policy) -> bool:
         hard = resource.getrlimit(number)[1]
         if hard != resource.RLIM_INFINITY:
             value = min(value, hard)
-        with contextlib.suppress(OSError, ValueError):  # macOS refuses some
+        try:
             resource.setrlimit(number, (value, value))
+        except (OSError, ValueError):
+            if sys.platform != "darwin":  # which refuses some
+                raise
     # A write past RLIMIT_FSIZE is then an OSError, not the end of the process.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     return True

@@ -8,6 +8,7 @@ import re
 import site
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def readable(folder: Path, hidden: Iterable[Path]) -> list[str]:
     """The files and folders that the submission may read, links resolved, duplicates dropped.
 
     Args:
-        hidden: the files and folders that may not be readable, wherever links lead them.
+        hidden: the files and folders that may not be readable, wherever links lead them. The
+            folder that holds all private folders is one more.
 
     Raises:
         ValueError: a hidden one lies inside one of them; its message says so.
@@ -60,11 +62,14 @@ def readable(folder: Path, hidden: Iterable[Path]) -> list[str]:
     wanted += site.getsitepackages()
     if site.ENABLE_USER_SITE:
         wanted.append(site.getusersitepackages())
-    secrets = {path: os.path.realpath(path) for path in hidden}
+    secrets = {path: os.path.realpath(path) for path in (*hidden, tempfile.gettempdir())}
     wanted += [
-        path for path in _python_path() if not any(_inside(real, path) for real in secrets.values())
+        *_python_path(secrets.values()),
+        hub_cache(),
+        *_SYSTEM,
+        str(folder),
+        str(Path(__file__).resolve().parent.parent),
     ]
-    wanted += [hub_cache(), *_SYSTEM, str(folder), str(Path(__file__).resolve().parent.parent)]
     # /proc/self is a link to another process here than in the child.
     found = {p if p == "/proc/self" else os.path.realpath(p) for p in wanted if os.path.exists(p)}
     for path in found:
@@ -92,12 +97,12 @@ def hub_cache() -> str:
     return os.path.realpath(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub"))
 
 
-def environment(folder: Path) -> Mapping[str, str]:
+def environment(folder: Path, hidden: Iterable[Path]) -> Mapping[str, str]:
     """The child's variables: no secrets, and every default place for files is `folder`/tmp."""
     temporary = str(folder / "tmp")
     kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
     if "PYTHONPATH" in kept:
-        kept["PYTHONPATH"] = os.pathsep.join(_python_path())
+        kept["PYTHONPATH"] = os.pathsep.join(_python_path(map(os.path.realpath, hidden)))
     if site.ENABLE_USER_SITE:
         kept["PYTHONUSERBASE"] = site.getuserbase()
     return kept | {
@@ -110,11 +115,11 @@ def environment(folder: Path) -> Mapping[str, str]:
     }
 
 
-def _python_path() -> list[str]:
-    """PYTHONPATH without the folders that hold this grader: its data lies there too."""
-    grader = os.path.realpath(__file__)
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return [path for path in paths if path and not _inside(grader, os.path.realpath(path))]
+def _python_path(secrets: Iterable[str]) -> list[str]:
+    """PYTHONPATH without folders that hold a secret, or this grader: its data lies there too."""
+    kept_out = [os.path.realpath(__file__), *secrets]
+    paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return [p for p in paths if not any(_inside(s, os.path.realpath(p)) for s in kept_out)]
 
 
 def _inside(path: str, folder: str) -> bool:

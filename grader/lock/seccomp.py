@@ -47,8 +47,10 @@ IOCTLS = (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 # the kernel's graphics (d), Windows' below Linux (G).
 GPU_IOCTLS = tuple(ord(letter) << 8 for letter in "F\0KdG")
 FCNTLS = (0, 1, 2, 3, 4, 1030, 1032)  # F_DUPFD to F_SETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ
-# Names of threads and of memory, and questions: PR_GET_... and a vector register's length.
-PRCTLS = (15, 16, 0x53564D41, 2, 3, 21, 23, 30, 39, 42, 51, 64)
+# Names of threads, and questions: PR_GET_... and a vector register's length.
+PRCTLS = (15, 16, 2, 3, 21, 23, 30, 39, 42, 51, 64)
+# PR_SET_VMA_ANON_NAME, by which shared memory could hide from `usage`. Allocators try it.
+NAME_MEMORY = 0x53564D41
 # What allocators say of a process's own memory; not merging, poisoning, or pushing to swap.
 MADVICE = (0, 1, 2, 3, 4, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 20, 22, 23, 25, 102, 103)
 
@@ -65,7 +67,11 @@ def install(policy: Policy, deny_writing: bool) -> None:
     machine = platform.machine()
     if machine not in MACHINES or sys.maxsize < 2**32:
         raise Unavailable(f"no table of system calls for {machine}")
-    judged = {"deny_writing": deny_writing, "gpus": policy.gpus}
+    judged = {
+        "deny_writing": deny_writing,
+        "gpus": policy.gpus,
+        "one_processor": policy.one_processor,
+    }
     if policy.listener_fd is not None:
         import socket
 
@@ -93,6 +99,7 @@ def program(
     denial: int,
     deny_writing: bool = False,
     gpus: bool = False,
+    one_processor: bool = False,
     channel: int | None = None,
 ) -> bytes:
     """The filter as the kernel reads it.
@@ -103,6 +110,7 @@ def program(
         denial: what a denied call gets: NOTIFY, or FAIL with an errno.
         deny_writing: see `install`.
         gpus: allow the device calls of GPU drivers.
+        one_processor: deny changing which processors a thread runs on.
         channel: the one descriptor that may be sent through.
     """
     column = MACHINES.index(machine)
@@ -117,7 +125,7 @@ def program(
     allow, missing = _line(RETURN, ALLOW), _line(RETURN, FAIL | errno.ENOSYS)
     rules = [(numbers, allow) for calls in syscalls.ALLOWED.values() for numbers in calls.values()]
     rules += [(numbers, missing) for numbers in syscalls.MISSING.values()]
-    judges = _judges(pid, _line(RETURN, denial), deny_writing, gpus, channel)
+    judges = _judges(pid, _line(RETURN, denial), deny_writing, gpus, one_processor, channel)
     rules += [(syscalls.JUDGED[name], body) for name, body in judges.items()]
     for numbers, body in rules:
         if (number := numbers[column]) is not None:
@@ -126,12 +134,18 @@ def program(
 
 
 def _judges(
-    pid: int, deny: list[bytes], deny_writing: bool, gpus: bool, channel: int | None
+    pid: int,
+    deny: list[bytes],
+    deny_writing: bool,
+    gpus: bool,
+    one_processor: bool,
+    channel: int | None,
 ) -> dict[str, list[bytes]]:
     """Name of a call -> the instructions that look at its arguments and return."""
     allow = _line(RETURN, ALLOW)
     # Looking up a user asks a name service first, which is nothing to report.
     quiet = _line(RETURN, FAIL | errno.EPERM)
+    unknown = _line(RETURN, FAIL | errno.EINVAL)  # as a kernel without names of memory answers
 
     def opening(flags: int) -> list[bytes]:
         refuse = _argument(flags) + _line(ANY_BIT, WRITING, 0, 1) + deny if deny_writing else []
@@ -153,11 +167,13 @@ def _judges(
         "sendmsg": _if_in(_argument(0), () if channel is None else (channel,), allow) + deny,
         "ioctl": _if_in(_argument(1), IOCTLS, allow) + driver + deny,
         "fcntl": _if_in(_argument(1), FCNTLS, allow) + deny,
-        "prctl": _if_in(_argument(0), PRCTLS, allow) + deny,
+        "prctl": _if_in(_argument(0), PRCTLS, allow)
+        + _if_in(_argument(0), (NAME_MEMORY,), unknown)
+        + deny,
         "madvise": _if_in(_argument(2), MADVICE, allow) + deny,
         "kill": own + deny,
         "tgkill": own + deny,
-        "sched_setaffinity": _if_in(_argument(0), (0,), allow) + deny,
+        "sched_setaffinity": _if_in(_argument(0), () if one_processor else (0,), allow) + deny,
         "prlimit64": reads + deny + _if_in(_argument(0), (0, pid), allow) + deny,
     }
 

@@ -1,8 +1,7 @@
-"""Sheets of drawn views: of a split, of one frame, of the augmentations of one view.
+"""Sheets of drawn views: of a split, and of one frame.
 
 python -m homework.generate_qa inspect --data_dir data/train --pictures out
 python -m homework.generate_qa check --info_file F --view_index 0 --contact_sheet out.png
-python -m homework.generate_qa check --info_file F --view_index 0 --augment out.png
 
 Every sheet raises an InputError if a file is wrong or there is no view to show.
 """
@@ -10,22 +9,18 @@ Every sheet raises an InputError if a file is wrong or there is no view to show.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
-from ..frames import augment
 from ..frames.pictures import open_picture, save_picture
 from ..frames.split import (
     Skipped,
     Split,
-    list_split,
     picture_name,
     read_frames,
     read_info,
-    shuffled,
 )
 from ..labels.scene import PICTURE_SIZE, AmbiguousView, Scene, view_scene
 from ..labels.vocabulary import TRACKS
@@ -41,9 +36,7 @@ COLUMNS = 8  # views of a track on the contact sheet
 ROWS = 25  # tracks on it
 MARGIN = 4  # pixels between its views
 LABEL = 170  # pixels for the name of a track
-VIEW_COLUMNS = 5  # of the sheets of a frame and of augmentations
-DONOR_FRAMES = 40  # frames to paste karts from
-DRAWS = 50  # at most, until an augmentation changes the view
+VIEW_COLUMNS = 5  # of the sheet of a frame
 
 
 def save_pictures(split: Split, found: Survey, folder: Path) -> list[Path]:
@@ -102,50 +95,10 @@ def frame_sheet(info_file: Path) -> Image:
             tiles.append(draw_scene(open_picture(picture), scene))
     if not tiles:
         raise InputError(f"{info_file}: none of its views has a picture beside it and clear labels")
-    return _tiled(tiles)
+    return tiled(tiles)
 
 
-def augment_sheet(info_file: Path, view_index: int, seed: int = 0) -> Image:
-    """A view after random augmentations: one row per augmentation, the last row with all of them.
-
-    Pasted karts come from other frames of the same folder.
-
-    Args:
-        seed: seed of the augmentations.
-    """
-    import numpy as np
-    from PIL import Image
-
-    split = list_split(info_file.parent)
-    name = picture_name(info_file.name, view_index)
-    order = [info_file.name, *shuffled(set(split.info_files) - {info_file.name})[:DONOR_FRAMES]]
-    views = [
-        augment.View(np.asarray(open_picture(split.folder / picture)), scene, picture)
-        for frame in read_frames(split, order, Skipped())
-        for picture, scene in frame.views
-        if scene.karts or picture == name
-    ]
-    shown = next((view for view in views if view.source == name), None)
-    if shown is None:
-        raise InputError(f"{info_file}: its view {view_index} has no picture beside it")
-    donors = [view for view in views if view.scene.karts and view is not shown]
-    generator = random.Random(seed)
-    tiles = []
-    for which in (*([name] for name in augment.CHANCES), augment.CHANCES):
-        row = [_augmented(shown, donors, generator, which) for _ in range(VIEW_COLUMNS)]
-        tiles += [draw_scene(Image.fromarray(view.picture), view.scene) for view in row]
-    return _tiled(tiles)
-
-
-def _augmented(
-    view: augment.View, donors: list[augment.View], rng: random.Random, which: Collection[str]
-) -> augment.View:
-    """The view after augmentation: the first of DRAWS draws that changes it, if any."""
-    draws = (augment.augmented(view, donors, rng, which) for _ in range(DRAWS))
-    return next((augmented for augmented in draws if augmented is not view), view)
-
-
-def _tiled(tiles: list[Image]) -> Image:
+def tiled(tiles: list[Image]) -> Image:
     """Drawn views of equal size, at half size, in rows of VIEW_COLUMNS."""
     from PIL import Image
 

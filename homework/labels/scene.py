@@ -83,9 +83,7 @@ def view_scene(info: Mapping[str, Any], view_index: int) -> Scene:
     karts: dict[str, Kart] = {}
     for row in rows:
         try:
-            if type(row[0]) is not int:  # JSON's true equals 1
-                raise ValueError
-            if row[0] != KART_CLASS:
+            if (row[0] if type(row[0]) is int else _id(row[0])) != KART_CLASS:
                 continue
             left, top, right, bottom = _box(row)
         except (TypeError, ValueError, LookupError, OverflowError):
@@ -178,9 +176,22 @@ def _check_kart_names(names: list[Any]) -> None:
 
 
 def _kart_name(names: list[Any], track_id: Any) -> str:
-    if not isinstance(track_id, int) or not 0 <= track_id < len(names):
+    try:
+        number = _id(track_id)
+    except ValueError:
+        number = -1
+    if not 0 <= number < len(names):
         raise ValueError(f"field 'karts' has no name for track id {short_repr(track_id)}")
-    return names[track_id]
+    return names[number]
+
+
+def _id(value: Any) -> int:
+    """A whole number, which some programs write as 1.0; of anything else a ValueError."""
+    if type(value) is int:  # JSON's true equals 1
+        return value
+    if type(value) is float and value.is_integer():
+        return int(value)
+    raise ValueError
 
 
 def _is_name(value: Any) -> bool:

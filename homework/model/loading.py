@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError, one_line
-from ..common.files import MAX_JSON_BYTES, digest, read_json
+from ..common.files import MAX_JSON_BYTES, PACKAGE_DIR, digest, read_json
 
 if TYPE_CHECKING:
     from transformers import Idefics3Config
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SMOLVLM = "HuggingFaceTB/SmolVLM-256M-Instruct"
 EMBEDDED = "embedded_base"  # name of the base that ships in this package
+EMBEDDED_BASE = PACKAGE_DIR / EMBEDDED  # its folder
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MODEL_TYPES = ("idefics3", "smolvlm", "idefics3_stem")  # SmolVLM, SmolVLM2, the embedded base
 # Twice the values of the largest SmolVLM; without limits a billion layers would be built.
@@ -48,8 +49,6 @@ def find_checkpoint(checkpoint: str | Path | None = None) -> tuple[str, Path]:
     Raises:
         InputError: it is not on disk.
     """
-    from .embedded import EMBEDDED_BASE
-
     if checkpoint is None:
         folder = _in_hub_cache(SMOLVLM)
         checkpoint = SMOLVLM if folder else EMBEDDED

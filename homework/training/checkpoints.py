@@ -4,18 +4,15 @@
 and, as JSON in its header, the records so far and a SHA-256 of everything. It is written beside
 and renamed; one that was damaged since is passed over for the one before.
 
-The checkpoints in a run's folder always belong to the recipe in `recipe.json` there. Those of
-an unfinished run with another recipe wait in a folder of their own until that recipe is given
-again.
+The checkpoints in a run's folder always belong to the recipe in `recipe.json` there. A run of
+another recipe is refused in that folder until its user says that they may go.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,9 +26,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
 RECIPE = "recipe.json"  # the options of an unfinished run
-UNFINISHED = "checkpoint-unfinished-"  # begins the folder of a run with other options
 KEPT = 2  # checkpoints; the second is there should the first turn out damaged
-KEPT_RUNS = 4  # unfinished runs with other options, of which checkpoints are kept
 
 
 class Checkpoint(NamedTuple):
@@ -96,16 +91,11 @@ def checkpoints(run_dir: Path) -> list[Path]:
     return sorted(found, key=lambda file: int(NAME.fullmatch(file.name)[1]))
 
 
-def last(run_dir: Path, recipe: dict) -> tuple[Path, Checkpoint] | None:
-    """The newest whole checkpoint of an unfinished run of this recipe; None if there is none.
+def newest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
+    """The newest whole checkpoint in a folder; None if there is none.
 
     Newer ones that are damaged are removed.
     """
-    return newest(run_dir) if saved_recipe(run_dir) == recipe else None
-
-
-def newest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
-    """The newest whole checkpoint in a folder, of whatever recipe; as `last`."""
     for file in reversed(checkpoints(run_dir)):
         checkpoint = read(file)
         if checkpoint:
@@ -130,37 +120,37 @@ def require_same(run_dir: Path, recipe: dict) -> None:
     """Refuse a folder that holds checkpoints of another recipe.
 
     Raises:
-        InputError: it does.
+        InputError: it does; the line names the options that differ.
     """
     other = saved_recipe(run_dir)
     if other != recipe and checkpoints(run_dir):
         raise InputError(
-            f"{run_dir}: holds checkpoints made with {other}; give the same options, another "
-            "--work_dir, or delete it"
+            f"{run_dir}: holds checkpoints of another run: {_differences(other, recipe)}; to "
+            "continue that run, give it the same again; to begin anew, delete "
+            f"{run_dir / 'checkpoint-*'}"
         )
 
 
-def start(run_dir: Path, recipe: dict) -> None:
+def start(run_dir: Path, recipe: dict, overwrite: bool = False) -> None:
     """Make `run_dir` ready for a run of this recipe: only its own checkpoints lie there.
 
-    Checkpoints of an unfinished run of another recipe are moved to a folder beside them, and
-    come back when that recipe is given again.
+    Args:
+        overwrite: remove checkpoints of another recipe.
+
+    Raises:
+        InputError: there are some.
     """
+    if not overwrite:
+        require_same(run_dir, recipe)
     # In this order a kill leaves no checkpoint under the recipe of another run.
-    other = saved_recipe(run_dir)
-    if other != recipe and checkpoints(run_dir):
-        _set_aside(run_dir, other)
+    if saved_recipe(run_dir) != recipe:
+        _remove_all(run_dir)
     write_json(run_dir / RECIPE, recipe)
-    kept = _kept_folder(run_dir, recipe)
-    if kept.is_dir():
-        _move(kept, run_dir)
-        shutil.rmtree(kept)
 
 
 def finish(run_dir: Path) -> None:
     """The run's result is written: given again, it begins anew."""
-    for file in checkpoints(run_dir):
-        file.unlink()
+    _remove_all(run_dir)
     (run_dir / RECIPE).unlink(missing_ok=True)
 
 
@@ -172,33 +162,21 @@ def saved_recipe(run_dir: Path) -> Any:
         return None
 
 
-def _set_aside(run_dir: Path, recipe: Any) -> None:
-    """Move the checkpoints of another recipe to a folder of its own.
-
-    Of more than `KEPT_RUNS` such folders the oldest are removed.
-    """
-    kept = _kept_folder(run_dir, recipe)
-    write_json(kept / RECIPE, recipe)
-    _move(run_dir, kept)
-    print(
-        f"the checkpoints of an unfinished run with other options are kept in {kept}"
-        + (f"; to continue that run, give its options again ({kept / RECIPE})" if recipe else "")
-    )
-    runs = sorted(run_dir.glob(f"{UNFINISHED}*"), key=lambda folder: folder.stat().st_mtime)
-    for folder in runs[:-KEPT_RUNS]:
-        print(f"removes {folder}: checkpoints of {KEPT_RUNS} unfinished runs are kept")
-        shutil.rmtree(folder)
+def _remove_all(run_dir: Path) -> None:
+    for file in checkpoints(run_dir):
+        file.unlink()
 
 
-def _move(source: Path, target: Path) -> None:
-    for file in checkpoints(source):
-        os.replace(file, target / file.name)
+def _differences(saved: Any, recipe: dict) -> str:
+    """The options of another run that differ from this one's, each with both values."""
+    if not isinstance(saved, dict):
+        return "its options are not known"
+    names = [n for n in sorted({*saved, *recipe}) if saved.get(n) != recipe.get(n)]
+    return ", ".join(f"{n} {_short(saved.get(n))} (now {_short(recipe.get(n))})" for n in names)
 
 
-def _kept_folder(run_dir: Path, recipe: Any) -> Path:
-    """Where the checkpoints of an unfinished run of `recipe` wait for it to be given again."""
-    name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
-    return run_dir / f"{UNFINISHED}{name}"
+def _short(value: Any) -> str:
+    return f"{value!r:.12}" if isinstance(value, str) and len(value) == 64 else f"{value!r:.80}"
 
 
 def _digest(record: str, tensors: dict[str, torch.Tensor]) -> str:

@@ -56,7 +56,8 @@ class TrainConfig:
         seed: seed of the LoRA weights, the order of pictures and the dropout.
         report_to: trackers of the curves (tensorboard, wandb, mlflow, trackio), separated by
             commas, or none.
-        overwrite: replace the adapter in the output folder without keeping a copy.
+        overwrite: replace the adapter in the output folder without keeping a copy, and discard
+            checkpoints there of an unfinished run with other options.
 
     Raises:
         InputError: an option is wrong.

@@ -122,6 +122,7 @@ class Loop:
         log_steps: int,
         trackers: Sequence[str] = (),
         keep_best: bool = False,
+        overwrite: bool = False,
     ) -> None:
         """
         Args:
@@ -130,9 +131,11 @@ class Loop:
             save_steps, log_steps: optimizer steps between checkpoints, between records.
             trackers: names of trackers that get the records.
             keep_best: end with the weights that did best on held-out pictures.
+            overwrite: what lies in `run_dir` of another run may go.
         """
         self.task, self.run_dir, self.recipe = task, run_dir, recipe
         self.save_steps, self.log_steps, self.keep_best = save_steps, log_steps, keep_best
+        self.overwrite = overwrite
         self.measure_steps = steps_between(task.steps, MOST_BETWEEN, MEASUREMENTS)
         self.trackers = Trackers(trackers, run_dir)
         self.step = 0
@@ -145,7 +148,8 @@ class Loop:
         """Take all steps that are left.
 
         Raises:
-            InputError: a loss or a gradient is not finite, or a checkpoint does not fit.
+            InputError: a loss or a gradient is not finite, or a checkpoint does not fit or is of
+                another recipe.
         """
         self._resume()
         self._start, self._first = time.perf_counter(), self.step
@@ -236,7 +240,8 @@ class Loop:
         """Continue from the last checkpoint; the main process reads it for all."""
         found = None
         if distributed.is_main():
-            found = checkpoints.last(self.run_dir, self.recipe)
+            checkpoints.start(self.run_dir, self.recipe, self.overwrite)
+            found = checkpoints.newest(self.run_dir)
         # Without one the others still take the main process's weights, to begin alike.
         file, checkpoint = distributed.from_main(found or (None, self._checkpoint({})))
         if file:

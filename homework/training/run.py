@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -34,41 +34,67 @@ STEPS_PER_RECORD = 10
 LEARNED = ("pairs", "pictures", "tokens")  # what the closing report counts
 
 
-def fit(dataset: VQADataset, config: TrainConfig) -> None:
-    """Train on `dataset` and write checkpoint, curves and closing report to the output folder.
+def check(config: TrainConfig) -> list[str]:
+    """Refuse what would fail only hours later; the names of the trackers.
 
     Raises:
-        InputError: a file is damaged, the disk refuses, the loss is not finite, or there is no
-            such tracker.
+        InputError: the output folder cannot be written to, or there is no such tracker.
     """
     trackers = check_trackers(config.report_to)
-    distributed.connect()
     output = config.output
-    with writing(output):  # hours before anything else is written
+    with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     if not config.overwrite and adapters.is_adapter(output):
         try:
             require_writable(adapters.kept_folder(output))
         except InputError as error:
             raise InputError(f"{error}, or --overwrite to keep no copy of {output}") from None
-    torch.manual_seed(config.seed)  # of the LoRA weights
-    vlm = LoadedVLM(config.base)
-    config = config.of_base(vlm.base, vlm.network.config.model_type)
+    return trackers
+
+
+def fit(
+    dataset: VQADataset,
+    vlm: LoadedVLM,
+    output: Path,
+    config: TrainConfig,
+    trackers: Sequence[str] = (),
+) -> None:
+    """Train on `dataset` and write checkpoint, curves and closing report.
+
+    Args:
+        vlm: the base.
+        output: folder for the adapter.
+        trackers: names of trackers that get the curves; see `check`.
+
+    Raises:
+        InputError: a file is damaged, the disk refuses, the loss is not finite, or the folder
+            holds checkpoints of another run.
+    """
     fingerprint = base_fingerprint(vlm.folder)
     train_views, held_out = split_views(dataset, HELD_OUT)
-    vision = config.train_vision
-    datasets = [_dataset(views, vlm, vision, fingerprint) for views in (train_views, held_out)]
-    model = adapter.add_lora(vlm, config.lora_r, config.lora_alpha, config.lora_dropout, vision)
+    datasets = [
+        _dataset(views, vlm, config.train_vision, fingerprint) for views in (train_views, held_out)
+    ]
+    torch.manual_seed(config.seed)  # of the LoRA weights
+    model = adapter.add_lora(
+        vlm, config.lora_r, config.lora_alpha, config.lora_dropout, config.train_vision
+    )
+    config = config.of_base(vlm.base, vlm.network.config.model_type)
     task = FineTuning(vlm, model, *datasets, config)
     save_steps = config.save_steps or steps_between(task.steps)
-    record = config.to_dict(distributed.world_size())
-    record |= {"save_steps": save_steps, "base_sha256": fingerprint}
-    data_dir = config.data_dir and str(config.data_dir)
-    identity = record | {"data_dir": data_dir}  # no one's folders in `record`, which is published
-    loop = Loop(task, output, identity, save_steps, STEPS_PER_RECORD, trackers, keep_best=True)
+    recipe = config.to_dict(distributed.world_size())
+    recipe |= {"save_steps": save_steps, "base_sha256": fingerprint}
+    loop = Loop(
+        task,
+        output,
+        recipe,
+        save_steps,
+        STEPS_PER_RECORD,
+        trackers,
+        keep_best=True,
+        overwrite=config.overwrite,
+    )
     with writing(output):
-        if distributed.is_main():
-            checkpoints.start(output, identity)
         say(
             f"{len(train_views)} pictures with {datasets[0].pairs} pairs to learn, "
             f"{len(held_out)} pictures held out"
@@ -78,17 +104,18 @@ def fit(dataset: VQADataset, config: TrainConfig) -> None:
         seconds = time.perf_counter() - start
         numbers = distributed.total([task.trained[name] for name in LEARNED])
         if distributed.is_main():
-            _write(loop, output, record, config.overwrite)
+            _write(loop)
             _report(model, output, seconds, dict(zip(LEARNED, numbers, strict=True)))
             if loop.best:
                 print(results_line(loop.best[1].shares))
         distributed.wait()  # the others may read the adapter now
 
 
-def _write(loop: Loop, output: Path, record: dict[str, Any], overwrite: bool) -> None:
+def _write(loop: Loop) -> None:
     """The adapter with its card, the records and the curves; then the checkpoints go."""
-    state = {"global_step": loop.step, "max_steps": loop.task.steps, "log_history": loop.log}
-    record = record | {name: version(name) for name in ("torch", "transformers", "peft")}
+    output, steps = loop.run_dir, loop.task.steps
+    state = {"global_step": loop.step, "max_steps": steps, "log_history": loop.log}
+    record = loop.recipe | {name: version(name) for name in ("torch", "transformers", "peft")}
     if loop.best:
         step, measured = loop.best
         best = {"best_step": step, "best_held_out_accuracy": measured.accuracy}
@@ -103,7 +130,7 @@ def _write(loop: Loop, output: Path, record: dict[str, Any], overwrite: bool) ->
     shares = loop.best[1].shares if loop.best else []
     base, fingerprint = record["base"], record["base_sha256"]
     text = card(base, fingerprint, record, shares)
-    adapters.save(loop.task.model, output, base, fingerprint, record, text, overwrite)
+    adapters.save(loop.task.model, output, base, fingerprint, record, text, loop.overwrite)
     save_curves(loop.log, output / CURVES)
     checkpoints.finish(output)
 

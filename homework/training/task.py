@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch.utils.data import DataLoader
+from transformers import get_cosine_schedule_with_warmup
 
 from ..common import distributed
 from ..common.errors import InputError
@@ -72,16 +73,14 @@ class FineTuning:
         )
         epochs = math.ceil(config.num_train_epochs * self.sampler.steps_per_epoch)
         self.steps = epochs if config.max_steps == -1 else config.max_steps
+        assert config.learning_rate, "of_base gives one"
         self.peak_rate = config.learning_rate
+        self._share_of_peak = schedule(self.optimizers[0], self.steps)
         self.trained: Counter[str] = Counter()
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine to 0."""
-        warm_up = math.ceil(WARM_UP * self.steps)
-        if step < warm_up:
-            return self.peak_rate * step / warm_up
-        progress = (step - warm_up) / max(1, self.steps - warm_up)
-        return self.peak_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        """Linear warm-up that begins above 0, then half a cosine towards 0."""
+        return self.peak_rate * self._share_of_peak(step)
 
     def batches(self, first: int) -> Iterator[list[MicroBatch]]:
         """The micro-batches of each step from `first` on."""
@@ -166,3 +165,14 @@ class FineTuning:
             logits = packing.answer_logits(network, row, seen)
         right = pairs_right(logits.detach().argmax(-1), row.answers, self.vlm.inputs.end_id)
         return packing.weighted_loss(logits, row), right
+
+
+def schedule(optimizer: torch.optim.Optimizer, steps: int) -> Callable[[int], float]:
+    """The share of the peak rate in each of `steps` steps: above 0 in all, 1 after the warm-up.
+
+    It is the library's schedule as a function of the step alone: a resumed run needs no state of
+    it. The library's is 0 in its first step, which would learn nothing, so it begins in the second.
+    """
+    warm_up = math.ceil(WARM_UP * steps)
+    [share] = get_cosine_schedule_with_warmup(optimizer, warm_up, steps + 1).lr_lambdas
+    return lambda step: share(step + 1)

@@ -3,7 +3,7 @@
 import json
 
 from benchmarks.floor import EMBEDDED
-from homework.model.embedded import EMBEDDED_BASE
+from homework.model.loading import EMBEDDED_BASE
 
 
 def test_the_embedded_base_has_the_counted_shape():

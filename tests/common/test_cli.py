@@ -14,14 +14,17 @@ from homework.common import cli
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FRONT_DOORS = [
-    path.stem for path in sorted((ROOT / "homework").glob("*.py")) if "cli" in path.read_text()
+    f"{package}.{path.stem}"
+    for package in ("homework", "lab")
+    for path in sorted((ROOT / package).glob("*.py"))
+    if "cli" in path.read_text()
 ]
 
 
 def start(module: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the tests have imported it already
-        runpy.run_module(f"homework.{module}", run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def commands_of(module: str) -> dict:
@@ -41,7 +44,7 @@ COMMANDS = [
 
 
 def outcome(monkeypatch, capsys, module: str, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of `python -m homework.<module> <arguments>`."""
+    """Exit code, stdout and stderr of `python -m <module> <arguments>`."""
     monkeypatch.setattr(sys, "argv", [module, *arguments])
     monkeypatch.setenv("COLUMNS", "500")
     code = 0
@@ -53,8 +56,10 @@ def outcome(monkeypatch, capsys, module: str, *arguments: str) -> tuple[int, str
 
 
 def test_all_front_doors_are_found():
-    assert {"finetune", "generate_qa", "base_vlm", "demo", "download", "record"} <= {*FRONT_DOORS}
-    assert {("finetune", "train"), ("download", "")} <= {(door, name) for door, name, _ in COMMANDS}
+    doors = ("finetune", "generate_qa", "base_vlm", "demo", "download")
+    assert {*(f"homework.{door}" for door in doors), "lab.record", "lab.pretrain"} <= {*FRONT_DOORS}
+    found = {(door, name) for door, name, _ in COMMANDS}
+    assert {("homework.finetune", "train"), ("homework.download", "")} <= found
 
 
 @pytest.mark.parametrize("asked", [("-h",), ("--help",), ("--", "--help")], ids=" ".join)
@@ -65,7 +70,7 @@ def test_help_names_each_option_with_its_type_meaning_and_default(
     arguments = [*filter(None, [name]), *asked]
     code, out, err = outcome(monkeypatch, capsys, module, *arguments)
     assert (code, err) == (0, "")
-    assert out.startswith(f"usage: python -m homework.{module}{' ' * bool(name)}{name} ")
+    assert out.startswith(f"usage: python -m {module}{' ' * bool(name)}{name} ")
     text = " ".join(out.split())
     assert inspect.getdoc(command).partition("\n")[0] in out
     for each in inspect.signature(command).parameters.values():
@@ -87,25 +92,29 @@ def test_without_arguments_the_commands_are_listed(monkeypatch, capsys, module):
 
 
 def test_h_is_help_wherever_it_stands(monkeypatch, capsys):
-    whole = outcome(monkeypatch, capsys, "finetune", "test", "--help")
+    whole = outcome(monkeypatch, capsys, "homework.finetune", "test", "--help")
     assert "--heat_maps INT" in whole[1]
     for arguments in (["test", "CKPT", "-h"], ["-h", "test"], ["test", "-h", "--split", "x"]):
-        assert outcome(monkeypatch, capsys, "finetune", *arguments) == whole
+        assert outcome(monkeypatch, capsys, "homework.finetune", *arguments) == whole
 
 
 @pytest.mark.parametrize(
     "module, arguments, said",
     [
-        ("finetune", "train --lora 3", "no option '--lora'; the nearest is --lora_r"),
-        ("finetune", "train --max-step=3", "no option '--max-step'; the nearest is --max_steps"),
-        ("finetune", "test --splt valid", "no option '--splt'; the nearest is --split"),
-        ("finetune", "test CKPT -x", "no option '-x'; the nearest is --"),
-        ("finetune", "test", "give a value for checkpoint"),
-        ("finetune", "test CKPT -d x -s y", "ambiguous"),
-        ("finetune", "tset", "no command 'tset'; the nearest is test"),
-        ("finetune", "restore a b c", "one argument too many: c"),
-        ("download", "--ulr x", "no option '--ulr'; the nearest is --url"),
-        ("record", "doctor --fast", "no option '--fast'"),
+        ("homework.finetune", "train --lora 3", "no option '--lora'; the nearest is --lora_r"),
+        (
+            "homework.finetune",
+            "train --max-step=3",
+            "'--max-step'; the nearest is --max_steps",
+        ),
+        ("homework.finetune", "test --splt valid", "no option '--splt'; the nearest is --split"),
+        ("homework.finetune", "test CKPT -x", "no option '-x'; the nearest is --"),
+        ("homework.finetune", "test", "give a value for checkpoint"),
+        ("homework.finetune", "test CKPT -d x -s y", "ambiguous"),
+        ("homework.finetune", "tset", "no command 'tset'; the nearest is test"),
+        ("homework.finetune", "restore a b c", "one argument too many: c"),
+        ("homework.download", "--ulr x", "no option '--ulr'; the nearest is --url"),
+        ("lab.record", "doctor --fast", "no option '--fast'"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_runs_nothing(
@@ -114,7 +123,7 @@ def test_a_wrong_command_line_is_one_line_and_runs_nothing(
     code, out, err = outcome(monkeypatch, capsys, module, *arguments.split())
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert err.startswith("error: ") and said in err
-    assert re.search(rf"; see python -m homework\.{module}( \w+)? --help$", err)
+    assert re.search(rf"; see python -m {re.escape(module)}( \w+)? --help$", err)
 
 
 def test_options_reach_the_command_as_fire_reads_them(monkeypatch):
@@ -134,8 +143,8 @@ def test_help_loads_no_model_library():
         import runpy, sys
         for door in {FRONT_DOORS}:
             sys.argv = [door, "--help"]
-            sys.modules.pop("homework." + door, None)
-            runpy.run_module("homework." + door, run_name="__main__", alter_sys=True)
+            sys.modules.pop(door, None)
+            runpy.run_module(door, run_name="__main__", alter_sys=True)
         heavy = {{"torch", "PIL", "matplotlib", "transformers", "numpy", "tqdm", "gradio"}}
         assert not heavy & {{name.partition(".")[0] for name in sys.modules}}
     """

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trainings import write_adapter
 
-from homework import finetune, pretrain
+from homework import finetune
 from homework.common.errors import InputError
 from homework.common.runs import LOCK, alone, steps_between
+from lab import pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
 

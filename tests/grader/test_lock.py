@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import sys
+import threading
 import time
 
 import pytest
-from fake_submission import make_zip
+from fake_submission import GOOD, VLM, make_zip, write_files
 from grading import failure, model
 from hostile_submissions import (
     ATTEMPTS,
@@ -21,7 +24,10 @@ from hostile_submissions import (
 )
 
 from grader.__main__ import main
+from grader.grade import grade
 from grader.lock import places
+from grader.report import Report
+from grader.slot import ClassSlot
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's layers need Linux")
 
@@ -78,11 +84,81 @@ def test_a_limit_ends_it(graded, monkeypatch, name):
     assert len(out) < 20_000
 
 
+def test_the_limits_are_looked_at_with_every_reply(graded, monkeypatch):
+    monkeypatch.setattr("grader.usage.excess", lambda *_: "used over 1 GB of memory")
+    out, result = graded()
+    assert failure(result, out)[1] == "used over 1 GB of memory"
+
+
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_habit_costs_nothing(graded, name):
     out, result = graded(honest(HONEST[name]), "-v")
     assert result["total"] == 105, out
     assert result["denied"] == [], out
+
+
+# A thread takes over from the first one: it answers for it, and every request that follows.
+GOES_ON = """
+import ctypes, json, platform, sys, threading
+begun = False
+
+class Takes(Model):
+    def answer(self, image_paths, questions):
+        global begun
+        if begun:
+            return super().answer(image_paths, questions)
+        begun = True
+        frame = sys._getframe()
+        while frame.f_code.co_name != "serve":
+            frame = frame.f_back
+        names = "reply", "requests", "channel", "methods"
+        reply, requests, channel, methods = (frame.f_locals[name] for name in names)
+
+        def go_on(reply):
+            reply["value"] = super(Takes, self).answer(image_paths, questions)
+            channel.send(reply)
+            while line := requests.readline():
+                request = json.loads(line)
+                reply = {"id": request.pop("id")}
+                reply["value"] = methods[request.pop("do")](**request)
+                channel.send(reply)
+
+        threading.Thread(target=go_on, args=(reply,)).start()
+        ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)
+
+load_vlm = Takes
+"""
+
+
+def test_a_process_whose_first_thread_has_ended_gets_no_points(graded):
+    out, result = graded(GOOD | {"vlm.py": VLM + GOES_ON})
+    assert failure(result, out)[1] == "ended its first thread and was stopped"
+
+
+def test_a_denial_has_its_place_whatever_the_package_is_called(place, graded):
+    files = GOOD | {"vlm.py": "import socket\ntry: socket.socket()\nexcept OSError: pass\n" + VLM}
+    _, result = graded(make_zip(place / "ID.zip", files, "solution/"))
+    assert result["denied"] == [
+        "tried to open a socket: not allowed in grading (solution/vlm.py, line 2)"
+    ]
+
+
+@pytest.mark.parametrize("code", ["os.sched_setaffinity(0, {0})",
+    "assert libc.sched_setaffinity(0, 8, ctypes.byref(ctypes.c_ulong(1))) == 0",
+    "assert libc.setpriority(0, 0, 0) == 0", "assert libc.nice(0) == 0",
+    "assert libc.sched_setscheduler(0, 0, ctypes.byref(ctypes.c_ulong(0))) == 0"],
+)  # fmt: skip
+def test_a_submission_of_a_class_keeps_to_its_processor(place, code):
+    head = "import ctypes, os\nlibc = ctypes.CDLL(None)\ndef attempt():\n    "
+    tail = "\ntry: attempt()\nexcept (OSError, AssertionError): pass\nelse: raise ValueError\n"
+    path = make_zip(place / "ID.zip", GOOD | {"vlm.py": head + code + tail + VLM})
+    slot = ClassSlot(0, 10**9, threading.Event())
+    result = grade(path, place / "data", "valid_grader", 60, Report(out=io.StringIO()), slot=slot)
+    assert result["total"] == 105, result["cases"]
+    assert result["denied"] == [
+        "tried to change a process's priority or processors: not allowed in grading "
+        "(from native code)"
+    ]
 
 
 def test_an_attempt_that_is_not_caught_is_a_failed_case(graded):
@@ -131,6 +207,24 @@ def test_data_inside_what_may_be_read_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="lib"):
         places.readable(tmp_path / "private", [tmp_path / "lib" / "data"])
     places.readable(tmp_path / "private", [tmp_path / "data"])  # beside it is fine
+
+
+def test_private_folders_inside_what_may_be_read_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "lib" / "tmp"))
+    (tmp_path / "lib" / "tmp").mkdir(parents=True)
+    with pytest.raises(ValueError, match="lib/tmp: lies inside"):
+        places.readable(tmp_path / "lib" / "tmp" / "private", [])
+
+
+def test_an_earlier_log_is_out_of_reach(place, capsys, monkeypatch):
+    write_files(place / "logs", {"earlier.txt": "correct_answer", "package.py": ""})
+    monkeypatch.setenv("PYTHONPATH", str(place / "logs"))
+    body = f"open({str(place / 'logs' / 'earlier.txt')!r})"
+    log, path = place / "logs" / "log.txt", make_zip(place / "ID.zip", model(body))
+    assert main([str(path), "--data_dir", str(place / "data"), "--log_path", str(log)]) == 0
+    result = json.loads(log.read_text().splitlines()[-1])
+    assert failure(result, capsys.readouterr().out)[1].startswith("PermissionError: tried to read")
 
 
 @pytest.mark.parametrize(

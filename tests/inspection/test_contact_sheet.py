@@ -8,14 +8,11 @@ from helpers import make_split
 from PIL import Image
 
 from homework.common.errors import InputError
-from homework.frames.pictures import open_picture
-from homework.frames.split import list_split, picture_name, read_info
+from homework.frames.split import list_split
 from homework.generate_qa import check, inspect
 from homework.inspection import contact_sheet, figures
-from homework.inspection.draw import draw_scene
 from homework.inspection.survey import survey
 from homework.labels.questions import KINDS
-from homework.labels.scene import view_scene
 
 
 @pytest.fixture(scope="module")
@@ -59,30 +56,6 @@ def test_check_shows_all_views_of_the_frame(folder, tmp_path):
     info = folder / "00001_info.json"
     check(str(info), 0, save=str(tmp_path / "one.png"), contact_sheet=str(target))
     assert Image.open(target).size == (5 * 454, 2 * 304)
-
-
-def test_check_shows_what_the_augmentations_make_of_a_view(folder, tmp_path):
-    """A row each for paste, crop, mirror, jitter and all together; the same each time."""
-    info, files = folder / "00001_info.json", [tmp_path / "a.png", tmp_path / "b.png"]
-    for file in files:
-        check(str(info), 0, save=str(tmp_path / "one.png"), augment=str(file))
-    assert files[0].read_bytes() == files[1].read_bytes()
-    sheet = np.asarray(Image.open(files[0]).convert("RGB"))
-    assert sheet.shape == (5 * 304, 5 * 454, 3)
-    plain = np.asarray(draw_scene(*_view(info, 0)).resize((450, 300), Image.Resampling.LANCZOS))
-    for row in range(5):
-        assert not np.array_equal(sheet[row * 304 : row * 304 + 300, :450], plain)
-    with pytest.raises(InputError, match="has no picture beside it"):
-        (folder / "00001_03_im.jpg").rename(tmp_path / "moved.jpg")
-        try:
-            contact_sheet.augment_sheet(info, 3)
-        finally:
-            (tmp_path / "moved.jpg").rename(folder / "00001_03_im.jpg")
-
-
-def _view(info, view):
-    picture = open_picture(info.with_name(picture_name(info.name, view)))
-    return picture, view_scene(read_info(info), view)
 
 
 def test_a_frame_without_pictures_is_one_line(folder, tmp_path):

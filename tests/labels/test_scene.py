@@ -94,6 +94,12 @@ def test_the_rule_word_by_word(info):
     assert view_scene(info, 0).karts == tuple(kept)
 
 
+@given(infos())
+def test_ids_may_be_whole_floats(info):
+    floats = [[float(c), float(t), *map(float, box)] for c, t, *box in info["detections"][0]]
+    assert view_scene(info | {"detections": [floats]}, 0) == view_scene(info, 0)
+
+
 @given(scenes())
 def test_a_mirror_of_a_mirror_is_the_scene(scene):
     assert mirrored(mirrored(scene)).karts == scene.karts
@@ -119,7 +125,17 @@ def test_a_mirror_of_a_mirror_is_the_scene(scene):
         ({"detections": [[7]]}, "'detections', view 0: 7"),
         ({"detections": [[[]]]}, "'detections', view 0"),
         ({"detections": [[[True, 1, 0, 0, 99, 99]]]}, r"view 0: \[True, 1, 0, 0, 99, 99\] is not"),
-        ({"detections": [[[1.0, 1, 0, 0, 99, 99]]]}, r"view 0: \[1\.0, 1, 0, 0, 99, 99\] is not"),
+        ({"detections": [[[1.5, 1, 0, 0, 99, 99]]]}, r"view 0: \[1\.5, 1, 0, 0, 99, 99\] is not"),
+        ({"detections": [[[2.5, 1, 0, 0, 99, 99]]]}, r"view 0: \[2\.5, 1, 0, 0, 99, 99\] is not"),
+        ({"detections": [[["1", 1, 0, 0, 99, 99]]]}, r"view 0: \['1', 1, 0, 0, 99, 99\] is not"),
+        ({"detections": [[[math.nan, 1, 0, 0, 99, 99]]]}, r"view 0: \[nan, 1, 0, 0, 99, 99\] is"),
+        ({"detections": [[[math.inf, 1, 0, 0, 99, 99]]]}, r"view 0: \[inf, 1, 0, 0, 99, 99\] is"),
+        ({"detections": [[[1, 1.5, 0, 0, 99, 99]]]}, "no name for track id 1.5"),
+        ({"detections": [[[1, math.nan, 0, 0, 99, 99]]]}, "no name for track id nan"),
+        ({"detections": [[[1, math.inf, 0, 0, 99, 99]]]}, "no name for track id inf"),
+        ({"detections": [[[1, "1", 0, 0, 99, 99]]]}, "no name for track id '1'"),
+        ({"detections": [[[1, -1.0, 0, 0, 99, 99]]]}, "no name for track id -1.0"),
+        ({"detections": [[[1, 1, math.nan, 0, 99, 99]]]}, r"view 0: \[1, 1, nan, 0, 99, 99\] is"),
         ({"detections": [[[1, True, 0, 0, 99, 99]]]}, r"view 0: \[1, True, 0, 0, 99, 99\] is not"),
         ({"detections": [[[1, 1, 0, 0, 99, True]]]}, r"view 0: \[1, 1, 0, 0, 99, True\] is not"),
         ({"detections": [[[1, 1, 99, 0, 0, 99]]]}, r"view 0: \[1, 1, 99, 0, 0, 99\] .*x1 <= x2"),

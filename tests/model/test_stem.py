@@ -11,19 +11,18 @@ from homework.common.errors import InputError
 from homework.common.files import read_json, write_json
 from homework.labels.scene import Kart, make_scene
 from homework.labels.vocabulary import KARTS
-from homework.model import embedded
 from homework.model.stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
-from homework.pretraining import centers, heads
+from lab.pretraining import architecture, centers, heads
 
 
 @pytest.fixture(scope="module")
 def model():
-    return embedded.build_model(0).eval()
+    return architecture.build_model(0).eval()
 
 
 def test_the_stem_makes_the_patches_that_the_tower_expects(model):
-    pixels = torch.randn(2, 3, embedded.IMAGE_SIDE, embedded.IMAGE_SIDE)
-    side = embedded.IMAGE_SIDE // embedded.PATCH_SIDE
+    pixels = torch.randn(2, 3, architecture.IMAGE_SIDE, architecture.IMAGE_SIDE)
+    side = architecture.IMAGE_SIDE // architecture.PATCH_SIDE
     assert model.stem(pixels).shape == (2, model.config.vision_config.hidden_size, side, side)
     assert model.stem.weight.dtype == torch.float32
     assert model.half().stem.weight.dtype == torch.float16
@@ -36,7 +35,7 @@ def test_the_embedded_base_has_a_normal_size(model):
 
 def test_folding_changes_no_answer(model):
     """The same patches before and after, for one picture as for many; no normalisation left."""
-    stem = embedded.build_model(1).stem
+    stem = architecture.build_model(1).stem
     stem.normalise()
     for module in stem.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

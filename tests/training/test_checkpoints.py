@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -28,8 +27,8 @@ def make_checkpoint(run_dir: Path, step: int) -> None:
 
 def begin(run_dir: Path, recipe: dict) -> Path | None:
     """The checkpoint that a run of this recipe begins from."""
-    checkpoints.start(run_dir, recipe)
-    found = checkpoints.last(run_dir, recipe)
+    checkpoints.start(run_dir, recipe, overwrite=True)
+    found = checkpoints.newest(run_dir)
     return found[0] if found else None
 
 
@@ -67,18 +66,38 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert not checkpoints.checkpoints(unfinished)
 
 
-def test_checkpoints_of_other_settings_never_pass_for_those_of_this_run(
-    unfinished, options, monkeypatch
+def test_checkpoints_of_other_options_are_refused_until_the_user_says_that_they_may_go(
+    unfinished, options, monkeypatch, capsys
 ):
-    """They would after a second kill, once the new settings are written down."""
-    options["learning_rate"] = 1e-5
+    before = {file.name: file.read_bytes() for file in unfinished.glob("*.safetensors")}
+    with pytest.raises(InputError) as caught:
+        finetune.train(**options, learning_rate=1e-5)
+    assert str(caught.value) == (
+        f"{unfinished}: holds checkpoints of another run: learning_rate 0.0005 (now 1e-05); to "
+        "continue that run, give it the same again; to begin anew, delete "
+        f"{unfinished}/checkpoint-*"
+    )
+    assert before == {file.name: file.read_bytes() for file in unfinished.glob("*.safetensors")}
+
     with monkeypatch.context() as patch:
         stop_at(patch, 0, KeyboardInterrupt)
         with pytest.raises(KeyboardInterrupt):
-            finetune.train(**options)
-    recipe = json.loads((unfinished / "recipe.json").read_text())
-    assert recipe["learning_rate"] == 1e-5
-    assert checkpoints.last(unfinished, recipe) is None
+            finetune.train(**options, learning_rate=1e-5, overwrite=True)
+    # A second kill must not give them to the new options, which are written down now.
+    assert names(unfinished) == []
+    assert json.loads((unfinished / "recipe.json").read_text())["learning_rate"] == 1e-5
+    finetune.train(**options, learning_rate=1e-5)
+    assert "continues from" not in capsys.readouterr().out
+
+
+def test_a_run_of_an_earlier_version_is_refused_with_a_line(unfinished, options):
+    file = unfinished / "recipe.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"weighting": "question"}))
+    with pytest.raises(InputError, match=r"another run: weighting 'question' \(now None\);"):
+        finetune.train(**options)
+    file.unlink()
+    with pytest.raises(InputError, match=r"another run: its options are not known;"):
+        finetune.train(**options)
 
 
 def test_a_pickle_in_a_checkpoint_never_runs(unfinished, options, tmp_path, capsys):
@@ -115,67 +134,30 @@ def test_a_checkpoint_of_another_form_is_one_line_even_under_its_own_digest(
         finetune.train(**options)
 
 
-@pytest.mark.slow
-def test_a_changed_option_keeps_the_checkpoints_until_it_is_changed_back(
-    unfinished,
-    options,
-    monkeypatch,
-    capsys,
-):
-    with monkeypatch.context() as patch:
-        stop_at(patch, 1, KeyboardInterrupt)
-        with pytest.raises(KeyboardInterrupt):
-            finetune.train(**options, learning_rate=1e-5)
-    [kept] = unfinished.glob("checkpoint-unfinished-*")
-    assert f"kept in {kept}" in capsys.readouterr().out
-    assert json.loads((kept / "recipe.json").read_text())["max_steps"] == 4
-    assert names(kept) == ["checkpoint-2.safetensors", "checkpoint-3.safetensors"]
-
-    finetune.train(**options)
-    assert f"continues from {unfinished / 'checkpoint-3.safetensors'}" in capsys.readouterr().out
-    finetune.train(**options, learning_rate=1e-5)
-    assert f"continues from {unfinished / 'checkpoint-1.safetensors'}" in capsys.readouterr().out
-    assert not list(unfinished.glob("checkpoint-*"))
-
-
-def test_checkpoints_of_the_newest_unfinished_runs_are_kept(tmp_path, capsys):
-    for seed in range(7):
-        assert begin(tmp_path, {"seed": seed}) is None
-        make_checkpoint(tmp_path, 1)
-    kept = [
-        json.loads((path / "recipe.json").read_text())["seed"]
-        for path in tmp_path.glob("checkpoint-unfinished-*")
-    ]
-    assert sorted(kept) == [2, 3, 4, 5]
-    assert capsys.readouterr().out.count("removes ") == 2
-
-
-@pytest.mark.parametrize("moment", range(5))
-def test_a_kill_while_checkpoints_are_moved_gives_them_to_no_other_run(
+@pytest.mark.parametrize("moment", range(3))
+def test_a_kill_while_checkpoints_are_removed_gives_them_to_no_other_run(
     tmp_path, monkeypatch, moment
 ):
-    recipes = {"a": {"seed": 0}, "b": {"seed": 1}}
-    checkpoints.start(tmp_path, recipes["a"])
+    checkpoints.start(tmp_path, {"seed": 0})
     for step in (1, 2):
         make_checkpoint(tmp_path, step)
-    replace, moves = os.replace, []
+    unlink, removed = Path.unlink, []
 
-    def stopping(*paths):
-        if len(moves) == moment:
+    def stopping(path, *args, **kwargs):
+        if len(removed) == moment and path.suffix == ".safetensors":
             raise KeyboardInterrupt
-        moves.append(paths)
-        replace(*paths)
+        removed.append(path)
+        unlink(path, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", stopping)
+        patch.setattr(Path, "unlink", stopping)
         try:
-            checkpoints.start(tmp_path, recipes["b"])
+            checkpoints.start(tmp_path, {"seed": 1}, overwrite=True)
         except KeyboardInterrupt:
-            assert moment < 4
-    assert checkpoints.last(tmp_path, recipes["b"]) is None
-    assert begin(tmp_path, recipes["b"]) is None
-    assert begin(tmp_path, recipes["a"]) == tmp_path / "checkpoint-2.safetensors"
-    assert names(tmp_path) == ["checkpoint-1.safetensors", "checkpoint-2.safetensors"]
+            assert moment < 2
+            with pytest.raises(InputError, match="holds checkpoints of another run"):
+                checkpoints.start(tmp_path, {"seed": 1})
+    assert begin(tmp_path, {"seed": 1}) is None
 
 
 def test_a_short_run_that_is_stopped_has_a_checkpoint(options, monkeypatch):

@@ -56,9 +56,7 @@ class OneWeight:
 
 
 def run(task: OneWeight, folder: Path, keep_best: bool = True) -> Loop:
-    recipe = {"seed": 0}
-    checkpoints.start(folder, recipe)
-    loop = Loop(task, folder, recipe, save_steps=3, log_steps=10, keep_best=keep_best)
+    loop = Loop(task, folder, {"seed": 0}, save_steps=3, log_steps=10, keep_best=keep_best)
     loop.run()
     return loop
 

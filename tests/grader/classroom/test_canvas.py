@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import pytest
 from fake_submission import make_zip
+from hypothesis import given
+from hypothesis import strategies as st
 
 from grader.__main__ import main
-from grader.classroom.canvas import Gradebook
+from grader.classroom.canvas import Gradebook, _split
 from grader.errors import GraderError
 
 # As Canvas writes it: a row of points below the columns, and a test student at the end.
@@ -48,7 +52,7 @@ def test_only_the_scores_of_the_submissions_change(export):
         ]
     )
     changed = EXPORT.replace('A, B",,40', 'A, B",105,40').replace("A,12,41", "A,71.43,41")
-    assert filled.text == changed.replace("\n", "\r\n")
+    assert filled.content.decode() == changed.replace("\n", "\r\n")
     assert filled.count == 2 and filled.points_possible == "100.00"
     assert filled.without_submission == [
         "Poe, Pat", "Twin, Ann", "Twin, Bob", "Student, Test"
@@ -60,9 +64,72 @@ def test_only_the_scores_of_the_submissions_change(export):
 
 @pytest.mark.parametrize("name", ["Homework 4", "777", "Homework 4 (777)"])
 def test_the_assignment_is_named_in_any_of_three_ways(export, name):
-    assert Gradebook(export, name).fill([row(9.5, user="14")]).text == EXPORT.replace(
-        "A,33,42", "A,9.5,42"
-    ).replace("\n", "\r\n")
+    filled = Gradebook(export, name).fill([row(9.5, user="14")])
+    assert filled.content.decode() == EXPORT.replace("A,33,42", "A,9.5,42").replace("\n", "\r\n")
+
+
+def written(text: str, separator: str, quoted: bool) -> str:
+    """The gradebook with another separator, without a mark."""
+    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff")))
+    out = io.StringIO()
+    csv.writer(
+        out, delimiter=separator, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+    ).writerows(rows)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [
+        ("", "utf-8"), ("", "utf-8-sig"), ("", "utf-16"), ("\ufeff", "utf-16-be"),
+        ("", "utf-16-le"), ("", "utf-16-be"), ("", "cp1252"), ("sep={}\r\n", "utf-8"),
+    ],
+)  # fmt: skip
+def test_a_gradebook_keeps_its_own_form(tmp_path, separator, quoted, mark, encoding):
+    number = "9,5" if separator == ";" else "9.5"
+    before = EXPORT.replace("Poe, Pat", "Pöe, Pat").replace(".00", "")
+    after = before.replace("A,33,42", f'A,"{number}",42')
+    mark = mark.format(separator)
+    path = tmp_path / "export.csv"
+    path.write_bytes((mark + written(before, separator, quoted)).encode(encoding))
+    filled = Gradebook(path, "777").fill([row(9.5, id="PP1")])
+    assert filled.content == (mark + written(after, separator, quoted)).encode(encoding)
+    assert "Pöe, Pat" not in filled.without_submission
+
+
+def test_a_gradebook_of_a_semicolon_locale(tmp_path):
+    text = (
+        "Student;ID;SIS User ID;SIS Login ID;Section;Homework 4 (777);Final Score\n"
+        "    Points Possible;;;;;100;(read only)\n"
+        '"One, Student";1001;u1;ab1;S;;\n'
+        '"Zwei, Studentin ü";1002;u2;jm2@x.edu;S;50,5;\n'
+        '"三, 学生";1003;u3;ll3;S'
+    )
+    path = tmp_path / "export.csv"
+    path.write_text(text)
+    filled = Gradebook(path, None).fill([row(71.43, id="ab1"), row(5, id="ll3")])
+    assert filled.content.decode() == text.replace("ab1;S;;", "ab1;S;71,43;") + ";5"
+    path.write_text(text.replace("50,5", "50.5"))
+    assert b";71.43;" in Gradebook(path, None).fill([row(71.43, id="ab1")]).content
+
+
+@given(st.text(st.sampled_from('a;,\t"\n\r x\ufeff'), max_size=40), st.sampled_from(",;\t|"))
+def test_no_byte_of_the_other_cells_changes(text, separator):
+    rows = _split(text, separator)
+    assert "".join(cell.raw + cell.end for row in rows for cell in row) == text
+
+
+def test_exact_logins_come_first(tmp_path):
+    path = tmp_path / "export.csv"
+    path.write_text(
+        "Student,ID,SIS User ID,SIS Login ID,Homework 4 (777)\n"
+        "A,1,u1,bob,\nB,2,u2,bob-1,\nC,3,u3,Bob@x.edu,\nD,4,bob,Ann,\nE,5,u5,ann,\n"
+    )
+    book = Gradebook(path, None)
+    names = ("bob", "bob-1", "BOB", "bob@x.edu", "u1", "Ann", "ann", "ANN", "", "carl")
+    assert [book.user(name) for name in names] == ["1", "2", "1", "3", "1", "4", "5", "", "", ""]
 
 
 @pytest.mark.parametrize(

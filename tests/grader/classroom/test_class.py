@@ -15,7 +15,7 @@ from datetime import UTC
 from pathlib import Path
 
 import pytest
-from fake_submission import GOOD, ROOT, VLM, make_zip
+from fake_submission import GOOD, ROOT, VLM, make_zip, write_files
 from grading import gone
 
 from grader.__main__ import main
@@ -117,6 +117,31 @@ def test_a_zip_of_the_class_and_one_at_a_time_give_the_same_table(graded_class, 
             archive.write(file, file.name)
     _, again, _, _ = graded_class("--jobs", "1", path=place / "class.zip")
     assert but_for_seconds(again) == but_for_seconds(table)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's layers need Linux")
+@pytest.mark.parametrize(
+    "path", ["out/grades.results.jsonl", "out/x.csv", "class/good.zip", "book/x.csv"]
+)
+def test_no_submission_reads_the_files_of_its_class(graded_class, place, monkeypatch, path):
+    write_files(place, {"out/x.csv": "1", "book/x.csv": "Student,ID,Homework 4 (1)\n"})
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join(str(place / p) for p in ("out", "class", "book"))
+    )
+    body = f"try: open({str(place / path)!r}).read()\nexcept PermissionError: pass\n"
+    body += "else: raise ValueError('could be read')\n"
+    make_zip(place / "class" / "twice-1.zip", GOOD | {"vlm.py": body + VLM})
+    options = ["--format", "canvas", "--gradebook", str(place / "book" / "x.csv")]
+    graded_class(*options, "--output", str(place / "out" / "grades.csv"))
+    totals = {row["ID"]: row["total"] for row in rows(place / "out" / "grades.csv")}
+    assert totals["twice"] == "105.0"
+
+
+def test_the_results_on_disk_hold_no_correct_answers(graded_class, place):
+    graded_class()
+    results = (place / "grades.results.jsonl").read_text()
+    assert results.count("\n") == 5
+    assert "correct_answer" not in results and "model_answer" not in results
 
 
 def test_earlier_results_are_kept_only_if_asked_for(graded_class, place, submissions, monkeypatch):

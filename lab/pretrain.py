@@ -1,0 +1,172 @@
+"""python -m lab.pretrain run [--data_dir data/train,data/recorded] [--output DIR]
+
+Makes the embedded base from labelled frames, from nothing: dense supervision of the vision
+tower first, then sentences that describe each frame beside it, over augmented pictures. It is
+never asked a question: that is left to fine-tuning. Never give it validation frames. Resumable: a
+rerun continues from the last checkpoint in `--work_dir`.
+
+    accelerate launch --config_file configs/2_cpu_processes.yaml -m lab.pretrain run
+
+shares the pictures of a step between two processes: a quarter faster on two cores than one
+process of two threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from homework.common import distributed, options
+from homework.common.errors import InputError
+from homework.common.files import DATA_DIR, RUNS_DIR, digest, writing
+from homework.common.runs import alone, steps_between
+
+
+def run(
+    data_dir: str | Sequence[str] | None = None,
+    output: str | None = None,
+    work_dir: str | None = None,
+    steps: int = 3400,
+    dense_steps: int = 800,
+    batch_size: int = 32,
+    learning_rate: float = 3e-3,
+    augmentations: str | Sequence[str] = ("mirror", "jitter"),
+    held_out: str = "frame",
+    seed: int = 0,
+    start: str | None = None,
+    num_workers: int = 0,
+) -> None:
+    """Pre-train the embedded base and write it as a checkpoint folder.
+
+    Args:
+        data_dir: folders of info files and pictures with commas between, such as
+            data/train,data/recorded; data/train if not given.
+        output: checkpoint folder to write, for `finetune train --base`; runs/base if not given.
+        work_dir: where the checkpoints lie; runs/pretrain beside the package if not given.
+        steps: optimizer steps.
+        dense_steps: how many of them, the first ones, train the vision tower alone.
+        batch_size: pictures of a step, of all processes; a GPU wants some 256.
+        learning_rate: peak; warm-up, then a straight line to 0.
+        augmentations: of the pictures, with commas between: paste, crop, mirror, jitter; all
+            if "all", "none" for none.
+        held_out: what is kept from learning, to measure on: "frame", 2% of the frames; "pair",
+            the views with one of 10% of the (track, kart) pairs; "track", 10% of the tracks.
+        seed: of the weights, the order and the augmentations.
+        start: what to start from: the --work_dir of an earlier run, or the checkpoint folder of an
+            embedded base; fresh weights if omitted.
+        num_workers: processes that prepare pictures; 0 prepares them in the training process. A
+            GPU wants one per core.
+
+    Raises:
+        InputError: an option or the data is wrong, or validation frames are among it.
+    """
+    from .pretraining.augment import CHANCES
+
+    options.whole("--steps", steps, 1)
+    options.whole("--dense_steps", dense_steps, 0)
+    options.whole("--batch_size", batch_size, 1)
+    options.whole("--num_workers", num_workers, 0)
+    options.whole("--seed", seed, 0)
+    options.number("--learning_rate", learning_rate, above=0)
+    if augmentations in ("all", "none"):
+        chosen = list(CHANCES) if augmentations == "all" else []
+    else:
+        chosen = options.names("--augmentations", augmentations, tuple(CHANCES))
+    if held_out not in HELD_OUT:
+        raise InputError(f"--held_out: give one of {', '.join(HELD_OUT)}, not {held_out!r}")
+    folders = training_folders(data_dir)
+    target = options.path("--output", output) or RUNS_DIR / "base"
+    work = options.path("--work_dir", work_dir) or RUNS_DIR / "pretrain"
+
+    from homework.training import checkpoints
+    from homework.training.loop import Loop
+
+    from .pretraining.task import STEPS_PER_CHECKPOINT, STEPS_PER_RECORD, Pretraining
+
+    begun, fingerprint = _start(options.path("--start", start))
+    recipe = {
+        "data": [folder.name for folder in folders],
+        "steps": steps,
+        "dense_steps": dense_steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "augmentations": chosen,
+        "held_out": held_out,
+        "seed": seed,
+        "start": fingerprint,
+    }
+    with alone(work):
+        with writing(work):
+            checkpoints.require_same(work, recipe)
+            pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun, num_workers)
+            save_steps = steps_between(steps, max(STEPS_PER_CHECKPOINT, steps // 20))
+            Loop(pretraining, work, recipe, save_steps, STEPS_PER_RECORD).run()
+        if distributed.is_main():
+            with writing(target):
+                pretraining.save(target)
+
+
+def look(info_file: str, view_index: int, output: str = "runs/augmentations.png") -> None:
+    """Write a picture of one view after each augmentation, the last row after all of them.
+
+    Args:
+        info_file: a NNNNN_info.json, with the picture of the view beside it; karts to paste come
+            from other frames of its folder.
+        view_index: number of the view in the info file, from 0.
+        output: the PNG file to write.
+
+    Raises:
+        InputError: a file is wrong, or the view has no picture.
+    """
+    from homework.frames.pictures import save_picture
+
+    from .pretraining.augment_sheet import augment_sheet
+
+    file = options.path("--output", output).with_suffix(".png")
+    view = options.whole("--view_index", view_index, 0)
+    save_picture(augment_sheet(options.path("--info_file", info_file), view), file)
+    print(f"wrote {file}")
+
+
+HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1}  # what can be kept to measure on, its share
+
+
+def _start(folder: Path | None) -> tuple[Any, str | None]:
+    """What to start from, a checkpoint of a run or the folder of a base, and its SHA-256."""
+    from homework.model.loading import WEIGHTS, find_checkpoint
+    from homework.training.checkpoints import newest
+
+    if folder is None:
+        return None, None
+    if found := newest(folder):
+        file, checkpoint = found
+        return checkpoint, digest(file)
+    _, base = find_checkpoint(folder)
+    return base, digest(base / WEIGHTS)
+
+
+def training_folders(data_dir: str | Sequence[str] | None) -> list[Path]:
+    """The folders to learn from, none of which may hold validation frames."""
+    from homework.frames.leakage import refuse_pictures, refuse_split
+    from homework.frames.split import list_split
+
+    if data_dir is None:
+        folders = [DATA_DIR / "train"]
+    elif isinstance(data_dir, str | list | tuple):
+        folders = [Path(part).expanduser() for part in options.parts(data_dir)]
+    else:
+        raise InputError(f"--data_dir: {data_dir!r} is no path; give one")
+    for folder in folders:
+        refuse_split(folder.name)
+        split = list_split(folder)
+        pictures = (folder / picture for picture in split.pictures)
+        refuse_pictures(pictures, Path(os.path.abspath(folder)).parent)
+    return folders
+
+
+if __name__ == "__main__":
+    from homework.common.cli import run as run_commands
+
+    run_commands({"run": run, "look": look})

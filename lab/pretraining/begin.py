@@ -1,0 +1,57 @@
+"""What a pre-training begins with: fresh weights, a base's, or those of an earlier run.
+
+A base has its normalisation merged into its convolutions and no heads, and is trained on without
+the one and with new ones of the other. An earlier run's checkpoint has both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from homework.common.errors import InputError
+from homework.model.inputs import InputBuilder
+from homework.model.loading import load_inputs, load_model
+from homework.training.checkpoints import Checkpoint
+from homework.training.loop import copy
+
+from . import architecture
+
+
+def first_model(start: Path | Checkpoint | None, seed: int, inputs: InputBuilder):
+    """The embedded base with fresh weights, or with those of the base in the folder `start`.
+
+    Raises:
+        InputError: `start` is a base of another form.
+    """
+    model = architecture.build_model(seed)
+    if not isinstance(start, Path):
+        model.stem.normalise()
+        return model
+    other = load_inputs(start)
+    weights = load_model(start).state_dict()
+    shapes = [{k: v.shape for k, v in w.items()} for w in (weights, model.state_dict())]
+    words = [each.tokenizer.get_vocab() for each in (other, inputs)]
+    if shapes[0] != shapes[1] or words[0] != words[1]:
+        raise InputError(f"{start}: not of the embedded base's form; give one that is")
+    model.load_state_dict(weights)
+    return model
+
+
+def take_over(
+    start: Checkpoint,
+    weights: Mapping[str, torch.Tensor],
+    buffers: Mapping[str, torch.Tensor],
+) -> None:
+    """Give a run's model and heads the values that an earlier run ended with.
+
+    Raises:
+        InputError: the earlier run trained another model.
+    """
+    try:
+        copy(start.part("weights"), weights)
+        copy(start.part("buffers"), buffers)
+    except ValueError:
+        raise InputError("--start: a run of another model; give one of this version") from None

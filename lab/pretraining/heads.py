@@ -1,0 +1,136 @@
+"""The throw-away heads that teach the vision tower the dense labels and the fine ones.
+
+The dense ones read what the connector hands to the text model, and score it against the
+vocabulary's own embeddings: a patch that shows nolok, left of the ego, comes to lie near the
+tokens ` nolok` and ` left`. A sentence or question that names nolok then finds the patch by
+likeness, and the answer in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from homework.labels.vocabulary import KARTS
+
+from .centers import Centers
+from .dense_labels import PATCH_HEADS, PICTURE_HEADS
+
+AT_CENTERS = ("kart", "side", "depth", "ego")  # heads that are scored once more at karts' centres
+_NO_CENTER = -4.0  # where the score of a cell to be a centre begins: there are few
+_CENTER_WEIGHT = 4.0  # of a patch with a kart's centre: there are few
+
+
+class Heads(nn.Module):
+    """Scores of every dense label from image tokens.
+
+    Args:
+        width: of an image token.
+        word_ids: the tokens of each WORD_HEADS' words, one a word.
+    """
+
+    def __init__(self, width: int, word_ids: Mapping[str, Sequence[int]]) -> None:
+        super().__init__()
+        self.word_ids = word_ids
+        own = [1 if name in word_ids else classes for name, classes in PATCH_HEADS.items()]
+        self._own = own
+        self.patch = nn.Linear(width, sum(own))
+        self.picture = nn.Linear(width, sum(PICTURE_HEADS.values()))
+        self.sharpness = nn.Parameter(torch.tensor(10.0))  # of likeness to a word
+
+    def forward(self, tokens: torch.Tensor, embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Scores by head: (B, P, classes) of patches, (B, classes) of pictures.
+
+        Args:
+            tokens: image tokens, one a patch: (B, P, width).
+            embeddings: of the vocabulary: (V, width).
+        """
+        tokens = functional.rms_norm(tokens, tokens.shape[-1:])
+        own = self.patch(tokens).float().split(self._own, dim=-1)
+        scores = dict(zip(PATCH_HEADS, own, strict=True))
+        for name, ids in self.word_ids.items():
+            words = functional.linear(tokens, embeddings[ids]).float() * self.sharpness
+            scores[name] = torch.cat([scores[name], words], dim=-1)
+        picture = self.picture(tokens.mean(dim=1)).float()
+        picture = picture.split(list(PICTURE_HEADS.values()), dim=-1)
+        return scores | dict(zip(PICTURE_HEADS, picture, strict=True))
+
+
+class CenterHead(nn.Module):
+    """Scores of the fine labels, from a stage of the stem and the vision tower's patches.
+
+    Args:
+        fine, coarse: channels of the stage and of the patches.
+    """
+
+    def __init__(self, fine: int, coarse: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(coarse, fine, 1)
+        self.mix = nn.Conv2d(fine, fine, 3, padding=1)
+        self.scores = nn.Conv2d(fine, 1 + len(KARTS) + 4, 1)
+        nn.init.zeros_(self.scores.weight)
+        nn.init.zeros_(self.scores.bias)
+        self.scores.bias.data[0] = _NO_CENTER
+
+    def forward(self, stage: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+        """Scores of each cell: (B, side, side, 1 + karts + 4).
+
+        Args:
+            stage: (B, fine, side, side).
+            patches: (B, coarse, patches a side, patches a side).
+        """
+        context = functional.interpolate(self.down(patches), stage.shape[-2:], mode="nearest")
+        mixed = functional.relu(self.mix(functional.relu(stage + context)))
+        return self.scores(mixed).float().permute(0, 2, 3, 1)
+
+
+def center_losses(scores: torch.Tensor, truth: Centers) -> dict[str, torch.Tensor]:
+    """Losses of the fine labels, each per kart: heat map, names, boxes.
+
+    Args:
+        scores: `CenterHead`'s.
+        truth: its fields as tensors.
+    """
+    heat, names, boxes = scores.flatten(0, 2).split([1, len(KARTS), 4], dim=-1)
+    heat, target = heat[:, 0], truth.heat.flatten()
+    karts = max(len(truth.cells), 1)
+    # The focal loss of Objects as Points, on logits.
+    missed, found = functional.softplus(-heat), functional.softplus(heat)
+    likely = heat.sigmoid()
+    away = (1 - target) ** 4 * likely**2 * found
+    at = (1 - likely[truth.cells]) ** 2 * missed[truth.cells] - away[truth.cells]
+    return {
+        "heat": (away.sum() + at.sum()) / karts,
+        "name": functional.cross_entropy(names[truth.cells], truth.names, reduction="sum") / karts,
+        "box": (boxes[truth.cells] - truth.boxes).abs().sum() / karts,
+    }
+
+
+def losses(
+    scores: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Mean cross-entropy of every head; of AT_CENTERS once more at the centres of karts.
+
+    The mean over all patches is one of large karts and of background; that over the centres is
+    one of karts, small ones as well.
+
+    Args:
+        targets: `dense_labels.labels` of B scenes, stacked.
+    """
+    found = {}
+    centers = targets["center"].flatten().nonzero().squeeze(1)
+    for name, values in scores.items():
+        weight = values.new_tensor([1.0, _CENTER_WEIGHT]) if name == "center" else None
+        found[name] = functional.cross_entropy(
+            values.flatten(0, -2), targets[name].flatten(), weight=weight
+        )
+        if name in AT_CENTERS:
+            # A sum, as a batch may show no kart.
+            total = functional.cross_entropy(
+                values.flatten(0, -2)[centers], targets[name].flatten()[centers], reduction="sum"
+            )
+            found[f"{name} at centers"] = total / max(len(centers), 1)
+    return found

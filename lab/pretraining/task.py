@@ -1,0 +1,268 @@
+"""What pre-training trains: the embedded base and its throw-away heads, on labelled pictures.
+
+Several processes share each step's pictures; the gradient is the mean of theirs.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+
+from homework.common import distributed
+from homework.common.errors import InputError
+from homework.common.files import PARTIAL, install
+from homework.evaluation.about import HELD_OUT
+from homework.labels.vocabulary import KARTS, TRACKS
+from homework.model import attention, packing
+from homework.model.compat import save_model
+from homework.model.loaded import choose_device
+from homework.model.loading import CONFIG, load_inputs
+from homework.model.packing import pairs_right
+from homework.training.checkpoints import Checkpoint
+from homework.training.loop import HeldOutResult, Means
+
+from . import architecture, begin, dense_labels, heads
+from .batches import AugmentedBatches, Batch, Steps, hold_out, load_views
+from .descriptions import KINDS, language, statements
+from .muon import Muon
+
+MAX_MEASURED = 640  # views
+# Of the losses; 1 for the others. Counts are learned from what the patches have learned.
+DENSE_WEIGHTS = {"kart": 4.0, "kart at centers": 2.0, "ego at centers": 2.0}
+DENSE_WEIGHTS |= dict.fromkeys(("count", "left", "right", "front", "behind"), 0.3)
+CENTER_WEIGHTS = {"heat": 1.0, "name": 1.0, "box": 0.1}
+DESCRIPTIONS_WEIGHT = 4.0
+WARM_UP_STEPS = 50
+STEPS_PER_RECORD, STEPS_PER_CHECKPOINT = 25, 150
+OF_THE_LOOP = ("loss", "grad_norm", "learning_rate")  # of a record, besides the losses by name
+FINE_STAGE = 1  # of the stem, where the fine labels are learned
+
+
+class Pretraining:
+    """Model, heads, optimizers and data of one pre-training run; see `training.loop.Task`."""
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        work_dir: Path,
+        recipe: dict[str, Any],
+        held_out: float,
+        start: Path | Checkpoint | None = None,
+        num_workers: int = 0,
+    ) -> None:
+        self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
+        self.seed, self.peak_rate = recipe["seed"], recipe["learning_rate"]
+        self.batch_size, self.num_workers = recipe["batch_size"], num_workers
+        self.device, self.dtype, reason = choose_device()
+        distributed.connect()
+        if self.batch_size < distributed.world_size():
+            raise InputError(
+                f"--batch_size: {self.batch_size} pictures are too few for "
+                f"{distributed.world_size()} processes; give each one at least"
+            )
+        distributed.say(reason)
+        work_dir.mkdir(parents=True, exist_ok=True)
+        if distributed.is_main():
+            architecture.save_processor(work_dir / "processor")
+        distributed.wait()
+        self.inputs = load_inputs(work_dir / "processor")
+        self.model = begin.first_model(start, self.seed, self.inputs).to(self.device)
+        attention.use(self.model)
+        vision = self.model.config.vision_config
+        self.heads = heads.Heads(
+            self.model.config.text_config.hidden_size,
+            {
+                name: [self.inputs.answer_ids(word)[0] for word in words]
+                for name, words in dense_labels.WORD_HEADS.items()
+            },
+        ).to(self.device)
+        stem = self.model.stem
+        self.center_head = heads.CenterHead(
+            self.model.config.stem_channels[FINE_STAGE], self.model.config.text_config.hidden_size
+        ).to(self.device)
+        stem.stages[FINE_STAGE].register_forward_hook(self._keep_stage)
+        self.silent = self._silent_words().to(self.device)
+        self.throw_away = torch.nn.ModuleList([self.heads, self.center_head])
+        trained = torch.nn.ModuleDict({"model": self.model, "heads": self.throw_away})
+        self.weights = {n: w for n, w in trained.named_parameters() if w.requires_grad}
+        kept = trained.state_dict().keys()
+        self.buffers = {name: buffer for name, buffer in trained.named_buffers() if name in kept}
+        if isinstance(start, Checkpoint):
+            begin.take_over(start, self.weights, self.buffers)
+        self.optimizers = build_optimizers(self.model, self.throw_away, self.dtype)
+        views = [load_views(folder, num_workers) for folder in folders]
+        learned, kept = hold_out(views, recipe["held_out"], held_out)
+        self.held_out = kept[:MAX_MEASURED]
+        cell = stem.side * math.prod(self.model.config.stem_strides[: FINE_STAGE + 1])
+        self.data = Steps(
+            AugmentedBatches(learned, self.batch_size, self.seed, recipe["augmentations"]),
+            self.inputs,
+            vision.image_size // vision.patch_size,
+            vision.image_size // cell,
+            self.dense_steps,
+            (distributed.rank(), distributed.world_size()),
+        )
+        distributed.say(
+            f"{len(learned)} views to learn from, {len(self.held_out)} to measure on, "
+            f"held out by {recipe['held_out']}"
+        )
+
+    def _keep_stage(self, stage, given, values) -> None:
+        self._stage = values
+
+    def _silent_words(self) -> torch.Tensor:
+        """Which words no description says: bool (vocabulary,).
+
+        They are left out of the vocabulary's scores. Otherwise all of them would be pushed the
+        same way at each step, and the words that questions alone have would come to be alike.
+        """
+        words = [*KARTS, *TRACKS, *map(str, range(dense_labels.MAX_COUNT + 1))]
+        said = {self.inputs.end_id}
+        for text in (*words, *language()):
+            said.update(self.inputs.answer_ids(text))
+        silent = torch.ones(self.model.config.text_config.vocab_size, dtype=torch.bool)
+        silent[sorted(said)] = False
+        return silent
+
+    # --- one step ---
+
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, Means]:
+        """Weighted sum of all losses, and each of them by name."""
+        batch = batch.to(self.device)
+        row = batch.row
+        with self._autocast():
+            pixels = self.inputs.normalise(batch.squares)
+            tokens = packing.image_tokens(self.model, pixels)  # (B, P, D)
+            embeddings = self.model.get_input_embeddings().weight
+            parts = heads.losses(self.heads(tokens, embeddings), batch.targets)
+            total = sum(DENSE_WEIGHTS.get(name, 1.0) * part for name, part in parts.items())
+            side = self.data.patches
+            patches = tokens.transpose(1, 2).unflatten(2, (side, side))
+            found = heads.center_losses(self.center_head(self._stage, patches), batch.fine)
+            total = total + sum(CENTER_WEIGHTS[name] * part for name, part in found.items())
+            parts |= found
+            if row.layout.count:
+                scores = packing.answer_logits(self.model, row, tokens[: row.layout.count])
+                scores = scores.float().masked_fill(self.silent, float("-inf"))
+                parts["descriptions"] = cross_entropy(scores, row.answers)
+                total = total + DESCRIPTIONS_WEIGHT * parts["descriptions"]
+        return total, {name: (part.detach(), 1) for name, part in parts.items()}
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, the peak, then a straight line to 0 from two fifths of the steps on."""
+        left = (self.steps - step) / (0.6 * self.steps)
+        return self.peak_rate * min((step + 1) / WARM_UP_STEPS, left, 1.0)
+
+    def batches(self, first: int) -> Iterator[list[Batch]]:
+        """This process's share of the pictures of each step from `first` on."""
+        self.model.train()
+        loader = DataLoader(
+            self.data,
+            batch_size=None,  # the dataset makes whole batches
+            sampler=range(first, self.steps),
+            num_workers=self.num_workers,
+            prefetch_factor=4 if self.num_workers else None,
+            pin_memory=self.device == "cuda",
+        )
+        for batch in loader:
+            yield [batch]
+
+    # --- measuring ---
+
+    def measure(self, step: int) -> HeldOutResult | None:
+        """Sentences about held-out views, right if every token is; None in the dense phase."""
+        if step <= self.dense_steps or not self.held_out:
+            return None
+        # By the main process alone: each has seen other pictures, and normalises otherwise.
+        return distributed.from_main(self._measure() if distributed.is_main() else None)
+
+    def _measure(self) -> HeldOutResult:
+        loss, counts = 0.0, Counter()
+        rng = random.Random(0)
+        self.model.eval()
+        for start in range(0, len(self.held_out), self.batch_size):
+            views = self.held_out[start : start + self.batch_size]
+            told = [statements(view.scene, rng) for view in views]
+            squares, row, *_ = self.data.batch(views, told).to(self.device)
+            pixels = self.inputs.normalise(squares)
+            with torch.no_grad(), self._autocast():
+                seen = packing.image_tokens(self.model, pixels)
+                scores = packing.answer_logits(self.model, row, seen)
+            loss += packing.weighted_loss(scores, row).item()
+            right = pairs_right(scores.argmax(-1), row.answers, self.inputs.end_id).tolist()
+            kinds = (part.kind for some in told for part in some)
+            counts.update(zip(kinds, right, strict=True))
+        self.model.train()
+        told = {kind: counts[kind, True] + counts[kind, False] for kind in KINDS}
+        kinds = {kind: (counts[kind, True], number) for kind, number in told.items() if number}
+        return HeldOutResult(loss / sum(told.values()), kinds)
+
+    def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
+        """Rate, time left and each loss; or the accuracy on held-out views."""
+        step = record["step"]
+        if steps_per_second is None:
+            names = (name for name in record if name.startswith(HELD_OUT))
+            kinds = {name.removeprefix(HELD_OUT): round(record[name], 3) for name in names}
+            return f"held-out accuracy at step {step}: {kinds}"
+        losses = (f"{k} {v:.3f}" for k, v in record.items() if k not in ("step", *OF_THE_LOOP))
+        return (
+            f"{step}/{self.steps} {steps_per_second * self.batch_size:.1f} pictures/s "
+            f"{(self.steps - step) / steps_per_second / 60:.0f} min left | {' '.join(losses)}"
+        )
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32)
+
+    # --- the result ---
+
+    def save(self, output: Path) -> None:
+        """Write the checkpoint folder: float16 weights, configuration, processor."""
+        fresh = output / f"fresh{PARTIAL}"
+        shutil.rmtree(fresh, ignore_errors=True)
+        self.model.stem.fold()
+        self.model.to(torch.float16, memory_format=torch.contiguous_format)
+        save_model(self.model, fresh)
+        architecture.save_processor(fresh)
+        install(fresh, output, CONFIG)
+        print(f"wrote {output}")
+
+
+def build_optimizers(model, heads, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+    """Muon for the weights between hidden layers, AdamW for all others.
+
+    Muon needs some 0.6 of AdamW's steps here (docs/base.md).
+
+    Args:
+        dtype: of the matrix products of Muon.
+    """
+    matrices = [
+        weight
+        for name, weight in model.named_parameters()
+        if weight.dim() == 2 and "embed" not in name and "lm_head" not in name
+    ]
+    taken = {id(weight) for weight in matrices}
+    others = [
+        (weight, "embed" not in name and weight.dim() > 1)
+        for name, weight in (*model.named_parameters(), *heads.named_parameters())
+        if id(weight) not in taken and weight.requires_grad
+    ]
+    groups = [
+        {
+            "params": [weight for weight, decays in others if decays == chosen],
+            "weight_decay": 0.05 * chosen,
+        }
+        for chosen in (True, False)
+    ]
+    return [
+        Muon(matrices, dtype, weight_decay=0.05),
+        torch.optim.AdamW(groups, betas=(0.9, 0.98)),
+    ]

@@ -1,0 +1,162 @@
+"""python -m lab.record setup [--assets DIR]
+python -m lab.record doctor
+python -m lab.record run --views 200 [--output data/recorded] [--tracks a,b] [--karts a,b]
+python -m lab.record sample
+python -m lab.record verify data/recorded
+
+Records labelled frames with the engine of the game, in the layout of the dataset. `setup` installs
+the engine and the data of the game into your cache folder; no other command needs them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from homework.common import options
+from homework.common.errors import InputError
+from homework.common.files import DATA_DIR
+from homework.frames.split import info_name
+from homework.labels.vocabulary import KARTS, TRACKS
+
+from .recording.plan import KARTS_PER_RACE, Race, plan, plan_sample
+from .recording.session import record
+
+NOT_IN_GAME = frozenset({"beastie", "hexley"})  # not in the free data from Debian
+FREE_KARTS = tuple(kart for kart in KARTS if kart not in NOT_IN_GAME)
+SAMPLE_FRAMES = (4, 2)  # per track, for training and for validation
+
+
+def setup(assets: str | None = None, compile: bool = False) -> None:
+    """Install the engine and the data of the game, about 0.9 GB, and render one frame.
+
+    Args:
+        assets: a data folder of SuperTuxKart 1.4. Default: fetch the Debian package.
+        compile: compile the engine even if there is a wheel for it.
+    """
+    from .recording.setup import install
+
+    start = time.perf_counter()
+    install(options.path("--assets", assets), bool(compile))
+    print(f"installed in {time.perf_counter() - start:.0f} s")
+    doctor()
+
+
+def doctor() -> None:
+    """Print what is installed and render one frame.
+
+    Raises:
+        InputError: the engine does not work; the message says why.
+    """
+    import tempfile
+
+    from .recording.process import last_line
+    from .recording.recorder import Recorder
+    from .recording.setup import find_installation, versions
+
+    installation = find_installation()
+    print("  ".join(f"{name} {version}" for name, version in versions().items()))
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        recorder = Recorder(installation, folder, "sd")
+        race = Race("lighthouse", FREE_KARTS[:KARTS_PER_RACE], 0, ((0, "chase"),))
+        failures = [result.failure for result in recorder.run([race], 1) if result.failure]
+        if not (folder / info_name(0)).exists():
+            log = recorder.log.read_text(errors="replace")
+            raise InputError(f"{'; '.join(failures)}: {last_line(log)}")
+    about = recorder.about
+    print(f"{len(about['karts'])} karts, {len(about['tracks'])} tracks")
+    print(f"one frame of ten views in {time.perf_counter() - start:.0f} s: the recorder works")
+
+
+def run(
+    views: int,
+    output: str | None = None,
+    tracks: str | Sequence[str] | None = None,
+    karts: str | Sequence[str] | None = None,
+    seed: int = 0,
+    quality: str = "hd",
+    num_workers: int | None = None,
+    cameras: bool = False,
+    packs: float = 0.0,
+) -> None:
+    """Record views into a folder that `generate_qa generate` and `finetune train` can use.
+
+    After an interruption the same command records the missing frames.
+
+    Args:
+        views: least number of views. A frame has one view per kart of the race, at most ten.
+        output: the folder. Default: data/recorded.
+        tracks: names separated by commas. Default: the 21 tracks of the dataset.
+        karts: names separated by commas. Default: the 16 karts in the free data of the game.
+        seed: seed of line-ups and races.
+        quality: "full" draws every effect, "hd" those visible at 150x100, "sd" few.
+        num_workers: number of engines in parallel. Default: one per core.
+        cameras: write camera matrices and poses of the karts beside each frame, for `verify`.
+        packs: share of the frames, between 0 and 1, with karts placed close together.
+    """
+    from .recording.process import GRAPHICS
+
+    options.whole("--views", views, 1)
+    options.whole("--seed", seed, 0)
+    if quality not in GRAPHICS:
+        raise InputError(f"--quality: {quality!r}; give one of {', '.join(GRAPHICS)}")
+    folder = options.path("--output", output) or DATA_DIR / "recorded"
+    chosen = {
+        "views": views,
+        "tracks": options.names("--tracks", tracks, TRACKS),
+        "karts": _karts(karts),
+        "seed": seed,
+        "quality": quality,
+    }
+    if packs:  # omitted if 0, so that recordings made before the option can be resumed
+        chosen["packs"] = options.number("--packs", packs, above=0, below=1)
+    races = plan(views, chosen["tracks"], chosen["karts"], seed, packs)
+    record(folder, chosen, races, num_workers, bool(cameras))
+
+
+def sample(output: str | None = None, seed: int = 0, num_workers: int | None = None) -> None:
+    """Record the two small splits of the repository, and name the authors of their artwork.
+
+    Args:
+        output: the data folder. Default: data beside the package.
+        seed: seed of line-ups and races.
+        num_workers: number of engines in parallel. Default: one per core.
+    """
+    folder = options.path("--output", output) or DATA_DIR
+    options.whole("--seed", seed, 0)
+    train, valid = plan_sample(TRACKS, FREE_KARTS, SAMPLE_FRAMES, seed)
+    for name, races in (("sample", train), ("sample_valid", valid)):
+        chosen = {"command": "python -m lab.record sample", "seed": seed, "quality": "hd"}
+        record(folder / name, chosen, races, num_workers, cameras=False)
+    from .recording.attribution import write_attribution
+    from .recording.setup import copyright_file
+
+    write_attribution(copyright_file(), folder / "ATTRIBUTION.md")
+
+
+def verify(folder: str) -> None:
+    """Check the boxes of a recording made with `--cameras True` against the poses of the karts.
+
+    Args:
+        folder: the folder of the recording.
+    """
+    from .recording.projection import verify_folder
+
+    verify_folder(options.path("FOLDER", folder))
+
+
+def _karts(given: str | Sequence[str] | None) -> list[str]:
+    """The karts to record, each of which the game's free data must have."""
+    for name in () if given is None else options.parts(given):
+        if name in NOT_IN_GAME:
+            raise InputError(f"--karts: {name} is not in the game's free data; leave it out")
+    return options.names("--karts", given, FREE_KARTS)
+
+
+if __name__ == "__main__":
+    from homework.common.cli import run as run_commands
+
+    run_commands({"setup": setup, "doctor": doctor, "run": run, "sample": sample, "verify": verify})

@@ -1,0 +1,251 @@
+"""Install the engine and the data of the game into the cache folder of the user, from registries.
+
+    engine/             a virtual environment with PySTK 1.1.2
+    game/               the data of SuperTuxKart 1.4, from a Debian package
+    shaders/            data of PySTK 1.0.3: shaders, effects, fonts, settings
+    assets/pystk_data/  links that join both in the layout that the engine expects
+    installation.json   written last, when the installation is complete
+
+Setup keeps complete parts, so after an interruption it resumes. The engine is under GPL 3 and the
+data of the game under other free licences; neither is part of this project.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from homework.common.errors import InputError
+from homework.common.files import read_json, write_json, writing
+
+from .assets import (
+    GAME,
+    GAME_VERSION,
+    WHOLE,
+    check_game,
+    fetch_game,
+    fetch_shaders,
+    join,
+    run_command,
+)
+from .process import Installation, last_line
+
+PYSTK = "PySuperTuxKart==1.1.2"
+WHEELS = ("3.10", "3.9", "3.8")  # versions of Python that PySTK has wheels for
+PYBIND = "pybind11==2.13.6"
+LIBRARIES = {"GL": "libgl1", "EGL": "libegl1"}  # -> Debian package
+DISK_BYTES = 1_700_000_000  # needed while the data is unpacked; 0.9 GB remain
+
+
+def cache_folder() -> Path:
+    """The folder of the installation, in the user's cache (XDG base directory specification)."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "supertuxkart-recorder"
+
+
+def find_installation(folder: Path | None = None) -> Installation:
+    """The installation made by `install`.
+
+    Raises:
+        InputError: there is none, or it is not complete.
+    """
+    folder = folder or cache_folder()
+    record = folder / "installation.json"
+    if not record.is_file():
+        raise InputError(f"{folder}: the engine is not installed; run python -m lab.record setup")
+    found = Installation(folder / "engine" / "bin" / "python", folder / "assets")
+    if not (found.python.exists() and (found.assets / "pystk_data").is_dir()):
+        raise InputError(f"{folder}: not whole; delete it and run python -m lab.record setup")
+    return found
+
+
+def install(assets: Path | None, compile_engine: bool) -> Installation:
+    """Print the sizes of the missing parts and install them.
+
+    Args:
+        assets: a data folder of SuperTuxKart 1.4 to use instead of the Debian package.
+        compile_engine: compile PySTK even if there is a wheel.
+
+    Raises:
+        InputError: the system is not Linux, or lacks something; the message says how to get it.
+    """
+    folder = cache_folder()
+    _check_system()
+    if assets is not None:
+        check_game(assets)
+    python = None if compile_engine else _python_with_wheel()
+    if python is None:
+        _check_compiler()
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_room(folder)
+        _say_sizes(folder, python, assets)
+        versions = {"python": _install_engine(folder / "engine", python)}
+        fetch_shaders(folder / "shaders")
+        game = assets or fetch_game(folder / "game")
+        join(game.resolve(), folder / "shaders", folder / "assets")
+        versions |= {"pystk": PYSTK.split("==")[1], "game": GAME_VERSION}
+        write_json(folder / "installation.json", versions)
+    return find_installation(folder)
+
+
+def versions(folder: Path | None = None) -> dict[str, str]:
+    """Versions of what is installed."""
+    return read_json((folder or cache_folder()) / "installation.json")
+
+
+def copyright_file() -> Path:
+    """The file in the Debian package that names the authors of the game's data.
+
+    Raises:
+        InputError: the data is not from that package.
+    """
+    file = cache_folder() / "game" / "usr" / "share" / "doc" / GAME / "copyright"
+    if not file.is_file():
+        raise InputError(f"{file}: not there, as setup was given --assets; run setup without")
+    return file
+
+
+# --- requirements ---
+
+
+def _check_system() -> None:
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+        raise InputError(
+            f"the recorder runs on Linux (x86_64, aarch64), not on {platform.system()} "
+            f"{platform.machine()}; record there and copy the folder"
+        )
+    missing = [package for name, package in LIBRARIES.items() if not ctypes.util.find_library(name)]
+    if missing:
+        raise InputError(
+            f"OpenGL is missing; install it: apt-get install {' '.join(missing)} libgl1-mesa-dri"
+        )
+
+
+def _check_room(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if not (folder / "game" / WHOLE).exists() and free < DISK_BYTES:
+        raise InputError(
+            f"{folder}: {free / 1e9:.1f} GB are free and {DISK_BYTES / 1e9:.1f} GB needed; make "
+            "room, or set XDG_CACHE_HOME to a folder on another disk"
+        )
+
+
+def _python_with_wheel() -> str | None:
+    """A Python for which PySTK has a wheel and which can make virtual environments."""
+    if platform.machine() != "x86_64":
+        return None
+    names = [f"python{version}" for version in WHEELS]
+    found = [path for name in names if (path := shutil.which(name))]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for version in WHEELS:
+        found += [str(path) for path in sorted(pyenv.glob(f"{version}.*/bin/python"))]
+    for path in found:
+        # A launcher of pyenv may exist without its version.
+        probe = "import sys, venv, ensurepip, ctypes; print('%d.%d' % sys.version_info[:2])"
+        answer = subprocess.run([path, "-c", probe], capture_output=True, text=True)
+        if answer.returncode == 0 and answer.stdout.strip() in WHEELS:
+            return path
+    return None
+
+
+def _check_compiler() -> None:
+    header = (
+        Path(sys.base_prefix) / "include" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    )
+    missing = [
+        package
+        for package, there in (
+            ("g++", shutil.which("g++")),
+            ("make", shutil.which("make")),
+            ("cmake", shutil.which("cmake")),
+            ("libgl-dev", Path("/usr/include/GL/gl.h").exists()),
+            (f"{header.name}-dev", (header / "Python.h").exists()),
+        )
+        if not there
+    ]
+    if missing:
+        raise InputError(
+            f"no Python {WHEELS[-1]} to {WHEELS[0]} is here, which the engine has wheels for, and "
+            f"to compile it these are missing: apt-get install {' '.join(missing)}"
+        )
+
+
+def _say_sizes(folder: Path, python: str | None, assets: Path | None) -> None:
+    parts = []
+    if not (folder / "engine" / WHOLE).exists():
+        way = f"wheel for {python}" if python else "source, compiled here in 6 to 15 minutes"
+        parts.append(f"engine 30 MB ({way})")
+    if not (folder / "shaders" / WHOLE).exists():
+        parts.append("its shaders 24 MB")
+    if not (folder / "game" / WHOLE).exists() and assets is None:
+        parts.append("the game's data 628 MB")
+    print(f"{folder}: " + ("fetches " + ", ".join(parts) if parts else "all is there"), flush=True)
+
+
+# --- the parts ---
+
+
+def _install_engine(folder: Path, python: str | None) -> str:
+    """Make the virtual environment of the engine; returns the version of its Python."""
+    interpreter = folder / "bin" / "python"
+    if not (folder / WHOLE).exists():
+        run_command([python or sys.executable, "-m", "venv", "--clear", str(folder)])
+        pip = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+        if python:
+            run_command([*pip, "numpy", "pillow"])
+            run_command([*pip, "--no-deps", "--only-binary=:all:", PYSTK])
+        else:
+            run_command([*pip, "numpy", "pillow", "setuptools", "wheel", PYBIND])
+            _compile(pip, interpreter)
+        (folder / WHOLE).touch()
+    return run_command(
+        [str(interpreter), "-c", "import sys; print(sys.version.split()[0])"]
+    ).strip()
+
+
+def _compile(pip: Sequence[str], interpreter: Path) -> None:
+    include = run_command(
+        [str(interpreter), "-c", "import pybind11; print(pybind11.get_include())"]
+    )
+    environment = os.environ | {
+        "CXXFLAGS": f"-I{include.strip()}",
+        # Its CMakeLists.txt asks for a version that current CMake no longer supports.
+        "CMAKE_POLICY_VERSION_MINIMUM": "3.5",
+        "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0))),
+    }
+    arguments = ["-v", "--no-deps", "--no-build-isolation", "--no-binary=:all:", PYSTK]
+    _watch(
+        [argument for argument in pip if argument != "-q"] + arguments,
+        "compiling the engine",
+        environment,
+    )
+
+
+def _watch(command: Sequence[str], what: str, environment: dict[str, str]) -> None:
+    """Run a long command with a progress bar: CMake prints [ 34%]."""
+    from tqdm import tqdm
+
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+    said = ""
+    try:
+        with tqdm(total=100, unit="%", desc=what) as progress:
+            for line in process.stdout:
+                said = line if line.strip() else said
+                if found := re.match(r"\s*\[\s*(\d+)%\]", line):
+                    progress.update(int(found[1]) - progress.n)
+    finally:
+        if sys.exc_info()[0]:
+            process.kill()
+        process.wait()
+    if process.returncode:
+        raise InputError(f"{what}: {last_line(said)}; see what is missing and run setup again")

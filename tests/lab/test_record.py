@@ -1,0 +1,56 @@
+"""`record`: what is recorded is a split like any other; a tape plays the engine."""
+
+import json
+
+import pytest
+from recorded import run
+
+from homework import generate_qa
+from homework.common.errors import InputError
+from homework.data import VQADataset
+from homework.frames.split import list_split
+from lab import record
+
+
+def test_a_recorded_folder_is_a_split_like_any_other(installed, tmp_path, capsys):
+    folder = tmp_path / "data" / "recorded"
+    run(folder)
+    split = list_split(folder)
+    assert len(split.info_files) == 4 and len(split.pictures) == 12
+    assert not list(folder.glob("*.partial")) and not (folder / "engine.log").exists()
+    generate_qa.generate(str(folder), num_workers=1)
+    dataset = VQADataset("recorded", tmp_path / "data")
+    assert {item["answer"] for item in dataset if item["question"] == "What track is this?"} == {
+        "lighthouse"
+    }
+    manifest = json.loads((folder / "recording.json").read_text())
+    assert manifest["complete"] and manifest["seed"] == 0
+    assert sum(sum(race["frames"].values()) for race in manifest["races"]) == 4
+    assert "4 frames, 0 lost" in capsys.readouterr().out
+
+
+def test_a_folder_recorded_with_other_options_is_refused(installed, tmp_path):
+    folder = tmp_path / "recorded"
+    run(folder)
+    with pytest.raises(InputError, match="with seed 0, not 1; give the same options"):
+        run(folder, seed=1)
+    with pytest.raises(InputError, match="with views 12, not 15"):
+        run(folder, views=15)
+    (folder / "recording.json").unlink()
+    with pytest.raises(InputError, match="not recorded here; give another --output"):
+        run(folder)
+
+
+def test_wrong_names_and_options_are_one_line():
+    with pytest.raises(InputError, match="--karts: no 'tuxx'; the nearest is tux"):
+        record.run(10, karts="tuxx")
+    with pytest.raises(InputError, match="--tracks: no 'light_house'; the nearest is lighthouse"):
+        record.run(10, tracks=("abyss", "light_house"))
+    with pytest.raises(InputError, match="beastie is not in the game's free data"):
+        record.run(10, karts="beastie")
+    with pytest.raises(InputError, match="twice"):
+        record.run(10, karts="tux,tux")
+    with pytest.raises(InputError, match="--views"):
+        record.run(0)
+    with pytest.raises(InputError, match="--quality: 'uhd'"):
+        record.run(10, quality="uhd")
