@@ -47,6 +47,7 @@ class Child:
 
     def __init__(self, folder: Path, hidden: list[Path] | None, slot: Slot | None = None) -> None:
         self._slot = slot or Slot()
+        self._shared = usage.shared_memory() if sys.platform == "linux" else 0
         # What the lock's seccomp filter reports through.
         locks_calls = hidden is not None and sys.platform == "linux"
         ours, theirs = socket.socketpair() if locks_calls else (None, None)
@@ -58,7 +59,6 @@ class Child:
             if theirs:
                 theirs.close()
         self._id = 0
-        self._shared = usage.shared_memory() if sys.platform == "linux" else 0
         self._replies: queue.Queue[bytes] = queue.Queue(maxsize=4)
         self._denials: dict[str, None] = {}
         self._new_denials: list[str] = []

@@ -16,11 +16,11 @@ from .errors import GraderError
 
 
 class Stopped(Exception):
-    """The grading was stopped from outside, as by Ctrl-C; there is no result."""
+    """The user stopped the grading, by Ctrl-C for example; there is no result."""
 
 
 class Slot:
-    """The whole machine, for one submission: it may use all processors, and time is the clock's.
+    """The part of the machine that one submission may use: all of it, and its time is the clock's.
 
     Attributes:
         processor: the number of the only one that it may use; None for all of them.

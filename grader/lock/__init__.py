@@ -6,7 +6,7 @@
     seccomp          Linux, x86-64/arm64 every system call but those on a list
     audit hook       everywhere          the same, from Python code, with a sentence that says so
 
-On Linux `alone` first makes sure that nothing is left which these do not reach. `apply` runs in
+On Linux `precheck` first makes sure that nothing is left which these do not reach. `apply` runs in
 the child, in this order; `places` and `listener` belong to the parent. Nothing here imports the
 rest of the grader, and only the standard library is used: the kernel's own interfaces are small
 and fixed, while the bindings on PyPI are pre-releases or need a C library.
@@ -58,7 +58,7 @@ def apply(policy: dict[str, Any], tell: Callable[[str], None]) -> dict[str, list
         The layers that are `active`, and those that are `missing` with the reason.
 
     Raises:
-        RuntimeError: Linux: something of this process would escape the lock; see `alone`.
+        RuntimeError: Linux: something of this process would escape the lock; see `precheck`.
     """
     from . import audit, limits
 
@@ -77,10 +77,10 @@ def apply(policy: dict[str, Any], tell: Callable[[str], None]) -> dict[str, list
 
 
 def _apply_kernel_layers(policy: Policy, active: list[str], missing: list[str]) -> None:
-    from . import alone, landlock, limits, seccomp
+    from . import landlock, limits, precheck, seccomp
     from .linux import Unavailable
 
-    alone.check(policy.listener_fd)
+    precheck.check(policy.listener_fd)
     limits.give_up_privileges()
     try:
         landlock.install(policy)

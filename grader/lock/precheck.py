@@ -1,7 +1,7 @@
-"""What the kernel's layers would not reach: threads, processes and files from before the lock.
+"""Before the lock: refuses a process with threads, children or open files that it would not reach.
 
 Landlock and seccomp bind the thread that applies them and what it starts later, and neither looks
-again at a file that is open already. So there may be none of these when they are applied.
+again at a file that is open already.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import os
 import stat
 
 
-def check(*kept: int | None) -> None:
+def check(kept: int | None) -> None:
     """Refuse to go on if this process has another thread, a child, or a way out that is open.
 
     Args:
-        kept: sockets and files that may be open.
+        kept: the one socket that may be open.
 
     Raises:
         RuntimeError: it has; the message says what.
@@ -30,7 +30,7 @@ def check(*kept: int | None) -> None:
         raise RuntimeError("a child process runs already, which the lock would not reach")
     for descriptor in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError):  # the list's own, closed since
-            if descriptor not in kept and _leads_out(descriptor):
+            if descriptor != kept and _leads_out(descriptor):
                 path = os.readlink(f"/proc/self/fd/{descriptor}")
                 raise RuntimeError(f"{path} is open already, which the lock would not reach")
 
