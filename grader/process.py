@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from . import packages, usage
+from . import cgroup, packages, usage
 from .errors import GraderError, SubmissionError, one_line
 from .lock import places
 from .output import Output
@@ -68,7 +68,11 @@ class Child:
         self._threads[0].start()
         self._threads.append(self._output.thread)
         self.layers: dict[str, list[str]] = {}
+        self._cgroup: Path | None = None
         try:
+            if hidden and sys.platform == "linux":
+                limits = self._slot.memory_bytes, usage.THREAD_LIMIT
+                self._cgroup = cgroup.make(self._process.pid, *limits)
             self._import_packages()
             if hidden:
                 self.layers = self._apply_lock(folder, hidden, listener_fd, ours)
@@ -121,6 +125,8 @@ class Child:
         except SubmissionError as error:
             # Nothing of the submission has run yet.
             raise GraderError(f"the child process could not be locked: {error}") from None
+        if self._cgroup:
+            layers["active"].append("cgroup")
         if channel:
             from .lock import listener
 
@@ -134,6 +140,8 @@ class Child:
         self._kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may hold it for a while
             self._process.wait(timeout=10)
+        if self._cgroup:
+            cgroup.remove(self._cgroup)
         for thread in self._threads:
             thread.join(timeout=1)
         # A process that escaped the group may still hold the pipes; closing one that a thread
@@ -215,7 +223,8 @@ class Child:
         """Which limit the locked process is over, if any; see `usage.excess`."""
         if not self.layers:
             return None
-        return usage.excess(self._process.pid, self._shared, self._slot.memory_bytes)
+        before = None if self._cgroup else self._shared
+        return usage.excess(self._process.pid, before, self._slot.memory_bytes)
 
     def _how_it_ended(self) -> str:
         try:
@@ -223,6 +232,8 @@ class Child:
         except subprocess.TimeoutExpired:
             self._kill()
             return "the submission closed the grader's channel"
+        if self._cgroup and cgroup.ran_out_of_memory(self._cgroup):
+            return usage.over_memory(self._slot.memory_bytes)
         if code >= 0:
             return f"the process ended itself with exit code {code}"
         name = signal.Signals(-code).name if -code in list(signal.Signals) else f"signal {-code}"

@@ -16,7 +16,7 @@ OF_AN_END = (FIRST_THREAD_ENDED, UNREADABLE)
 CPU_LIMIT_S = 1800  # a core; ends a child whose parent can no longer do it
 
 
-def excess(pid: int, shared_before: int, limit: int) -> str | None:
+def excess(pid: int, shared_before: int | None, limit: int) -> str | None:
     """Which limit a process is over, as a message; None if it is over none, or has ended.
 
     A reading that fails counts against the process. One that is just ending can look like one of
@@ -26,7 +26,8 @@ def excess(pid: int, shared_before: int, limit: int) -> str | None:
     all of it but one page is unmapped. No count of the process's own has it; the machine's has.
 
     Args:
-        shared_before: what `shared_memory` was before the process could use any.
+        shared_before: what `shared_memory` was before the process could use any; None if a cgroup
+            counts the process's own.
         limit: of memory, in bytes.
     """
     if sys.platform != "linux":
@@ -34,12 +35,17 @@ def excess(pid: int, shared_before: int, limit: int) -> str | None:
     try:
         threads = _threads(pid)
         if threads and _memory(pid, threads, shared_before) > limit:
-            return f"used over {limit / 1e9:.1f} GB of memory and was stopped"
+            return over_memory(limit)
     except (OSError, ValueError):
         return UNREADABLE
     if len(threads) > THREAD_LIMIT:
         return f"started over {THREAD_LIMIT} threads and was stopped"
     return FIRST_THREAD_ENDED if threads and pid not in threads else None
+
+
+def over_memory(limit: int) -> str:
+    """The message for a process that used more than `limit` bytes."""
+    return f"used over {limit / 1e9:.1f} GB of memory and was stopped"
 
 
 def _threads(pid: int) -> dict[int, dict[str, int]]:
@@ -53,7 +59,7 @@ def _threads(pid: int) -> dict[int, dict[str, int]]:
     return found
 
 
-def _memory(pid: int, threads: dict[int, dict[str, int]], shared_before: int) -> int:
+def _memory(pid: int, threads: dict[int, dict[str, int]], shared_before: int | None) -> int:
     """Bytes that a process has in use.
 
     Raises:
@@ -67,8 +73,9 @@ def _memory(pid: int, threads: dict[int, dict[str, int]], shared_before: int) ->
             if not maps:
                 raise ValueError("no list of mappings")
             if mapped := shared_mappings(maps):
-                held = max(mapped, shared_memory() - shared_before)
-                used += held - sizes.get("RssShmem", 0)
+                if shared_before is not None:
+                    mapped = max(mapped, shared_memory() - shared_before)
+                used += mapped - sizes.get("RssShmem", 0)
             return used
     raise ValueError("no thread has memory")
 
