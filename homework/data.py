@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from .common.errors import InputError
+from .common.errors import InputError, note
 from .common.files import DATA_DIR
 from .common.share import Share
-from .frames.qa_file import QA_SUFFIX, how_to_generate, qa_files, read_pairs
+from .frames.qa_read import QA_SUFFIX, how_to_get, qa_files, read_pairs
 from .labels.questions import KINDS, kind_of
 
 BATCH = 32  # questions per call of a model's `answer`, as in the course's benchmark
@@ -31,7 +31,8 @@ class VQADataset:
     """The pairs of every `*_qa_pairs.json` in `<data_dir>/<split>/`, files in name order.
 
     Items are `{"image_path": absolute path, "question": ..., "answer": ...}`. Repeated pairs
-    are kept once; `duplicates` counts those dropped.
+    are kept once; `duplicates` counts those dropped. Pairs without an answer, and questions
+    with contradictory answers, are left out with a line on standard error; `left_out` counts them.
 
     Args:
         split: name of a folder in `data_dir`, such as "train" or "valid".
@@ -39,8 +40,7 @@ class VQADataset:
         max_samples: pairs to draw at random, with a fixed seed (see `draw`); None keeps all.
 
     Raises:
-        InputError: the split or a QA file is missing or malformed, a picture is missing, or
-            two pairs contradict each other.
+        InputError: the split or a QA file is missing or malformed, or a picture is missing.
     """
 
     def __init__(
@@ -49,14 +49,15 @@ class VQADataset:
         self.split = str(split)
         self.data_dir = Path(os.path.abspath(Path(data_dir or DATA_DIR).expanduser()))
         self.files = qa_files(self.data_dir, self.split)
-        pairs, self.duplicates = read_pairs(self.files, self.data_dir)
-        if not pairs:
-            raise InputError(
-                f"{self.data_dir / self.split}: its *{QA_SUFFIX} hold no pair; "
-                f"{how_to_generate(self.data_dir / self.split)}"
-            )
+        read = read_pairs(self.files, self.data_dir)
+        self.duplicates, self.left_out = read.duplicates, read.left_out.counts
+        folder = self.data_dir / self.split
+        for line in read.left_out.lines():
+            note(f"{folder}: left out: {line}")
+        if not read.pairs:
+            raise InputError(f"{folder}: its *{QA_SUFFIX} hold no pair; {how_to_get(folder)}")
         # Tuples that share one path string per picture need a tenth of the memory of dicts.
-        self._pairs = [pairs[index] for index in draw(len(pairs), max_samples)]
+        self._pairs = [read.pairs[index] for index in draw(len(read.pairs), max_samples)]
 
     def __len__(self) -> int:
         return len(self._pairs)

@@ -16,7 +16,7 @@ from .common.errors import InputError
 from .common.files import DATA_DIR, PACKAGE_DIR, RUNS_DIR, require_writable, writing
 from .common.runs import alone
 from .data import Model, VQADataset, benchmark, draw
-from .frames.qa_file import QA_SUFFIX
+from .frames.qa_read import find_qa_files
 from .training.config import MODEL_NAME, TrainConfig
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def demo_train(
     output = RUNS_DIR / "demo"
     if train_dataset_name is None:
         folder = options.path("--data_dir", data_dir) or DATA_DIR
-        there = any((folder / DEMO_SPLIT).glob(f"*{QA_SUFFIX}"))
-        train_dataset_name = DEMO_SPLIT if there else "train"
+        train_dataset_name = DEMO_SPLIT if find_qa_files(folder, DEMO_SPLIT) else "train"
     train(
         data_dir,
         train_dataset_name,

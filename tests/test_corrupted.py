@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homework.common.errors import InputError
-from homework.data import VQADataset
 
 ROOT = Path(__file__).resolve().parent.parent
 LEAST = {"info file": 200, "QA file": 80, "picture": 60, "adapter": 80, "base": 80}
@@ -90,14 +89,6 @@ def test_random_bytes_in_pictures_give_no_traceback(tmp_path_factory, data, plac
     whole = corrupted.PICTURE
     content = whole[:place] + data + whole[place + len(data) :]
     outcome("picture", Case("random", content), tmp_path_factory.mktemp("picture") / "in")
-
-
-def test_of_two_values_of_one_key_the_last_counts(anywhere):
-    """As every JSON reader in Python has it, so that no two commands disagree."""
-    corrupted.read_qa(anywhere / "a", Case("whole", json.dumps(QA).encode()))
-    text = json.dumps(QA[:1]).replace('"answer"', '"answer": "candela_city", "answer"')
-    (anywhere / "a" / "train" / "train_qa_pairs.json").write_text(text)
-    assert VQADataset("train", anywhere / "a")[0]["answer"] == "abyss"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Reading QA files: what is read, each wrong input's line, and the benchmark."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from homework.common.errors import InputError
 from homework.data import VQADataset, benchmark, draw, is_correct, share_per_kind
+from homework.frames.split import CONTRADICTED
 
 EGO = "What kart is the ego car?"
 COUNT = "How many karts are there in the scenario?"
@@ -65,17 +67,83 @@ def test_repeated_pairs_are_kept_once(data_dir):
     assert (len(dataset), dataset.duplicates) == (2, 2)
 
 
-def test_contradicting_files_are_both_named(data_dir):
-    write(data_dir, [pair()], "a")
-    write(data_dir, [pair(answer="gnu")], "b")
-    message = error_of(data_dir)
-    assert "a_qa_pairs.json and " in message and "b_qa_pairs.json disagree" in message
-    assert EGO in message and "'tux' and 'gnu'" in message
+def test_contradictory_answers_are_left_out_counted_and_listed(data_dir, capsys):
+    write(data_dir, [pair(), pair(COUNT, "1"), pair(COUNT, "2"), pair(COUNT, "2")], "a")
+    write(data_dir, [pair(answer="gnu"), pair("Who?", "me")], "b")
+    dataset = VQADataset("train", data_dir)
+    assert [item["question"] for item in dataset] == ["Who?"]
+    assert dataset.left_out == {CONTRADICTED: 2}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{data_dir / 'train'}: left out: questions with contradictory answers: 2 (" in line
+    assert f"{EGO!r} about train/00000_00_im.jpg: 'tux' in a_qa_pairs.json, 'gnu' in b_qa" in line
 
 
-def test_a_file_that_contradicts_itself_is_named(data_dir):
-    write(data_dir, [pair(), pair(answer="gnu")])
-    assert "a_qa_pairs.json contradicts itself" in error_of(data_dir)
+def test_empty_pairs_are_left_out_counted_and_listed(data_dir, capsys):
+    write(data_dir, [pair(), pair("A?", ""), pair("B?", " \n"), pair("", "x"), pair("C?", None)])
+    assert [item["answer"] for item in VQADataset("train", data_dir)] == ["tux"]
+    line = "left out: pairs without a question or an answer: 4 (a_qa_pairs.json pair 1; "
+    assert line in capsys.readouterr().err
+    VQADataset("train", data_dir)  # the baseline reads the split again
+    assert not capsys.readouterr().err
+    write(data_dir, [pair(answer="")])
+    assert "hold no pair" in error_of(data_dir)
+
+
+def test_an_answer_may_be_a_whole_number(data_dir):
+    answers = ["3", 3, 3.0, "3.0", -1, 0]
+    write(data_dir, [pair(f"{n}?", answer) for n, answer in enumerate(answers)])
+    found = [item["answer"] for item in VQADataset("train", data_dir)]
+    assert found == ["3", "3", "3", "3.0", "-1", "0"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "train\\00000_01_im.jpg",
+        ".\\train\\00000_01_im.jpg",
+        "train//00000_01_im.jpg",
+        "train/../train/00000_01_im.jpg",
+        "{data}/train/00000_01_im.jpg",
+        "{data}/train/../train/00000_01_im.jpg",
+        "{link}/train/00000_01_im.jpg",
+    ],
+)
+def test_a_picture_may_be_named_in_other_ways(data_dir, path, tmp_path_factory):
+    link = tmp_path_factory.mktemp("link") / "to"
+    link.symlink_to(data_dir)
+    write(data_dir, [pair(), pair(image_file=path.format(data=data_dir, link=link))])
+    for folder in (data_dir, link):
+        item = VQADataset("train", folder)[1]
+        assert item["image_path"] == str(folder / "train/00000_01_im.jpg")
+
+
+def test_a_flat_file_is_read_where_the_folder_has_none(data_dir, capsys):
+    (data_dir / "train_qa_pairs.json").write_text(json.dumps([pair()]))
+    assert len(VQADataset("train", data_dir)) == 1
+    flat = data_dir / "train_qa_pairs.json"
+    line = f"{data_dir / 'train'}: no *_qa_pairs.json in it; reads {flat}\n"
+    assert capsys.readouterr().err == line
+    write(data_dir, [pair(answer="gnu")])
+    assert VQADataset("train", data_dir)[0]["answer"] == "gnu"
+    assert not capsys.readouterr().err
+
+
+def test_a_field_given_twice_is_refused(data_dir):
+    text = json.dumps([pair()]).replace('"answer"', '"answer": "gnu", "answer"')
+    for content in (text, text[1:-1] + "\n" + text[1:-1]):
+        (data_dir / "train/a_qa_pairs.json").write_text(content)
+        message = error_of(data_dir)
+        assert "field 'answer' is given twice in an object, 'gnu' and 'tux'; keep one" in message
+
+
+def test_each_folder_is_listed_once_however_many_files_there_are(data_dir, monkeypatch):
+    for number in range(30):
+        write(data_dir, [pair(f"{number}?")], f"{number:02d}")
+    listed = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or listdir(folder))
+    assert len(VQADataset("train", data_dir)) == 30
+    assert len(listed) == 2  # for the files, and for the pictures
 
 
 @pytest.mark.parametrize(
@@ -83,14 +151,19 @@ def test_a_file_that_contradicts_itself_is_named(data_dir):
     [
         ({"a": 1}, "expected a list"),
         ([pair(), 3], "pair 1 is not an object"),
-        ([pair(mood="x")], "pair 0: unknown field 'mood'"),
         ([{"question": EGO, "answer": "tux"}], "pair 0: field 'image_file' is missing"),
-        ([pair(answer=3)], "pair 0: field 'answer' is not text"),
+        *(
+            ([pair(answer=wrong)], "pair 0: field 'answer' is not text")
+            for wrong in (2.5, True, False, float("nan"), float("inf"), ["tux"], {"a": 1})
+        ),
+        ([pair(question=3)], "pair 0: field 'question' is not text"),
         ([pair(), pair("x" * 10**6)], "pair 1: field 'question' has 1,000,000 characters; 2,000"),
         ([pair(answer="x" * 2001)], "pair 0: field 'answer' has 2,001 characters; 2,000 are"),
         ([pair(image_file="/etc/passwd")], "'image_file': '/etc/passwd' is not below"),
         ([pair(image_file="train/../../x.jpg")], "is not below"),
-        ([pair(image_file="train\\x.jpg")], "is not below"),
+        ([pair(image_file="C:\\data\\train\\x.jpg")], "is not below"),
+        ([pair(image_file="..\\..\\x.jpg")], "is not below"),
+        ([pair(image_file="train\\x.jpg")], "1 of its 1 pictures missing"),
         ([pair(image_file="")], "is not below"),
         ([pair(image_file="train/00000_09_im.jpg")], "1 of its 1 pictures missing"),
         ([pair(image_file="valid/00000_00_im.jpg")], "1 of its 1 pictures missing"),
@@ -110,7 +183,12 @@ def test_bad_json_names_the_file(data_dir):
 
 def test_missing_split_and_missing_pairs_say_what_to_run(data_dir):
     assert "no *_qa_pairs.json" in error_of(data_dir)
+    assert f"run python -m homework.download --data_dir {data_dir}" in error_of(data_dir)
+    (data_dir / "train" / "00000_info.json").touch()
     assert f"generate_qa generate --data_dir {data_dir / 'train'}" in error_of(data_dir)
+    (data_dir / "mine").mkdir()
+    with pytest.raises(InputError, match=r"no \*_qa_pairs.json in it; give --data_dir or a split"):
+        VQADataset("mine", data_dir)
     with pytest.raises(InputError, match=r"no such split .*run python -m homework"):
         VQADataset("valid", data_dir)
     with pytest.raises(InputError, match="not the name of a folder"):

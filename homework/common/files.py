@@ -11,7 +11,7 @@ import shlex
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -80,14 +80,19 @@ def _open_plain(path: str | Path) -> FileIO:
     return file
 
 
-def read_json(path: str | Path, most: int = MAX_JSON_BYTES) -> Any:
+def read_json(
+    path: str | Path, most: int = MAX_JSON_BYTES, parse: Callable[[bytes], Any] = json.loads
+) -> Any:
     """Parse a JSON file of at most `most` bytes.
+
+    Args:
+        parse: from the file's content to its value; raises a ValueError if it is not valid.
 
     Raises:
         InputError: the file is missing, unreadable, too large or not JSON.
     """
     try:
-        return json.loads(read_plain(path, most))
+        return parse(read_plain(path, most))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from ..common import options
 from ..common.errors import InputError
-from ..common.files import read_json, write_json
+from ..common.files import write_json
 from ..data import VQADataset
-from ..frames.qa_file import FIELDS, MAX_QA_BYTES, pair_fault
+from ..frames.qa_read import read_rows, triple
 from .about import minutes
 from .outcomes import image_file
 from .statistics import Outcome
@@ -71,7 +71,7 @@ def read_run(path: Path) -> Run:
         InputError: it is missing or malformed, or answers a question twice.
     """
     file = path / DATA if path.is_dir() else path
-    found = read_json(file, MAX_QA_BYTES)
+    found = read_rows(file)
     if isinstance(found, dict) and str(found.get("format")).startswith(FORMAT):
         name, date = str(found.get("checkpoint", file.stem)), str(found.get("date", ""))
         rows = found.get("samples")
@@ -88,17 +88,17 @@ def read_run(path: Path) -> Run:
 def _answers(file: Path, rows: Sequence[Any]) -> dict[Asked, str]:
     answers: dict[Asked, str] = {}
     for index, row in enumerate(rows):
-        if isinstance(row, dict):
-            row = {name: row[name] for name in sorted(FIELDS) if name in row}
-        if fault := pair_fault(row):
-            raise InputError(f"{file}: prediction {index}{fault}; correct it")
-        asked = row["image_file"], row["question"]
+        try:
+            name, question, answer = triple(row)
+        except ValueError as error:
+            raise InputError(f"{file}: prediction {index}{error}; correct it") from None
+        asked = name.replace("\\", "/"), question
         if asked in answers:
             raise InputError(
                 f"{file}: prediction {index}: {asked[1][:80]!r} about {asked[0][:80]!r} is "
                 "answered twice; keep one answer"
             )
-        answers[asked] = row["answer"]
+        answers[asked] = answer
     return answers
 
 

@@ -1,4 +1,4 @@
-"""Write question/answer pairs in the forms that other programs read.
+"""Write question/answer pairs in the forms that other programs read, and read two of them back.
 
 messages: a JSON object per line, the chat form of TRL and others.
     {"messages": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": Q}]},
@@ -109,6 +109,53 @@ def _embedded(rows: list[Row], data_dir: Path) -> Iterator[dict[str, Any]]:
             picture = {"bytes": data, "path": image_file}
         row = {"question": question, "answer": answer, "image_file": image_file}
         yield {"image": picture, **row}
+
+
+# --- reading back ---
+
+_ASKS, _ANSWERS = ("human", "user"), ("gpt", "assistant")
+
+
+def conversation_pairs(row: Any) -> Iterator[Any]:
+    """The pairs of an object of messages or llava, one for each answer; any other value as it is.
+
+    Raises:
+        ValueError: it is not as the form has it; to follow the number of the object.
+    """
+    name = next(
+        (n for n in ("messages", "conversations") if isinstance(row, dict) and n in row), ""
+    )
+    if not name or "question" in row:
+        yield row
+        return
+    image = row.get("images", row.get("image"))
+    if isinstance(image, list) and len(image) == 1:
+        image = image[0]
+    question = None
+    for turn in row[name] if isinstance(row[name], list) else [None]:
+        try:
+            role = turn["from"] if "from" in turn else turn["role"]
+            text = turn["value"] if "value" in turn else turn["content"]
+            if not isinstance(text, str):  # in parts, of which the picture is one
+                text = "".join(part["text"] for part in text if part["type"] == "text")
+            elif role in _ASKS:
+                text = _without_marker(text)
+        except (TypeError, KeyError):
+            raise ValueError(f": field {name!r} is not a list of turns") from None
+        if role in _ASKS:
+            question = text
+        elif role in _ANSWERS and question is not None:
+            yield {"image_file": image, "question": question, "answer": text}
+            question = None
+        elif role != "system":
+            raise ValueError(f": field {name!r}: {str(role)[:40]!r} has no question before it")
+
+
+def _without_marker(question: str) -> str:
+    """A question without the mark of the picture, which stands first, or last as LLaVA has it."""
+    if question.startswith("<image>\n"):
+        return question.removeprefix("<image>\n")
+    return question.removesuffix("\n<image>")
 
 
 FORMS = {"messages": _messages, "llava": _llava, "parquet": _parquet}

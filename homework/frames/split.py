@@ -21,6 +21,7 @@ from ..common.errors import InputError
 from ..common.files import read_plain
 from ..labels.scene import AmbiguousView, Scene, view_scene
 
+SPLITS = ("train", "train_demo", "valid", "valid_grader")  # of the course's dataset
 INFO_SUFFIX = "_info.json"
 PICTURE_SUFFIX = "_im.jpg"
 CAMERAS_SUFFIX = "_cameras.json"  # beside an info file, of recordings: matrices and poses
@@ -33,6 +34,8 @@ NO_PICTURE = "views without a picture"
 AMBIGUOUS = "views with two karts of one name"
 NO_VIEW = "pictures without a view"  # beside an info file that has fewer views
 UNUSABLE = "unusable info files"
+EMPTY = "pairs without a question or an answer"
+CONTRADICTED = "questions with contradictory answers"
 
 
 class Split(NamedTuple):
@@ -91,7 +94,7 @@ class Skipped:
         return [
             f"{reason}: {self.counts[reason]:,} "
             f"({'; '.join(self.first[reason])}{'; ...' if self.counts[reason] > NAMED else ''})"
-            for reason in (NO_PICTURE, AMBIGUOUS, NO_VIEW, UNUSABLE)
+            for reason in (NO_PICTURE, AMBIGUOUS, NO_VIEW, UNUSABLE, EMPTY, CONTRADICTED)
             if self.counts[reason]
         ]
 

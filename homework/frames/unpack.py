@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ..common.errors import InputError
+from .split import SPLITS
 
-SPLITS = ("train", "train_demo", "valid", "valid_grader")
 MAX_UNPACKED_BYTES = 5_000_000_000
 MAX_RATIO = 100  # unpacked to packed size; info files have 10, pictures about 1
 MAX_ENTRIES = 500_000

@@ -19,7 +19,7 @@ from typing import Any
 from ..common.errors import InputError
 from ..common.files import PARTIAL, install, require_writable, shown, writing
 from ..common.page import render
-from ..frames.qa_file import QA_SUFFIX, read_pairs
+from ..frames.qa_read import QA_SUFFIX, find_qa_files, read_pairs
 from ..frames.split import NAMED, Skipped, Split, frame_of, read_frames, view_of
 from ..labels.questions import KINDS, Pair, asked_kart, kind_of, pairs
 from ..labels.scene import SIZES, Scene
@@ -106,8 +106,7 @@ def read_labels(split: Split) -> Labelled:
         reasons = "; ".join(skipped.lines()) or "its info files have no views"
         raise InputError(f"{split.folder}: nothing to show; {reasons}")
     labelled.note("skipped: pictures without an info file", split.orphans)
-    files = sorted(name for name in split.names if name.endswith(QA_SUFFIX) and name[0] != ".")
-    if files:
+    if files := find_qa_files(Path(os.path.abspath(split.folder)).parent, split.name):
         _read_pairs(labelled, files)
     else:
         labelled.pairs = [list(pairs(scene)) for _, scene in labelled.views]
@@ -115,18 +114,18 @@ def read_labels(split: Split) -> Labelled:
     return labelled
 
 
-def _read_pairs(labelled: Labelled, files: Sequence[str]) -> None:
+def _read_pairs(labelled: Labelled, files: Sequence[Path]) -> None:
     split = labelled.split
     data_dir = Path(os.path.abspath(split.folder)).parent
-    read, repeated = read_pairs([data_dir / split.name / name for name in files], data_dir)
+    read = read_pairs(files, data_dir)
     index = {
         str(data_dir / split.image_file(picture)): number
         for number, (picture, _) in enumerate(labelled.views)
     }
-    labelled.source = f"of {', '.join(files)}"
+    labelled.source = f"of {', '.join(file.name for file in files)}"
     labelled.pairs = [[] for _ in labelled.views]
     elsewhere = []
-    for path, question, answer in read:
+    for path, question, answer in read.pairs:
         if path in index:
             labelled.pairs[index[path]].append((question, answer))
         else:
@@ -138,8 +137,9 @@ def _read_pairs(labelled: Labelled, files: Sequence[str]) -> None:
     ]
     labelled.note(f"skipped: pairs about pictures without labels in {split.name}", elsewhere)
     labelled.note("pairs that the labelling rule does not make", sorted(other))
-    if repeated:
-        labelled.notes.append(f"skipped: repeated pairs: {repeated:,}")
+    labelled.notes += [f"skipped: {line}" for line in read.left_out.lines()]
+    if read.duplicates:
+        labelled.notes.append(f"skipped: repeated pairs: {read.duplicates:,}")
 
 
 def _write_sheets(labelled: Labelled, folder: Path, num_workers: int) -> list[int]:

@@ -52,10 +52,12 @@ def test_answers_are_judged_as_a_models(data_dir, tmp_path):
     rows = answers(data_dir)
     rows[0]["answer"], rows[1]["answer"] = "2", ""
     rows[2] |= {"answer": " 1. ", "model": "any"}
+    rows[3] |= {"answer": 1, "image_file": rows[3]["image_file"].replace("/", "\\")}
     file = tmp_path / "p.json"
-    file.write_text(json.dumps(rows[::-1]))
-    result = judge(data_dir, file)
-    assert [sample.is_correct for sample in result.samples] == [False, False, True, True]
+    for content in (json.dumps(rows[::-1]), "\n".join(map(json.dumps, rows))):
+        file.write_text(content)
+        result = judge(data_dir, file)
+        assert [sample.is_correct for sample in result.samples] == [False, False, True, True]
     file.write_text(json.dumps(rows[1::2]))  # those that a draw of two takes
     assert len(judge(data_dir, file, 2).samples) == 2
 
@@ -64,7 +66,7 @@ def test_answers_are_judged_as_a_models(data_dir, tmp_path):
     ("change", "words"),
     [
         (lambda rows: rows[1].pop("answer"), "prediction 1: field 'answer' is missing"),
-        (lambda rows: rows[1].update(answer=3), "prediction 1: field 'answer' is not text"),
+        (lambda rows: rows[1].update(answer=2.5), "prediction 1: field 'answer' is not text"),
         (lambda rows: rows[1].update(answer="x" * 3000), "3,000 characters; 2,000 are the most"),
         (lambda rows: rows.append(rows[0]), "prediction 4: .* is answered twice"),
         (lambda rows: rows[2].update(image_file="c.jpg"), "'c.jpg' is no picture of split asked"),
