@@ -169,14 +169,20 @@ def test(
 
 
 def _models(vlm: BaseVLM, probabilities: bool, base: bool | None) -> tuple[Model, Model | None]:
-    """What is asked: the model, with probabilities for a report, and the base alone."""
+    """What is asked: the model, with probabilities for a report, and the base alone.
+
+    For a report the main process asks both, as the others have left; without one all share the
+    questions.
+    """
     from .base_vlm import BaseVLM
     from .evaluation.measure import DistributedModel
     from .model.likelihood import ScoringModel
 
     model = ScoringModel(vlm) if probabilities else DistributedModel(vlm)
-    alone = probabilities if base is None else base
-    return model, DistributedModel(BaseVLM(vlm.folder, verbose=False)) if alone else None
+    if not (probabilities if base is None else base):
+        return model, None
+    alone = BaseVLM(vlm.folder, verbose=False)
+    return model, alone if probabilities else DistributedModel(alone)
 
 
 def restore(kept: str, output_dir: str | None = None) -> None:

@@ -62,6 +62,8 @@ def run(
     Raises:
         InputError: an option or the data is wrong, or validation frames are among it.
     """
+    from homework.frames.fingerprint import files_digest
+
     from .pretraining.augment import CHANCES
 
     options.whole("--steps", steps, 1)
@@ -85,6 +87,7 @@ def run(
 
     from .pretraining.task import STEPS_PER_CHECKPOINT, STEPS_PER_RECORD, Pretraining
 
+    files = (path for folder in folders for path in _learned_files(folder))
     begun, fingerprint = _start(options.path("--start", start))
     recipe = {
         "data": [folder.name for folder in folders],
@@ -96,6 +99,7 @@ def run(
         "held_out": held_out,
         "seed": seed,
         "start": fingerprint,
+        "data_sha256": files_digest(files),
     }
     with alone(work):
         with writing(work):
@@ -145,6 +149,14 @@ def _start(folder: Path | None) -> tuple[Any, str | None]:
         return checkpoint, digest(file)
     _, base = find_checkpoint(folder)
     return base, digest(base / WEIGHTS)
+
+
+def _learned_files(folder: Path) -> list[Path]:
+    """The info files and pictures of a split, sorted by name."""
+    from homework.frames.split import list_split
+
+    split = list_split(folder)
+    return [folder / name for name in sorted({*split.info_files, *split.pictures})]
 
 
 def training_folders(data_dir: str | Sequence[str] | None) -> list[Path]:

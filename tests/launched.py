@@ -22,7 +22,7 @@ from homework.model import loaded
 from homework.training.loop import Loop
 
 
-def run(train: dict, test: dict | None = None, killed_at: int | None = None) -> None:
+def run(train: dict | None = None, test: dict | None = None, killed_at: int | None = None) -> None:
     """Train, and then answer questions, in float32."""
     loaded.choose_device = lambda: ("cpu", torch.float32, "cpu, float32: a test")
     optimizer_step = Loop._optimizer_step
@@ -34,9 +34,10 @@ def run(train: dict, test: dict | None = None, killed_at: int | None = None) -> 
 
     Loop._optimizer_step = dying
     try:
-        finetune.train(**train)
+        if train:
+            finetune.train(**train)
         if test:
-            finetune.test(train["output_dir"], **test)
+            finetune.test(**({"checkpoint": train["output_dir"]} if train else {}) | test)
     finally:
         Loop._optimizer_step = optimizer_step
 

@@ -11,18 +11,51 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .errors import InputError, one_line
+
 if TYPE_CHECKING:
     import torch
 
 
+# What a launcher sets in the environment of each process.
+_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
 def rank() -> int:
     """This process's number, from 0."""
-    return int(os.environ.get("RANK", 0))
+    return _launched()[0]
 
 
 def world_size() -> int:
     """How many processes there are."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    return _launched()[1]
+
+
+def _launched() -> tuple[int, int]:
+    """Rank and number of processes, as the launcher has set them; 0 and 1 without one.
+
+    Raises:
+        InputError: the variables do not fit together, as where a shell has kept some of them.
+    """
+    found = _variables()
+    number, size = found.get("RANK", "0"), found.get("WORLD_SIZE", "1")
+    if number == "0" and size == "1":
+        return 0, 1
+    # Decimal digits, as int() also takes "1_0".
+    if not (number + size).isdecimal() or int(number) >= int(size) or len(found) < len(_VARIABLES):
+        raise InputError(
+            f"the environment has {_text()}, which no launcher sets so; "
+            f"for a single process: unset {' '.join(_VARIABLES)}"
+        )
+    return int(number), int(size)
+
+
+def _variables() -> dict[str, str]:
+    return {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}
+
+
+def _text() -> str:
+    return " ".join(f"{name}={value[:80]!r}" for name, value in _variables().items())
 
 
 def is_main() -> bool:
@@ -37,11 +70,23 @@ def say(text: str) -> None:
 
 
 def connect() -> None:
-    """Make the processes known to each other; nothing where there is one."""
+    """Make the processes known to each other; nothing where there is one.
+
+    Raises:
+        InputError: they cannot be reached.
+    """
     if world_size() > 1:
         from accelerate import PartialState
 
-        PartialState(cpu=_on_cpu())
+        alone = f"for a single process: unset {' '.join(_VARIABLES)}"
+        if "TORCHELASTIC_RUN_ID" not in os.environ:  # torchrun and accelerate launch set it
+            print(f"waits for the other processes of {_text()}; {alone}", flush=True)
+        try:
+            PartialState(cpu=_on_cpu())
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{_text()}: the other processes cannot be reached ({one_line(error)}); {alone}"
+            ) from None
 
 
 def wait() -> None:

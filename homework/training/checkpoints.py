@@ -176,7 +176,8 @@ def _differences(saved: Any, recipe: dict) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value!r:.12}" if isinstance(value, str) and len(value) == 64 else f"{value!r:.80}"
+    is_digest = isinstance(value, str) and len(value) == 64
+    return f"{value[:12]}..." if is_digest else f"{value!r:.80}"
 
 
 def _digest(record: str, tensors: dict[str, torch.Tensor]) -> str:

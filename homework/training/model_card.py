@@ -126,7 +126,9 @@ def card(
         kinds=_KINDS,
         fingerprint=fingerprint,
         split=training.get("train_dataset_name", "train"),
-        recipe=_table([row for row in rows if row[0] not in ("base", "base_sha256")]),
+        recipe=_table(
+            [row for row in rows if row[0] not in ("base", "base_sha256", "data_sha256")]
+        ),
         results=_results_text(results, training.get("best_held_out_accuracy")),
         licence=words,
     )

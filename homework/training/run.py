@@ -16,6 +16,7 @@ from ..common.errors import InputError
 from ..common.files import require_writable, write_json, writing
 from ..common.runs import steps_between
 from ..data import VQADataset
+from ..frames.fingerprint import pairs_digest
 from ..model import adapter
 from ..model.loaded import LoadedVLM
 from ..model.loading import base_fingerprint
@@ -83,7 +84,9 @@ def fit(
     task = FineTuning(vlm, model, *datasets, config)
     save_steps = config.save_steps or steps_between(task.steps)
     recipe = config.to_dict(distributed.world_size())
-    recipe |= {"save_steps": save_steps, "base_sha256": fingerprint}
+    data = pairs_digest(dataset, dataset.data_dir) if distributed.is_main() else None
+    data = distributed.from_main(data)
+    recipe |= {"save_steps": save_steps, "base_sha256": fingerprint, "data_sha256": data}
     loop = Loop(
         task,
         output,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import accelerate
 import launched
 import pytest
 import torch
@@ -15,6 +16,9 @@ from safetensors.torch import load_file
 from tiny import write_tiny_base
 
 from homework import generate_qa
+from homework.common import distributed
+from homework.common.errors import InputError
+from homework.common.runs import alone as alone_in
 from homework.model import adapter, loaded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,6 +111,23 @@ def test_two_processes_learn_and_answer_as_one(options, alone, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_report_what_one_reports_and_ask_the_base_alone_too(options, alone, tmp_path):
+    asked = {"split": "train", "data_dir": options["data_dir"], "max_samples": 40, "heat_maps": 2}
+    ended = launch(
+        tmp_path, test={**asked, "checkpoint": str(alone), "report": str(tmp_path / "two")}
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.stdout.count("index.html") == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loaded, "choose_device", loaded.choose_device)
+        launched.run(test={**asked, "checkpoint": str(alone), "report": str(tmp_path / "one")})
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("two", "one")]
+    answers = [[sample["answer"] for sample in report["samples"]] for report in reports]
+    assert answers[0] == answers[1]
+    assert [report["others"][0]["checkpoint"].endswith("alone") for report in reports] == [True] * 2
+
+
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_and_one_process_goes_on(options, alone, tmp_path, capsys):
     output = tmp_path / "killed"
     train = {**options, "per_device_train_batch_size": STEP // 4, "output_dir": str(output)}
@@ -131,3 +152,48 @@ def test_accelerate_reads_every_configuration(name):
     expected = {"1_gpu": (1, 1), "8_gpus": (8, 1), "2_nodes": (16, 2), "2_cpu_processes": (2, 1)}
     assert (config.num_processes, config.num_machines) == expected[name]
     assert config.mixed_precision == "no"
+
+
+NO_LAUNCHER = [
+    {"RANK": "1"},
+    {"RANK": "0", "WORLD_SIZE": "2"},
+    {"RANK": "2", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"},
+    {"RANK": "one", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"},
+    {"WORLD_SIZE": "-1"},
+    {"RANK": "", "WORLD_SIZE": "2"},
+]
+
+
+@pytest.mark.parametrize("variables", NO_LAUNCHER)
+def test_variables_that_no_launcher_has_set_are_one_line(variables, monkeypatch, tmp_path):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with (
+        pytest.raises(InputError, match="unset RANK WORLD_SIZE MASTER_ADDR MASTER_PORT"),
+        alone_in(tmp_path),
+    ):
+        raise AssertionError("must not begin")
+    with pytest.raises(InputError, match="unset RANK"):
+        distributed.connect()
+
+
+def test_processes_that_cannot_be_reached_are_one_line(monkeypatch, capsys):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_PORT": "x"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+
+    def refused(cpu):
+        raise RuntimeError("connect() timed out.\nTried to reach localhost")
+
+    monkeypatch.setattr(accelerate, "PartialState", refused)
+    with pytest.raises(InputError, match=r"cannot be reached \(connect.*unset RANK") as error:
+        distributed.connect()
+    assert "\n" not in str(error.value)
+    assert "waits for the other processes" in capsys.readouterr().out
+
+
+def test_a_launcher_of_one_process_is_none(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert (distributed.rank(), distributed.world_size()) == (0, 1)
+    distributed.connect()

@@ -71,6 +71,8 @@ def test_a_killed_training_leaves_no_lock(tmp_path, other_training):
 
 
 def test_one_of_several_processes_takes_the_lock(tmp_path, other_training, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
+    launched = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
     with alone(tmp_path / "out"):
         pass

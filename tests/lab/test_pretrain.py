@@ -123,6 +123,16 @@ def test_a_start_that_is_not_the_embedded_base_is_refused(tiny_data, tmp_path, m
             pretrain.run(start=str(folder), **options)
 
 
+def test_a_state_of_other_data_is_refused(tiny_data, tmp_path):
+    options = {"data_dir": str(tiny_data), "work_dir": str(tmp_path / "a"), "dense_steps": 1}
+    options |= {"steps": 1, "batch_size": 4, "output": str(tmp_path / "base")}
+    pretrain.run(**options)
+    file = min(Path(tiny_data).glob("*_info.json"))
+    file.write_text(file.read_text() + " ")
+    with pytest.raises(InputError, match="another run: data_sha256"):
+        pretrain.run(**options)
+
+
 def test_a_state_of_another_recipe_is_refused(tiny_data, tmp_path):
     options = {
         "data_dir": str(tiny_data),

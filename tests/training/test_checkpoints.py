@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,52 @@ def test_checkpoints_of_other_options_are_refused_until_the_user_says_that_they_
     assert json.loads((unfinished / "recipe.json").read_text())["learning_rate"] == 1e-5
     finetune.train(**options, learning_rate=1e-5)
     assert "continues from" not in capsys.readouterr().out
+
+
+def other_answers(folder: Path) -> None:
+    file = folder / "train" / "train_qa_pairs.json"
+    pairs = json.loads(file.read_text())
+    file.write_text(json.dumps([pair | {"answer": "0"} for pair in pairs]))
+
+
+def another_picture(folder: Path) -> None:
+    first, second, *_ = sorted((folder / "train").glob("*_im.jpg"))
+    status = first.stat()
+    first.write_bytes(second.read_bytes())
+    os.utime(first, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [other_answers, another_picture])
+def test_a_stopped_run_never_continues_with_other_data(
+    change, options, tmp_path, monkeypatch, capsys
+):
+    data = tmp_path / "data"
+    shutil.copytree(options["data_dir"], data)
+    options["data_dir"] = str(data)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            finetune.train(**options)
+    before = shutil.copytree(data, tmp_path / "before")
+    change(data)
+    with pytest.raises(InputError, match=r"data_sha256 \w{12}\.\.\. \(now \w{12}\.\.\.\);"):
+        finetune.train(**options)
+    # The same data in another place is the same run.
+    shutil.rmtree(data)
+    stop_at(monkeypatch, 3, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        finetune.train(**options | {"data_dir": str(before)})
+    assert "checkpoint-3.safetensors" in capsys.readouterr().out
+
+
+def test_a_run_that_did_not_record_its_data_is_refused_with_a_line(unfinished, options):
+    """Such as one of an earlier version."""
+    file = unfinished / "recipe.json"
+    recipe = json.loads(file.read_text())
+    del recipe["data_sha256"]
+    file.write_text(json.dumps(recipe))
+    with pytest.raises(InputError, match=r"another run: data_sha256 None \(now "):
+        finetune.train(**options)
 
 
 def test_a_run_of_an_earlier_version_is_refused_with_a_line(unfinished, options):
