@@ -43,12 +43,14 @@ def train(config: TrainConfig) -> None:
     dataset = VQADataset(config.train_dataset_name, config.data_dir, config.max_samples)
     refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
     from .model.loaded import LoadedVLM
-    from .training import run
+    from .training import hub, run
 
     with alone(config.output):
         trackers = run.check(config)
         distributed.connect()  # first, as it chooses the GPU of this process
         run.fit(dataset, LoadedVLM(config.base), config.output, config, trackers)
+        if config.push_to_hub and distributed.is_main():
+            hub.push(config.output, config.push_to_hub)
 
 
 def demo_train(

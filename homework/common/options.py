@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
-from .errors import InputError
+from .errors import InputError, one_line
+from .files import MAX_JSON_BYTES, read_plain
 from .workers import num_cores
 
 # Annotations of numbers; what stands beside the type are the bounds of `whole` and of `number`.
@@ -33,20 +36,57 @@ def takes(config: Callable[P, C]) -> Callable[[Callable[[C], None]], Callable[P,
     """Make a function of a configuration a command whose options are those of `config`.
 
     Args:
-        config: the class, with its options under "Args:" in its docstring.
+        config: the class, with its options under "Args:" in its docstring. Its option "config"
+            names a file that holds others.
     """
+    signature = inspect.signature(config, eval_str=True)
 
     def decorate(function: Callable[[C], None]) -> Callable[P, None]:
         @functools.wraps(function)
         def command(*args: P.args, **kwargs: P.kwargs) -> None:
-            function(config(*args, **kwargs))
+            given = signature.bind(*args, **kwargs).arguments
+            if file := path("--config", given.get("config")):
+                given = _read_options(file, config, signature.parameters) | given
+            function(config(**given))
 
-        command.__signature__ = inspect.signature(config, eval_str=True)
+        command.__signature__ = signature
         _, title, args = (inspect.getdoc(config) or "").partition("\n\nArgs:\n")
         command.__doc__ = f"{inspect.getdoc(function)}{title}{args}"
         return command
 
     return decorate
+
+
+def _read_options(
+    file: Path, config: Callable[..., Any], known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options in a YAML or JSON file.
+
+    Raises:
+        InputError: it cannot be read, or an option in it is unknown or wrong.
+    """
+    import yaml
+
+    parse = json.loads if file.suffix == ".json" else yaml.safe_load
+    try:
+        given = parse(read_plain(file, MAX_JSON_BYTES))
+    except OSError as error:
+        raise InputError(f"--config: {file}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"--config: {file}: not valid {file.suffix[1:]} ({one_line(error)})"
+        ) from None
+    if not isinstance(given, dict):
+        raise InputError(f"--config: {file}: give options, one a line, such as max_steps: 100")
+    for name in given:
+        if name not in known or name == "config":
+            near = get_close_matches(str(name), known, 1, cutoff=0)
+            raise InputError(f"--config: {file}: no option {name!r}; the nearest is {near[0]}")
+    try:
+        config(**given)
+    except InputError as error:
+        raise InputError(f"--config: {file}: {error}") from None
+    return given
 
 
 def coerce(flag: str, value: Any, annotation: Any) -> Any:
@@ -69,6 +109,9 @@ def coerce(flag: str, value: Any, annotation: Any) -> Any:
     if kind is int:
         return whole(flag, value, *bounds, words=words)
     if kind is float:
+        if isinstance(value, str):  # YAML reads 1e-3 as text
+            with suppress(ValueError):
+                value = float(value)
         return number(flag, value, *bounds, words=words)
     if kind is bool:
         if not isinstance(value, bool):

@@ -26,7 +26,14 @@ STATE = "trainer_state.json"  # the log of its training, where `train` has writt
 FILES = (CONFIG, WEIGHTS, BASE)  # a complete adapter has all three
 
 
-def lora_config(rank: int, alpha: float, dropout: float, vision: bool = True) -> LoraConfig:
+def lora_config(
+    rank: int,
+    alpha: float,
+    dropout: float,
+    vision: bool = True,
+    rslora: bool = False,
+    dora: bool = False,
+) -> LoraConfig:
     """LoRA on every linear layer of the vision tower, connector and text model.
 
     The vision tower is included because SmolVLM has never learned the names of karts. The
@@ -34,6 +41,7 @@ def lora_config(rank: int, alpha: float, dropout: float, vision: bool = True) ->
 
     Args:
         vision: include the vision tower and the connector; if False, the text model alone.
+        rslora, dora: PEFT's variants of LoRA.
     """
     from peft import LoraConfig
 
@@ -48,15 +56,23 @@ def lora_config(rank: int, alpha: float, dropout: float, vision: bool = True) ->
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=modules,
+        use_rslora=rslora,
+        use_dora=dora,
         task_type="CAUSAL_LM",
     )
 
 
 def add_lora(
-    vlm: LoadedVLM, rank: int, alpha: float, dropout: float, vision: bool = True
+    vlm: LoadedVLM,
+    rank: int,
+    alpha: float,
+    dropout: float,
+    vision: bool = True,
+    rslora: bool = False,
+    dora: bool = False,
 ) -> PeftModel:
     """Put fresh LoRA modules on the layers that `lora_config` names."""
-    return _with_lora(vlm, lora_config(rank, alpha, dropout, vision))
+    return _with_lora(vlm, lora_config(rank, alpha, dropout, vision, rslora, dora))
 
 
 class Adapter(NamedTuple):
@@ -168,7 +184,8 @@ def _read_config(file: Path) -> LoraConfig:
         if not (numbers and 0 < rank <= MAX_RANK and 0 < alpha < 1e6 and 0 <= dropout < 1):
             raise ValueError("r, lora_alpha or lora_dropout is out of range")
         vision = "vision_model" in str(written.get("target_modules"))
-        config = lora_config(rank, alpha, dropout, vision)
+        variants = (written.get(f"use_{name}") is True for name in ("rslora", "dora"))
+        config = lora_config(rank, alpha, dropout, vision, *variants)
         for name, value in _settings(config).items():
             if written.get(name) != value:
                 raise ValueError(f"field {name!r} is not as train writes it")

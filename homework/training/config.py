@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+from ..common.errors import InputError
 from ..common.files import PACKAGE_DIR
 from ..common.options import Count, Fraction, Natural, Positive, coerce
 
@@ -18,7 +19,8 @@ LEARNING_RATES = {"embedded": 1e-3, "smolvlm": 5e-4}
 # passes. Of the latter, the number of pictures in a step stays; see `TrainConfig.to_dict`.
 _BESIDE = (
     *("data_dir", "output_dir", "recipe", "num_workers", "report_to", "overwrite"),
-    *("tokens_per_pass", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("push_to_hub", "config", "tokens_per_pass", "gradient_checkpointing"),
+    *("per_device_train_batch_size", "gradient_accumulation_steps"),
 )
 
 
@@ -41,13 +43,20 @@ class TrainConfig:
         gradient_accumulation_steps: forward passes per optimizer step.
         learning_rate: peak learning rate; 3% warm-up, then cosine decay to 0. If omitted, 1e-3
             for the embedded base and 5e-4 for SmolVLM.
+        vision_learning_rate: peak learning rate of the vision tower and the connector;
+            learning_rate if omitted.
         lora_r: rank of the LoRA matrices.
         lora_alpha: scale of LoRA; the update is multiplied by lora_alpha / lora_r.
         lora_dropout: dropout before the LoRA matrices.
+        use_rslora: multiply the update by lora_alpha / sqrt(lora_r) instead (rank-stabilized LoRA).
+        use_dora: learn size and direction of the weights apart (DoRA); slower, and at times better
+            at a low rank.
         train_vision: put LoRA on the vision tower as well; False trains the text model alone, from
             image tokens that are computed once and kept on disk, in less time (docs/speed.md).
         tokens_per_pass: patches and text tokens that go through the model at a time; a step is cut
             into such passes. A smaller number takes less memory and gives the same result.
+        gradient_checkpointing: compute the layers' results a second time in the backward pass
+            instead of keeping them; takes less memory and more time, with the same result.
         num_workers: processes that decode pictures; 0 decodes in the training process.
         max_samples: number of pairs to train on, drawn by the seed; all if omitted.
         max_steps: optimizer steps to stop after; -1 trains all epochs.
@@ -58,6 +67,9 @@ class TrainConfig:
             commas, or none.
         overwrite: replace the adapter in the output folder without keeping a copy, and discard
             checkpoints there of an unfinished run with other options.
+        push_to_hub: repository on the Hugging Face hub, such as name/stk-adapter, to upload the
+            adapter to; made private if it is new. Log in first: hf auth login.
+        config: YAML or JSON file of these options by name; those given beside it count.
 
     Raises:
         InputError: an option is wrong.
@@ -72,11 +84,15 @@ class TrainConfig:
     per_device_train_batch_size: Count = 16
     gradient_accumulation_steps: Count = 1
     learning_rate: Positive | None = None
+    vision_learning_rate: Positive | None = None
     lora_r: Count = 16
     lora_alpha: Positive = 32
     lora_dropout: Fraction | Literal[0] = 0.0
+    use_rslora: bool = False
+    use_dora: bool = False
     train_vision: bool = True
     tokens_per_pass: Count = 16_384
+    gradient_checkpointing: bool = False
     num_workers: Natural = 0
     max_samples: Count | None = None
     max_steps: Count | Literal[-1] = -1
@@ -84,11 +100,15 @@ class TrainConfig:
     seed: Natural = 0
     report_to: Sequence[str] = "tensorboard"
     overwrite: bool = False
+    push_to_hub: str | None = None
+    config: Path | None = None
 
     def __post_init__(self) -> None:
         for name, annotation in get_type_hints(type(self), include_extras=True).items():
             value = coerce(f"--{name}", getattr(self, name), annotation)
             object.__setattr__(self, name, value)
+        if self.vision_learning_rate is not None and not self.train_vision:
+            raise InputError("--vision_learning_rate: leave it out with --train_vision False")
 
     @property
     def output(self) -> Path:

@@ -86,7 +86,7 @@ class Task(Protocol):
     steps: int
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+        """Learning rate of a step, counted from 0; a group's "rate_scale" multiplies it."""
 
     def batches(self, first: int) -> Iterator[list[MicroBatch]]:
         """The micro-batches of this process in each step from `first` on."""
@@ -187,7 +187,7 @@ class Loop:
             raise not_finite("gradient", self.step, paths)
         for optimizer in self.task.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("rate_scale", 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1

@@ -21,7 +21,7 @@ from ..model import adapter
 from ..model.loaded import LoadedVLM
 from ..model.loading import base_fingerprint
 from ..model.prefix_cache import encode_squares, pictures_at_once
-from . import adapters, checkpoints
+from . import adapters, checkpoints, hub
 from .batches import HELD_OUT, ViewDataset, split_views
 from .cache import ArrayCache, open_cache
 from .config import TrainConfig
@@ -39,9 +39,12 @@ def check(config: TrainConfig) -> list[str]:
     """Refuse what would fail only hours later; the names of the trackers.
 
     Raises:
-        InputError: the output folder cannot be written to, or there is no such tracker.
+        InputError: the output folder cannot be written to, there is no such tracker, or the hub
+            does not know the user.
     """
     trackers = check_trackers(config.report_to)
+    if config.push_to_hub:
+        hub.check(config.push_to_hub)
     output = config.output
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
@@ -78,8 +81,20 @@ def fit(
     ]
     torch.manual_seed(config.seed)  # of the LoRA weights
     model = adapter.add_lora(
-        vlm, config.lora_r, config.lora_alpha, config.lora_dropout, config.train_vision
+        vlm,
+        config.lora_r,
+        config.lora_alpha,
+        config.lora_dropout,
+        config.train_vision,
+        config.use_rslora,
+        config.use_dora,
     )
+    if config.gradient_checkpointing:
+        # The other form, reentrant, would give the first layers no gradients: no weight before
+        # them is trained. transformers 4 has the older name only, and 5 warns of it.
+        network = vlm.network
+        older = network.gradient_checkpointing_enable
+        getattr(network, "activation_checkpointing_enable", older)({"use_reentrant": False})
     config = config.of_base(vlm.base, vlm.network.config.model_type)
     task = FineTuning(vlm, model, *datasets, config)
     save_steps = config.save_steps or steps_between(task.steps)

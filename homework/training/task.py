@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -58,9 +59,8 @@ class FineTuning:
         self.buffers: dict[str, torch.Tensor] = {}
         self.weights = {n: weight for n, weight in model.named_parameters() if weight.requires_grad}
         # Fused: all weights in one pass over memory.
-        self.optimizers = [
-            torch.optim.AdamW(self.weights.values(), weight_decay=0.0, fused=True),
-        ]
+        groups = _groups(self.weights, config)
+        self.optimizers = [torch.optim.AdamW(groups, weight_decay=0.0, fused=True)]
         self.accumulation = config.gradient_accumulation_steps
         self.per_device = config.per_device_train_batch_size
         self.sampler = StepSampler(
@@ -167,6 +167,16 @@ class FineTuning:
         return packing.weighted_loss(logits, row), right
 
 
+def _groups(weights: dict[str, torch.nn.Parameter], config: TrainConfig) -> list[dict[str, Any]]:
+    """The optimizer's groups of weights: one, or two where the vision tower has its own rate."""
+    if config.vision_learning_rate is None:
+        return [{"params": [*weights.values()]}]
+    text = [weight for name, weight in weights.items() if "text_model" in name]
+    vision = [weight for name, weight in weights.items() if "text_model" not in name]
+    scale = config.vision_learning_rate / config.learning_rate
+    return [{"params": text}, {"params": vision, "rate_scale": scale}]
+
+
 def schedule(optimizer: torch.optim.Optimizer, steps: int) -> Callable[[int], float]:
     """The share of the peak rate in each of `steps` steps: above 0 in all, 1 after the warm-up.
 
@@ -174,5 +184,5 @@ def schedule(optimizer: torch.optim.Optimizer, steps: int) -> Callable[[int], fl
     it. The library's is 0 in its first step, which would learn nothing, so it begins in the second.
     """
     warm_up = math.ceil(WARM_UP * steps)
-    [share] = get_cosine_schedule_with_warmup(optimizer, warm_up, steps + 1).lr_lambdas
+    share = get_cosine_schedule_with_warmup(optimizer, warm_up, steps + 1).lr_lambdas[0]
     return lambda step: share(step + 1)
