@@ -10,10 +10,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ..common.files import read_json, write_json
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import Idefics3ForConditionalGeneration
+
+
+def release() -> tuple[int, int]:
+    """The first two numbers of transformers' version."""
+    import transformers
+
+    major, minor = transformers.__version__.split(".")[:2]
+    return int(major), int(minor)
 
 
 def two_way_config(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,10 +57,33 @@ def dtype_option(dtype: Any) -> dict[str, Any]:
 
     Before 4.56 it is `torch_dtype`; 5.x warns about that name.
     """
-    import transformers
+    return {"torch_dtype" if release() < (4, 56) else "dtype": dtype}
 
-    release = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-    return {"torch_dtype" if release < (4, 56) else "dtype": dtype}
+
+def repair_positions(model: Idefics3ForConditionalGeneration) -> None:
+    """Give each patch its own position, which 4.54 to 4.57 do not.
+
+    These round a product such as 3 / 12 * (1 - 1e-6) * 12 down to 2, so that many patches get the
+    position of the row or column before theirs; one answer in ten was another.
+    """
+    if not (4, 54) <= release() < (5, 0):
+        return
+    embeddings = model.model.vision_model.embeddings
+    library = embeddings.forward
+
+    def forward(pixel_values: torch.Tensor, patch_attention_mask: torch.Tensor) -> torch.Tensor:
+        if not patch_attention_mask.all():  # a padded picture, which this package never makes
+            return library(pixel_values, patch_attention_mask)
+        patches = embeddings.patch_embedding(pixel_values)  # (B, D, rows, columns)
+        most = embeddings.num_patches_per_side
+        rows, columns = (
+            torch.arange(count, device=patches.device) * most // count
+            for count in patches.shape[2:]
+        )
+        places = (rows[:, None] * most + columns).flatten()
+        return patches.flatten(2).transpose(1, 2) + embeddings.position_embedding(places)
+
+    embeddings.forward = forward
 
 
 def image_processor_class() -> type:

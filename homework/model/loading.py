@@ -114,7 +114,7 @@ def load_model(folder: Path):
     from transformers import GenerationConfig
     from transformers.utils.logging import disable_progress_bar
 
-    from .compat import dtype_option, two_way_config
+    from .compat import dtype_option, repair_positions, two_way_config
 
     disable_progress_bar()  # a bar for every load, even of 10 MB
     try:
@@ -143,6 +143,7 @@ def load_model(folder: Path):
     for name, value in model.named_parameters():
         if not torch.isfinite(value).all():
             raise InputError(f"{folder / WEIGHTS}: {name} is not finite; copy the checkpoint again")
+    repair_positions(model)
     # `generation` alone decides how answers are generated, not a file of the checkpoint.
     model.generation_config = GenerationConfig()
     return model
@@ -167,7 +168,10 @@ def _classes(folder: Path) -> tuple[type, type]:
 
         return Idefics3StemConfig, Idefics3StemForConditionalGeneration
     if kind == "smolvlm":
-        from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
+        try:
+            from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
+        except ImportError:
+            raise ValueError("a SmolVLM2 needs transformers 4.50 or later") from None
 
         return SmolVLMConfig, SmolVLMForConditionalGeneration
     from transformers import Idefics3Config, Idefics3ForConditionalGeneration
