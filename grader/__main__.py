@@ -125,7 +125,12 @@ def _grade_one(options: argparse.Namespace, report: Report) -> int:
 def _guarded(
     do: Callable[[], int], after_stop: str, before_error: Callable[[], None] = lambda: None
 ) -> int:
-    """The exit code of `do`; an error is one line, and so is Ctrl-C."""
+    """Run `do` and return its exit code; an error or Ctrl-C prints one line and gives another code.
+
+    Args:
+        after_stop: what the line of Ctrl-C ends with.
+        before_error: called before an error's line is printed.
+    """
     try:
         return _stoppable(do)
     except BrokenPipeError:
@@ -141,9 +146,10 @@ def _guarded(
 
 
 def _stoppable(do: Callable[[], int]) -> int:
-    """`do`, of which a stop always comes as KeyboardInterrupt or SystemExit.
+    """Run `do`; a signal that stops it always raises KeyboardInterrupt or SystemExit.
 
-    While a thread starts or waits, it comes as the "release unlocked lock" of Python's threading.
+    If the signal comes while `threading` starts or joins a thread, Python can raise RuntimeError
+    ("release unlocked lock") instead, with the stop as its context. The stop is raised then.
     """
     try:
         return do()

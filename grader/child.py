@@ -149,7 +149,7 @@ class Channel:
             while data:
                 data = data[self._replies.write(data) :]
 
-    def tell(self, sentence: str) -> None:
+    def report(self, sentence: str) -> None:
         """Report a denial; one that nobody reads is denied all the same."""
         with contextlib.suppress(OSError):
             self.send({"denied": sentence[:MAX_TEXT]})
@@ -223,7 +223,7 @@ def _lock(policy: dict[str, Any], channel: Channel) -> dict[str, list[str]]:
     sys.path.remove(here)
     # Looking for it otherwise tries to write into each candidate.
     tempfile.tempdir = os.environ.get("TMPDIR")
-    layers = lock.apply(policy, channel.tell)
+    layers = lock.apply(policy, channel.report)
     for name in [name for name in sys.modules if name.partition(".")[0] == "lock"]:
         del sys.modules[name]  # the name is free for the submission
     return layers

@@ -1,8 +1,8 @@
-"""The rules of the course's own grader where they are not those of this one. Pure.
+"""What the course's own grader does otherwise than this one. Pure: no files, no processes.
 
-This grader follows the course's verdict where it can. Where it cannot, the report has a line that
-begins with "the course's grader would". docs/grading.md shows all the rules in a table, and
-tests/grader/test_course.py holds them. Known from grading the same submissions with both.
+This grader gives the course's verdict where it can. Where it cannot, the report has a line that
+begins with "the course's grader would". docs/grading.md has a table of these rules, and
+tests/grader/test_course.py tests them. They were found by grading the same submissions with both.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ MAX_TEXT = 20_000  # characters of a message, a traceback or a denial, as in `ch
 FORGED = "the submission wrote into the grader's channel"
 MAX_DENIALS = 100  # kept, each once
 START_LIMIT_S = 60.0  # for the lock
-END_LIMIT_S = 1.0  # for the threads of a process whose first one has ended
+END_LIMIT_S = 1.0  # for the other threads to end, once the first one has
 IMPORT_LIMIT_S = 300.0  # for Python itself and the packages, from a cold disk
 CHILD = Path(__file__).with_name("child.py")
 _DENIED = b'{"denied": '
@@ -196,7 +196,7 @@ class Child:
                 request = request[os.write(self._process.stdin.fileno(), request) :]
 
     def _next_line(self, deadline: float, over: str) -> bytes:
-        ending = None  # since when the process looks as if it were
+        ending = None  # the time at which the process first looked as if it was ending
         while (left := deadline - self.clock()) > 0:
             self._slot.check()
             line = None
@@ -208,6 +208,8 @@ class Child:
                 ending = ending or self.clock()
                 if self.clock() - ending < END_LIMIT_S:
                     excess = None
+            else:
+                ending = None
             if excess:
                 self._kill()
                 raise SubmissionError(excess, self._output.last_words())

@@ -1,4 +1,4 @@
-"""Does a class's gradings, several at a time, each in a slot of its own; and the progress line."""
+"""Runs the gradings of a class, several at a time, each in its own slot; and a progress line."""
 
 from __future__ import annotations
 

@@ -47,12 +47,12 @@ class Policy:
     listener_fd: int | None = None
 
 
-def apply(policy: dict[str, Any], tell: Callable[[str], None]) -> dict[str, list[str]]:
+def apply(policy: dict[str, Any], report: Callable[[str], None]) -> dict[str, list[str]]:
     """Lock this process, for good.
 
     Args:
         policy: the fields of a `Policy`.
-        tell: called with one sentence per kind of denial, as it happens.
+        report: called with one sentence per kind of denial, as it happens.
 
     Returns:
         The layers that are `active`, and those that are `missing` with the reason.
@@ -71,7 +71,7 @@ def apply(policy: dict[str, Any], tell: Callable[[str], None]) -> dict[str, list
         _apply_kernel_layers(rules, active, missing)
     else:
         missing.append("Landlock and seccomp: they need Linux")
-    audit.install(rules, tell)
+    audit.install(rules, report)
     active.append("Python audit hook")
     return {"active": active, "missing": missing}
 

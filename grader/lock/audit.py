@@ -18,7 +18,7 @@ from . import syscalls
 if TYPE_CHECKING:
     from . import Policy
 
-MAX_TOLD = 1000
+MAX_REPORTED = 1000
 NOT_ALLOWED = "not allowed in grading"
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _NULL = {os.devnull, "/dev/null"}
@@ -58,14 +58,14 @@ Rule = Callable[
 ]  # arguments of an event -> what it would do, if denied
 
 
-def install(policy: Policy, tell: Callable[[str], None]) -> None:
+def install(policy: Policy, report: Callable[[str], None]) -> None:
     """Deny by PermissionError what the policy does not allow, for good.
 
     Args:
-        tell: called once with each new sentence, before the submission knows of it.
+        report: called once with each new sentence, before the submission knows of it.
     """
     rules = _rules(policy)
-    told: set[str] = set()
+    reported: set[str] = set()
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         rule = rules.get(event)
@@ -74,9 +74,9 @@ def install(policy: Policy, tell: Callable[[str], None]) -> None:
         sentence = f"tried to {action}: {NOT_ALLOWED}"
         place = _place(policy.folder)
         line = sentence + place
-        if line not in told and len(told) < MAX_TOLD and not _HABITS.fullmatch(action):
-            told.add(line)
-            tell(line)
+        if line not in reported and len(reported) < MAX_REPORTED and not _HABITS.fullmatch(action):
+            reported.add(line)
+            report(line)
         error = PermissionError(sentence)
         error.errno = errno.EACCES
         raise error
