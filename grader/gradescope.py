@@ -1,15 +1,20 @@
-"""The result of a grading in the form that Gradescope takes (its autograders' results.json).
+"""What Gradescope takes, an autograder's results.json, and gives, the export of all submissions.
 
-The form: https://gradescope-autograders.readthedocs.io/en/latest/specs/
+The form of results.json: https://gradescope-autograders.readthedocs.io/en/latest/specs/
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import reasons
+from .errors import GraderError, one_line
+
+METADATA = "submission_metadata.yml"  # of the export of an assignment's submissions
 
 
 def find(folder: Path) -> Path:
@@ -28,6 +33,66 @@ def find(folder: Path) -> Path:
     if len(packages) == 1 and not (folder / "__init__.py").exists():
         return packages[0]
     return folder
+
+
+class Submitter(NamedTuple):
+    """Who handed in a submission of Gradescope's export.
+
+    Attributes:
+        ids: the student ID and the e-mail address, as far as they are there.
+        created: when, local time; None where that cannot be read.
+    """
+
+    name: str
+    ids: list[str]
+    created: datetime | None
+
+
+def submitters(text: bytes, path: str) -> dict[str, list[Submitter]]:
+    """The content of an export's METADATA file: a submission's folder -> who handed it in.
+
+    Args:
+        path: of the file, for the message.
+
+    Raises:
+        GraderError: it has another form.
+    """
+    import yaml  # transformers has it
+
+    try:
+        found = {}
+        # Every value as its text: an ID may look like a number. Ruby's tags are left out.
+        for folder, about in yaml.load(text, yaml.BaseLoader).items():
+            about = _named(about)
+            date = _date(about.get("created_at"))
+            found[folder] = [
+                Submitter(
+                    one.get("name", ""),
+                    [one[field] for field in ("sid", "email") if one.get(field)],
+                    date,
+                )
+                for one in map(_named, about["submitters"] or [{}])
+            ]
+        return found
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise GraderError(
+            f"{path}: is not as Gradescope writes it ({one_line(str(error), 100)}); export the "
+            "submissions again"
+        ) from None
+
+
+def _date(created: Any) -> datetime | None:
+    """Local time of "2026-10-02 01:30:00.123456000 Z", as a text or as Ruby's own object of it."""
+    text = created.get("utc") if isinstance(created, dict) else created
+    with contextlib.suppress(ValueError, AttributeError, OverflowError):
+        date = datetime.fromisoformat(text.replace(" Z", "Z").replace(" UTC", "Z"))
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone().replace(tzinfo=None)
+    return None
+
+
+def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields without the colon of Ruby's names."""
+    return {str(name).lstrip(":"): value for name, value in fields.items()}
 
 
 def results(result: Mapping[str, Any], seconds: float) -> dict[str, Any]:

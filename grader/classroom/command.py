@@ -2,9 +2,9 @@
 
     python3 -m grader class SUBMISSIONS --output grades.csv
 
-SUBMISSIONS is a folder or one zip of submissions: ID.zip, or as Canvas names what it exports,
-STUDENT_12345_67890_ID.zip and STUDENT_LATE_12345_67890_ID-1.zip. If a student has several, the
-last one counts.
+SUBMISSIONS is a folder or one zip of submissions: ID.zip; ID/homework.zip; or what Canvas
+(STUDENT_12345_67890_ID.zip), Moodle or Gradescope exports. If a student has several, they are
+listed and nothing is graded; with --latest the last one counts.
 
 Each one runs in a locked process of its own, with one processor and a part of the memory. Time
 that a submission spends waiting for a processor that others use is not counted (Linux). One that
@@ -20,25 +20,28 @@ page to look at. The exit code is 0 if all were graded, whatever the scores are.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .. import packages, reasons, usage
+from .. import gradescope, packages, reasons, usage
 from ..cli import Parser, above_zero, check_readable, check_writable
 from ..errors import GraderError, one_line
 from ..files import write_whole
 from ..lock import places
+from ..private import private_folder
 from ..slot import Slot, Stopped
 from . import page, pool, table
 from .canvas import Gradebook
 from .grading import Rules, depends_on, digest, grade_one
 from .journal import Journal
-from .names import Classroom, Found, Submission, hours_late
+from .names import Submission, hours_late
+from .room import Classroom, Found
 
 STOPPED = "the results so far are kept: the same command with --resume goes on"
 LEAST_MEMORY = 2_000_000_000  # for each of several submissions, in bytes
@@ -70,6 +73,16 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--assignment",
         help="which column of the gradebook, by name or number (needed if it has several)",
+    )
+    parser.add_argument(
+        "--names",
+        choices=["auto", "canvas", "plain"],
+        default="auto",
+        help="whether names such as STUDENT_12345_67890_ID.zip are Canvas's (auto: if all zips "
+        "have this form)",
+    )
+    parser.add_argument(
+        "--latest", action="store_true", help="of several files of a student the last one counts"
     )
     parser.add_argument("--resume", action="store_true", help="keep the results of earlier runs")
     parser.add_argument(
@@ -122,7 +135,8 @@ def run(arguments: Sequence[str]) -> int:
     )
     about = depends_on(rules)
     room = Classroom(options.submissions)
-    found = room.find()
+    found = room.find(options.names, *([gradebook.user] if gradebook else []))
+    _check_students(found, options.latest)
     journal_path = options.output.with_suffix(".results.jsonl")
     with Journal(journal_path, options.resume) as journal:
         graded = _Class(room, rules, journal, digest(about), found)
@@ -140,7 +154,8 @@ class _Class:
     """The gradings of a class.
 
     Attributes:
-        crashed: SHA-256 of a submission -> what went wrong in the grader itself.
+        crashed: a submission's file -> why it has no result: it cannot be read, or a mistake in the
+            grader itself.
     """
 
     def __init__(
@@ -148,61 +163,84 @@ class _Class:
     ) -> None:
         self._room, self._rules, self._journal = room, rules, journal
         self._settings = settings
-        self._files = [(one, room.sha256(one)) for one in found.counting]
         self.crashed: dict[str, str] = {}
+        self._sha256: dict[str, str] = {}
+        self._submissions = found.counting
+        for one in found.counting:
+            with self._noting_errors(one):
+                self._sha256[one.file] = room.copy(one)
         self._again: dict[str, Submission] = {}
 
     def grade(self, jobs: int) -> None:
         """Grade what the journal does not have, each content once."""
-        open_ones = {sha: one for one, sha in self._files if self._key(sha) not in self._results}
+        open_ones = self._open()
         limit, memory = self._rules.time_limit, self._rules.memory_bytes
         print(
-            f"{len(self._files)} submissions, {len(open_ones)} to grade: {jobs} at a time, each "
-            f"with 1 processor, {memory / 1e9:.1f} GB and {limit:g} s",
+            f"{len(self._submissions)} submissions, {len(open_ones)} to grade: {jobs} at a time, "
+            f"each with 1 processor, {memory / 1e9:.1f} GB and {limit:g} s",
             flush=True,
         )
-        self._progress = pool.Progress(len(open_ones))
         self._alone = jobs == 1
-        pool.each(open_ones.items(), jobs, memory, self._grade)
+        while open_ones:  # again where a file has changed meanwhile that others were equal to
+            self._progress = pool.Progress(len(open_ones))
+            pool.each(open_ones.values(), jobs, memory, self._grade)
+            open_ones = self._open()
         if self._again:
             print(f"{len(self._again)} reached a limit beside others: again, alone", flush=True)
             self._progress = pool.Progress(len(self._again))
             self._alone = True
-            pool.each(self._again.items(), 1, memory, self._grade)
+            pool.each(self._again.values(), 1, memory, self._grade)
 
     def rows(self, due: datetime | None) -> list[dict[str, Any]]:
         """The table, a row for each student."""
         rows = []
-        for one, sha in self._files:
-            error = {"sha256": sha, "error": self.crashed.get(sha)}
-            record = self._results.get(self._key(sha), error)
+        for one in self._submissions:
+            sha = self._sha256.get(one.file, "")
+            if not (record := self._journal.results.get(self._key(sha))):
+                error = self.crashed.setdefault(one.file, "it has changed meanwhile")
+                record = {"sha256": sha, "error": error}
             rows.append(table.row(one, record, hours_late(one, due)))
         return rows
 
-    @property
-    def _results(self) -> Mapping[str, Any]:
-        return self._journal.results
+    def _open(self) -> dict[str, Submission]:
+        """What is to be graded, by SHA-256."""
+        found = {}
+        for one in self._submissions:
+            sha = self._sha256.get(one.file, "")
+            done = self._key(sha) in self._journal.results or sha in self._again
+            if not done and one.file not in self.crashed:
+                found[sha] = one
+        return found
 
     def _key(self, sha: str) -> str:
         return f"{sha}:{self._settings}"
 
-    def _grade(self, item: tuple[str, Submission], slot: Slot) -> None:
-        sha, submission = item
+    def _grade(self, submission: Submission, slot: Slot) -> None:
+        failed = True
+        with self._noting_errors(submission), private_folder() as folder:
+            # What is graded is this copy: the file may change, or be out of reach, meanwhile.
+            sha = self._room.copy(submission, copy := folder / "submission.zip")
+            self._sha256[submission.file] = sha
+            path = gradescope.find(copy) if copy.is_dir() else copy
+            record = {"sha256": sha, **grade_one(path, self._rules, slot)}
+            own_time = usage.counts_waiting()
+            if not self._alone and reasons.may_be_caused_by_others(record["result"], own_time):
+                self._again[sha] = submission
+            else:
+                self._journal.add(self._key(sha), record)
+                failed = record["result"]["total"] == 0
+        self._progress.add(failed)
+
+    @contextlib.contextmanager
+    def _noting_errors(self, submission: Submission) -> Iterator[None]:
+        """Note what goes wrong with one submission and is not its fault: it must not hold up the
+        class."""
         try:
-            record = {"sha256": sha, **grade_one(self._room, submission, self._rules, slot)}
+            yield
         except (GraderError, Stopped):
             raise
-        except Exception as error:  # a mistake in the grader must not hold up the class
-            self.crashed[sha] = one_line(f"{type(error).__name__}: {error}", 200)
-            self._progress.add(failed=True)
-            return
-        own_time = usage.counts_waiting()
-        if not self._alone and reasons.may_be_caused_by_others(record["result"], own_time):
-            self._again[sha] = submission
-            self._progress.add(failed=True)
-            return
-        self._journal.add(self._key(sha), record)
-        self._progress.add(failed=record["result"]["total"] == 0)
+        except Exception as error:
+            self.crashed[submission.file] = one_line(f"{type(error).__name__}: {error}", 200)
 
 
 def _shares(jobs: int | None, memory_gb: float | None) -> tuple[int, int]:
@@ -224,6 +262,26 @@ def _shares(jobs: int | None, memory_gb: float | None) -> tuple[int, int]:
             "GB that can be used here; give a smaller --jobs or --memory"
         )
     return jobs, memory
+
+
+def _check_students(found: Found, latest: bool) -> None:
+    """Say which files are of one student.
+
+    Raises:
+        GraderError: it was not asked for that only the last one counts.
+    """
+    several = found.several()
+    _list("students with several files", several)
+    if several and not latest:
+        raise GraderError(
+            f"{len(several)} students have several files, and nothing was graded: give --latest if "
+            "only the last one of each counts, --names plain or canvas if these are other "
+            "students, or take away the files that do not count"
+        )
+    _list(
+        "not clear whose it is, graded by itself",
+        [f"{one.file}: {one.remark}" for one in found.counting if one.remark],
+    )
 
 
 def _others(found: Found) -> dict[str, list[str]]:

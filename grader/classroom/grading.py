@@ -15,10 +15,8 @@ from typing import Any, NamedTuple
 
 from .. import labels, scoring
 from ..grade import grade
-from ..private import private_folder
 from ..report import Report
 from ..slot import Slot
-from .names import Classroom, Submission
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "pillow")
 _CODE = Path(__file__).resolve().parent.parent
@@ -39,27 +37,29 @@ class Rules(NamedTuple):
     hidden: tuple[Path, ...]
 
 
-def grade_one(room: Classroom, submission: Submission, rules: Rules, slot: Slot) -> dict[str, Any]:
+def grade_one(path: Path, rules: Rules, slot: Slot) -> dict[str, Any]:
     """What the journal keeps of a submission: its result without samples, seconds, and
     the adapter's SHA-256.
+
+    Args:
+        path: of a copy that nobody changes.
 
     Raises:
         GraderError: the grader itself cannot work.
         Stopped: the class is stopped.
     """
     start = time.monotonic()
-    with private_folder() as folder, room.file(submission, folder) as path:
-        quiet = Report(out=io.StringIO())
-        result = grade(
-            path,
-            rules.data_dir,
-            rules.split,
-            rules.time_limit,
-            quiet,
-            slot=slot,
-            hidden=rules.hidden,
-        )
-        adapter = _adapter_sha256(path) if result["cases"][0]["status"] == "ok" else None
+    quiet = Report(out=io.StringIO())
+    result = grade(
+        path,
+        rules.data_dir,
+        rules.split,
+        rules.time_limit,
+        quiet,
+        slot=slot,
+        hidden=rules.hidden,
+    )
+    adapter = _adapter_sha256(path) if result["cases"][0]["status"] == "ok" else None
     del result["submission"]  # where it lay for a while
     del result["samples"]  # they tell correct answers
     return {"seconds": time.monotonic() - start, "adapter_sha256": adapter, "result": result}
@@ -104,9 +104,10 @@ def _version(package: str) -> str | None:
 
 
 def _adapter_sha256(path: Path) -> str | None:
-    """Of the adapter's weights in a zip that has been unpacked without complaint."""
+    """Of the adapter's weights in a submission that has been unpacked without complaint."""
     if path.is_dir():
-        return None
+        files = [file for name in _ADAPTER for file in sorted(path.rglob(name))]
+        return hashlib.sha256(files[0].read_bytes()).hexdigest() if files else None
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if info.filename.rpartition("/")[2] in _ADAPTER:

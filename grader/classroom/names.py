@@ -1,41 +1,63 @@
-"""Finds the submissions of a class, and reads who they are from by their names.
+"""Reads whose submission a file is from its name and its folders. Pure.
 
 Canvas names a download `STUDENT_USER_SUBMISSION_FILE`, where USER and SUBMISSION are Canvas's
 numbers: `doejane_12345_67890_jd42.zip`. `_LATE` after the student marks a late one, and a file that
-was handed in again under its old name gets `-1`, `-2` ... before its ending. Other files are plain:
-`jd42.zip`.
+was handed in again under its old name gets `-1`, `-2` ... before its ending. Moodle has a folder
+`STUDENT_NUMBER_assignsubmission_file_`, or puts that before the file's name. Other files are plain:
+`jd42.zip`. Where plain files in several folders have one name, the folders tell the students.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import re
-import shutil
-import zipfile
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
-
-from ..errors import GraderError
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 _CANVAS = re.compile(
     r"(?P<student>.+?)(?:_(?P<late>late))?_(?P<user>\d+)_(?P<number>\d+)_(?P<file>.+)", re.I
 )
-_TRY = re.compile(r"(?P<id>.+)-(?P<number>\d{1,2})")
+_MOODLE = re.compile(r"(?P<student>.+)_(?P<number>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)", re.I)
+# What a browser, Windows, macOS and Google Drive make of a second file of the same name. An ID has
+# no blanks and brackets.
+_COPY = re.compile(
+    r"(?P<id>.+?)(?: ?\((?P<n>\d{1,3})\)| (?:- )?(?:copy|kopie|copie|copia)(?: ?\(?(?P<m>\d+)\)?)?)"
+    r"|(?:copy (?:\(\d+\) )?of|kopie von|copie de|copia de) (?P<of>.+)",
+    re.I,
+)
+# A later file, or the ID of another student.
+_TRY = re.compile(r"(?P<id>.+?)[-_](?:v?(?P<n>\d{1,2})|copy[-_]?(?P<m>\d{0,2}))", re.I)
+
+
+class File(NamedTuple):
+    """A file of a class.
+
+    Attributes:
+        modified: its date, local time.
+        fault: why it is not read, such as that it is a link; empty otherwise.
+    """
+
+    modified: datetime
+    fault: str = ""
 
 
 class Submission(NamedTuple):
-    """A file that was handed in.
+    """What was handed in.
 
     Attributes:
-        id: the file's name without its ending, and without what Canvas adds.
+        id: the file's name without its ending, and without what Canvas and others add.
         file: its path inside the class's folder or zip.
-        student, user: the name and the number that Canvas gives the student; empty without Canvas.
+        student, user: the name that Canvas or another platform gives the student, and Canvas's
+            number; empty where the name does not tell.
         late: whether Canvas marks it as late.
         order: later ones of the same student are greater.
         modified: the file's date, local time.
+        key: the same for all files of one student.
+        fault: why it is not read; empty otherwise.
+        remark: which other files may be the same student's; empty otherwise.
     """
 
     id: str
@@ -43,126 +65,149 @@ class Submission(NamedTuple):
     student: str
     user: str
     late: bool
-    order: tuple[bool, int, int, str]
+    order: tuple[bool, int, int, datetime, str]
     modified: datetime
-
-    @property
-    def key(self) -> str:
-        """The same for all files of one student."""
-        return self.user or self.id.casefold()
+    key: str
+    fault: str = ""
+    remark: str = ""
 
 
-class Found(NamedTuple):
-    """The submissions of a class.
-
-    Attributes:
-        counting: one for each student, the last one, sorted by ID.
-        superseded: earlier ones of the same students.
-        ignored: other files.
-    """
-
-    counting: list[Submission]
-    superseded: list[Submission]
-    ignored: list[str]
-
-
-class Classroom:
-    """A folder or a zip of submissions.
+class Students:
+    """Whose submissions the files of a class are.
 
     Args:
-        path: of it.
-
-    Raises:
-        GraderError: it is neither, is damaged, or is a submission itself.
+        naming: "canvas": names of Canvas's form are read as Canvas's; "plain": none are; "auto":
+            if all zips have the form, no two the same number, and each user one name.
+        user_of: Canvas's number of the student whom an ID names in the gradebook; empty if nobody.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._zip: zipfile.ZipFile | None = None
-        if path.is_dir():
-            files = (file for file in path.rglob("*") if file.is_file())
-            self._files = {
-                str(file.relative_to(path).as_posix()): datetime.fromtimestamp(file.stat().st_mtime)
-                for file in files
-            }
-        else:
-            self._files = self._open_zip()
-        if "homework/__init__.py" in self._files or "__init__.py" in self._files:
-            raise GraderError(
-                f"{path}: is one submission, not a class; use python3 -m grader {path}"
-            )
+    def __init__(self, naming: str, user_of: Callable[[str], str]) -> None:
+        self._naming, self._user_of = naming, user_of
 
-    def _open_zip(self) -> dict[str, datetime]:
-        try:
-            self._zip = zipfile.ZipFile(self._path)
-        except FileNotFoundError:
-            raise GraderError(f"{self._path}: no such file or folder") from None
-        except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-            raise GraderError(
-                f"{self._path}: neither a folder nor a readable zip ({error}); "
-                "name the folder or the zip that the submissions are in"
-            ) from None
-        members = (info for info in self._zip.infolist() if not info.is_dir())
-        # A zip may claim any date, month 0 included.
-        return {info.filename: _date(info.date_time) for info in members}
+    def read(self, files: Mapping[str, File]) -> list[Submission]:
+        """The submissions; other files are left out, unless they cannot be read."""
+        canvas = {path: m for path in files if (m := _CANVAS.fullmatch(_name(path)))}
+        zips = [path for path in files if _is_zip(path)]
+        plain = [path for path in files if _is_zip(path) or files[path].fault]
+        if self._naming == "plain" or (self._naming == "auto" and not _all_canvas(zips, canvas)):
+            canvas = {}
+        found = [self._of_canvas(path, files[path], match) for path, match in canvas.items()]
+        return found + self._plain({path: files[path] for path in plain if path not in canvas})
 
-    def find(self) -> Found:
-        """Whose submission each file is.
+    def key(self, id: str) -> str:
+        """The same for all IDs of one student."""
+        return self._user_of(id) or f"ID {_normal(id)}"
 
-        Raises:
-            GraderError: there are no submissions.
-        """
-        read = {file: _read_name(file, date) for file, date in self._files.items()}
-        found = [submission for submission in read.values() if submission]
-        ignored = sorted(file for file, one in read.items() if not one and not _hidden(file))
-        if not found:
-            raise GraderError(
-                f"{self._path}: no submissions in it; they are named ID.zip, or as Canvas names "
-                "them: STUDENT_12345_67890_ID.zip"
-            )
-        last: dict[str, Submission] = {}
-        for submission in sorted(_with_tries(found), key=lambda one: one.order):
-            last[submission.key] = submission
-        counting = sorted(last.values(), key=lambda one: (one.id.casefold(), one.file))
-        kept = {one.file for one in counting}
-        superseded = sorted((one for one in found if one.file not in kept), key=lambda o: o.file)
-        return Found(counting, superseded, ignored)
+    def _of_canvas(self, path: str, file: File, match: re.Match[str]) -> Submission:
+        name, again = _without_copies(PurePosixPath(match["file"]).stem)
+        if tried := re.fullmatch(r"(.+)-(\d{1,2})", name):
+            name, again = tried[1], again + int(tried[2])
+        order = (_is_zip(path), int(match["number"]), again, file.modified, path)
+        who = match["student"], match["user"], bool(match["late"])
+        return Submission(name, path, *who, order, file.modified, match["user"], file.fault)
 
-    def sha256(self, submission: Submission) -> str:
-        """The SHA-256 of its bytes."""
-        with self._reading(submission) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+    def _plain(self, files: Mapping[str, File]) -> list[Submission]:
+        read = {path: _Plain.read(path) for path in files}
+        names = {_normal(one.name) for one in read.values()}
+        found, alike = [], defaultdict(list)
+        for path, one in read.items():
+            tried = _TRY.fullmatch(one.name)
+            again = one.again + (int(tried["n"] or tried["m"] or 1) if tried else 0)
+            if self._user_of(one.name):
+                found.append(self._of_plain(path, files[path], one, one.name, one.again))
+            elif tried and self._user_of(tried["id"]):
+                found.append(self._of_plain(path, files[path], one, tried["id"], again))
+            elif known := [part for part in one.folders if self._user_of(part)]:
+                found.append(self._of_plain(path, files[path], one, known[-1], again))
+            else:
+                root = tried["id"] if tried and _normal(tried["id"]) in names else one.name
+                alike[_normal(root)].append(path)
+        for paths in alike.values():
+            ids, remark = _ids({path: read[path] for path in paths}, read.values())
+            for path in paths:
+                one = self._of_plain(path, files[path], read[path], ids[path], read[path].again)
+                found.append(one._replace(remark=remark))
+        return found
 
-    @contextlib.contextmanager
-    def file(self, submission: Submission, folder: Path) -> Iterator[Path]:
-        """The submission as a file, for the length of a `with` block.
+    def _of_plain(self, path: str, file: File, one: _Plain, id: str, again: int) -> Submission:
+        order = (True, 0, again, file.modified, path)
+        key = self.key(id)
+        return Submission(id, path, one.student, "", False, order, file.modified, key, file.fault)
 
-        Args:
-            folder: where one that is inside a zip is put.
-        """
-        if not self._zip:
-            yield self._path / submission.file
-            return
-        target = folder / "submission.zip"
-        with self._reading(submission) as source, open(target, "wb") as sink:
-            shutil.copyfileobj(source, sink)
-        yield target
 
-    @contextlib.contextmanager
-    def _reading(self, submission: Submission) -> Iterator[IO[bytes]]:
-        try:
-            with (
-                self._zip.open(submission.file)
-                if self._zip
-                else open(self._path / submission.file, "rb")
-            ) as file:
-                yield file
-        # zipfile raises a dozen types on malformed input; see `submission.unpack`.
-        except (OSError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
-            raise GraderError(
-                f"{self._path}: {submission.file} in it cannot be read ({error}); "
-                "download it again or check its permissions"
-            ) from None
+class _Plain(NamedTuple):
+    """A name that is not Canvas's: its folders, its name without copies' marks and ending, which
+    copy it is, and the student that Moodle names."""
+
+    folders: tuple[str, ...]
+    name: str
+    again: int
+    student: str
+
+    @classmethod
+    def read(cls, path: str) -> _Plain:
+        parts, student = path.split("/"), ""
+        for place, part in enumerate(parts):
+            if match := _MOODLE.fullmatch(part):
+                student = match["student"]
+                parts[place] = f"{student}_{match['number']}"
+                parts[place + 1 :] = parts[place + 1 :] or [match["file"]]
+                break
+        stem = parts[-1][:-4] if parts[-1].lower().endswith(".zip") else parts[-1]
+        return cls(tuple(parts[:-1]), *_without_copies(stem), student)
+
+
+def _ids(files: Mapping[str, _Plain], every: Iterable[_Plain]) -> tuple[dict[str, str], str]:
+    """The IDs of files whose names are alike, and the remark that they may be one student's."""
+    folders = {one.folders for one in files.values()}
+    names = {_normal(one.name) for one in files.values()}
+    doubt = f"perhaps of one student: {', '.join(sorted(files))}"
+    if len(folders) == 1:
+        return {path: one.name for path, one in files.items()}, doubt if len(names) > 1 else ""
+    inside = {folder: {_normal(o.name) for o in every if o.folders == folder} for folder in folders}
+    of_folder = dict(zip(folders, _distinct([*folders]), strict=True))
+    if all(of_folder.values()) and all(len(found) == 1 for found in inside.values()):
+        return {path: of_folder[one.folders] for path, one in files.items()}, ""
+    ids = {p: "/".join(filter(None, (of_folder[o.folders], o.name))) for p, o in files.items()}
+    return ids, doubt
+
+
+def _distinct(folders: Sequence[tuple[str, ...]]) -> list[str]:
+    """The folders without the levels that all have, at the start and at the end."""
+    for end in (0, -1):
+        while all(folders) and len({folder[end] for folder in folders}) == 1:
+            folders = [folder[1:] if end == 0 else folder[:-1] for folder in folders]
+    return ["/".join(folder) for folder in folders]
+
+
+def _all_canvas(zips: Sequence[str], canvas: Mapping[str, re.Match[str]]) -> bool:
+    """Whether the zips of a class have Canvas's names: `hw_4_2025_ef3.zip` may be a student's."""
+    matches = [canvas[path] for path in zips if path in canvas]
+    numbers = {match["number"] for match in matches}
+    users = {match["user"]: match["student"].casefold() for match in matches}
+    names = {(match["user"], match["student"].casefold()) for match in matches}
+    return len(matches) == len(zips) == len(numbers) and len(users) == len(names)
+
+
+def _without_copies(name: str) -> tuple[str, int]:
+    """A name without the marks of copies, and which copy it is; 0 if it is none."""
+    again = 0
+    while match := _COPY.fullmatch(name):
+        name = match["id"] or match["of"]
+        again += int(match["n"] or match["m"] or 1)
+    return name, again
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold().strip()
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _is_zip(path: str) -> bool:
+    return path.lower().endswith(".zip")
 
 
 def hours_late(submission: Submission, due: datetime | None) -> float | None:
@@ -170,51 +215,3 @@ def hours_late(submission: Submission, due: datetime | None) -> float | None:
     if due is None:
         return None
     return max(0.0, round((submission.modified - due).total_seconds() / 3600, 2))
-
-
-def _read_name(file: str, date: datetime) -> Submission | None:
-    """A submission, or None for another file."""
-    path = PurePosixPath(file)
-    is_zip = path.suffix.lower() == ".zip"
-    if _hidden(file):
-        return None
-    if not (found := _CANVAS.fullmatch(path.name)):
-        return (
-            Submission(path.stem, file, "", "", False, (True, 0, 0, file), date) if is_zip else None
-        )
-    name = PurePosixPath(found["file"]).stem
-    again = _TRY.fullmatch(name)
-    order = (is_zip, int(found["number"]), int(again["number"]) if again else 0, file)
-    return Submission(
-        again["id"] if again else name,
-        file,
-        found["student"],
-        found["user"],
-        bool(found["late"]),
-        order,
-        date,
-    )
-
-
-def _with_tries(found: Iterable[Submission]) -> list[Submission]:
-    """Plain `ID-1.zip` beside `ID.zip` is the second try of ID; alone it is an ID like others."""
-    found = list(found)
-    plain = {one.id for one in found if not one.user}
-    tried = []
-    for one in found:
-        again = _TRY.fullmatch(one.id)
-        if again and not one.user and again["id"] in plain:
-            one = one._replace(id=again["id"], order=(True, 0, int(again["number"]), one.file))
-        tried.append(one)
-    return tried
-
-
-def _hidden(file: str) -> bool:
-    """Whether a system has put the file there."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in file.split("/"))
-
-
-def _date(parts: tuple[int, ...]) -> datetime:
-    with contextlib.suppress(ValueError):
-        return datetime(*parts)
-    return datetime(1980, 1, 1)

@@ -54,7 +54,8 @@ def row(
     if "error" in record:
         empty = dict.fromkeys(COLUMNS, None)
         reason = reasons.NOT_GRADED.format(record["error"])
-        return empty | {"ID": submission.id, "reason": reason, "group": "not graded"} | who
+        about = {"ID": submission.id, "reason": reason, "remarks": submission.remark}
+        return empty | about | {"group": "not graded"} | who
     result = record["result"]
     accuracy = result["accuracy"]
     return {
@@ -63,7 +64,7 @@ def row(
         "accuracy": None if accuracy is None else round(accuracy, 4),
         **{column: _cell(result, name) for column, name in CASES.items()},
         "reason": reasons.reason(result),
-        "remarks": reasons.remarks(result),
+        "remarks": "; ".join(filter(None, (submission.remark, reasons.remarks(result)))),
         "seconds": round(record["seconds"], 1),
         **who,
         "group": reasons.group(result),

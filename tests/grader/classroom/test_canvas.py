@@ -154,6 +154,7 @@ def test_the_command_writes_a_gradebook_for_upload(place, export, capsys):
     make_zip(place / "class" / "stranger.zip")
     command = ["class", str(place / "class"), "--output", str(place / "grades.csv"), "--jobs", "1"]
     command += ["--data_dir", str(place / "data"), "--format", "canvas", "--assignment", "777"]
+    command += ["--names", "canvas"]
     assert main([*command, "--gradebook", str(export)]) == 0
     out = capsys.readouterr().out
     assert (place / "grades.canvas.csv").read_bytes().decode() == EXPORT.replace(

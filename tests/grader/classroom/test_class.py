@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import signal
@@ -29,6 +30,9 @@ QUICK = (
 )
 
 
+AS_MADE = ("--names", "canvas", "--latest")
+
+
 def with_wrong(number: int) -> dict[str, str]:
     """A submission that gets `number` of 10 questions wrong."""
     return GOOD | {"vlm.py": VLM.replace("wrong = 0", f"wrong = {number}")}
@@ -44,7 +48,7 @@ def submissions(place: Path) -> Path:
     make_zip(folder / "doejane_LATE_12_345_half-1.zip", with_wrong(5))
     make_zip(folder / "import.zip", GOOD | {"vlm.py": "import nothing"})
     make_zip(folder / "twice.zip", with_wrong(10))
-    make_zip(folder / "twice-1.zip", with_wrong(1))
+    make_zip(folder / "twice (1).zip", with_wrong(1))
     (folder / "roe_13_346_report.pdf").write_text("=A1")
     (folder / "notes.txt").write_text("x")
     return folder
@@ -56,7 +60,8 @@ def graded_class(place: Path, submissions: Path, capsys):
 
     def run(*options: str, path: Path = submissions) -> tuple[int, list[dict], str, str]:
         output = place / "grades.csv"
-        code = main(["class", str(path), "--output", str(output), *arguments(place), *options])
+        words = ["class", str(path), "--output", str(output), *arguments(place), *AS_MADE]
+        code = main([*words, *options])
         out, err = capsys.readouterr()
         assert not list((place / "tmp").iterdir()), "the private folders must go"
         return code, rows(output) if output.exists() else [], out, err
@@ -178,10 +183,12 @@ def test_results_under_other_settings_are_not_reused(graded_class, place):
 def test_a_mistake_in_the_grader_costs_one_row_and_is_tried_again(graded_class, place, monkeypatch):
     real = class_command.grade_one
 
-    def broken(room, submission, *rest):
-        if submission.id == "half":
+    half = (place / "class/doejane_LATE_12_345_half-1.zip").read_bytes()
+
+    def broken(path, *rest):
+        if path.read_bytes() == half:
             raise RuntimeError("a\nmistake")
-        return real(room, submission, *rest)
+        return real(path, *rest)
 
     monkeypatch.setattr(class_command, "grade_one", broken)
     code, table, out, _ = graded_class()
@@ -250,7 +257,7 @@ def test_a_file_that_is_no_journal_is_not_written_over(graded_class, place):
 
 def start(place: Path, *options: str) -> subprocess.Popen:
     """The command in a process of its own."""
-    words = ["class", "class", "--output", "grades.csv", *arguments(place), *options]
+    words = ["class", "class", "--output", "grades.csv", *arguments(place), *AS_MADE, *options]
     return subprocess.Popen(
         [sys.executable, "-c", QUICK, *words],
         cwd=place,
@@ -304,3 +311,76 @@ def test_two_gradings_do_not_write_into_one_table(graded_class, place):
     with Journal(place / "grades.results.jsonl", resume=False):
         code, _, _, err = graded_class("--resume")
     assert code == 1 and "another grading writes into it" in err
+
+
+def test_a_file_that_changes_meanwhile_is_graded_as_it_is_copied(graded_class, place, monkeypatch):
+    real, changed = class_command.grade_one, place / "class/half.zip"
+    (place / "class/doejane_LATE_12_345_half-1.zip").rename(changed)
+    make_zip(place / "class/same half.zip", with_wrong(5))
+
+    def change(path, *rest):
+        make_zip(changed, with_wrong(10))
+        monkeypatch.setattr(class_command, "grade_one", real)
+        return real(path, *rest)
+
+    monkeypatch.setattr(class_command, "grade_one", change)
+    code, table, _, _ = graded_class("--jobs", "1")
+    found = {row["ID"]: row for row in table}
+    assert code == 0 and found["same half"]["total"] == "71.43"
+    digests = {hashlib.sha256(changed.read_bytes()).hexdigest(): "0.0"}
+    digests[found["same half"]["sha256"]] = "71.43"
+    assert found["half"]["total"] == digests[found["half"]["sha256"]]
+
+
+def test_what_cannot_be_read_is_not_graded_and_tried_again(graded_class, place, monkeypatch):
+    """The first time when all are read, and the second time when it is copied to be graded."""
+    real, times = class_command.Classroom.copy, []
+
+    def copy(self, submission, target=None):
+        if submission.id == "half" and (target or not times):
+            times.append(target)
+            raise OSError(5, "Input/output error")
+        return real(self, submission, target)
+
+    monkeypatch.setattr(class_command.Classroom, "copy", copy)
+    for run in ((), ("--resume",)):
+        code, table, _, _ = graded_class(*run)
+        assert code == 1 and table[1]["total"] == "" and table[0]["total"] == "105.0"
+        assert "OSError: [Errno 5] Input/output error" in table[1]["reason"]
+    monkeypatch.undo()
+    monkeypatch.setattr("grader.packages.BEFORE_THE_LOCK", ())
+    code, table, out, _ = graded_class("--resume")
+    assert code == 0 and table[1]["total"] == "71.43" and "1 to grade" in out
+
+
+def test_a_link_is_marked_and_not_graded(graded_class, place):
+    (place / "class/link.zip").symlink_to(place / "class/good.zip")
+    code, table, _, _ = graded_class()
+    row = next(row for row in table if row["ID"] == "link")
+    assert (
+        code == 1 and row["total"] == "" and "it is a link, which is not followed" in row["reason"]
+    )
+
+
+def test_no_student_is_dropped_unasked(graded_class, place, capsys):
+    code, table, out, err = graded_class("--names", "plain", "--latest")
+    assert code == 0 and "doejane_LATE_12_345_half-1" in {row["ID"] for row in table}
+    folder = place / "few"
+    for name in ("s1/homework.zip", "s2/homework.zip", "ab1.zip", "ab1-2.zip", "x.zip"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        make_zip(folder / name)
+    capsys.readouterr()
+    words = ["class", str(folder), "--output", str(place / "few.csv"), *arguments(place)]
+    assert main(words) == 0
+    table = {row["ID"]: row for row in rows(place / "few.csv")}
+    assert [*table] == ["ab1", "ab1-2", "s1", "s2", "x"]
+    assert table["ab1"]["remarks"] == "perhaps of one student: ab1-2.zip, ab1.zip"
+    make_zip(folder / "x (1).zip")
+    (place / "few.csv").unlink()
+    capsys.readouterr()
+    assert main([*words, "--resume"]) == 1 and not (place / "few.csv").exists()
+    out, err = capsys.readouterr()
+    assert "students with several files: 1\n    x: x (1).zip, before it x.zip\n" in out
+    assert err.startswith("error: 1 students have several files") and err.count("\n") == 1
+    assert main([*words, "--resume", "--latest"]) == 0
+    assert {row["ID"]: row["total"] for row in rows(place / "few.csv")}["x"] == "105.0"

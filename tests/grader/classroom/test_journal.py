@@ -39,6 +39,7 @@ RECORD = {
         "course": {"accuracy": 0.5, "total": 71.4285, "differently": 0},
     },
 }  # fmt: skip
+DATE = datetime(2026, 1, 1)
 KEY = f"{'a' * 64}:{'b' * 64}"
 LINE = json.dumps({"key": KEY} | RECORD)
 
@@ -60,7 +61,7 @@ def paths(value: Any, before: tuple = ()) -> list[tuple]:
 
 def show(record: dict[str, Any]) -> None:
     """All that the class makes of a result."""
-    who = Submission("a", "a.zip", "", "", False, (True, 0, 0, "a.zip"), datetime(2026, 1, 1))
+    who = Submission("a", "a.zip", "", "", False, (True, 0, 0, DATE, "a.zip"), DATE, "ID a")
     rows = [table.row(who, record, None)]
     page.render(rows, {"split": "valid_grader", "time_limit": 60.0})
     json.dumps(rows, allow_nan=False)
