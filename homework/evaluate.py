@@ -21,6 +21,7 @@ def evaluate(
     report: str | None = None,
     against: str | None = None,
     name: str | None = None,
+    extract: bool = False,
 ) -> None:
     """Measure the accuracy of the answers in a file per kind of question.
 
@@ -37,21 +38,29 @@ def evaluate(
         against: earlier reports or files of predictions, separated by commas, to compare with
             question by question.
         name: what the report calls these answers; the name of the file if omitted.
+        extract: take the answer out of a sentence such as "It is on the left.", where exactly one
+            of the possible answers to the question stands in it; also in the files of --against.
 
     Raises:
         InputError: the answers do not fit the questions, or a file is missing or malformed.
     """
     from .evaluation.page import PAGE
-    from .evaluation.runs import Answered, other_runs, read_run
+    from .evaluation.runs import Answered, other_runs, read_run, with_extracted
 
     file, folder = options.path("predictions", predictions), options.path("--report", report)
     if file is None:
         raise InputError("predictions: give a JSON file")
+    if extract not in (True, False):
+        raise InputError(f"--extract: give True or False, not {extract!r}")
     others = other_runs(against, folder)
     if folder:
         require_writable(folder / PAGE)
     dataset = VQADataset(str(split), data_dir)
     run = read_run(file)
+    if extract:
+        said, run, others = run, with_extracted(run), list(map(with_extracted, others))
+        changed = sum(run.answers[asked] != answer for asked, answer in said.answers.items())
+        print(f"--extract: {changed:,} of {len(run.answers):,} answers taken out of a longer text")
     model = Answered(run, file, dataset)
     from .evaluation.measure import measure, write_page
 

@@ -18,6 +18,7 @@ from ..common.errors import InputError
 from ..common.files import write_json
 from ..data import VQADataset
 from ..frames.qa_read import read_rows, triple
+from ..labels.questions import extracted
 from .about import minutes
 from .outcomes import image_file
 from .statistics import Outcome
@@ -100,6 +101,12 @@ def _answers(file: Path, rows: Sequence[Any]) -> dict[Asked, str]:
             )
         answers[asked] = answer
     return answers
+
+
+def with_extracted(run: Run) -> Run:
+    """The run with the answers that its sentences hold; see `questions.extracted`."""
+    answers = {asked: extracted(answer, asked[1]) for asked, answer in run.answers.items()}
+    return run._replace(answers=answers)
 
 
 class Answered:

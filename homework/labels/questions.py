@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from .scene import Scene, depth_of, regions, side_of
@@ -125,3 +126,34 @@ def kind_of(question: str) -> str:
 def possible_answers(question: str) -> tuple[str, ...]:
     """Every answer that the labelling rule can give to `question`; () to any other question."""
     return FORMS.get(form_of(question), ())
+
+
+_NEGATION = re.compile(r"\b(?:not|no|neither|nor|cannot)\b|n't\b", re.IGNORECASE)
+
+
+def extracted(answer: str, question: str) -> str:
+    """The answer inside a sentence, such as "left" of "The kart is on the left side.".
+
+    It is the only one of `possible_answers(question)` that stands in the text as a word of its own;
+    "Black Forest" is black_forest. The question, where the text repeats it, does not count. A text
+    with several of them, with none or with a negation is returned as it is.
+    """
+    text = re.sub(re.escape(question.rstrip("?")), " ", answer, flags=re.IGNORECASE)
+    names = {_words(name): name for name in possible_answers(question)}
+    if not names or _NEGATION.search(text):
+        return answer
+    found = {names[_words(match)] for match in _one_of(tuple(names)).findall(text)}
+    return found.pop() if len(found) == 1 else answer
+
+
+def _words(text: str) -> str:
+    """A name in small letters, with one space between its words."""
+    return " ".join(text.replace("_", " ").casefold().split())
+
+
+@cache
+def _one_of(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds the longest of `names` at each place, as whole words; 3 is not in 13, nor in 3.5."""
+    longest = sorted(names, key=len, reverse=True)
+    words = "|".join(re.escape(name).replace(r"\ ", r"[\s_]+") for name in longest)
+    return re.compile(rf"(?<![\w-])(?<!\d[.,])(?:{words})(?!\w|[.,]\d)", re.IGNORECASE)

@@ -1,6 +1,7 @@
 """Answers in a file: written, read back, held against the questions of a split."""
 
 import json
+import re
 
 import pytest
 from reports import make_outcomes
@@ -8,6 +9,7 @@ from reports import make_outcomes
 from homework import finetune
 from homework.common.errors import InputError
 from homework.data import VQADataset, benchmark
+from homework.evaluate import evaluate
 from homework.evaluation.runs import Answered, Run, other_runs, read_run, write_predictions
 from homework.labels.questions import COUNT, TRACK
 
@@ -92,6 +94,22 @@ def test_a_file_that_is_no_report_is_one_line(tmp_path, text):
     with pytest.raises(InputError, match="report") as caught:
         read_run(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_answers_are_taken_out_of_sentences_on_request(data_dir, tmp_path, capsys):
+    rows = answers(data_dir)
+    rows[0]["answer"] = rows[2]["answer"] = "There is 1 kart in the scenario."
+    file = tmp_path / "p.json"
+    file.write_text(json.dumps(rows))
+    evaluate(str(file), "asked", str(data_dir))
+    plain = capsys.readouterr().out
+    evaluate(str(file), "asked", str(data_dir), extract=True)
+    out = capsys.readouterr().out
+    assert "--extract: 2 of 4 answers taken out of a longer text\n" in out
+    rights = [float(re.search(r"all .*?([\d.]+)%", text)[1]) for text in (plain, out)]
+    assert rights == [50, 100]
+    with pytest.raises(InputError, match="--extract: give True or False, not 'yes'"):
+        evaluate(str(file), "asked", str(data_dir), extract="yes")
 
 
 def test_a_report_of_the_version_before_is_read(tmp_path):

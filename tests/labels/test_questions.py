@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from hypothesis import assume, given
 from strategies import scenes
 
@@ -12,7 +13,10 @@ from homework.labels.questions import (
     COUNT,
     EGO,
     KINDS,
+    LEFT_OR_RIGHT,
     TRACK,
+    WHERE,
+    extracted,
     form_of,
     kart_in,
     kind_of,
@@ -23,6 +27,7 @@ from homework.labels.scene import Scene, mirrored, view_scene
 from homework.labels.vocabulary import KARTS, TRACKS
 
 GOLDEN = Path(__file__).parent / "golden"
+LR = LEFT_OR_RIGHT.format("tux")
 SWAPPED = {"left": "right", "right": "left"}
 
 
@@ -128,3 +133,53 @@ def test_kind_of_is_the_kind_that_asked(scene):
 def test_other_questions_are_of_no_kind():
     assert kind_of("What colour is tux?") == "other"
     assert kind_of("Is tux to the left or right of the ego car? ") == "other"
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "expected"),
+    [
+        (LR, "The answer is left.", "left"),
+        (LR, "It is on the **left-hand** side", "left"),
+        (LR, "LEFT", "left"),
+        (LR, "Is tux to the left or right of the ego car? Right.", "right"),
+        (LR, "is tux to the LEFT or right of the ego car: left", "left"),
+        (LR, "to the left, then right", None),
+        (LR, "It is not left.", None),
+        (LR, "It isn't on the left", None),
+        (LR, "leftover", None),
+        (LR, "top-left", None),
+        (LR, "behind", None),
+        (LR, "", None),
+        (WHERE.format("tux"), "Tux is front and  left of the ego", "front and left"),
+        (WHERE.format("tux"), "front", None),
+        (COUNT, "There are 3 karts.", "3"),
+        (COUNT, "10", "10"),
+        (COUNT, "13 karts", None),
+        (COUNT, "3.5", None),
+        (COUNT, "1,000", None),
+        (COUNT, "-1", None),
+        (COUNT, "3 or 4", None),
+        (COUNT, "3, I count 3", "3"),
+        (COUNT, "0", None),
+        (EGO, "The ego car is Sara the Racer", "sara_the_racer"),
+        (EGO, "It is sara_the_wizard, I think", "sara_the_wizard"),
+        (EGO, "sara", None),
+        (TRACK, "This is the Black Forest track", "black_forest"),
+        ("Who are you?", "The answer is left.", None),
+    ],
+)
+def test_an_answer_is_taken_out_of_a_sentence_where_there_is_only_one(question, text, expected):
+    assert extracted(text, question) == (text if expected is None else expected)
+
+
+@given(scenes())
+def test_extraction_leaves_exact_answers_alone(scene):
+    for question, answer in pairs(scene):
+        for text in (
+            answer,
+            f"{answer}.",
+            answer.upper(),
+            f"The answer is {answer}.",
+            f" {answer}\n",
+        ):
+            assert extracted(text, question) == answer
