@@ -92,9 +92,9 @@ def connect() -> None:
 def wait() -> None:
     """Go on when every process has come here."""
     if world_size() > 1:
-        import torch.distributed
+        from accelerate.utils import wait_for_everyone
 
-        torch.distributed.barrier()
+        wait_for_everyone()
 
 
 def total(numbers: Sequence[float]) -> list[float]:
@@ -102,12 +102,11 @@ def total(numbers: Sequence[float]) -> list[float]:
     if world_size() == 1:
         return list(numbers)
     import torch
-    import torch.distributed
+    from accelerate import PartialState
+    from accelerate.utils import reduce
 
-    device = "cpu" if torch.distributed.get_backend() == "gloo" else "cuda"
-    sums = torch.tensor(list(numbers), dtype=torch.float64, device=device)
-    torch.distributed.all_reduce(sums)
-    return sums.tolist()
+    parts = torch.tensor(list(numbers), dtype=torch.float64, device=PartialState().device)
+    return reduce(parts, "sum").tolist()
 
 
 def sum_gradients(weights: Sequence[torch.nn.Parameter]) -> None:
@@ -133,22 +132,18 @@ def from_main(value: Any) -> Any:
     """The main process's value, in every process."""
     if world_size() == 1:
         return value
-    import torch.distributed
+    from accelerate.utils import broadcast_object_list
 
-    values = [value]
-    torch.distributed.broadcast_object_list(values)
-    return values[0]
+    return broadcast_object_list([value])[0]
 
 
 def gather(value: Any) -> list[Any]:
     """Each process's value, in their order."""
     if world_size() == 1:
         return [value]
-    import torch.distributed
+    from accelerate.utils import gather_object
 
-    values: list[Any] = [None] * world_size()
-    torch.distributed.all_gather_object(values, value)
-    return values
+    return gather_object([value])
 
 
 def _on_cpu() -> bool:

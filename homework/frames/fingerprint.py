@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -11,22 +12,22 @@ from ..common.errors import InputError
 from ..common.files import digest
 
 
-def pairs_digest(items: Iterable[Mapping[str, str]], data_dir: Path) -> str:
+def pairs_digest(items: Iterable[Mapping[str, str]]) -> str:
     """SHA-256 of pairs in their order, and of the bytes of their pictures.
 
     It stays the same where the data folder is moved or unpacked again.
 
     Args:
-        items: as of `VQADataset`; every "image_path" lies in `data_dir`.
+        items: as of `VQADataset`.
 
     Raises:
         InputError: a picture cannot be read.
     """
     found = hashlib.sha256()
-    paths: dict[str, None] = {}
+    paths = dict.fromkeys(item["image_path"] for item in items)
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
     for item in items:
-        paths[item["image_path"]] = None
-        name = Path(item["image_path"]).relative_to(data_dir).as_posix()
+        name = Path(item["image_path"]).relative_to(root).as_posix()
         found.update(json.dumps([name, item["question"], item["answer"]]).encode())
     found.update(files_digest(map(Path, paths)).encode())
     return found.hexdigest()

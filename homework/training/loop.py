@@ -22,9 +22,8 @@ from ..common.errors import not_finite
 from ..common.runs import steps_between
 from ..common.share import Share
 from ..data import ALL
-from . import checkpoints
+from . import checkpoints, trackers
 from .checkpoints import Checkpoint
-from .trackers import Trackers
 
 MAX_NORM = 1.0  # of the gradient; a longer one is scaled down to it
 MEASUREMENTS = 8  # on held-out pictures, in a run, however short
@@ -120,7 +119,7 @@ class Loop:
         recipe: dict[str, Any],
         save_steps: int,
         log_steps: int,
-        trackers: Sequence[str] = (),
+        report_to: Sequence[str] = (),
         keep_best: bool = False,
         overwrite: bool = False,
     ) -> None:
@@ -129,7 +128,7 @@ class Loop:
             run_dir: where the checkpoints lie; see `checkpoints`.
             recipe: all that changes the result; "seed" is in it.
             save_steps, log_steps: optimizer steps between checkpoints, between records.
-            trackers: names of trackers that get the records.
+            report_to: names of trackers that get the records.
             keep_best: end with the weights that did best on held-out pictures.
             overwrite: what lies in `run_dir` of another run may go.
         """
@@ -137,7 +136,7 @@ class Loop:
         self.save_steps, self.log_steps, self.keep_best = save_steps, log_steps, keep_best
         self.overwrite = overwrite
         self.measure_steps = steps_between(task.steps, MOST_BETWEEN, MEASUREMENTS)
-        self.trackers = Trackers(trackers, run_dir)
+        self.report_to, self.trackers = report_to, []
         self.step = 0
         self.log: list[dict[str, float]] = []
         self.best: tuple[int, HeldOutResult] | None = None
@@ -152,6 +151,7 @@ class Loop:
                 another recipe.
         """
         self._resume()
+        self.trackers = trackers.start(self.report_to, self.run_dir)
         self._start, self._first = time.perf_counter(), self.step
         for micro_batches in self.task.batches(self.step):
             gradient, rate = self._optimizer_step(micro_batches)
@@ -162,7 +162,8 @@ class Loop:
                 self._measure()
             if last or self.step % self.save_steps == 0:
                 self._save()
-        self.trackers.finish()
+        for tracker in self.trackers:
+            tracker.finish()
         if self.keep_best and self.best:
             copy(self._best_weights, self.task.weights)
 
@@ -218,7 +219,8 @@ class Loop:
     def _record(self, values: dict[str, float]) -> None:
         """Log named numbers of this step, to the trackers and as a line."""
         self.log.append({"step": self.step, **values})
-        self.trackers.log(values, self.step)
+        for tracker in self.trackers:
+            tracker.log(trackers.grouped(values), step=self.step)
         taken = self.step - self._first
         rate = taken / (time.perf_counter() - self._start) if "loss" in values else None
         say(self.task.line(self.log[-1], rate))

@@ -15,7 +15,7 @@ from ..common.distributed import say
 from ..common.errors import InputError
 from ..common.files import require_writable, write_json, writing
 from ..common.runs import steps_between
-from ..data import VQADataset
+from ..data import Item, VQADataset
 from ..frames.fingerprint import pairs_digest
 from ..model import adapter
 from ..model.loaded import LoadedVLM
@@ -57,7 +57,7 @@ def check(config: TrainConfig) -> list[str]:
 
 
 def fit(
-    dataset: VQADataset,
+    dataset: VQADataset | Sequence[Item],
     vlm: LoadedVLM,
     output: Path,
     config: TrainConfig,
@@ -99,7 +99,7 @@ def fit(
     task = FineTuning(vlm, model, *datasets, config)
     save_steps = config.save_steps or steps_between(task.steps)
     recipe = config.to_dict(distributed.world_size())
-    data = pairs_digest(dataset, dataset.data_dir) if distributed.is_main() else None
+    data = pairs_digest(dataset) if distributed.is_main() else None
     data = distributed.from_main(data)
     recipe |= {"save_steps": save_steps, "base_sha256": fingerprint, "data_sha256": data}
     loop = Loop(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..common import distributed
 from ..common.errors import InputError
+
+if TYPE_CHECKING:
+    from accelerate.tracking import GeneralTracker
 
 PROJECT = "homework"  # the runs' name at a tracker that has projects
 
@@ -30,47 +33,30 @@ def check_trackers(report_to: Sequence[str]) -> list[str]:
     return names
 
 
-class Trackers:
-    """The trackers of one run; they start with the first record, in the main process alone.
+def start(names: Sequence[str], run_dir: Path) -> list[GeneralTracker]:
+    """Start trackers; in other processes than the main one they do nothing.
 
     Args:
         names: see `check_trackers`.
-        run_dir: those that write files do so in `run_dir`/runs/<time>.
+        run_dir: trackers that write files do so in `run_dir`/runs/<time>.
     """
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-    def __init__(self, names: Sequence[str], run_dir: Path) -> None:
-        self.names, self.run_dir = names, run_dir
-        self._started: list | None = None
-
-    def log(self, values: dict[str, float], step: int) -> None:
-        """Hand on named numbers of a step."""
-        if not distributed.is_main():
-            return
-        if self._started is None:
-            self._started = [self._start(name) for name in self.names]
-        named = {_tag(name): value for name, value in values.items()}
-        for tracker in self._started:
-            tracker.log(named, step=step)
-
-    def finish(self) -> None:
-        """The run is over."""
-        for tracker in self._started or ():
-            tracker.finish()
-
-    def _start(self, name: str):
-        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-
+    # One folder a run, or TensorBoard would draw them as one curve.
+    folder = str(run_dir / "runs" / time.strftime("%Y%m%d-%H%M%S"))
+    trackers = []
+    for name in names:
         kind = LOGGER_TYPE_TO_CLASS[name]
-        # One folder a run, or TensorBoard would draw them as one curve.
-        folder = self.run_dir / "runs" / time.strftime("%Y%m%d-%H%M%S")
         project = "" if name == "tensorboard" else PROJECT  # its folder is name enough
-        tracker = (
-            kind(project, logging_dir=str(folder))
-            if kind.requires_logging_directory
-            else kind(project)
-        )
-        tracker.start()
-        return tracker
+        files = {"logging_dir": folder} if kind.requires_logging_directory else {}
+        trackers.append(kind(project, **files))
+        trackers[-1].start()
+    return trackers
+
+
+def grouped(values: Mapping[str, float]) -> dict[str, float]:
+    """Numbers by their names in a record, by names in groups as trackers show them."""
+    return {_tag(name): value for name, value in values.items()}
 
 
 def _tag(name: str) -> str:
