@@ -15,7 +15,7 @@ from fake_submission import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grader.lock import Policy, audit, syscalls
+from grader.lock import Policy, audit, limits, syscalls
 
 if sys.platform != "linux":
     pytest.skip("the kernel's layers need Linux", allow_module_level=True)
@@ -75,6 +75,15 @@ def test_the_listed_calls_pass_and_every_other_is_denied(machine):
         elif call not in judged:
             assert verdict(machine, call) == DENY
     assert not allowed & (judged | missing) - {None}
+
+
+def test_a_limit_that_cannot_be_set_is_an_error(monkeypatch):
+    def refused(*_):
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr("resource.setrlimit", refused)
+    with pytest.raises(ValueError, match="maximum limit"):
+        limits.apply(Policy("/nowhere", "/nowhere", []))
 
 
 def test_no_call_is_both_allowed_and_described_as_denied():

@@ -142,6 +142,15 @@ def test_no_submission_reads_the_files_of_its_class(graded_class, place, monkeyp
     assert totals["twice"] == "105.0"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's layers need Linux")
+def test_results_inside_what_may_be_read_are_refused(graded_class, place, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(place / "hub"))
+    (place / "hub" / "out").mkdir(parents=True)
+    code, _, _, err = graded_class("--output", str(place / "hub" / "out" / "grades.csv"))
+    assert code == 1 and (place / "hub/out/grades.results.jsonl").read_bytes() == b""
+    assert f"{place}/hub/out: lies inside {place}/hub, which a submission may read" in err
+
+
 def test_the_results_on_disk_hold_no_correct_answers(graded_class, place):
     graded_class()
     results = (place / "grades.results.jsonl").read_text()
