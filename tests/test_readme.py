@@ -15,7 +15,11 @@ import pytest
 from homework.labels.questions import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "lab").glob("*.md")),
+]
 BLOCKS = [
     block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
 ]
@@ -59,7 +63,9 @@ def test_the_samples_commands_run_one_after_the_other(clone):
     assert float(tested[1]) == pytest.approx(float(graded[1]), abs=0.06)
 
 
-@pytest.mark.parametrize("line", [line for line in dict.fromkeys(LINES) if "-m homework." in line])
+@pytest.mark.parametrize(
+    "line", [line for line in dict.fromkeys(LINES) if re.search(r"-m (homework|lab)\.", line)]
+)
 def test_every_command_and_option_on_a_page_exists(line):
     words = shlex.split(line)
     module = importlib.import_module(words[words.index("-m") + 1])

@@ -3,7 +3,7 @@
 Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) replaces the momentum of a
 weight matrix by the nearest matrix with orthogonal rows or columns. torch.optim.Muon computes it
 in bf16 on every device; a CPU without bf16 instructions emulates that, in 20 times the time of
-float32 (docs/base.md).
+float32 (lab/LOG.md).
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ class Pretraining:
 def build_optimizers(model, heads, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
     """Muon for the weights between hidden layers, AdamW for all others.
 
-    Muon needs some 0.6 of AdamW's steps here (docs/base.md).
+    Muon needs some 0.6 of AdamW's steps here (lab/LOG.md).
 
     Args:
         dtype: of the matrix products of Muon.

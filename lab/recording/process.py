@@ -16,7 +16,7 @@ START_SECONDS = 300  # limit for starting a race and its first frame; usually 15
 FRAME_SECONDS = 90  # limit between two frames; usually 2 to 5
 MAX_MESSAGE = 50_000_000  # bytes of a message from an engine; a frame has some 150,000
 
-# `hd` omits effects that 150x100 pictures do not show: see docs/recording.md. Light shafts stay,
+# `hd` omits effects that 150x100 pictures do not show: see lab/README.md. Light shafts stay,
 # since they draw the sun.
 _UNSEEN = dict.fromkeys(("dof", "motionblur", "bloom", "mlaa", "glow"), False)
 GRAPHICS: dict[str, dict[str, Any]] = {
