@@ -1,17 +1,18 @@
 """Grade the shipped package in each version of transformers that people have.
 
     python benchmarks/versions.py [--only 4.52.4,5.23.0] [--environments DIR] [--questions 1000]
+    python benchmarks/versions.py --only 4.52.4-torchvision --questions 0     the course's pins
 
 For each row of `ROWS` it makes an environment, packs the package with bundle.py, grades the zip by
 the rules of the course's grader (tests/course_rules.py) on one core, and compares the answers to
 `--questions` further questions with those of the last row, which is what requirements.txt pins.
 The questions are of `--split` of the data folder, by default of the frames that come with the
 repository. Ends with a table and one line of JSON; exit code 1 if a row has less than 105 points
-or a row answers less than 99.8% of the questions as the last row does.
+or answers less than 99.8% of the questions as the last row does.
 
 An environment has transformers and peft alone (0.2 GB) and borrows torch from another one, which is
 made once for each version of torch (1.2 GB with PyTorch's build for CPUs, 5 GB with pip's default
-one). They stay in `--environments` and are used again. `python3.11` and `python3.12` must be there.
+one). They stay in `--environments` and are used again. Python 3.11 and 3.12 must be there.
 """
 
 from __future__ import annotations
@@ -90,14 +91,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", help="versions of transformers, separated by commas")
+    parser.add_argument("--only", help="names of rows or versions of transformers, with commas")
     parser.add_argument("--environments", type=Path, default=ROOT / ".venv-versions")
     parser.add_argument("--questions", type=int, default=1000)
     parser.add_argument("--data_dir", type=Path, default=ROOT / "data")
     parser.add_argument("--split", default="sample_valid")
     arguments = parser.parse_args()
-    only = arguments.only.split(",") if arguments.only else [row.transformers for row in ROWS]
-    rows = [row for row in ROWS if row.transformers in only or row == ROWS[-1]]
+    only = arguments.only.split(",") if arguments.only else [row.name for row in ROWS]
+    rows = [row for row in ROWS if {row.name, row.transformers} & {*only}]
+    if not rows:
+        parser.error(f"--only: none of {', '.join(row.name for row in ROWS)}")
     if hasattr(os, "sched_setaffinity"):  # one core, also for the processes that are started
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -108,10 +111,16 @@ def main() -> int:
         for row in rows:
             results.append(measure(row, environment(row, arguments.environments), place, arguments))
             print(f"{row.name}: {results[-1]['points']}", flush=True)
-    compare(results)
+    if rows[-1] == ROWS[-1]:
+        compare(results)
     print(table(results))
     print(json.dumps([{k: v for k, v in one.items() if k != "rows"} for one in results]))
-    return int(any(one["points"] != POINTS or one["same"] < SAME for one in results))
+    return int(
+        any(
+            one["points"] != POINTS or (one["same"] is not None and one["same"] < SAME)
+            for one in results
+        )
+    )
 
 
 def prepare(place: Path, data_dir: Path, split: str) -> None:
@@ -132,9 +141,21 @@ def prepare(place: Path, data_dir: Path, split: str) -> None:
 def environment(row: Row, folder: Path) -> Path:
     """The Python of a row's environment, which is made if it is not there."""
     name = f"torch-{row.torch}"
-    base = make(folder / name, f"python{row.python}", torch=row.torch)
+    base = make(folder / name, find_python(row.python), torch=row.torch)
     packages = [f"transformers=={row.transformers}", f"peft=={row.peft}", *row.more]
     return make(folder / row.name, base, packages, borrowed=base)
+
+
+def find_python(version: str) -> str:
+    """A Python of this version that runs: on the path, or kept by pyenv."""
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for candidate in (f"python{version}", *kept.glob(f"{version}.*/bin/python")):
+        try:
+            subprocess.run([candidate, "-c", ""], check=True, stderr=subprocess.DEVNULL)
+            return str(candidate)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+    sys.exit(f"no Python {version} here; install it, for example with pyenv")
 
 
 def make(
@@ -167,30 +188,32 @@ def make(
 
 
 def measure(row: Row, python: Path, place: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Points by the course's rules; answers, and seconds from the import to the last of them."""
-    graded = place / "graded"  # what a submission finds beside it: a split and its questions
+    """Points by the course's rules; answers; seconds from the import to the last of 120."""
     rules = (python, "-B", ROOT / "tests" / "course_rules.py", place / "versions.zip", "data")
-    out = json.loads(run(*rules, cwd=place).splitlines()[-1])
-    found = {}
-    for count in (120, arguments.questions):
-        split = "valid_grader" if count == 120 else arguments.split
-        given = (place / "unpacked", place / "data", split, count, graded)
-        run(python, "-B", "-c", ASK, *given, cwd=place)
-        found[count] = json.loads(graded.read_text())
+    graded = json.loads(run(*rules, cwd=place).splitlines()[-1])
+    timed = ask(python, place, "valid_grader", 120)
+    more = ask(python, place, arguments.split, arguments.questions) if arguments.questions else {}
     return {
         **row._asdict(),
-        "points": out.get("points", out.get("refused")),
-        "seconds": round(found[120]["seconds"], 1),
-        "unused": found[120]["unused"],
-        "rows": found[arguments.questions]["rows"],
+        "points": graded.get("points", graded.get("refused")),
+        "seconds": round(timed["seconds"], 1),
+        "unused": timed["unused"],
+        "rows": more.get("rows", []),
+        "same": None,
     }
+
+
+def ask(python: Path, place: Path, split: str, count: int) -> dict[str, Any]:
+    """What `ASK` finds about the unpacked package."""
+    output = place / "answers.json"
+    run(python, "-B", "-c", ASK, place / "unpacked", place / "data", split, count, output)
+    return json.loads(output.read_text())
 
 
 def compare(results: list[dict[str, Any]]) -> None:
     """Add to each result the share of its answers that are the last one's; print the others."""
-    reference = results[-1]["rows"]
-    for result in results:
-        pairs = list(zip(result["rows"], reference, strict=True))
+    for result in results if results[-1]["rows"] else []:
+        pairs = list(zip(result["rows"], results[-1]["rows"], strict=True))
         other = [(one, expected) for one, expected in pairs if one != expected]
         result["same"] = 1 - len(other) / len(pairs)
         for (question, answer), (_, expected) in other:
@@ -203,7 +226,8 @@ def table(results: list[dict[str, Any]]) -> str:
     lines.append("|---|---|---|---|---|---:|---:|---:|")
     for one in results:
         versions = (one[name] for name in ("transformers", "torch", "peft", "python", "note"))
-        numbers = (f"{one['points']}", f"{one['same']:.1%}", f"{one['seconds']}")
+        same = "-" if one["same"] is None else f"{one['same']:.1%}"
+        numbers = (f"{one['points']}", same, f"{one['seconds']}")
         lines.append("| " + " | ".join((*versions, *numbers)) + " |")
     return "\n".join(lines)
 

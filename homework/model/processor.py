@@ -162,6 +162,7 @@ def write(
     words = {
         "additional_special_tokens": ["<fake_token_around_image>", "<image>", "<end_of_utterance>"],
         "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],  # 4.x would add token_type_ids
         "padding_side": "left",
         "processor_class": "Idefics3Processor",
         "tokenizer_class": "PreTrainedTokenizerFast",

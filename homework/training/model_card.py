@@ -47,9 +47,11 @@ _MERGED = """
 ## How to use it
 
 ```python
-from transformers import pipeline
+from transformers import AutoProcessor, pipeline
 
-ask = pipeline("image-text-to-text", model="this folder", trust_remote_code=True)
+folder = "this folder"
+processor = AutoProcessor.from_pretrained(folder)
+ask = pipeline("image-text-to-text", folder, processor=processor, trust_remote_code=True)
 content = [
     {{"type": "image", "path": "frame.jpg"}},
     {{"type": "text", "text": "What kart is the ego car?"}},
@@ -57,7 +59,9 @@ content = [
 print(ask(text=[{{"role": "user", "content": content}}], return_full_text=False))
 ```
 
-`trust_remote_code` is needed where the folder holds `stem.py`, the class of the model.
+`trust_remote_code` is needed where the folder holds `stem.py`, the class of the model. It loads in
+transformers 4.49 and later (a SmolVLM2 in 4.50 and later). 4.54 to 4.57 give many patches of any
+picture a wrong position, and so other answers: take a version before or after.
 """
 _TEXT = """
 ## Data

@@ -21,15 +21,16 @@ SAMPLE_VALID = SAMPLE.with_name("sample_valid")
 # What the README of a merged model shows, in a process that does not know this package.
 PLAIN = """
 import json, sys
-from transformers import pipeline
+from transformers import AutoProcessor, pipeline
 
 folder, asked = sys.argv[1], json.load(sys.stdin)
-ask = pipeline("image-text-to-text", model=folder, trust_remote_code=True)
+processor = AutoProcessor.from_pretrained(folder)
+ask = pipeline("image-text-to-text", folder, processor=processor, trust_remote_code=True)
 chats = []
 for path, question in asked:
     content = [{"type": "image", "path": path}, {"type": "text", "text": question}]
     chats.append([{"role": "user", "content": content}])
-found = ask(text=chats, return_full_text=False, batch_size=20)
+found = ask(text=chats, return_full_text=False)
 answers = [one[0]["generated_text"].strip() for one in found]
 assert not [name for name in sys.modules if name.startswith("homework")]
 print(json.dumps(answers))
