@@ -189,3 +189,17 @@ def test_importing_the_package_imports_nothing_heavy():
     code = f"import sys, homework; assert not {heavy} & set(sys.modules), sys.modules"
     root = Path(__file__).resolve().parent.parent
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+
+
+@pytest.mark.slow
+def test_a_submission_answers_without_what_only_training_needs(labelled):
+    """Importing matplotlib or tensorboard would take seconds of the course's minute."""
+    code = """
+import sys
+sys.modules |= dict.fromkeys(("matplotlib", "tensorboard", "orjson", "torchvision"))
+from homework import load_vlm
+from homework.data import VQADataset, benchmark
+assert benchmark(load_vlm(), VQADataset("train", sys.argv[1], 8)).samples
+"""
+    root = Path(__file__).resolve().parent.parent
+    subprocess.run([sys.executable, "-c", code, str(labelled)], cwd=root, check=True)

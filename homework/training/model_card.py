@@ -50,7 +50,7 @@ _MERGED = """
 from transformers import AutoProcessor, pipeline
 
 folder = "this folder"
-processor = AutoProcessor.from_pretrained(folder)
+processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
 ask = pipeline("image-text-to-text", folder, processor=processor, trust_remote_code=True)
 content = [
     {{"type": "image", "path": "frame.jpg"}},
@@ -60,8 +60,8 @@ print(ask(text=[{{"role": "user", "content": content}}], return_full_text=False)
 ```
 
 `trust_remote_code` is needed where the folder holds `stem.py`, the class of the model. It loads in
-transformers 4.49 and later (a SmolVLM2 in 4.50 and later). 4.54 to 4.57 give many patches of any
-picture a wrong position, and so other answers: take a version before or after.
+transformers 4.49 and later (a SmolVLM2 in 4.50 and later); 5.10 to 5.17 ask for torchvision. Do not
+use 4.54 to 4.57: they give many patches of any picture a wrong position, and so other answers.
 """
 _TEXT = """
 ## Data

@@ -24,7 +24,7 @@ import json, sys
 from transformers import AutoProcessor, pipeline
 
 folder, asked = sys.argv[1], json.load(sys.stdin)
-processor = AutoProcessor.from_pretrained(folder)
+processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
 ask = pipeline("image-text-to-text", folder, processor=processor, trust_remote_code=True)
 chats = []
 for path, question in asked:
