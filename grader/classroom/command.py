@@ -91,8 +91,16 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="due date and time, such as 2026-10-01T23:59: the table then says how many hours "
         "after it each file is dated (local time)",
     )
+    parser.add_argument(
+        "--late_penalty",
+        type=above_zero,
+        default=0.0,
+        help="percent of the points that each day or part of a day after --due costs (none)",
+    )
     parser.add_grading_options()
     options = parser.parse_args(arguments)
+    if options.late_penalty and not options.due:
+        parser.error("--late_penalty needs --due")
     if (options.format == "canvas") != (options.gradebook is not None):
         parser.error("--format canvas and --gradebook FILE belong together")
     return options
@@ -141,7 +149,7 @@ def run(arguments: Sequence[str]) -> int:
     with Journal(journal_path, options.resume) as journal:
         graded = _Class(room, rules, journal, digest(about), found)
         graded.grade(jobs)
-        rows = graded.rows(options.due)
+        rows = graded.rows(options.due, options.late_penalty)
         table.write(options.output, rows, {"settings": about, **_others(found)})
         write_whole(options.output.with_suffix(".html"), page.render(rows, about))
     _summarize(rows, found, options.output)
@@ -191,7 +199,7 @@ class _Class:
             self._alone = True
             pool.each(self._again.values(), 1, memory, self._grade)
 
-    def rows(self, due: datetime | None) -> list[dict[str, Any]]:
+    def rows(self, due: datetime | None, late_penalty: float) -> list[dict[str, Any]]:
         """The table, a row for each student."""
         rows = []
         for one in self._submissions:
@@ -199,7 +207,7 @@ class _Class:
             if not (record := self._journal.results.get(self._key(sha))):
                 error = self.crashed.setdefault(one.file, "it has changed meanwhile")
                 record = {"sha256": sha, "error": error}
-            rows.append(table.row(one, record, hours_late(one, due)))
+            rows.append(table.row(one, record, hours_late(one, due), late_penalty))
         return rows
 
     def _open(self) -> dict[str, Submission]:
@@ -274,9 +282,9 @@ def _check_students(found: Found, latest: bool) -> None:
     _list("students with several files", several)
     if several and not latest:
         raise GraderError(
-            f"{len(several)} students have several files, and nothing was graded: give --latest if "
-            "only the last one of each counts, --names plain or canvas if these are other "
-            "students, or take away the files that do not count"
+            "nothing was graded: the students listed above have several files each; give --latest "
+            "if only the last one counts, --names plain or canvas if the names were misread, or "
+            "take away the files that do not count"
         )
     _list(
         "not clear whose it is, graded by itself",

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import zipfile
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -242,7 +242,15 @@ def test_what_cannot_work_is_said_before_anything_is_graded(graded_class, option
 
 
 @pytest.mark.parametrize(
-    "options", [["--due", "tomorrow"], ["--jobs", "0"], ["--memory", "-1"], ["--gradebook", "x"]]
+    "options",
+    [
+        ["--due", "tomorrow"],
+        ["--jobs", "0"],
+        ["--memory", "-1"],
+        ["--gradebook", "x"],
+        ["--late_penalty", "10"],
+        ["--due", "2026-10-01", "--late_penalty", "nan"],
+    ],
 )
 def test_a_wrong_command_line_is_one_line(capsys, options):
     with pytest.raises(SystemExit) as stopped:
@@ -371,6 +379,20 @@ def test_a_link_is_marked_and_not_graded(graded_class, place):
     )
 
 
+def test_each_day_after_the_due_date_costs_points(graded_class, place):
+    for name, days in (("good.zip", 0), ("same.zip", 1.5), ("import.zip", 30)):
+        moment = datetime(2026, 10, 2).timestamp() + days * 86_400
+        os.utime(place / "class" / name, (moment, moment))
+    _, table, _, _ = graded_class("--due", "2026-10-02", "--late_penalty", "10")
+    found = {row["ID"]: row for row in table}
+    assert (found["good"]["total"], found["good"]["penalty"]) == ("105.0", "0.0")
+    assert (found["same"]["total"], found["same"]["penalty"]) == ("84.0", "21.0")
+    assert found["same"]["reason"].endswith("21 points are taken off: 36 hours late.")
+    assert (found["import"]["total"], found["import"]["penalty"]) == ("0.0", "0.0")
+    _, table, out, _ = graded_class("--resume")  # the results on the disk are without it
+    assert {row["ID"]: row["total"] for row in table}["same"] == "105.0" and "0 to grade" in out
+
+
 def test_no_student_is_dropped_unasked(graded_class, place, capsys):
     code, table, out, err = graded_class("--names", "plain", "--latest")
     assert code == 0 and "doejane_LATE_12_345_half-1" in {row["ID"] for row in table}
@@ -390,6 +412,9 @@ def test_no_student_is_dropped_unasked(graded_class, place, capsys):
     assert main([*words, "--resume"]) == 1 and not (place / "few.csv").exists()
     out, err = capsys.readouterr()
     assert "students with several files: 1\n    x: x (1).zip, before it x.zip\n" in out
-    assert err.startswith("error: 1 students have several files") and err.count("\n") == 1
+    assert (
+        err.startswith("error: nothing was graded: the students listed above")
+        and err.count("\n") == 1
+    )
     assert main([*words, "--resume", "--latest"]) == 0
     assert {row["ID"]: row["total"] for row in rows(place / "few.csv")}["x"] == "105.0"
