@@ -163,7 +163,7 @@ def main_job(run: Callable[..., None], max_steps: int) -> list[str]:
 
     generate_qa = ("-m", "homework.generate_qa")
     run(*generate_qa, "inspect", "--data_dir", f"data/{train}")
-    look = ("--view_index", "0", "--save", "runs/check.png")
+    look = ("--view_index", "0", "--save", "runs/check.png", "--overwrite")
     run(*generate_qa, "check", "--info_file", info.as_posix(), *look)
     run(*generate_qa, "generate", "--data_dir", f"data/{train}")
     # The dataset brings a set of questions of its own; that one is asked as it is.

@@ -46,12 +46,13 @@ def generate_job(work: Path) -> Job:
     """Labels of some frames, by two processes."""
     from helpers import make_split
 
+    from homework.common.outputs import RECORD
     from homework.generate_qa import generate
 
     split = make_split(work / "labels" / "train", frames=40, seed=0)
 
     def read(folder: Path) -> dict | None:
-        return tree(folder, "*.partial") or None
+        return tree(folder, "*.partial", RECORD) or None
 
     def run(folder: Path) -> None:
         generate(str(split), str(folder / "train_qa_pairs.json"), num_workers=2)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .common import options
 from .common.errors import InputError, one_line
+from .common.outputs import Outputs
 from .data import VQADataset, benchmark
 from .model.loaded import LoadedVLM
 from .model.loading import SMOLVLM
@@ -125,6 +126,7 @@ def ask(
     checkpoint: str | None = None,
     base: str | None = None,
     explain: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Ask one question about one picture.
 
@@ -137,6 +139,7 @@ def ask(
             it, otherwise embedded_base.
         explain: PNG file to write; it shows where the model looks for its answer, and the boxes of
             the karts where the picture lies beside its info file.
+        overwrite: replace a file that this command did not write.
     """
     from .model.inputs import check_length
 
@@ -144,14 +147,19 @@ def ask(
     target = options.path("--explain", explain)
     if target and target.suffix.lower() != ".png":
         raise InputError(f"--explain: {target} is not a .png file; give a name that ends in .png")
+    outputs = Outputs("ask", overwrite)
+    if target:
+        outputs.check(target)
     vlm = load(checkpoint) if checkpoint else BaseVLM(base)
     answer = vlm.generate(image, str(question))
     print(answer)
     if target:
-        _explain(vlm, str(image), str(question), answer, target)
+        _explain(vlm, str(image), str(question), answer, target, outputs)
 
 
-def _explain(vlm: BaseVLM, image: str, question: str, answer: str, target: Path) -> None:
+def _explain(
+    vlm: BaseVLM, image: str, question: str, answer: str, target: Path, outputs: Outputs
+) -> None:
     """Write a picture of an answer: heat map, boxes and true answer if known, and a legend."""
     from .frames.pictures import open_picture, save_picture
     from .frames.split import scenes
@@ -168,7 +176,7 @@ def _explain(vlm: BaseVLM, image: str, question: str, answer: str, target: Path)
         told = f" (the labels say: {truth})" if truth is not None else ""
     lines = [f"Question: {question}", f"Answer: {answer}{told}"]
     lines += [CAVEAT] * (kind_of(question) == "other")
-    save_picture(with_caption(drawn, lines, legend), target)
+    save_picture(with_caption(drawn, lines, legend), target, outputs.open)
     print(f"wrote {target}: {METHOD}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .common import options
 from .common.errors import InputError
-from .common.files import require_writable
+from .common.outputs import Outputs
 from .data import VQADataset
 
 
@@ -22,6 +22,7 @@ def evaluate(
     against: str | None = None,
     name: str | None = None,
     extract: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Measure the accuracy of the answers in a file per kind of question.
 
@@ -40,12 +41,13 @@ def evaluate(
         name: what the report calls these answers; the name of the file if omitted.
         extract: take the answer out of a sentence such as "It is on the left.", where exactly one
             of the possible answers to the question stands in it; also in the files of --against.
+        overwrite: replace a report that this command did not write.
 
     Raises:
         InputError: the answers do not fit the questions, or a file is missing or malformed.
     """
     from .evaluation.page import PAGE
-    from .evaluation.runs import Answered, other_runs, read_run, with_extracted
+    from .evaluation.runs import DATA, Answered, other_runs, read_run, with_extracted
 
     file, folder = options.path("predictions", predictions), options.path("--report", report)
     if file is None:
@@ -53,8 +55,9 @@ def evaluate(
     if extract not in (True, False):
         raise InputError(f"--extract: give True or False, not {extract!r}")
     others = other_runs(against, folder)
+    outputs = Outputs("evaluate", overwrite)
     if folder:
-        require_writable(folder / PAGE)
+        outputs.check(folder / PAGE, folder / DATA)
     dataset = VQADataset(str(split), data_dir)
     run = read_run(file)
     if extract:
@@ -68,7 +71,7 @@ def evaluate(
     print(measured.table())
     if folder:
         about = {"checkpoint": str(name or run.name), "date": run.date}
-        print(write_page(folder, measured, about, others))
+        print(write_page(folder, measured, about, others, open_file=outputs.open))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from .common import distributed, options
 from .common.errors import InputError
-from .common.files import DATA_DIR, PACKAGE_DIR, RUNS_DIR, require_writable, writing
+from .common.files import DATA_DIR, PACKAGE_DIR, RUNS_DIR, writing
+from .common.outputs import Outputs
 from .common.runs import alone
 from .data import Model, VQADataset, benchmark, draw
 from .frames.qa_read import find_qa_files
@@ -106,6 +107,7 @@ def test(
     against: str | None = None,
     heat_maps: int = 200,
     base_alone: bool | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Measure the accuracy of an adapter per kind of question, beside the majority baseline.
 
@@ -124,12 +126,13 @@ def test(
         heat_maps: number of answers for which the report shows where the model looks.
         base_alone: ask the base without the adapter, too, to show what fine-tuning adds; with
             --report if omitted. Answering takes twice as long.
+        overwrite: replace a report or predictions that this command did not write.
 
     Raises:
         InputError: the adapter, the data or an earlier report is missing or malformed.
     """
     from .evaluation.page import PAGE
-    from .evaluation.runs import other_runs, write_predictions
+    from .evaluation.runs import DATA, other_runs, write_predictions
 
     predictions = options.path("--save_predictions", save_predictions)
     folder = options.path("--report", report)
@@ -138,10 +141,10 @@ def test(
         raise InputError(f"--base_alone: give True or False, not {base_alone!r}")
     # Checked before minutes of answering.
     others = other_runs(against, folder)
-    if folder:
-        require_writable(folder / PAGE)
-    if predictions:
-        require_writable(predictions)
+    outputs = Outputs("finetune test", overwrite)
+    if distributed.is_main():
+        outputs.check(*([folder / PAGE, folder / DATA] if folder else []))
+        outputs.check(*([predictions] if predictions else []))
     dataset = VQADataset(str(split), data_dir)
     from .evaluation import measure
     from .evaluation.about import about_adapter
@@ -161,13 +164,14 @@ def test(
     print(measured.table())
     print(f"{len(measured.outcomes) / measured.seconds:.1f} questions/s")
     if predictions:
-        write_predictions(predictions, measured.outcomes)
+        with writing(predictions):
+            write_predictions(predictions, measured.outcomes, outputs.open)
         print(f"every answer is in {predictions}")
     if folder:
         about = about_adapter(adapter.find(checkpoint), vlm.base, dataset.data_dir)
         others = [*measured.base_run(about["base"]), *others]
         maps = measure.heat_maps(vlm, measured, heat_maps)
-        print(measure.write_page(folder, measured, about, others, maps))
+        print(measure.write_page(folder, measured, about, others, maps, outputs.open))
 
 
 def _models(vlm: BaseVLM, probabilities: bool, base: bool | None) -> tuple[Model, Model | None]:

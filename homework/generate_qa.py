@@ -1,11 +1,9 @@
 """Make question/answer pairs from info files, and look at the frames that they describe.
 
-python -m homework.generate_qa generate [--data_dir data/train] [--output FILE] [--num_workers N]
+python -m homework.generate_qa generate [--data_dir data/train]
 python -m homework.generate_qa check --info_file F --view_index V [--save out.png]
-                                     [--contact_sheet out.png]
-python -m homework.generate_qa balance [--split valid] [--per_kind 24] [--seed 0] [--data_dir data]
+python -m homework.generate_qa balance [--split valid] [--per_kind 24] [--seed 0]
 python -m homework.generate_qa inspect [--data_dir data/train] [--against data/valid]
-                                       [--pictures out]
 python -m homework.generate_qa explore [--data_dir data/train] [--output runs/explore]
 python -m homework.generate_qa export --format messages|llava|parquet --output FILE_OR_DIR
 
@@ -30,7 +28,8 @@ if not __package__:
 
 from .common import cli, options
 from .common.errors import InputError
-from .common.files import DATA_DIR, RUNS_DIR, read_json, write_json, writing
+from .common.files import DATA_DIR, RUNS_DIR, as_json, writing
+from .common.outputs import Outputs
 from .frames.pictures import open_picture, save_picture
 from .frames.split import (
     INFO_SUFFIX,
@@ -50,7 +49,10 @@ if TYPE_CHECKING:
 
 
 def generate(
-    data_dir: str | None = None, output: str | None = None, num_workers: int | None = None
+    data_dir: str | None = None,
+    output: str | None = None,
+    num_workers: int | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write every question/answer pair of a split to <split>_qa_pairs.json in its folder.
 
@@ -58,6 +60,7 @@ def generate(
         data_dir: the split's folder. Default: data/train beside the package.
         output: the file to write instead.
         num_workers: number of processes. Default: one per core.
+        overwrite: replace a file that this command did not write, or that was changed since.
     """
     from .frames.qa_file import write_pairs
 
@@ -65,8 +68,9 @@ def generate(
     file = options.path("--output", output) or split.folder / f"{split.name}_qa_pairs.json"
     workers = options.workers(num_workers)
     replaced = _check_file(file)
+    outputs = Outputs("generate", overwrite)
     start = time.perf_counter()
-    summary = write_pairs(split, file, workers)
+    summary = write_pairs(split, file, workers, outputs.open)
     seconds = time.perf_counter() - start
     print(
         f"{split.folder}: {len(split.info_files):,} info files, {summary.views:,} views, "
@@ -81,6 +85,7 @@ def check(
     view_index: int,
     save: str | None = None,
     contact_sheet: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Print the pairs of one view and show its picture with the karts boxed and the ego marked.
 
@@ -90,6 +95,7 @@ def check(
         save: write the picture to this file instead of opening a window. Default where there is
             no display: runs/NNNNN_VV_check.png beside the package.
         contact_sheet: also write a picture of all views of the frame to this PNG file.
+        overwrite: replace files that this command did not write.
     """
     from .inspection.draw import draw_scene
 
@@ -110,16 +116,17 @@ def check(
     target = given or RUNS_DIR / picture.name.replace(PICTURE_SUFFIX, "_check.png")
     check_picture(target)
     sheet = options.path("--contact_sheet", contact_sheet)
+    outputs = Outputs("check", overwrite)
     image = draw_scene(open_picture(picture), scene)
     _print_pairs(picture, scene)
     if sheet:
         from .inspection.contact_sheet import frame_sheet
 
-        _save(frame_sheet(file), sheet.with_suffix(".png"))
+        _save(frame_sheet(file), sheet.with_suffix(".png"), outputs)
     if save is None and has_display():
         show(image, str(picture))
     else:
-        _save(image, target)
+        _save(image, target, outputs)
 
 
 def balance(
@@ -140,7 +147,7 @@ def balance(
         seed: seed of the draw.
         data_dir: the folder of the splits. Default: data beside the package.
         output: the file to write. Default: <data_dir>/<split>_grader/balanced_qa_pairs.json.
-        overwrite: replace an existing file that holds other pairs.
+        overwrite: replace a file that this command did not write, or that was changed since.
     """
     from .frames.balance import balanced_pairs
 
@@ -148,13 +155,12 @@ def balance(
     file = options.path("--output", output) or folder / f"{split}_grader" / "balanced_qa_pairs.json"
     number = options.whole("--per_kind", per_kind, 1)
     seed = options.whole("--seed", seed, 0)
+    outputs = Outputs(f"balance --per_kind {number} --seed {seed}", overwrite)
     drawn, skipped = balanced_pairs(list_split(folder / str(split)), number, seed)
     replaced = _check_file(file)
     # The dataset's own question set has this very name and must not be lost.
-    if replaced and not overwrite and read_json(file) != drawn:
-        raise InputError(f"{file}: there is another set already; give --output or --overwrite")
-    with writing(file, "or try --output"):
-        write_json(file, drawn)
+    with writing(file, "or try --output"), outputs.open(file) as opened:
+        opened.write(as_json(drawn))
     occurrences = Counter((pair["question"], pair["answer"]) for pair in drawn)
     _print_written(occurrences, skipped, file, replaced)
 
@@ -165,6 +171,7 @@ def inspect(
     save: str | None = None,
     num_workers: int | None = None,
     pictures: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Report the frames, pictures, line-ups and answers of a split, and what may mislead a model.
 
@@ -174,6 +181,7 @@ def inspect(
         save: draw the comparison into this picture file.
         num_workers: number of processes. Default: one per core.
         pictures: write a contact sheet, answer histograms and the line-up table to this folder.
+        overwrite: replace files that this command did not write.
     """
     from .inspection.appearance import measure, table
     from .inspection.survey import compare, report, survey
@@ -187,12 +195,15 @@ def inspect(
     other = list_split(options.path("--against", against)) if against is not None else None
     workers = options.workers(num_workers)
     folder = options.path("--pictures", pictures)
+    outputs = Outputs("inspect", overwrite)
+    if picture is not None:
+        outputs.check(picture)
     found = survey(split, workers)
     print(*report(split, found), sep="\n")
     if folder:
         from .inspection.contact_sheet import save_pictures
 
-        print("wrote " + ", ".join(map(str, save_pictures(split, found, folder))))
+        print("wrote " + ", ".join(map(str, save_pictures(split, found, folder, outputs.open))))
     if other is not None:
         print()
         print(*compare(split, found, other, survey(other, workers, decode=False)), sep="\n")
@@ -202,11 +213,14 @@ def inspect(
         if picture is not None:
             from .inspection.figures import comparison_figure
 
-            _save(comparison_figure(*both), picture, dpi=80)
+            _save(comparison_figure(*both), picture, outputs, dpi=80)
 
 
 def explore(
-    data_dir: str | None = None, output: str | None = None, num_workers: int | None = None
+    data_dir: str | None = None,
+    output: str | None = None,
+    num_workers: int | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a page that shows every pair of a split with its frame; it opens from disk.
 
@@ -217,15 +231,16 @@ def explore(
         data_dir: the split's folder. Default: data/train beside the package.
         output: the folder to write index.html and the pictures to. Default: runs/explore.
         num_workers: number of processes. Default: one per core.
+        overwrite: replace a page that this command did not write, and its pictures.
     """
     from .inspection.explore import explore_split
 
     split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
     folder = options.path("--output", output) or RUNS_DIR / "explore"
-    print(*explore_split(split, folder, options.workers(num_workers)), sep="\n")
+    print(*explore_split(split, folder, options.workers(num_workers), overwrite), sep="\n")
 
 
-def export(format: str, output: str, data_dir: str | None = None) -> None:
+def export(format: str, output: str, data_dir: str | None = None, overwrite: bool = False) -> None:
     """Write the pairs of a split in a form that other programs read.
 
     Args:
@@ -235,15 +250,18 @@ def export(format: str, output: str, data_dir: str | None = None) -> None:
         output: the file to write; of parquet the folder.
         data_dir: the split's folder, with its *_qa_pairs.json. Default: data/train beside the
             package.
+        overwrite: replace a file that this command did not write, or that was changed since.
     """
     from .data import VQADataset
     from .frames.export import file_to_write, write
 
     folder = Path(os.path.abspath(options.path("--data_dir", data_dir) or DATA_DIR / "train"))
     file = file_to_write(format, options.path("--output", output), folder.name)
+    outputs = Outputs("export", overwrite)
+    outputs.check(file)
     dataset = VQADataset(folder.name, folder.parent)
     with writing(file, "or try --output"):
-        write(format, dataset, dataset.data_dir, file)
+        write(format, dataset, dataset.data_dir, file, outputs.open)
     print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB): {len(dataset):,} pairs")
 
 
@@ -273,8 +291,8 @@ def _print_pairs(picture: Path, scene: Scene) -> None:
     print()
 
 
-def _save(picture: Image | Figure, file: Path, **options: int) -> None:
-    save_picture(picture, file, **options)
+def _save(picture: Image | Figure, file: Path, outputs: Outputs, **options: int) -> None:
+    save_picture(picture, file, outputs.open, **options)
     print(f"wrote {file}")
 
 

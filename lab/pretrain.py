@@ -112,7 +112,9 @@ def run(
                 pretraining.save(target)
 
 
-def look(info_file: str, view_index: int, output: str = "runs/augmentations.png") -> None:
+def look(
+    info_file: str, view_index: int, output: str = "runs/augmentations.png", overwrite: bool = False
+) -> None:
     """Write a picture of one view after each augmentation, the last row after all of them.
 
     Args:
@@ -120,17 +122,20 @@ def look(info_file: str, view_index: int, output: str = "runs/augmentations.png"
             from other frames of its folder.
         view_index: number of the view in the info file, from 0.
         output: the PNG file to write.
+        overwrite: replace a file that this command did not write.
 
     Raises:
         InputError: a file is wrong, or the view has no picture.
     """
+    from homework.common.outputs import Outputs
     from homework.frames.pictures import save_picture
 
     from .pretraining.augment_sheet import augment_sheet
 
     file = options.path("--output", output).with_suffix(".png")
     view = options.whole("--view_index", view_index, 0)
-    save_picture(augment_sheet(options.path("--info_file", info_file), view), file)
+    sheet = augment_sheet(options.path("--info_file", info_file), view)
+    save_picture(sheet, file, Outputs("look", overwrite).open)
     print(f"wrote {file}")
 
 

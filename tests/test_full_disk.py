@@ -33,12 +33,14 @@ def commands(labelled: Path, target: Path) -> dict:
     """What writes, by name: each to `target` or into it."""
     split = labelled / "train"
     return {
-        "generate": lambda: generate_qa.generate(str(split), str(target / "pairs.json"), 1),
+        "generate": lambda: generate_qa.generate(
+            str(split), str(target / "pairs.json"), 1, overwrite=True
+        ),
         "balance": lambda: generate_qa.balance(
             "train", 2, data_dir=str(labelled), output=str(target / "pairs.json")
         ),
         "check": lambda: generate_qa.check(
-            str(split / "00001_info.json"), 1, str(target / "seen.png")
+            str(split / "00001_info.json"), 1, str(target / "seen.png"), overwrite=True
         ),
         "pretrain": lambda: pretrain.run(str(split), str(target / "base"), str(target / "work")),
         "download": lambda: download.download("http://127.0.0.1:9/x.zip", str(target)),

@@ -48,8 +48,13 @@ def test_the_default_file_is_replaced_and_that_is_said(data_dir, capsys):
     generate_qa.generate(str(data_dir / "valid"))
     file = data_dir / "valid" / "valid_qa_pairs.json"
     assert "in place of" not in capsys.readouterr().out
-    file.write_text("old")
     generate_qa.generate(str(data_dir / "valid"))
+    assert "in place of the file that was there" in capsys.readouterr().out
+    file.write_text("old")
+    with pytest.raises(InputError, match=r"changed since.*--overwrite"):
+        generate_qa.generate(str(data_dir / "valid"))
+    assert file.read_text() == "old"
+    generate_qa.generate(str(data_dir / "valid"), overwrite=True)
     assert "in place of the file that was there" in capsys.readouterr().out
     assert json.loads(file.read_bytes()) == expected_pairs(data_dir / "valid")
 

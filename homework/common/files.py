@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +25,9 @@ DATA_DIR = PACKAGE_DIR.parent / "data"
 # Not in the package, which is packed and handed in.
 RUNS_DIR = PACKAGE_DIR.parent / "runs"
 MAX_JSON_BYTES = 10_000_000  # of settings and records, which usually have some kilobytes
+Opener = Callable[
+    [Path], AbstractContextManager[BinaryIO]
+]  # `atomic_write`, `outputs.Outputs.open`
 PARTIAL = ".partial"  # suffix of a file or folder that is still being written
 
 _ROOM, _RIGHTS = "make room there", "give a folder that you may write to"
@@ -138,7 +141,12 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
-    write_bytes(path, json.dumps(value, indent=2).encode() + b"\n")
+    write_bytes(path, as_json(value))
+
+
+def as_json(value: Any) -> bytes:
+    """`value` as indented JSON."""
+    return json.dumps(value, indent=2).encode() + b"\n"
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

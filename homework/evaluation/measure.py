@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common import distributed
+from ..common.files import Opener, atomic_write
 from ..data import Model, VQABenchmarkResult, VQADataset, benchmark
 from ..frames.split import training_pairs
 from .majority import same_questions_baseline
@@ -93,6 +94,7 @@ def write_page(
     about: Mapping[str, Any],
     others: Sequence[Run] = (),
     heat: Mapping[int, Any] | None = None,
+    open_file: Opener = atomic_write,
 ) -> str:
     """Write the report to `folder`, as a page and as JSON.
 
@@ -100,6 +102,7 @@ def write_page(
         about: the run; name, date and more; see `about.about_adapter`.
         others: runs to compare with, question by question.
         heat: index of a sample -> its heat map; see `heat_maps`.
+        open_file: opens the files; see `common.outputs`.
 
     Returns:
         One line that says what was written.
@@ -114,7 +117,7 @@ def write_page(
     majority = {share.label: share.accuracy for share in measured.baseline.shares}
     data = report_data(outcomes, {**about, **questions}, majority, others)
     files = {o.image_file: s.image_path for o, s in zip(outcomes, samples, strict=True)}
-    size = write_report(folder, data, files, heat or {})
+    size = write_report(folder, data, files, heat or {}, open_file)
     return f"wrote {folder / PAGE} and report.json ({size / 1e6:.1f} MB); open it in a browser"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.files import atomic_write
+from ..common.files import Opener, atomic_write
 from ..common.page import render
 from ..data import ALL, is_correct, share_per_kind
 from ..frames.pictures import webp_texts
@@ -80,13 +80,18 @@ def report_data(
 
 
 def write_report(
-    folder: Path, data: Mapping[str, Any], pictures: Mapping[str, str], heat: Mapping[int, Any]
+    folder: Path,
+    data: Mapping[str, Any],
+    pictures: Mapping[str, str],
+    heat: Mapping[int, Any],
+    open_file: Opener = atomic_write,
 ) -> int:
     """Write the page and its data to `folder`; returns their size in bytes.
 
     Args:
         pictures: image_file -> path of the picture.
         heat: index of a sample -> heat map, float (side, side) from 0 to 1.
+        open_file: opens the files; see `common.outputs`.
     """
     blocks = {
         "data": data,
@@ -94,9 +99,9 @@ def write_report(
         "heat-maps": {index: _grid_text(grid) for index, grid in heat.items()},
     }
     page = render(f"What {data['checkpoint']} sees", PARTS, blocks)
-    with atomic_write(folder / DATA) as file:
+    with open_file(folder / DATA) as file:
         file.write(json.dumps(data, indent=1, ensure_ascii=False).encode() + b"\n")
-    with atomic_write(folder / PAGE) as file:
+    with open_file(folder / PAGE) as file:
         file.write(page)
     return sum((folder / name).stat().st_size for name in (PAGE, DATA))
 

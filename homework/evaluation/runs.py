@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ..common import options
 from ..common.errors import InputError
-from ..common.files import write_json
+from ..common.files import Opener, as_json, atomic_write
 from ..data import VQADataset
 from ..frames.qa_read import read_rows, triple
 from ..labels.questions import extracted
@@ -36,10 +36,17 @@ class Run(NamedTuple):
     answers: Mapping[Asked, str]
 
 
-def write_predictions(file: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write the answers as `read_run` reads them, with the truth beside each."""
+def write_predictions(
+    file: Path, outcomes: Sequence[Outcome], open_file: Opener = atomic_write
+) -> None:
+    """Write the answers as `read_run` reads them, with the truth beside each.
+
+    Args:
+        open_file: opens `file`; see `common.outputs`.
+    """
     fields = ("image_file", "question", "answer", "truth", "right")
-    write_json(file, [{name: getattr(o, name) for name in fields} for o in outcomes])
+    with open_file(file) as opened:
+        opened.write(as_json([{name: getattr(o, name) for name in fields} for o in outcomes]))
 
 
 def other_runs(against: Any, report: Path | None) -> list[Run]:

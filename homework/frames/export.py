@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from ..common import quick_json
 from ..common.errors import InputError
-from ..common.files import atomic_write, read_plain
+from ..common.files import Opener, atomic_write, read_plain
 from .pictures import MAX_PICTURE_BYTES
 
 Row = tuple[str, str, str]  # image_file, question, answer
@@ -30,19 +30,26 @@ Pair = Mapping[str, str]  # image_path, question, answer
 ROWS = 1000  # in a row group of parquet: its dictionary then holds each picture once
 
 
-def write(form: str, pairs: Sequence[Pair], data_dir: Path, file: Path) -> None:
+def write(
+    form: str,
+    pairs: Sequence[Pair],
+    data_dir: Path,
+    file: Path,
+    open_file: Opener = atomic_write,
+) -> None:
     """Write pairs to a file, whole or not at all.
 
     Args:
         form: one of FORMS.
         data_dir: the folder that the pictures are named from.
+        open_file: opens `file`; see `common.outputs`.
 
     Raises:
         InputError: a picture cannot be read.
     """
     files = (Path(pair["image_path"]).relative_to(data_dir).as_posix() for pair in pairs)
     rows = [(name, p["question"], p["answer"]) for name, p in zip(files, pairs, strict=True)]
-    with atomic_write(file) as opened:
+    with open_file(file) as opened:
         FORMS[form](opened, rows, data_dir)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common.errors import InputError
-from ..common.files import atomic_write, writing
+from ..common.files import Opener, atomic_write, writing
 from ..labels.scene import PICTURE_SIZE
 
 if TYPE_CHECKING:
@@ -126,10 +126,13 @@ def enlarge(picture: Image.Image) -> Image.Image:
     return picture.resize(size, Image.Resampling.BICUBIC)
 
 
-def save_picture(picture: Image.Image | Figure, file: Path, **options: Any) -> None:
+def save_picture(
+    picture: Image.Image | Figure, file: Path, open_file: Opener = atomic_write, **options: Any
+) -> None:
     """Write a picture, whole or not at all: PNG or JPEG by the suffix of the file's name.
 
     Args:
+        open_file: opens `file`; see `common.outputs`.
         options: passed on to Pillow's `save` or matplotlib's `savefig`.
 
     Raises:
@@ -137,7 +140,7 @@ def save_picture(picture: Image.Image | Figure, file: Path, **options: Any) -> N
     """
     save = getattr(picture, "savefig", None) or picture.save
     kind = "png" if file.suffix.lower() == ".png" else "jpeg"
-    with writing(file), atomic_write(file) as opened:
+    with writing(file), open_file(file) as opened:
         save(opened, format=kind, **options)
 
 

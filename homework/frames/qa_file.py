@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..common import quick_json
 from ..common.errors import InputError
-from ..common.files import atomic_write, writing
+from ..common.files import Opener, atomic_write, writing
 from ..common.workers import chunks, ordered_map
 from ..labels.questions import Pair, pairs
 from .split import Skipped, Split, read_frames
@@ -36,10 +36,15 @@ class Summary:
         self.skipped.add(other.skipped)
 
 
-def write_pairs(split: Split, output: str | Path, num_workers: int) -> Summary:
+def write_pairs(
+    split: Split, output: str | Path, num_workers: int, open_file: Opener = atomic_write
+) -> Summary:
     """Write the pairs of every view that has a picture to `output`, whole or not at all.
 
     The bytes do not depend on `num_workers`, nor the memory on the size of the split.
+
+    Args:
+        open_file: opens `output`; see `common.outputs`.
 
     Raises:
         InputError: there is nothing to write, or `output` cannot be written.
@@ -49,7 +54,7 @@ def write_pairs(split: Split, output: str | Path, num_workers: int) -> Summary:
     with (
         writing(output, "or try --output"),
         ordered_map(lambda run: label(split, run), runs, num_workers) as results,
-        atomic_write(output) as file,
+        open_file(output) as file,
     ):
         from tqdm import tqdm  # imported while the workers label already
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
+from ..common.files import Opener, atomic_write
 from ..frames.pictures import open_picture, save_picture
 from ..frames.split import (
     Skipped,
@@ -39,19 +40,22 @@ LABEL = 170  # pixels for the name of a track
 VIEW_COLUMNS = 5  # of the sheet of a frame
 
 
-def save_pictures(split: Split, found: Survey, folder: Path) -> list[Path]:
+def save_pictures(
+    split: Split, found: Survey, folder: Path, open_file: Opener = atomic_write
+) -> list[Path]:
     """Write contact_sheet.png, answers.png and line_ups.png of a split to `folder`.
 
     Args:
         found: the survey of the split.
+        open_file: opens the files; see `common.outputs`.
 
     Returns:
         The files written.
     """
     files = [folder / f"{name}.png" for name in ("contact_sheet", "answers", "line_ups")]
-    save_picture(contact_sheet(split), files[0])
-    save_picture(answers_figure(found), files[1], dpi=110)
-    save_picture(line_ups_figure(found), files[2], dpi=110)
+    save_picture(contact_sheet(split), files[0], open_file)
+    save_picture(answers_figure(found), files[1], open_file, dpi=110)
+    save_picture(line_ups_figure(found), files[2], open_file, dpi=110)
     return files
 
 

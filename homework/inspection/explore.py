@@ -9,6 +9,7 @@ page opens from disk and needs neither network nor server.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError
-from ..common.files import PARTIAL, install, require_writable, shown, writing
+from ..common.files import PARTIAL, install, shown, writing
+from ..common.outputs import Outputs
 from ..common.page import render
 from ..frames.qa_read import QA_SUFFIX, find_qa_files, read_pairs
 from ..frames.split import NAMED, Skipped, Split, frame_of, read_frames, view_of
@@ -27,6 +29,7 @@ from .repeats import RULE, first_views
 from .sheets import COLUMNS, PER_SHEET, make_sheets
 
 PAGE, PICTURES = "index.html", "explore_pictures"
+_SHEET = re.compile(r"\d{4,}\.webp")  # a file in PICTURES
 PARTS = Path(__file__).with_suffix(".html")
 
 
@@ -53,15 +56,30 @@ class Labelled:
             self.notes.append(f"{what}: {len(names):,} ({'; '.join(names[:NAMED])}{more})")
 
 
-def explore_split(split: Split, output: Path, num_workers: int) -> list[str]:
+def explore_split(
+    split: Split, output: Path, num_workers: int, overwrite: bool = False
+) -> list[str]:
     """Write the page of a split to a folder; returns lines that say what was written.
 
     The same split gives the same bytes, whatever `num_workers` is.
 
+    Args:
+        overwrite: replace what is there, whoever wrote it.
+
     Raises:
         InputError: the split has nothing to show, or `output` cannot be written.
     """
-    require_writable(output / PAGE)
+    outputs = Outputs("explore", overwrite)
+    outputs.check(output / PAGE)
+    others = [
+        path.name for path in (output / PICTURES).glob("*") if not _SHEET.fullmatch(path.name)
+    ]
+    there = (output / PICTURES).exists() and (others or not outputs.has_written(output / PAGE))
+    if there and not overwrite:
+        raise InputError(
+            f"{output / PICTURES}: there is a folder that explore did not write; give another "
+            "--output, or replace it with --overwrite"
+        )
     labelled = read_labels(split)
     fresh = output / f"fresh{PARTIAL}"
     with writing(output, "or try --output"):
@@ -72,6 +90,7 @@ def explore_split(split: Split, output: Path, num_workers: int) -> list[str]:
             blocks = {"data": page_data(labelled, firsts)}
             page = render(f"The pairs of {split.name}", PARTS, blocks, images="'self'")
             (fresh / PAGE).write_bytes(page)
+            outputs.claim(output / PAGE, fresh / PAGE)
             install(fresh, output, PAGE)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)

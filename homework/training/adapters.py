@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.files import PARTIAL, RUNS_DIR, atomic_write, digest, install, shown, write_json
-from ..model.adapter import BASE, CARD, FILES
+from ..model.adapter import BASE, CARD, FILES, STATE
+from .checkpoints import RECIPE
 from .curves import CURVES
 
 if TYPE_CHECKING:
     from peft import PeftModel
+
+_WRITTEN = (*FILES, CARD, CURVES, STATE)  # what `train` leaves in its folder
 
 
 def save(
@@ -49,8 +52,7 @@ def put(fresh: Path, folder: Path, overwrite: bool = False) -> None:
     one of the two whole; not if both are the same, or with `overwrite`.
     """
     if not overwrite and is_adapter(folder) and not _same(fresh, folder):
-        kept = kept_folder(folder)
-        _copy_files(folder, kept.with_name(f"{kept.name}{PARTIAL}")).rename(kept)
+        kept = _keep(folder)
         print(
             f"the previous adapter is kept in {shown(kept)}; to bring it back:\n"
             f"  python -m homework.finetune restore {shown(kept)} {shown(folder)}"
@@ -60,7 +62,24 @@ def put(fresh: Path, folder: Path, overwrite: bool = False) -> None:
 
 def copy(source: Path, folder: Path) -> None:
     """Copy a whole adapter to `folder`; one that is there is kept: see `put`."""
+    keep_others(folder)
     put(_copy_files(source, folder / f"adapter{PARTIAL}"), folder)
+
+
+def keep_others(folder: Path) -> None:
+    """Keep a numbered copy of files that an adapter would replace and `train` did not write.
+
+    Such as an adapter of plain PEFT, or the README.md of something else. To be called before a
+    training writes its `recipe.json` there: from then on the files count as its own.
+    """
+    ours = any((folder / name).is_file() for name in (BASE, RECIPE))
+    if not ours and any((folder / name).is_file() for name in _WRITTEN):
+        print(f"files that train did not write are kept in {shown(_keep(folder))}")
+
+
+def _keep(folder: Path) -> Path:
+    kept = kept_folder(folder)
+    return _copy_files(folder, kept.with_name(f"{kept.name}{PARTIAL}")).rename(kept)
 
 
 def is_adapter(folder: Path) -> bool:
@@ -84,7 +103,7 @@ def _copy_files(source: Path, folder: Path) -> Path:
     """Make `folder` hold what belongs to the adapter in `source`, and nothing else."""
     _empty(folder)
     try:
-        for name in (*FILES, CARD, CURVES):
+        for name in _WRITTEN:
             if (source / name).is_file():
                 with atomic_write(folder / name) as file:
                     file.write((source / name).read_bytes())

@@ -53,6 +53,9 @@ def check(config: TrainConfig) -> list[str]:
             require_writable(adapters.kept_folder(output))
         except InputError as error:
             raise InputError(f"{error}, or --overwrite to keep no copy of {output}") from None
+    if not config.overwrite and distributed.is_main():
+        with writing(output):
+            adapters.keep_others(output)
     return trackers
 
 

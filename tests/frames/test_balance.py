@@ -32,7 +32,7 @@ def test_balance_is_drawn_by_its_seed_and_overwrites_no_other_set(data_dir):
     first = file.read_bytes()
     generate_qa.balance(per_kind=4, data_dir=str(data_dir))
     assert file.read_bytes() == first
-    with pytest.raises(InputError, match="there is another set already"):
+    with pytest.raises(InputError, match="balance --per_kind 4 --seed 1 did not write"):
         generate_qa.balance(per_kind=4, seed=1, data_dir=str(data_dir))
     assert file.read_bytes() == first
     generate_qa.balance(per_kind=4, seed=1, data_dir=str(data_dir), overwrite=True)

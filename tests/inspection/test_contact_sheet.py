@@ -34,7 +34,7 @@ def test_a_row_for_each_track_with_its_views(folder):
 def test_inspect_writes_three_pictures(folder, tmp_path, capsys):
     inspect(str(folder), num_workers=1, pictures=str(tmp_path / "out"))
     names = ["answers.png", "contact_sheet.png", "line_ups.png"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == names
     for name in names:
         with Image.open(tmp_path / "out" / name) as picture:
             assert picture.format == "PNG" and len(set(picture.resize((64, 64)).getdata())) > 5

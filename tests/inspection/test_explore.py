@@ -10,6 +10,7 @@ import pytest
 from helpers import change, expected_pairs, files_in, make_split
 
 from homework.common.errors import InputError
+from homework.common.outputs import RECORD
 from homework.frames.split import list_split
 from homework.generate_qa import explore, generate
 from homework.inspection.explore import PAGE, PICTURES, page_data, read_labels
@@ -46,7 +47,7 @@ def test_the_page_has_every_pair_of_the_info_files(folder, tmp_path, capsys):
     expected = expected_pairs(folder)
     assert pairs_of(data) == expected
     assert "made from the info files" in data["source"] and data["notes"] == []
-    assert files_in(tmp_path / "out") == {PAGE, PICTURES, "0000.webp", "0001.webp"}
+    assert files_in(tmp_path / "out") == {PAGE, PICTURES, "0000.webp", "0001.webp", RECORD}
     printed = capsys.readouterr().out
     assert f"6 info files, 60 views, {len(expected)} pairs made from the info files" in printed
     assert "60 scenes; 0 views (0%) repeat one of them" in printed
@@ -54,11 +55,18 @@ def test_the_page_has_every_pair_of_the_info_files(folder, tmp_path, capsys):
 
 def test_the_same_split_gives_the_same_bytes_and_nothing_stale_stays(folder, tmp_path):
     for name, workers in (("one", 1), ("two", 2)):
-        (tmp_path / name / PICTURES).mkdir(parents=True)
+        explore(str(folder), str(tmp_path / name), num_workers=workers)
         (tmp_path / name / PICTURES / "0007.webp").write_bytes(b"of a larger split")
         (tmp_path / name / "kept.txt").write_text("not ours")
         explore(str(folder), str(tmp_path / name), num_workers=workers)
-    assert files_in(tmp_path / "one") == {PAGE, PICTURES, "0000.webp", "0001.webp", "kept.txt"}
+    assert files_in(tmp_path / "one") == {
+        PAGE,
+        PICTURES,
+        "0000.webp",
+        "0001.webp",
+        "kept.txt",
+        RECORD,
+    }
     for file in ("index.html", f"{PICTURES}/0000.webp", f"{PICTURES}/0001.webp"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 

@@ -1,0 +1,115 @@
+"""The one rule for files that a user asks a command to write: nothing of the user's is replaced.
+
+A command replaces a file only if it has written it itself and nobody has changed it since. For
+this, `.written.json` in the file's folder holds the SHA-256 of what each command wrote there. Files
+of the dataset are never written over, not with `--overwrite` either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .errors import InputError
+from .files import atomic_write, digest, read_json, require_writable, write_json
+
+RECORD = ".written.json"  # name of a file -> the command that wrote it, SHA-256 of its versions
+_OF_THE_DATASET = re.compile(r".+(_info\.json|_im\.\w+)", re.IGNORECASE)
+
+
+class Outputs:
+    """Opens the files that one command writes for its user.
+
+    Args:
+        command: its name, the same at each run.
+        overwrite: replace whatever there is.
+
+    Raises:
+        InputError: `overwrite` is not True or False.
+    """
+
+    def __init__(self, command: str, overwrite: bool = False) -> None:
+        if not isinstance(overwrite, bool):
+            raise InputError(f"--overwrite: give True or False, not {overwrite!r}")
+        self.command, self.overwrite = command, overwrite
+
+    def check(self, *paths: Path) -> None:
+        """Check, before long work, that the files may and can be written.
+
+        Raises:
+            InputError: one may not, or cannot.
+        """
+        for path in paths:
+            require_writable(path)
+            self._refuse(path, None)
+
+    @contextmanager
+    def open(self, path: str | Path) -> Iterator[BinaryIO]:
+        """As `atomic_write`, for a file that may be replaced; the same bytes always may.
+
+        Raises:
+            InputError: it may not.
+        """
+        path = Path(path)
+        if _OF_THE_DATASET.fullmatch(path.name):
+            self._refuse(path, None)
+        with atomic_write(path) as file:
+            yield file
+            file.flush()
+            self.claim(path, Path(file.name))
+
+    def claim(self, path: Path, fresh: Path) -> None:
+        """Record that `fresh` is about to take the place of `path`.
+
+        It is recorded first, so that a kill between the two leaves nothing unclaimed.
+
+        Raises:
+            InputError: it may not.
+        """
+        found = digest(fresh)
+        self._refuse(path, found)
+        versions = [found]
+        if path.is_file() and (before := digest(path)) != found:
+            versions.append(before)  # until the new one is in its place
+        record = _read(path.parent)
+        record[path.name] = {"command": self.command, "sha256": versions}
+        write_json(path.parent / RECORD, record)
+
+    def has_written(self, path: Path) -> bool:
+        """Whether this command wrote a file of that name here, whatever became of it."""
+        return bool(self._versions(path))
+
+    def _versions(self, path: Path) -> list[str]:
+        entry = _read(path.parent).get(path.name)
+        if not isinstance(entry, dict) or entry.get("command") != self.command:
+            return []
+        found = entry.get("sha256")
+        return found if isinstance(found, list) else []
+
+    def _refuse(self, path: Path, fresh: str | None) -> None:
+        """Raise an InputError if `path` may not be replaced by a file of SHA-256 `fresh`."""
+        if _OF_THE_DATASET.fullmatch(path.name):
+            raise InputError(f"{path}: has the name of a file of the dataset; give another name")
+        if self.overwrite or not path.is_file():
+            return
+        try:
+            there = digest(path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); move it away") from None
+        if there not in (*self._versions(path), fresh):
+            raise InputError(
+                f"{path}: there is a file that {self.command} did not write, or that was changed "
+                "since; move it, give another name, or replace it with --overwrite"
+            )
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """The record of a folder; an empty one if there is none or it is damaged."""
+    try:
+        found = read_json(folder / RECORD)
+    except InputError:
+        return {}
+    return found if isinstance(found, dict) else {}
