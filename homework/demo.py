@@ -13,7 +13,7 @@ import random
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from .base_vlm import CAVEAT, BaseVLM, load
 from .common import options
@@ -57,8 +57,12 @@ CSS = """
 """
 
 
+@options.checked
 def demo(
-    checkpoint: str, split: str = "valid", data_dir: str | None = None, port: int = 7860
+    checkpoint: str,
+    split: str = "valid",
+    data_dir: Path | None = None,
+    port: Annotated[int, 1, 65535] = 7860,
 ) -> None:
     """Serve the page until Ctrl-C.
 
@@ -71,11 +75,9 @@ def demo(
     Raises:
         InputError: gradio is not installed, or the checkpoint or the data is wrong.
     """
-    options.whole("--port", port, 1, 65535)
     _gradio()
-    vlm = BaseVLM(EMBEDDED) if checkpoint == EMBEDDED else load(str(checkpoint))
-    folder = (options.path("--data_dir", data_dir) or DATA_DIR) / str(split)
-    serve(build(vlm, frames(folder)), port)
+    vlm = BaseVLM(EMBEDDED) if checkpoint == EMBEDDED else load(checkpoint)
+    serve(build(vlm, frames((data_dir or DATA_DIR) / split)), port)
 
 
 def frames(folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .common import distributed, options
@@ -54,8 +55,9 @@ def train(config: TrainConfig) -> None:
             hub.push(config.output, config.push_to_hub)
 
 
+@options.checked
 def demo_train(
-    data_dir: str | None = None, train_dataset_name: str | None = None, base: str | None = None
+    data_dir: Path | None = None, train_dataset_name: str | None = None, base: str | None = None
 ) -> None:
     """Learn 5 pairs by heart: shows in a minute that training works, and what it does not teach.
 
@@ -69,8 +71,8 @@ def demo_train(
     """
     output = RUNS_DIR / "demo"
     if train_dataset_name is None:
-        folder = options.path("--data_dir", data_dir) or DATA_DIR
-        train_dataset_name = DEMO_SPLIT if find_qa_files(folder, DEMO_SPLIT) else "train"
+        there = find_qa_files(data_dir or DATA_DIR, DEMO_SPLIT)
+        train_dataset_name = DEMO_SPLIT if there else "train"
     train(
         data_dir,
         train_dataset_name,
@@ -191,7 +193,8 @@ def _models(vlm: BaseVLM, probabilities: bool, base: bool | None) -> tuple[Model
     return model, alone if probabilities else DistributedModel(alone)
 
 
-def restore(kept: str, output_dir: str | None = None) -> None:
+@options.checked
+def restore(kept: Path, output_dir: Path | None = None) -> None:
     """Bring back an adapter that `train` has kept; the one in its place is kept, too.
 
     Args:
@@ -201,11 +204,11 @@ def restore(kept: str, output_dir: str | None = None) -> None:
     Raises:
         InputError: there is no whole adapter, or the folder cannot be written to.
     """
-    output = options.path("--output_dir", output_dir) or PACKAGE_DIR / MODEL_NAME
+    output = output_dir or PACKAGE_DIR / MODEL_NAME
     from .model.adapter import find
     from .training.adapters import copy
 
-    source = find(options.path("kept", kept))
+    source = find(kept)
     with alone(output), writing(output):
         copy(source, output)
     print(f"{output}: now holds the adapter of {source}")

@@ -16,27 +16,28 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from homework.common import distributed, options
-from homework.common.errors import InputError
 from homework.common.files import DATA_DIR, RUNS_DIR, digest, writing
+from homework.common.options import Count, Natural, Positive
 from homework.common.runs import alone, steps_between
 
 
+@options.checked
 def run(
-    data_dir: str | Sequence[str] | None = None,
-    output: str | None = None,
-    work_dir: str | None = None,
-    steps: int = 3400,
-    dense_steps: int = 800,
-    batch_size: int = 32,
-    learning_rate: float = 3e-3,
-    augmentations: str | Sequence[str] = ("mirror", "jitter"),
-    held_out: str = "frame",
-    seed: int = 0,
-    start: str | None = None,
-    num_workers: int = 0,
+    data_dir: Sequence[str] | None = None,
+    output: Path | None = None,
+    work_dir: Path | None = None,
+    steps: Count = 3400,
+    dense_steps: Natural = 800,
+    batch_size: Count = 32,
+    learning_rate: Positive = 3e-3,
+    augmentations: Sequence[str] = ("mirror", "jitter"),
+    held_out: Literal["frame", "pair", "track"] = "frame",
+    seed: Natural = 0,
+    start: Path | None = None,
+    num_workers: Natural = 0,
 ) -> None:
     """Pre-train the embedded base and write it as a checkpoint folder.
 
@@ -66,21 +67,12 @@ def run(
 
     from .pretraining.augment import CHANCES
 
-    options.whole("--steps", steps, 1)
-    options.whole("--dense_steps", dense_steps, 0)
-    options.whole("--batch_size", batch_size, 1)
-    options.whole("--num_workers", num_workers, 0)
-    options.whole("--seed", seed, 0)
-    options.number("--learning_rate", learning_rate, above=0)
-    if augmentations in ("all", "none"):
-        chosen = list(CHANCES) if augmentations == "all" else []
+    if augmentations in (("all",), ("none",)):
+        chosen = list(CHANCES) if augmentations == ("all",) else []
     else:
         chosen = options.names("--augmentations", augmentations, tuple(CHANCES))
-    if held_out not in HELD_OUT:
-        raise InputError(f"--held_out: give one of {', '.join(HELD_OUT)}, not {held_out!r}")
     folders = training_folders(data_dir)
-    target = options.path("--output", output) or RUNS_DIR / "base"
-    work = options.path("--work_dir", work_dir) or RUNS_DIR / "pretrain"
+    target, work = output or RUNS_DIR / "base", work_dir or RUNS_DIR / "pretrain"
 
     from homework.training import checkpoints
     from homework.training.loop import Loop
@@ -88,7 +80,7 @@ def run(
     from .pretraining.task import STEPS_PER_CHECKPOINT, STEPS_PER_RECORD, Pretraining
 
     files = (path for folder in folders for path in _learned_files(folder))
-    begun, fingerprint = _start(options.path("--start", start))
+    begun, fingerprint = _start(start)
     recipe = {
         "data": [folder.name for folder in folders],
         "steps": steps,
@@ -164,17 +156,12 @@ def _learned_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted({*split.info_files, *split.pictures})]
 
 
-def training_folders(data_dir: str | Sequence[str] | None) -> list[Path]:
+def training_folders(data_dir: Sequence[str] | None) -> list[Path]:
     """The folders to learn from, none of which may hold validation frames."""
     from homework.frames.leakage import refuse_pictures, refuse_split
     from homework.frames.split import list_split
 
-    if data_dir is None:
-        folders = [DATA_DIR / "train"]
-    elif isinstance(data_dir, str | list | tuple):
-        folders = [Path(part).expanduser() for part in options.parts(data_dir)]
-    else:
-        raise InputError(f"--data_dir: {data_dir!r} is no path; give one")
+    folders = [Path(part).expanduser() for part in data_dir or (DATA_DIR / "train",)]
     for folder in folders:
         refuse_split(folder.name)
         split = list_split(folder)

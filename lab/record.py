@@ -13,10 +13,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from homework.common import options
 from homework.common.errors import InputError
 from homework.common.files import DATA_DIR
+from homework.common.options import Count, Fraction, Natural
 from homework.frames.split import info_name
 from homework.labels.vocabulary import KARTS, TRACKS
 
@@ -28,7 +30,8 @@ FREE_KARTS = tuple(kart for kart in KARTS if kart not in NOT_IN_GAME)
 SAMPLE_FRAMES = (4, 2)  # per track, for training and for validation
 
 
-def setup(assets: str | None = None, compile: bool = False) -> None:
+@options.checked
+def setup(assets: Path | None = None, compile: bool = False) -> None:
     """Install the engine and the data of the game, about 0.9 GB, and render one frame.
 
     Args:
@@ -38,7 +41,7 @@ def setup(assets: str | None = None, compile: bool = False) -> None:
     from .recording.setup import install
 
     start = time.perf_counter()
-    install(options.path("--assets", assets), bool(compile))
+    install(assets, compile)
     print(f"installed in {time.perf_counter() - start:.0f} s")
     doctor()
 
@@ -71,16 +74,17 @@ def doctor() -> None:
     print(f"one frame of ten views in {time.perf_counter() - start:.0f} s: the recorder works")
 
 
+@options.checked
 def run(
-    views: int,
-    output: str | None = None,
-    tracks: str | Sequence[str] | None = None,
-    karts: str | Sequence[str] | None = None,
-    seed: int = 0,
+    views: Count,
+    output: Path | None = None,
+    tracks: Sequence[str] | None = None,
+    karts: Sequence[str] | None = None,
+    seed: Natural = 0,
     quality: str = "hd",
-    num_workers: int | None = None,
+    num_workers: Count | None = None,
     cameras: bool = False,
-    packs: float = 0.0,
+    packs: Fraction | Literal[0] = 0.0,
 ) -> None:
     """Record views into a folder that `generate_qa generate` and `finetune train` can use.
 
@@ -99,11 +103,9 @@ def run(
     """
     from .recording.process import GRAPHICS
 
-    options.whole("--views", views, 1)
-    options.whole("--seed", seed, 0)
     if quality not in GRAPHICS:
         raise InputError(f"--quality: {quality!r}; give one of {', '.join(GRAPHICS)}")
-    folder = options.path("--output", output) or DATA_DIR / "recorded"
+    folder = output or DATA_DIR / "recorded"
     chosen = {
         "views": views,
         "tracks": options.names("--tracks", tracks, TRACKS),
@@ -112,12 +114,13 @@ def run(
         "quality": quality,
     }
     if packs:  # omitted if 0, so that recordings made before the option can be resumed
-        chosen["packs"] = options.number("--packs", packs, above=0, below=1)
+        chosen["packs"] = packs
     races = plan(views, chosen["tracks"], chosen["karts"], seed, packs)
-    record(folder, chosen, races, num_workers, bool(cameras))
+    record(folder, chosen, races, num_workers, cameras)
 
 
-def sample(output: str | None = None, seed: int = 0, num_workers: int | None = None) -> None:
+@options.checked
+def sample(output: Path | None = None, seed: Natural = 0, num_workers: Count | None = None) -> None:
     """Record the two small splits of the repository, and name the authors of their artwork.
 
     Args:
@@ -125,8 +128,7 @@ def sample(output: str | None = None, seed: int = 0, num_workers: int | None = N
         seed: seed of line-ups and races.
         num_workers: number of engines in parallel. Default: one per core.
     """
-    folder = options.path("--output", output) or DATA_DIR
-    options.whole("--seed", seed, 0)
+    folder = output or DATA_DIR
     train, valid = plan_sample(TRACKS, FREE_KARTS, SAMPLE_FRAMES, seed)
     for name, races in (("sample", train), ("sample_valid", valid)):
         chosen = {"command": "python -m lab.record sample", "seed": seed, "quality": "hd"}
@@ -137,7 +139,8 @@ def sample(output: str | None = None, seed: int = 0, num_workers: int | None = N
     write_attribution(copyright_file(), folder / "ATTRIBUTION.md")
 
 
-def verify(folder: str) -> None:
+@options.checked
+def verify(folder: Path) -> None:
     """Check the boxes of a recording made with `--cameras True` against the poses of the karts.
 
     Args:
@@ -145,12 +148,12 @@ def verify(folder: str) -> None:
     """
     from .recording.projection import verify_folder
 
-    verify_folder(options.path("FOLDER", folder))
+    verify_folder(folder)
 
 
-def _karts(given: str | Sequence[str] | None) -> list[str]:
+def _karts(given: Sequence[str] | None) -> list[str]:
     """The karts to record, each of which the game's free data must have."""
-    for name in () if given is None else options.parts(given):
+    for name in given or ():
         if name in NOT_IN_GAME:
             raise InputError(f"--karts: {name} is not in the game's free data; leave it out")
     return options.names("--karts", given, FREE_KARTS)

@@ -1,8 +1,9 @@
 """The options of commands, checked before anything is loaded.
 
 Fire derives the type of a value from how it is written, and Python callers pass what they like.
-`coerce` gives a value the type that the option's annotation names. Every function raises an
-InputError that names the flag if the value is wrong.
+`coerce` gives a value the type that the option's annotation names: `checked` does so for all the
+options of a command, `takes` for those of a configuration. Every function raises an InputError that
+names the flag if the value is wrong.
 """
 
 from __future__ import annotations
@@ -30,6 +31,21 @@ Fraction = Annotated[float, 0, 1]
 
 P = ParamSpec("P")
 C = TypeVar("C")
+
+
+def checked(command: Callable[P, None]) -> Callable[P, None]:
+    """Give a command its options in the form that its annotations name: see `coerce`."""
+
+    @functools.wraps(command)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        signature = inspect.signature(command, eval_str=True)
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        for name, each in signature.parameters.items():
+            bound.arguments[name] = coerce(f"--{name}", bound.arguments[name], each.annotation)
+        command(*bound.args, **bound.kwargs)
+
+    return call
 
 
 def takes(config: Callable[P, C]) -> Callable[[Callable[[C], None]], Callable[P, None]]:
@@ -104,7 +120,7 @@ def coerce(flag: str, value: Any, annotation: Any) -> Any:
         return value
     kinds = [each for each in choices if each is not NoneType and get_origin(each) is not Literal]
     if not kinds:
-        raise InputError(f"{flag}: give {' or '.join(map(str, words))}, not {value!r}")
+        raise InputError(f"{flag}: give one of {', '.join(map(str, words))}, not {value!r}")
     kind, *bounds = get_args(kinds[0]) if get_origin(kinds[0]) is Annotated else kinds
     if kind is int:
         return whole(flag, value, *bounds, words=words)
@@ -118,7 +134,7 @@ def coerce(flag: str, value: Any, annotation: Any) -> Any:
             raise InputError(f"{flag}: give True or False, not {value!r}")
         return value
     if kind is Path:
-        return path(flag, value)
+        return _path(flag, value)
     if get_origin(kind) is Sequence:
         if isinstance(value, bool) or value is None:
             raise InputError(f"{flag}: give names with commas between, not {value!r}")
@@ -135,12 +151,14 @@ def is_union(annotation: Any) -> bool:
 
 def path(flag: str, value: Any) -> Path | None:
     """The path given for a flag; None if the flag was not given."""
-    if value is None:
-        return None
+    return None if value is None else _path(flag, value)
+
+
+def _path(flag: str, value: Any) -> Path:
     # Fire turns a name of digits into a number, and a flag without a value into True.
     if isinstance(value, bool) or not isinstance(value, str | int | float | os.PathLike):
         raise InputError(f"{flag}: {value!r} is no path; give one")
-    return Path(str(value)).expanduser()
+    return Path(os.path.expanduser(str(value)))  # Path's own raises where it knows no such user
 
 
 def whole(

@@ -25,6 +25,7 @@ from homework.common import options  # noqa: E402
 from homework.common.cli import run as run_commands  # noqa: E402
 from homework.common.errors import InputError  # noqa: E402
 from homework.common.files import write_json, writing  # noqa: E402
+from homework.common.options import Natural, Positive  # noqa: E402
 from lab import pretrain  # noqa: E402
 from lab.pretraining import architecture  # noqa: E402
 
@@ -44,12 +45,13 @@ PEAK_RATE, BATCH_SIZE, AUGMENTATIONS = 2e-3, 32, ["mirror", "jitter"]
 SHOWN = ("kart at centers", "side at centers", "ego at centers", "heat", "name")  # of the losses
 
 
+@options.checked
 def run(
-    data_dir: str | Sequence[str] | None = None,
-    seconds: float = 600,
-    forms: str | Sequence[str] = tuple(FORMS),
-    output: str = "runs/stems",
-    seed: int = 0,
+    data_dir: Sequence[str] | None = None,
+    seconds: Positive = 600,
+    forms: Sequence[str] = tuple(FORMS),
+    output: Path = Path("runs/stems"),
+    seed: Natural = 0,
 ) -> None:
     """Train each form for the same CPU time, measure it, and print all results so far.
 
@@ -64,19 +66,16 @@ def run(
     Raises:
         InputError: an option or the data is wrong.
     """
-    options.number("--seconds", seconds, above=0)
-    options.whole("--seed", seed, 0)
     folders = pretrain.training_folders(data_dir)
-    folder = options.path("--output", output)
     chosen = {"data": [path.name for path in folders], "seconds": seconds, "seed": seed}
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
         for form in options.names("--forms", forms, tuple(FORMS)):
-            if not earlier(folder / f"{form}.json", chosen):
+            if not earlier(output / f"{form}.json", chosen):
                 print(f"{form}: {seconds:.0f} s")
                 result = measure(form, folders, seconds, seed)
-                write_json(folder / f"{form}.json", {"options": chosen, "result": result})
-    found = {form: earlier(folder / f"{form}.json", chosen) for form in FORMS}
+                write_json(output / f"{form}.json", {"options": chosen, "result": result})
+    found = {form: earlier(output / f"{form}.json", chosen) for form in FORMS}
     results = {form: before["result"] for form, before in found.items() if before}
     print(table(results))
 

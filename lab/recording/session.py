@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from homework.common import options
 from homework.common.errors import InputError
 from homework.common.files import read_json, write_json, writing
+from homework.common.workers import num_cores
 from homework.frames.split import INFO_SUFFIX
 
 from .plan import Race
@@ -41,7 +41,7 @@ def record(
     from .recorder import Recorder
     from .setup import find_installation, versions
 
-    workers = options.workers(num_workers)
+    workers = num_workers or num_cores()
     installation = find_installation()
     manifest = folder / MANIFEST
     with writing(folder):
