@@ -15,17 +15,17 @@ only printed, since they depend on --max_steps.
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from grader.environments import CPU_INDEX, has_nvidia_gpu, reachable
 
 ROOT = Path(__file__).resolve().parent
 DATA = ROOT / "data"
@@ -33,8 +33,6 @@ PACKAGE = ROOT / "homework"
 OWN = "runs/quickstart"  # where the adapter that is trained here goes
 FULL_POINTS = 100
 TWO_AT_A_TIME = ("-n", "2", "--dist", "worksteal")  # options of pytest-xdist
-# As PyTorch's installation page says for a machine without a GPU.
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 SIZES = {
     "cpu": "0.3 GB to download and 1.4 GB on disk",
     "default": "up to 2.8 GB to download and 5.1 GB on disk",
@@ -132,21 +130,6 @@ class Environment:
                 self.run(*pip, pinned, "--index-url", CPU_INDEX)
             except subprocess.CalledProcessError:
                 print(f"not installed from there: pip's default build follows, {SIZES['default']}")
-
-
-def has_nvidia_gpu() -> bool:
-    """Whether there is a GPU that torch's default build for Linux can use."""
-    return bool(glob.glob("/dev/nvidia[0-9]*") or shutil.which("nvidia-smi"))
-
-
-def reachable(url: str) -> bool:
-    """Whether a page can be had within five seconds."""
-    try:
-        request = urllib.request.Request(url, method="HEAD")
-        with urllib.request.urlopen(request, timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 def main_job(run: Callable[..., None], max_steps: int) -> list[str]:

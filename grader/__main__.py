@@ -9,6 +9,9 @@ The package in it is loaded, `load_vlm()` is called, and the model answers 128 q
 Importing the package, loading and answering may take 60 seconds together (--time_limit). The
 course's own machine may be faster or slower than this one, so stay well below.
 
+The submission uses the packages of this environment. The course's may have other versions:
+--course makes an environment with those, once, and grades in it.
+
 A whole class, and what platforms take:
 
     python3 -m grader class --help
@@ -39,8 +42,8 @@ if not __package__:  # started as `python path/to/grader`: again, as a package
     runpy.run_module(here.name, run_name="__main__", alter_sys=True)
     sys.exit()
 
-from . import gradescope, packages
-from .cli import Parser, check_readable, check_writable
+from . import course, gradescope, labels
+from .cli import Parser, check_readable, check_writable, chosen_python
 from .errors import GraderError
 from .files import write_whole
 from .grade import grade
@@ -68,6 +71,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--disable_color", action="store_true", help="no colours")
     parser.add_argument("--open", action="store_true", help="no lock, for debugging")
     parser.add_grading_options()
+    parser.add_python_options()
     options = parser.parse_args(arguments)
     if (options.format == "gradescope") != (options.output is not None):
         parser.error("--format gradescope and --output FILE belong together")
@@ -94,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _grade_one(options: argparse.Namespace, report: Report) -> int:
-    packages.check()
+    python = None if options.course else chosen_python(options)
     path = options.submission
     check_readable(
         path, " (make it with python3 bundle.py homework ID)" if path.suffix == ".zip" else ""
@@ -102,6 +106,9 @@ def _grade_one(options: argparse.Namespace, report: Report) -> int:
     outputs = [path for path in (options.log_path, options.output) if path]
     for output in outputs:
         check_writable(output)
+    if python is None:  # last, as the environment may have to be made
+        labels.read(options.data_dir, options.split)
+        python = chosen_python(options)
     if options.output and path.is_dir():
         path = gradescope.find(path)
     start = time.monotonic()
@@ -113,7 +120,10 @@ def _grade_one(options: argparse.Namespace, report: Report) -> int:
         report,
         locked=not options.open,
         hidden=[output.parent for output in outputs],  # earlier ones hold correct answers
+        python=python,
     )
+    if options.course:
+        report.say(course.verdict(result))
     if options.log_path:
         report.write_log(options.log_path, result)
     if options.output:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from importlib import metadata
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from . import interpreter
 
 SMOLVLM = "HuggingFaceTB/SmolVLM-256M-Instruct"  # the course's starter code loads it
 _CHECKPOINT = re.compile(r"HuggingFaceTB/[\w.-]*\w")
@@ -25,15 +27,15 @@ class Advice(NamedTuple):
 
 TABLE = (
     Advice(
-        r"AutoModelForVision2Seq",
-        "transformers 5 has no AutoModelForVision2Seq (installed: {transformers}); use "
-        "AutoModelForImageTextToText in its place",
+        r"(cannot import name|has no attribute) '?AutoModelForVision2Seq",
+        "transformers 5 has no AutoModelForVision2Seq (installed: {transformers}): grade with the "
+        "course's versions (--course), or use AutoModelForImageTextToText in its place",
     ),
     Advice(
         r"No module named 'torchvision'|requires the Torchvision library",
         "torchvision is not installed (requirements.txt leaves it out): use an image processor "
         "that needs Pillow alone, such as Idefics3ImageProcessorPil, or install the torchvision "
-        "that fits the installed torch",
+        "that fits the installed torch, or grade with the course's versions (--course)",
     ),
     Advice(
         r"couldn't connect to '\S*' to load|LocalEntryNotFoundError|OfflineModeIsEnabled"
@@ -49,24 +51,21 @@ TABLE = (
 )
 
 
-def advice(message: str, details: str = "") -> str | None:
+def advice(
+    message: str, details: str = "", versions: Mapping[str, str | None] | None = None
+) -> str | None:
     """What to do about a failure, or None where nothing is known.
 
     Args:
         message: the reason that is reported.
         details: its traceback; may be empty.
+        versions: of the packages that the submission has; those of this Python by default.
     """
     text = f"{message}\n{details}"
     for row in TABLE:
         if re.search(row.pattern, text):
             found = _CHECKPOINT.search(text)
             checkpoint = found.group() if found else SMOLVLM
-            return row.text.format(transformers=_version("transformers"), checkpoint=checkpoint)
+            version = (versions or interpreter.own().versions)["transformers"] or "none"
+            return row.text.format(transformers=version, checkpoint=checkpoint)
     return None
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "none"

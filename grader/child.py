@@ -75,6 +75,7 @@ class Submission:
             raise TypeError(f"load_vlm() gave {_type(self._model)}, which has no answer()")
         # Now: answering may import `data`, which is too late for the course's grader.
         self._facts["package.data"] = _has(self._package, "data")
+        self._facts["clip"] = _has(self._package, "load_clip")
         self._facts["model.model"] = _has(self._model, "model") and _has(
             self._model.model, "parameters"
         )

@@ -9,8 +9,10 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
+from . import environments, interpreter, packages
 from .errors import GraderError
 from .grade import TIME_LIMIT_S
+from .interpreter import Interpreter
 
 DATA_DIR = Path(__file__).resolve().parent.parent / "data"
 
@@ -46,6 +48,37 @@ class Parser(argparse.ArgumentParser):
             default=TIME_LIMIT_S,
             help="seconds for import, load_vlm() and all answers (%(default)g)",
         )
+
+    def add_python_options(self) -> None:
+        """The options that decide which Python, with which packages, runs submissions."""
+        group = self.add_mutually_exclusive_group()
+        group.add_argument(
+            "--python",
+            type=Path,
+            metavar="PATH",
+            help="run submissions with the Python of another environment, which has the packages "
+            "that they are made for: its executable or its folder",
+        )
+        group.add_argument(
+            "--course",
+            action="store_true",
+            help=f"run submissions with the versions that the course pins, in {environments.COURSE}"
+            ", which is made first if it is not there (it needs the network, and minutes)",
+        )
+
+
+def chosen_python(options: argparse.Namespace) -> Interpreter:
+    """The Python that runs submissions.
+
+    Raises:
+        GraderError: it lacks packages, or the course's environment could not be made.
+    """
+    if options.course:
+        return interpreter.other(environments.course(), "--course")
+    if options.python:
+        return interpreter.other(options.python)
+    packages.check()
+    return interpreter.own()
 
 
 def above_zero(text: str) -> float:

@@ -14,6 +14,7 @@ from . import scoring
 
 BATCH = 32  # questions in one call of answer()
 _WOULD = "the course's grader would"
+_REFUSES = (f"{_WOULD} refuse", f"{_WOULD} give 0 points")
 
 
 def is_correct(answer: str, expected: str) -> bool:
@@ -65,19 +66,59 @@ def of_model(facts: Mapping[str, object]) -> list[str]:
             f"{_WOULD} give 0 points: it counts the parameters of `load_vlm().model`, and there is "
             "no such attribute with parameters()"
         )
+    if facts.get("clip") is True:
+        lines.append(
+            f"{_WOULD} also grade the CLIP half (load_clip and MultiChoiceQADataset; each half is "
+            "worth 50 points there); this one grades the VLM half alone, of 100"
+        )
     if facts.get("tuple") is True:
         lines.append(f"{_WOULD} accept the tuple that answer() returns, and so does this one")
     return lines
 
 
-def score(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def of_time(seconds: float, limit: float) -> list[str]:
+    """A line where the time is over the limit as the course counts it.
+
+    Args:
+        seconds: with the import of the environment's packages, which this grader does not count.
+        limit: in seconds.
+    """
+    if seconds <= limit:
+        return []
+    return [
+        f"{_WOULD} give 0 points if its machine is as fast: it counts the import of torch and "
+        f"other packages, too, which makes {seconds:.1f} s of {limit:g} s"
+    ]
+
+
+def verdict(result: Mapping[str, Any]) -> str:
+    """A sentence about what the course's grader gives, by its rules, with these packages.
+
+    Args:
+        result: what `grade` returns.
+    """
+    versions = result["python"]["packages"]
+    names = ", ".join(f"{name} {versions[name]}" for name in ("transformers", "torch", "peft"))
+    by = f"By the course's rules, with {names}"
+    failed = [case["detail"] for case in result["cases"] if case["status"] == "failed"]
+    remarks = [remark for case in result["cases"] for remark in case["remarks"]]
+    refused = [remark for remark in remarks if remark.startswith(_REFUSES)]
+    if found := failed or refused:
+        return f"{by}: 0 points ({found[0]})"
+    total, seconds = result["course"]["total"], result["course"]["seconds"]
+    most = scoring.FULL_POINTS + scoring.EXTRA_POINTS
+    return f"{by}: {total:.1f} of {most:g} points, in {seconds:.1f} s"
+
+
+def score(samples: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, Any] | None:
     """The score that the course's check gives; None if nothing was answered.
 
     Args:
         samples: each with `model_answer`, `correct_answer` and this grader's `is_correct`.
+        seconds: that it took as the course counts them.
 
     Returns:
-        `accuracy`, `total` points, and how many samples are judged `differently`.
+        `accuracy`, `total` points, how many samples are judged `differently`, and the `seconds`.
     """
     if not samples:
         return None
@@ -87,12 +128,13 @@ def score(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         "accuracy": accuracy,
         "total": scoring.points(accuracy) + scoring.extra_points(accuracy),
         "differently": sum(v != s["is_correct"] for v, s in zip(verdicts, samples, strict=True)),
+        "seconds": round(seconds, 1),
     }
 
 
 def of_score(samples: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line where the course's check judges any of the samples otherwise; see `score`."""
-    found = score(samples)
+    found = score(samples, 0)
     if not found or not found["differently"]:
         return []
     return [

@@ -8,12 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import course, labels, scoring, submission
+from . import course, interpreter, labels, scoring, submission
 from .advice import advice
 from .child import MAX_ANSWER
 from .errors import SubmissionError, one_line, safe_lines
+from .interpreter import Interpreter
 from .private import private_folder
-from .process import FORGED, Child
+from .process import Child
+from .replies import FORGED
 from .report import Case, Report
 from .slot import Slot
 
@@ -34,6 +36,7 @@ def grade(
     locked: bool = True,
     slot: Slot | None = None,
     hidden: Sequence[Path] = (),
+    python: Interpreter | None = None,
 ) -> dict[str, Any]:
     """Grade a submission and report every case.
 
@@ -44,6 +47,7 @@ def grade(
         locked: whether the submission's process is locked; see `grader.lock`.
         slot: what it may use of the machine; all of it by default.
         hidden: more files and folders that the submission may not read, beside the data.
+        python: what runs it; the grader's own Python by default.
 
     Returns:
         The result, ready for JSON: total, accuracy, cases, kinds, samples, the lock's layers
@@ -66,7 +70,11 @@ def grade(
     samples: list[dict[str, Any]] = []
     record = _Record(report)
 
+    python = python or interpreter.own()
+    course_s = 0.0  # as the course counts them
     report.say(f"Grading {one_line(str(path))}")
+    if not python.is_own:
+        report.say(f"Run by {one_line(str(python))}")
     # A case that fails ends the run: none of the later ones could mean anything.
     with contextlib.suppress(SubmissionError), private_folder() as folder:
         with _running(opens, report):
@@ -74,7 +82,7 @@ def grade(
             opens.detail, opens.remarks = unpacked.size, unpacked.remarks
         submission.write_data(data_dir, folder, split, questions)
         out_of_reach = [*labels.hidden(data_dir, split, questions), *hidden] if locked else None
-        with Child(folder, out_of_reach, slot) as child:
+        with Child(folder, out_of_reach, slot, python) as child:
             record.say_layers(child)
             start = child.clock()
             until = _Until(start + time_limit, time_limit)
@@ -89,10 +97,13 @@ def grade(
                 correct = sum(sample["is_correct"] for sample in samples)
                 share = correct / len(samples)
                 accuracy.points = scoring.points(share)
+                seconds = child.clock() - start
+                course_s = seconds + child.import_s
                 accuracy.detail = (
-                    f"{share:.1%} ({correct} right), {child.clock() - start:.1f} s of "
-                    f"{time_limit:g} s"
+                    f"{share:.1%} ({correct} right), {seconds:.1f} s of {time_limit:g} s"
+                    f" ({course_s:.1f} s with imports, as the course counts)"
                 )
+                accuracy.remarks = course.of_time(course_s, time_limit)
             with _running(extra, report):
                 extra.points = scoring.extra_points(share)
                 extra.remarks = course.of_score(samples)
@@ -108,7 +119,11 @@ def grade(
     record.close()
     total = sum(case.points for case in cases)
     report.say(f"Total: {total:.1f} / {scoring.FULL_POINTS:g} ({MAX_TOTAL:g} at most)")
-    return _result(path, total, cases, samples) | {"lock": record.layers, "denied": record.denied}
+    return (
+        _result(path, total, cases, samples, course_s)
+        | {"python": {"version": python.python, "packages": python.versions}}
+        | {"lock": record.layers, "denied": record.denied}
+    )
 
 
 class _Record:
@@ -158,7 +173,7 @@ def _running(
         case.status = "ok"
     except SubmissionError as error:
         case.status, case.detail, details = "failed", str(error), error.details
-        if known := advice(case.detail, details):
+        if known := advice(case.detail, details, child.python.versions if child else None):
             case.detail = f"{case.detail}; {known}"
         raise
     finally:
@@ -260,7 +275,11 @@ def _say_answers(samples: list[dict[str, Any]], report: Report) -> None:
 
 
 def _result(
-    path: Path, total: float, cases: list[Case], samples: list[dict[str, Any]]
+    path: Path,
+    total: float,
+    cases: list[Case],
+    samples: list[dict[str, Any]],
+    course_s: float,
 ) -> dict[str, Any]:
     correct = sum(sample["is_correct"] for sample in samples)
     table = scoring.by_kind((sample["question"], sample["is_correct"]) for sample in samples)
@@ -270,7 +289,7 @@ def _result(
         "max_total": MAX_TOTAL,
         "accuracy": correct / len(samples) if samples else None,
         "cases": [asdict(case) for case in cases],
-        "course": course.score(samples),
+        "course": course.score(samples, course_s),
         "kinds": {kind: {"right": right, "asked": asked} for kind, (right, asked) in table.items()},
         "samples": samples,
     }

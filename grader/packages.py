@@ -10,12 +10,15 @@ from .errors import GraderError
 
 REQUIRED = (
     "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "peft", "accelerate",
-    "PIL", "numpy", "orjson", "fire", "tqdm", "matplotlib", "tensorboard",
+    "PIL", "numpy", "yaml", "orjson", "fire", "tqdm", "matplotlib", "tensorboard",
 )  # fmt: skip
 # Imported before the process is locked. What these do at import is theirs and not the
 # submission's: torch's CUDA build starts ldconfig and gcc to find a library, for example.
 BEFORE_THE_LOCK = ("numpy", "PIL", "torch", "safetensors.torch", "tokenizers", "transformers",
                    "accelerate", "peft")  # fmt: skip
+# What another environment (--python) must have: requirements.txt is this project's own.
+FOR_SUBMISSIONS = tuple(name.partition(".")[0] for name in BEFORE_THE_LOCK)
+COURSE_PINS = Path(__file__).with_name("course_requirements.txt")
 
 
 def check() -> None:

@@ -14,16 +14,16 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from . import cgroup, packages, usage
-from .errors import GraderError, SubmissionError, one_line
+from . import cgroup, interpreter, packages, usage
+from .errors import GraderError, SubmissionError
+from .interpreter import Interpreter
 from .lock import places
 from .output import Output
+from .replies import read_denial, read_reply
 from .slot import Slot
 
 # What 32 answers of `child.MAX_ANSWER` letters take at most; JSON grows by 30 when it is read.
 MAX_REPLY_BYTES = 4_000_000
-MAX_TEXT = 20_000  # characters of a message, a traceback or a denial, as in `child`
-FORGED = "the submission wrote into the grader's channel"
 MAX_DENIALS = 100  # kept, each once
 START_LIMIT_S = 60.0  # for the lock
 END_LIMIT_S = 1.0  # for the other threads to end, once the first one has
@@ -40,20 +40,31 @@ class Child:
         hidden: what the submission may not read: the data folder first, then the other places
             of expected answers and results. None leaves the child without a lock.
         slot: what it may use of the machine; all of it by default.
+        python: what runs it; the grader's own Python by default.
 
     Attributes:
         layers: the `active` and the `missing` layers of the lock; empty without one.
+        python: what runs it.
+        import_s: seconds that the import of the environment's packages took.
     """
 
-    def __init__(self, folder: Path, hidden: list[Path] | None, slot: Slot | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        hidden: list[Path] | None,
+        slot: Slot | None = None,
+        python: Interpreter | None = None,
+    ) -> None:
         self._slot = slot or Slot()
         self._shared = usage.shared_memory() if sys.platform == "linux" else 0
+        self.python = python or interpreter.own()
         # What the lock's seccomp filter reports through.
         locks_calls = hidden is not None and sys.platform == "linux"
         ours, theirs = socket.socketpair() if locks_calls else (None, None)
         try:
-            variables = environment(folder, hidden)
-            self._process = self._slot.start(CHILD, folder, variables, theirs)
+            variables = environment(folder, hidden, self.python)
+            command = [self.python.executable, str(CHILD)]
+            self._process = self._slot.start(command, folder, variables, theirs)
             listener_fd = theirs.fileno() if theirs else None
         finally:
             if theirs:
@@ -86,13 +97,16 @@ class Child:
     def _import_packages(self) -> None:
         """Import the environment's packages; nothing of the submission has run when it ends."""
         over = f"not done after {IMPORT_LIMIT_S:g} s"
-        deadline = self.clock() + IMPORT_LIMIT_S
+        start = self.clock()
         try:
-            self.call("import_packages", deadline, over, names=packages.BEFORE_THE_LOCK)
+            names = packages.BEFORE_THE_LOCK
+            self.call("import_packages", start + IMPORT_LIMIT_S, over, names=names)
         except SubmissionError as error:
+            remedy = packages.remedy() if self.python.is_own else "mend that environment"
             raise GraderError(
-                f"{sys.executable} cannot import its packages: {error}; {packages.remedy()}"
+                f"{self.python.executable} cannot import its packages: {error}; {remedy}"
             ) from None
+        self.import_s = self.clock() - start
         self._output.take()  # their warnings are not the submission's prints
 
     def _apply_lock(
@@ -106,7 +120,7 @@ class Child:
             policy = {
                 "folder": str(folder),
                 "data_dir": os.path.realpath(hidden[0]),
-                "readable": places.readable(folder, hidden),
+                "readable": places.readable(folder, hidden, self.python),
                 "devices": places.devices(),
                 "gpus": bool(places.gpus()),
                 # A GPU's driver maps far more than it uses: there the memory is only watched.
@@ -259,44 +273,13 @@ class Child:
         self._replies.put(b"")
 
 
-def environment(folder: Path, hidden: list[Path] | None) -> dict[str, str]:
+def environment(folder: Path, hidden: list[Path] | None, python: Interpreter) -> dict[str, str]:
     """The child's variables; see `Child`."""
+    own = python.variables() if hidden is None else places.environment(folder, hidden, python)
     return {
-        **(os.environ if hidden is None else places.environment(folder, hidden)),
+        **own,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8:backslashreplace",
         **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp")),
     }
-
-
-def read_reply(line: bytes, number: int) -> Any:
-    """The value in a reply; the submission may have written it, so anything may be in there.
-
-    Args:
-        line: at most MAX_REPLY_BYTES.
-        number: of the request.
-
-    Raises:
-        SubmissionError: it is none, or not to this request; or the submission raised.
-    """
-    try:
-        reply = json.loads(line)
-        if reply["id"] == number and type(reply["id"]) is int:
-            if "error" not in reply:
-                return reply["value"]
-            texts = reply["error"]["message"], reply["error"]["traceback"]
-            if all(isinstance(text, str) for text in texts):
-                raise SubmissionError(*(text[:MAX_TEXT] for text in texts))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise SubmissionError(FORGED)
-
-
-def read_denial(line: bytes) -> str:
-    """The sentence of a `denied` line; the submission may have written it."""
-    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-        # The child's own are shorter than this, however JSON writes their letters.
-        if len(line) < 7 * MAX_TEXT and isinstance(sentence := json.loads(line)["denied"], str):
-            return one_line(sentence)
-    return "tried to write into the grader's channel"

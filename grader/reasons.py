@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 GRADED = "graded"
+VERSIONS = "made for other versions of the packages"
+WEIGHTS = "weights are missing"
 NOT_GRADED = (
     "Not graded, by no fault of the submission: the grader itself failed on it ({}). It is graded "
     "by hand or in a later run."
@@ -27,7 +31,13 @@ _GROUPS = (
     (r"grader's channel|number of parameters is not", "interferes with the grader"),
     (r"not allowed in grading|PermissionError", "does what grading does not allow"),
     (r"process ended itself|process was ended|SystemExit|KeyboardInterrupt", "ends the process"),
-    (r"hub cache", "weights are missing"),
+    (r"hub cache", WEIGHTS),
+    (
+        r"(cannot import name|has no attribute) '?AutoModelForVision2Seq"
+        r"|(cannot import name \S+ from|No module named) '(transformers|peft|torch|torchvision|"
+        r"huggingface_hub|tokenizers|accelerate|cv2)\b",
+        VERSIONS,
+    ),
     (r"ModuleNotFoundError|ImportError|SyntaxError", "an import fails"),
 )
 _OTHERWISE = {
@@ -36,6 +46,7 @@ _OTHERWISE = {
     "Parameters": "an error while counting the parameters",
     "Accuracy": "an error while answering",
 }
+_DOWNLOAD = re.compile(r"python -m homework\.base_vlm download HuggingFaceTB/[\w.-]*\w")
 _LONGEST_DENIAL = 200  # characters that are quoted
 _MEMORY_OF_ALL = re.compile(r"used over .* of memory|out of memory\?")
 _TIME = re.compile(_GROUPS[0][0])
@@ -81,6 +92,38 @@ def reason(result: Mapping[str, Any]) -> str:
             f"in the course's grader: {interface['detail'].rstrip('.')}."
         )
     return text + _denied(result)
+
+
+def shared(
+    rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str | None], again: Sequence[str]
+) -> list[str]:
+    """What the environment lacks for two or more submissions: a sentence each, with the cure.
+
+    Args:
+        rows: of a class's table.
+        versions: of the packages that they were graded with.
+        again: the command line that graded them.
+    """
+    notes = []
+    counts = Counter(row["group"] for row in rows)
+    if (count := counts[VERSIONS]) > 1:
+        had = ", ".join(f"{name} {versions[name] or 'none'}" for name in ("transformers", "torch"))
+        command = re.sub(r" --(resume\b|python[ =]('[^']*'|\S+))", "", shlex.join(again))
+        cure = "give --python the Python of an environment that has them"
+        if "--course" not in again:
+            cure = f"grade again with the course's: {command} --course --resume"
+        notes.append(
+            f"{count} of {len(rows)} submissions are {VERSIONS} than those here ({had}); {cure}"
+        )
+    if (count := counts[WEIGHTS]) > 1:
+        found = {
+            d for row in rows if row["group"] == WEIGHTS for d in _DOWNLOAD.findall(row["reason"])
+        }
+        notes.append(
+            f"{count} of {len(rows)} submissions need weights that are not in this machine's hub "
+            f"cache: run {' and '.join(sorted(found))}, and grade them again into another --output"
+        )
+    return notes
 
 
 def remarks(result: Mapping[str, Any]) -> str:

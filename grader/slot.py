@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import usage
@@ -42,7 +41,7 @@ class Slot:
 
     def start(
         self,
-        script: Path,
+        command: Sequence[str],
         folder: Path,
         environment: Mapping[str, str],
         channel: socket.socket | None,
@@ -50,7 +49,7 @@ class Slot:
         """Start a process.
 
         Args:
-            script: what it runs.
+            command: the program and its arguments.
             folder: its working folder.
             channel: a socket that it inherits under the same number, or None.
 
@@ -59,7 +58,7 @@ class Slot:
         """
         try:
             process = subprocess.Popen(
-                [sys.executable, str(script)],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

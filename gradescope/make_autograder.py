@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 from grader import labels, scoring  # noqa: E402
 from grader.cli import Parser, check_writable  # noqa: E402
 from grader.errors import GraderError  # noqa: E402
+from grader.packages import COURSE_PINS  # noqa: E402
 
 SCRIPTS = ("setup.sh", "run_autograder")
 _DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the bytes depend on the contents alone
@@ -30,11 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = Parser("python3 gradescope/make_autograder.py", __doc__)
     parser.add_argument("--output", type=Path, default=Path("autograder.zip"), help="%(default)s")
+    parser.add_argument(
+        "--course",
+        action="store_true",
+        help="install the course's versions of the packages there, not this project's",
+    )
     parser.add_grading_options()
     options = parser.parse_args(arguments)
     try:
         check_writable(options.output)
-        files = contents(options.data_dir, options.split, options.time_limit)
+        files = contents(options.data_dir, options.split, options.time_limit, options.course)
         write(options.output, files)
     except (GraderError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -45,8 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def contents(data_dir: Path, split: str, time_limit: float) -> dict[str, bytes]:
+def contents(
+    data_dir: Path, split: str, time_limit: float, course: bool = False
+) -> dict[str, bytes]:
     """Name in the zip -> bytes.
+
+    Args:
+        course: whether submissions are to have the course's versions of the packages.
 
     Raises:
         GraderError: the split has no questions, or a picture is missing.
@@ -55,14 +66,18 @@ def contents(data_dir: Path, split: str, time_limit: float) -> dict[str, bytes]:
     asked = [every[index] for index in scoring.draw(len(every))]
     labels.check_images(data_dir, asked)
     records = [{"image_file": q.image, "question": q.question, "answer": q.answer} for q in asked]
+    options = ["--split", split, "--time_limit", f"{time_limit:g}"]
+    if course:  # as another's environment, which need not have this project's packages
+        options += ["--python", ".venv"]
     return {
         **{name: (ROOT / "gradescope" / name).read_bytes() for name in SCRIPTS},
-        "requirements.txt": (ROOT / "requirements.txt").read_bytes(),
+        "requirements.txt": (COURSE_PINS if course else ROOT / "requirements.txt").read_bytes(),
+        COURSE_PINS.relative_to(ROOT).as_posix(): COURSE_PINS.read_bytes(),
         **{
             file.relative_to(ROOT).as_posix(): file.read_bytes()
             for file in sorted((ROOT / "grader").rglob("*.py"))
         },
-        "options": f"--split\n{split}\n--time_limit\n{time_limit:g}\n".encode(),
+        "options": "\n".join([*options, ""]).encode(),
         f"data/{split}/questions_qa_pairs.json": json.dumps(records).encode(),
         **{
             f"data/{image}": (data_dir / image).read_bytes()

@@ -11,6 +11,6 @@ for version in 3.12 3.11; do
     fi
 done
 # The build of PyTorch for processors is a tenth of the default one; it has an index of its own.
-torch=$(grep '^torch==' requirements.txt)
-.venv/bin/pip install --no-cache-dir "$torch" --index-url https://download.pytorch.org/whl/cpu
+mapfile -t torch < <(grep -E '^torch(vision)?==' requirements.txt)
+.venv/bin/pip install --no-cache-dir "${torch[@]}" --index-url https://download.pytorch.org/whl/cpu
 .venv/bin/pip install --no-cache-dir -r requirements.txt

@@ -162,6 +162,14 @@ STYLES = [
         "one, and judges 40 answers otherwise",
     ),
     Style(
+        "a CLIP half beside it (its VLM half)",
+        [*zipped(__init__=INIT + "from .clip import load_clip\n"),
+         ("homework/clip.py", "def load_clip():\n    1 / 0\n")],
+        105,
+        105,
+        r"would also grade the CLIP half \(load_clip and MultiChoiceQADataset; each half is worth",
+    ),
+    Style(
         "top-level folder `hw4/`", zipped("hw4/"), 105, 105, _TOP.format("hw4")
     ),
     Style(

@@ -29,8 +29,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .. import gradescope, packages, reasons, usage
-from ..cli import Parser, above_zero, check_readable, check_writable
+from .. import gradescope, labels, reasons, usage
+from ..cli import Parser, above_zero, check_readable, check_writable, chosen_python
 from ..errors import GraderError, one_line
 from ..files import write_whole
 from ..lock import places
@@ -98,6 +98,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="percent of the points that each day or part of a day after --due costs (none)",
     )
     parser.add_grading_options()
+    parser.add_python_options()
     options = parser.parse_args(arguments)
     if options.late_penalty and not options.due:
         parser.error("--late_penalty needs --due")
@@ -129,7 +130,7 @@ def run(arguments: Sequence[str]) -> int:
         GraderError: nothing, or not all, could be graded.
     """
     options = _parse(arguments)
-    packages.check()
+    python = None if options.course else chosen_python(options)
     check_readable(options.submissions)
     if options.output.suffix != ".csv":
         raise GraderError(f"{options.output}: give --output a name that ends in .csv")
@@ -138,8 +139,16 @@ def run(arguments: Sequence[str]) -> int:
     jobs, memory = _shares(options.jobs, options.memory)
     # The results are in one folder. A gradebook is the students' as much as their submissions.
     hidden = [options.submissions, options.output.parent, options.gradebook]
+    if python is None:  # last, as the environment may have to be made
+        labels.read(options.data_dir, options.split)
+        python = chosen_python(options)
     rules = Rules(
-        options.data_dir, options.split, options.time_limit, memory, (*filter(None, hidden),)
+        options.data_dir,
+        options.split,
+        options.time_limit,
+        memory,
+        python,
+        (*filter(None, hidden),),
     )
     about = depends_on(rules)
     room = Classroom(options.submissions)
@@ -150,8 +159,12 @@ def run(arguments: Sequence[str]) -> int:
         graded = _Class(room, rules, journal, digest(about), found)
         graded.grade(jobs)
         rows = graded.rows(options.due, options.late_penalty)
-        table.write(options.output, rows, {"settings": about, **_others(found)})
-        write_whole(options.output.with_suffix(".html"), page.render(rows, about))
+        again = ["python3", "-m", "grader", "class", *arguments]
+        notes = reasons.shared(rows, about["packages"], again)
+        table.write(options.output, rows, {"notes": notes, "settings": about, **_others(found)})
+        write_whole(options.output.with_suffix(".html"), page.render(rows, about, notes))
+    for note in notes:
+        print(f"note: {note}")
     _summarize(rows, found, options.output)
     if gradebook:
         _fill(gradebook, rows, options.output.with_suffix(".canvas.csv"))

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
-import platform
 import time
 import zipfile
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import labels, scoring
 from ..grade import grade
+from ..interpreter import Interpreter
 from ..report import Report
 from ..slot import Slot
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "pillow")
 _CODE = Path(__file__).resolve().parent.parent
 _ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 
@@ -27,6 +24,7 @@ class Rules(NamedTuple):
     """How a class is graded.
 
     Attributes:
+        python: what runs each submission.
         hidden: files and folders of the class, which no submission may read.
     """
 
@@ -34,6 +32,7 @@ class Rules(NamedTuple):
     split: str
     time_limit: float
     memory_bytes: int
+    python: Interpreter
     hidden: tuple[Path, ...]
 
 
@@ -58,6 +57,7 @@ def grade_one(path: Path, rules: Rules, slot: Slot) -> dict[str, Any]:
         quiet,
         slot=slot,
         hidden=rules.hidden,
+        python=rules.python,
     )
     adapter = _adapter_sha256(path) if result["cases"][0]["status"] == "ok" else None
     del result["submission"]  # where it lay for a while
@@ -87,20 +87,14 @@ def depends_on(rules: Rules) -> dict[str, Any]:
         "questions": digest(asked),
         "pictures": pictures.hexdigest(),
         "grader": code.hexdigest(),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "python": rules.python.python,
+        "packages": rules.python.versions,
     }
 
 
 def digest(value: Any) -> str:
     """The SHA-256 of a value's JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _version(package: str) -> str | None:
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version(package)
-    return None
 
 
 def _adapter_sha256(path: Path) -> str | None:

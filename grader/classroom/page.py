@@ -56,12 +56,15 @@ _BINS = 10  # of ten points each, below full points
 _SHOWN_IDS = 12  # of a group
 
 
-def render(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> str:
+def render(
+    rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], notes: Sequence[str] = ()
+) -> str:
     """The page.
 
     Args:
         rows: of the class's table, as `table.row` makes them.
         settings: what `grading.depends_on` returns.
+        notes: sentences for the top.
     """
     style_hash = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     sections = (
@@ -87,7 +90,8 @@ def render(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> st
 <style>{_STYLE}</style>
 </head>
 <body>
-<header><h1>Grades of {len(rows)} submissions</h1>{_summary(rows, settings)}</header>
+<header><h1>Grades of {len(rows)} submissions</h1>{_summary(rows, settings)}
+{"".join(f'<p class="card">{escape(note)}</p>' for note in notes)}</header>
 <main>
 {body}
 </main>

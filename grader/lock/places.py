@@ -5,18 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import re
-import site
-import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-# Below an installation's prefix: not all of it, since a project may lie there (/usr/src/app).
-_PREFIX_PARTS = (
-    "lib", "lib64", "libexec", "bin", "include", "share", "pyvenv.cfg",
-    "Lib", "DLLs", "Library", "Scripts", "Python", "Frameworks", "Resources", "python3.dll",
-)  # fmt: skip
+if TYPE_CHECKING:
+    from ..interpreter import Interpreter
+
 _SYSTEM = (
     "/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/libexec",
     "/usr/share", "/usr/local/lib", "/usr/local/lib64", "/usr/local/share", "/usr/local/cuda",
@@ -46,25 +42,21 @@ _KEPT = re.compile(
 )
 
 
-def readable(folder: Path, hidden: Iterable[Path]) -> list[str]:
+def readable(folder: Path, hidden: Iterable[Path], python: Interpreter) -> list[str]:
     """The files and folders that the submission may read, links resolved, duplicates dropped.
 
     Args:
         hidden: the files and folders that may not be readable, wherever links lead them. The
             folder that holds all private folders is one more.
+        python: what runs the submission.
 
     Raises:
         ValueError: a hidden one lies inside one of them; its message says so.
     """
-    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
-    wanted = [os.path.join(prefix, part) for prefix in prefixes for part in _PREFIX_PARTS]
-    wanted += [path for name, path in sysconfig.get_paths().items() if name != "data"]
-    wanted += site.getsitepackages()
-    if site.ENABLE_USER_SITE:
-        wanted.append(site.getusersitepackages())
     secrets = {path: os.path.realpath(path) for path in (*hidden, tempfile.gettempdir())}
-    wanted += [
-        *_python_path(secrets.values()),
+    wanted = [
+        *python.places,
+        *_python_path(python, secrets.values()),
         hub_cache(),
         *_SYSTEM,
         str(folder),
@@ -97,14 +89,14 @@ def hub_cache() -> str:
     return os.path.realpath(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub"))
 
 
-def environment(folder: Path, hidden: Iterable[Path]) -> Mapping[str, str]:
+def environment(folder: Path, hidden: Iterable[Path], python: Interpreter) -> Mapping[str, str]:
     """The child's variables: no secrets, and every default place for files is `folder`/tmp."""
     temporary = str(folder / "tmp")
-    kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
+    kept = {name: value for name, value in python.variables().items() if _KEPT.fullmatch(name)}
     if "PYTHONPATH" in kept:
-        kept["PYTHONPATH"] = os.pathsep.join(_python_path(map(os.path.realpath, hidden)))
-    if site.ENABLE_USER_SITE:
-        kept["PYTHONUSERBASE"] = site.getuserbase()
+        kept["PYTHONPATH"] = os.pathsep.join(_python_path(python, map(os.path.realpath, hidden)))
+    if python.user_base:
+        kept["PYTHONUSERBASE"] = python.user_base
     return kept | {
         **dict.fromkeys(_HOMES, temporary),
         **dict.fromkeys(("USER", "LOGNAME", "USERNAME"), "submission"),
@@ -115,10 +107,10 @@ def environment(folder: Path, hidden: Iterable[Path]) -> Mapping[str, str]:
     }
 
 
-def _python_path(secrets: Iterable[str]) -> list[str]:
+def _python_path(python: Interpreter, secrets: Iterable[str]) -> list[str]:
     """PYTHONPATH without folders that hold a secret, or this grader: its data lies there too."""
     kept_out = [os.path.realpath(__file__), *secrets]
-    paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    paths = filter(None, python.variables().get("PYTHONPATH", "").split(os.pathsep))
     return [p for p in paths if not any(_inside(s, os.path.realpath(p)) for s in kept_out)]
 
 

@@ -17,6 +17,7 @@ from grading import failure
 import bundle
 from grader import course
 from grader.advice import advice
+from grader.process import Child
 from homework.data import benchmark
 
 HERE = Path(__file__).resolve().parents[1]  # the folder of the tests
@@ -124,6 +125,7 @@ def test_the_result_holds_the_courses_score(graded):
     body = f"class Model:\n    def answer(self, *_):\n        return {answers}\n"
     out, result = graded(GOOD | {"vlm.py": body + "def load_vlm():\n    return Model()\n"})
     assert result["accuracy"] == 0.4
+    assert result["course"].pop("seconds") < 30
     assert result["course"] == {
         "accuracy": 0.5, "total": pytest.approx(50 / 0.7), "differently": 1
     }  # fmt: skip
@@ -132,6 +134,41 @@ def test_the_result_holds_the_courses_score(graded):
 
 def test_without_answers_there_is_no_score_of_the_courses(graded):
     assert graded(GOOD | {"__init__.py": "1 / 0"})[1]["course"] is None
+
+
+# Time
+
+
+def test_both_times_are_said(graded, monkeypatch):
+    """The course counts the import of torch and others, too; here one that takes a second."""
+    monkeypatch.setattr(Child, "_import_packages", lambda self: setattr(self, "import_s", 100.0))
+    out, result = graded()
+    own, course_s = re.search(
+        r"([\d.]+) s of 60 s \(([\d.]+) s with imports, as the course counts", out
+    ).groups()
+    assert float(own) < 60 < 100 <= float(course_s) == result["course"]["seconds"]
+    assert result["total"] == 105
+    assert re.search(r"would give 0 points if its machine is as fast: .* 100\.\d s of 60 s", out)
+    assert "0 points (the course's grader would give 0 points if" in course.verdict(result)
+
+
+def test_within_the_time_there_is_no_line():
+    assert course.of_time(60, 60) == [] and len(course.of_time(60.1, 60)) == 1
+
+
+# The verdict
+
+
+@pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_the_verdict_is_the_one_of_the_courses_rules(place, graded, style):
+    write_data(place / "data", 40)
+    verdict = course.verdict(graded(write_zip(place / "ID.zip", style))[1])
+    assert verdict.startswith("By the course's rules, with transformers ")
+    expected = (
+        ": 0 points (" if style.course is None else f": {style.course:.1f} of 105 points, in "
+    )
+    assert expected in verdict
 
 
 # Reasons
@@ -150,7 +187,7 @@ OFFLINE = (
         (
             "ImportError: cannot import name 'AutoModelForVision2Seq' from 'transformers' (/x)",
             "",
-            r"no AutoModelForVision2Seq \(installed: 5\.[\d.]+\); use AutoModelForImageTextToText",
+            r"AutoModelForVision2Seq \(installed: [\d.]+\): grade with .*--course\), or use Auto",
         ),
         ("AttributeError: module transformers has no attribute AutoModelForVision2Seq", "", "use "),
         ("ModuleNotFoundError: No module named 'torchvision'", "", "torchvision is not installed"),
@@ -161,6 +198,7 @@ OFFLINE = (
             "torchvision is not installed",
         ),
         (OFFLINE, "", "base_vlm download HuggingFaceTB/SmolVLM-256M-Instruct once"),
+        (OFFLINE, "model = AutoModelForVision2Seq.from_pretrained(name)", "offline on purpose"),
         (OFFLINE, 'load("HuggingFaceTB/SmolVLM-500M-Instruct")', "HuggingFaceTB/SmolVLM-500M"),
         ("LocalEntryNotFoundError: Cannot find an appropriate", "", "offline on purpose"),
         ("ModuleNotFoundError: No module named 'homework'", "", "has another name"),

@@ -25,7 +25,7 @@ if (child := os.fork()) == 0:
     os._exit(0)
 os.waitpid(child, 0)
 """
-NAMES = {"pillow": "PIL"}
+NAMES = {"pillow": "PIL", "pyyaml": "yaml"}
 
 
 @pytest.fixture

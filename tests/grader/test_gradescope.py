@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from fake_submission import GOOD, ROOT, VLM, make_zip, write_files
 
+from grader import packages
 from grader.__main__ import main
 
 make_autograder = runpy.run_path(str(ROOT / "gradescope" / "make_autograder.py"))["main"]
@@ -120,6 +121,18 @@ def test_the_autograders_zip_grades_an_upload(place, capsys):
     assert json.loads((machine / "results" / "results.json").read_text())["score"] == 105
     for script in ("setup.sh", "run_autograder"):
         subprocess.run(["bash", "-n", str(ROOT / "gradescope" / script)], check=True)
+
+
+def test_an_autograder_with_the_courses_packages_runs_submissions_with_them(place, capsys):
+    output = place / "autograder.zip"
+    arguments = ["--data_dir", str(place / "data"), "--output", str(output), "--course"]
+    assert make_autograder(arguments) == 0
+    with zipfile.ZipFile(output) as archive:
+        assert archive.read("requirements.txt") == packages.COURSE_PINS.read_bytes()
+        # What setup.sh makes, beside these files, where run_autograder begins.
+        assert archive.read("options").decode().splitlines()[-2:] == ["--python", ".venv"]
+    setup = (ROOT / "gradescope" / "setup.sh").read_text()
+    assert "-m venv .venv" in setup and "torch(vision)?==" in setup
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")

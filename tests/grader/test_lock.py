@@ -25,6 +25,7 @@ from hostile_submissions import (
 
 from grader.__main__ import main
 from grader.grade import grade
+from grader.interpreter import own
 from grader.lock import places
 from grader.report import Report
 from grader.slot import ClassSlot
@@ -205,8 +206,8 @@ def test_data_inside_what_may_be_read_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     (tmp_path / "lib" / "data").mkdir(parents=True)
     with pytest.raises(ValueError, match="lib"):
-        places.readable(tmp_path / "private", [tmp_path / "lib" / "data"])
-    places.readable(tmp_path / "private", [tmp_path / "data"])  # beside it is fine
+        places.readable(tmp_path / "private", [tmp_path / "lib" / "data"], own())
+    places.readable(tmp_path / "private", [tmp_path / "data"], own())  # beside it is fine
 
 
 def test_private_folders_inside_what_may_be_read_are_refused(tmp_path, monkeypatch):
@@ -214,7 +215,7 @@ def test_private_folders_inside_what_may_be_read_are_refused(tmp_path, monkeypat
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "lib" / "tmp"))
     (tmp_path / "lib" / "tmp").mkdir(parents=True)
     with pytest.raises(ValueError, match="lib/tmp: lies inside"):
-        places.readable(tmp_path / "lib" / "tmp" / "private", [])
+        places.readable(tmp_path / "lib" / "tmp" / "private", [], own())
 
 
 def test_an_earlier_log_is_out_of_reach(place, capsys, monkeypatch):

@@ -1,0 +1,118 @@
+"""The Python that runs a submission: this one, or that of another environment (--python)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from . import packages, probe
+from .errors import GraderError, one_line
+
+PROBE = Path(__file__).with_name("probe.py")
+PROBE_LIMIT_S = 120.0  # from a cold disk
+OLDEST, NEWEST = (3, 10), (3, 13)  # that the lock is tried with
+# Variables that lead one Python to its packages, and another one astray.
+_ITS_OWN = re.compile(
+    "VIRTUAL_ENV.*|CONDA_.*|PYTHON(HOME|PATH|USERBASE|STARTUP|EXECUTABLE|PLATLIBDIR|SAFEPATH)"
+    "|__PYVENV_LAUNCHER__"
+)
+
+
+class Interpreter(NamedTuple):
+    """A Python interpreter.
+
+    Attributes:
+        executable: its path.
+        python: its version, such as "3.12.1".
+        places: files and folders of it and its packages, which submissions may read.
+        user_base: where a user's own packages lie; None if it does not use them.
+        versions: of some packages; None for one that is not installed.
+        is_own: whether it is the one that runs the grader.
+    """
+
+    executable: str
+    python: str
+    places: list[str]
+    user_base: str | None
+    versions: dict[str, str | None]
+    is_own: bool
+
+    def __str__(self) -> str:
+        """Its path and versions, for a line of the report."""
+        found = [f"{name} {version}" for name in _NAMED if (version := self.versions[name])]
+        return f"{self.executable} ({', '.join([f'Python {self.python}', *found])})"
+
+    def variables(self) -> dict[str, str]:
+        """This process's environment variables, as far as they are for this interpreter."""
+        return {
+            name: value
+            for name, value in os.environ.items()
+            if self.is_own or not _ITS_OWN.fullmatch(name)
+        }
+
+
+_NAMED = ("transformers", "torch", "peft", "torchvision")
+
+
+def own() -> Interpreter:
+    """The one that runs the grader."""
+    found = probe.about([])
+    del found["missing"]
+    return Interpreter(sys.executable, **found, is_own=True)
+
+
+def other(path: Path, option: str = "--python") -> Interpreter:
+    """That of another environment.
+
+    Args:
+        path: the executable, or the folder of a virtual environment.
+        option: of the command line that named it, for messages.
+
+    Raises:
+        GraderError: it does not run, has a version that the grader is not for, or lacks a package.
+    """
+    executable = _executable(path, option)
+    bare = Interpreter(executable, "", [], None, {}, is_own=False)
+    try:
+        done = subprocess.run(
+            [executable, str(PROBE), *packages.FOR_SUBMISSIONS],
+            env=bare.variables(),
+            capture_output=True,
+            text=True,
+            timeout=PROBE_LIMIT_S,
+            check=False,
+        )
+        found = json.loads(done.stdout)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise GraderError(f"{option} {path}: does not run: {error}") from None
+    except ValueError:
+        last = one_line((done.stderr.strip().splitlines() or ["it printed nothing"])[-1], 200)
+        raise GraderError(f"{option} {path}: is no Python of today ({last})") from None
+    version = tuple(int(number) for number in found["python"].split(".")[:2])
+    if not OLDEST <= version <= NEWEST:
+        raise GraderError(
+            f"{option} {path}: is Python {found['python']}; give one of "
+            f"{'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST))}"
+        )
+    if missing := found.pop("missing"):
+        raise GraderError(
+            f"{option} {path}: has no {', '.join(missing)}, which submissions need: "
+            f"{executable} -m pip install -r {packages.COURSE_PINS}"
+        )
+    return Interpreter(executable, **found, is_own=False)
+
+
+def _executable(path: Path, option: str) -> str:
+    if path.is_dir():
+        path = path / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    found = shutil.which(path)  # also by its name alone
+    if found is None:
+        raise GraderError(f"{option} {path}: no such program")
+    # Not resolved: an environment's is a link, and its place tells which environment it is.
+    return os.path.abspath(found)
