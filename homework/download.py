@@ -15,13 +15,13 @@ from typing import Any
 
 from .common import cli
 from .common.errors import InputError
-from .common.files import DATA_DIR, digest, read_json, write_json, writing
+from .common.files import DATA_DIR, digest, read_json, shown, write_json, writing
+from .frames.advice import MANIFEST
 from .frames.fetch import fetch, read_state
 from .frames.unpack import DamagedArchive, unpack
 
 # The address from the course handout; not reachable from CI, so tests run on a local server.
 DATASET_URL = "https://utexas.box.com/shared/static/qubjm5isldqvyimfj9rsmbnvnbezwcv4.zip"
-MANIFEST = "manifest.json"
 
 
 def download(
@@ -51,7 +51,8 @@ def download(
         manifest = _fetch_and_unpack(url, folder, sha256, keep_archive)
     for split, numbers in manifest["splits"].items():
         print(f"{folder / split}: {numbers['files']:,} files, {numbers['bytes'] / 1e6:,.1f} MB")
-    print(f"complete: {folder / MANIFEST}; next: python -m homework.generate_qa generate")
+    here = "" if folder == DATA_DIR else f" --data_dir {shown(folder / 'train')}"
+    print(f"complete: {folder / MANIFEST}; next: python -m homework.generate_qa generate{here}")
 
 
 def _fetch_and_unpack(
@@ -119,7 +120,10 @@ def _is_complete(folder: Path, url: str, sha256: str | None) -> bool:
             f"{path}: {folder} holds the dataset from {source}; give another --data_dir"
         )
     if sha256 not in (None, found):
-        raise InputError(f"{path}: the archive had sha256 {found}, expected {sha256}")
+        raise InputError(
+            f"{path}: the archive had sha256 {found}, expected {sha256}; "
+            "correct --sha256, or give another --data_dir"
+        )
     for split, number in counts.items():
         if sum(len(files) for _, _, files in os.walk(folder / split)) < number:
             path.unlink()

@@ -30,6 +30,7 @@ from .common import cli, options
 from .common.errors import InputError
 from .common.files import DATA_DIR, RUNS_DIR, as_json, writing
 from .common.outputs import Outputs
+from .frames.advice import how_to_repair
 from .frames.pictures import open_picture, save_picture
 from .frames.split import (
     INFO_SUFFIX,
@@ -109,7 +110,7 @@ def check(
     except AmbiguousView as error:
         raise InputError(f"{file}: {error}; look at another view") from None
     except ValueError as error:
-        raise InputError(f"{file}: {error}; unpack the dataset again") from None
+        raise InputError(f"{file}: {error}; {how_to_repair(file)}") from None
     picture = file.with_name(picture_name(file.name, view))
     # A bare --save arrives as True.
     given = None if save is True else options.path("--save", save)

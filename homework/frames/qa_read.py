@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError, note
-from ..common.files import DATA_DIR, read_json, shown
+from ..common.files import read_json, shown
 from ..labels.questions import MAX_TEXT_LENGTH
+from .advice import SPLITS, how_to_download
 from .export import conversation_pairs
-from .split import CONTRADICTED, EMPTY, INFO_SUFFIX, SPLITS, Skipped
+from .split import CONTRADICTED, EMPTY, INFO_SUFFIX, Skipped
 
 QA_SUFFIX = "_qa_pairs.json"
 FIELDS = ("image_file", "question", "answer")  # of each pair
@@ -62,7 +63,7 @@ def qa_files(data_dir: Path, split: str) -> list[Path]:
     if not files and not folder.is_dir():
         others = [path.name for path in data_dir.iterdir()] if data_dir.is_dir() else []
         there = ", ".join(sorted(name for name in others if (data_dir / name).is_dir())) or "none"
-        fix = f"{_download(data_dir)} for the dataset, or " if split in SPLITS else ""
+        fix = f"{how_to_download(data_dir)} for the dataset, or " if split in SPLITS else ""
         raise InputError(
             f"{folder}: no such split (there: {there}); {fix}give the name of a split and the "
             "--data_dir that holds it"
@@ -241,9 +242,11 @@ def _check_pictures(file: Path, image_paths: set[str], listings: dict[str, set[s
         if name not in listings[folder]:
             missing.append(path)
     if missing:
+        get = how_to_get(file.parent)
+        get = f"delete this file and {get}" if "generate_qa" in get else get
         raise InputError(
             f"{file}: {len(missing)} of its {len(image_paths)} pictures missing, first "
-            f"{min(missing)[:300]!r}; put them there, or {how_to_get(file.parent)}"
+            f"{min(missing)[:300]!r}; put them there, or {get}"
         )
 
 
@@ -255,7 +258,7 @@ def how_to_get(folder: Path) -> str:
     if folder.is_dir() and any(name.endswith(INFO_SUFFIX) for name in os.listdir(folder)):
         return f"run python -m homework.generate_qa generate --data_dir {shown(folder)}"
     if folder.name in SPLITS:
-        return _download(folder.parent)
+        return how_to_download(folder.parent)
     return f"give --data_dir or a split that has some (no *{INFO_SUFFIX} here to make them from)"
 
 
@@ -263,9 +266,4 @@ def _repair(file: Path) -> str:
     """What to do about a malformed file."""
     fix = "correct it, or delete this file"
     get = how_to_get(file.parent)
-    return f"{fix} and {get}" if get.startswith("run") else fix
-
-
-def _download(data_dir: Path) -> str:
-    here = "" if data_dir == DATA_DIR else f" --data_dir {shown(data_dir)}"
-    return f"run python -m homework.download{here}"
+    return fix if get.startswith("give") else f"{fix} and {get}"

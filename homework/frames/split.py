@@ -20,8 +20,8 @@ from ..common import quick_json
 from ..common.errors import InputError
 from ..common.files import read_plain
 from ..labels.scene import AmbiguousView, Scene, view_scene
+from .advice import SPLITS, how_to_download, how_to_repair
 
-SPLITS = ("train", "train_demo", "valid", "valid_grader")  # of the course's dataset
 INFO_SUFFIX = "_info.json"
 PICTURE_SUFFIX = "_im.jpg"
 CAMERAS_SUFFIX = "_cameras.json"  # beside an info file, of recordings: matrices and poses
@@ -109,15 +109,17 @@ def list_split(folder: str | Path) -> Split:
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
-        raise InputError(f"{folder}: no such folder; give a split's, like data/train") from None
+        fix = f"{how_to_download(folder.absolute().parent)}, or " if folder.name in SPLITS else ""
+        line = f"{folder}: no such folder; {fix}give --data_dir a split's, such as data/sample"
+        raise InputError(line) from None
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror})") from None
     # Unpacking on a Mac leaves hidden ._00000_info.json files that are no info files.
     info_files = sorted(name for name in names if name.endswith(INFO_SUFFIX) and name[0] != ".")
     if not info_files:
         inside = [name for name in sorted(names) if _has_info_files(folder / name)]
-        hint = f"; did you mean {folder / inside[0]}?" if inside else ""
-        raise InputError(f"{folder}: no *{INFO_SUFFIX} file here{hint}")
+        hint = f"did you mean {folder / inside[0]}?" if inside else "give a split that has some"
+        raise InputError(f"{folder}: no *{INFO_SUFFIX} file here; {hint}")
     name = Path(os.path.abspath(folder)).name  # of a link, not of what it points to
     return Split(folder, name, tuple(info_files), frozenset(names))
 
@@ -213,7 +215,7 @@ def read_info(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise InputError(f"{path}: {error}; unpack the dataset again") from None
+        raise InputError(f"{path}: {error}; {how_to_repair(Path(path))}") from None
 
 
 def info_name(number: int) -> str:

@@ -54,7 +54,9 @@ def measure(split: Split, num_workers: int) -> Appearance:
     with ordered_map(lambda run: list(_rows(split, run)), runs, num_workers) as results:
         rows = [row for part in results for row in part]
     if not rows:
-        raise InputError(f"{split.folder}: no view of it can be read; run inspect on it alone")
+        raise InputError(
+            f"{split.folder}: no picture of a view can be read; without --against, inspect says why"
+        )
     tracks, karts, boxes, bottoms, pictures = zip(*rows, strict=True)
     values, names = np.array(pictures), np.array(tracks)
     return Appearance(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
 from ..common.files import Opener, atomic_write
+from ..frames.advice import how_to_repair
 from ..frames.pictures import open_picture, save_picture
 from ..frames.split import (
     Skipped,
@@ -95,7 +96,7 @@ def frame_sheet(info_file: Path) -> Image:
             except AmbiguousView:
                 continue  # it has no labels to draw
             except ValueError as error:
-                raise InputError(f"{info_file}: {error}; unpack the dataset again") from None
+                raise InputError(f"{info_file}: {error}; {how_to_repair(info_file)}") from None
             tiles.append(draw_scene(open_picture(picture), scene))
     if not tiles:
         raise InputError(f"{info_file}: none of its views has a picture beside it and clear labels")

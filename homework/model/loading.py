@@ -64,7 +64,7 @@ def find_checkpoint(checkpoint: str | Path | None = None) -> tuple[str, Path]:
         raise InputError(f"{name}: no such checkpoint folder; give one that holds config.json")
     if folder is None:
         raise InputError(
-            f"{name}: not in the hub cache; run python -m homework.base_vlm download, "
+            f"{name}: not in the hub cache; run python -m homework.base_vlm download {name}, "
             f"or use the base that ships with the package: {EMBEDDED}"
         )
     for file in (CONFIG, WEIGHTS):

@@ -23,7 +23,7 @@ from ..model.loading import base_fingerprint
 from ..model.prefix_cache import encode_squares, pictures_at_once
 from . import adapters, checkpoints, hub
 from .batches import HELD_OUT, ViewDataset, split_views
-from .cache import ArrayCache, open_cache
+from .cache import ArrayCache, cache_dir, open_cache
 from .config import TrainConfig
 from .curves import CURVES, save_curves
 from .loop import Loop
@@ -167,7 +167,10 @@ def _dataset(views: list, vlm: LoadedVLM, vision: bool, fingerprint: str) -> Vie
         maker = f"{fingerprint} {vlm.dtype} {side} {resample}"
         features = _cache(views, shape, "float16", maker)
         if features is None:
-            raise InputError("--train_vision False: no room in the cache for the image tokens")
+            raise InputError(
+                f"--train_vision False: no room in {cache_dir()} for the image tokens; make room, "
+                "give a smaller --max_samples, or leave --train_vision out"
+            )
         _look(dataset, vlm, features)
         dataset.features = features
     return dataset
