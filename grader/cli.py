@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import math
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -91,6 +92,32 @@ def above_zero(text: str) -> float:
         if math.isfinite(value := float(text)) and value > 0:
             return value
     raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+
+
+def count(text: str) -> int:
+    """An option's number of submissions.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not above 0.
+    """
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of submissions above 0")
+    return int(text)
+
+
+def local_time(text: str) -> datetime:
+    """An option's date and time, without its time zone.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a date and time such as 2026-10-01T23:59"
+        ) from None
+    return found.astimezone().replace(tzinfo=None) if found.tzinfo else found
 
 
 def check_readable(path: Path, hint: str = "") -> None:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,10 +29,17 @@ from pathlib import Path
 from typing import Any
 
 from .. import gradescope, labels, reasons, usage
-from ..cli import Parser, above_zero, check_readable, check_writable, chosen_python
+from ..cli import (
+    Parser,
+    above_zero,
+    check_readable,
+    check_writable,
+    chosen_python,
+    count,
+    local_time,
+)
 from ..errors import GraderError, one_line
 from ..files import write_whole
-from ..lock import places
 from ..private import private_folder
 from ..slot import Slot, Stopped
 from . import page, pool, table
@@ -44,7 +50,6 @@ from .names import Submission, hours_late
 from .room import Classroom, Found
 
 STOPPED = "the results so far are kept: the same command with --resume goes on"
-LEAST_MEMORY = 2_000_000_000  # for each of several submissions, in bytes
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -54,7 +59,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--output", type=Path, required=True, help="the table to write, such as grades.csv"
     )
     parser.add_argument(
-        "--jobs", type=_count, help="submissions at a time (one for each processor; 1 with a GPU)"
+        "--jobs", type=count, help="submissions at a time (one for each processor; 1 with a GPU)"
     )
     parser.add_argument(
         "--memory",
@@ -87,7 +92,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="keep the results of earlier runs")
     parser.add_argument(
         "--due",
-        type=_local_time,
+        type=local_time,
         help="due date and time, such as 2026-10-01T23:59: the table then says how many hours "
         "after it each file is dated (local time)",
     )
@@ -107,22 +112,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of submissions above 0")
-    return int(text)
-
-
-def _local_time(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a date and time such as 2026-10-01T23:59"
-        ) from None
-    return found.astimezone().replace(tzinfo=None) if found.tzinfo else found
-
-
 def run(arguments: Sequence[str]) -> int:
     """Grade a class; returns the exit code.
 
@@ -136,7 +125,7 @@ def run(arguments: Sequence[str]) -> int:
         raise GraderError(f"{options.output}: give --output a name that ends in .csv")
     check_writable(options.output)
     gradebook = Gradebook(options.gradebook, options.assignment) if options.gradebook else None
-    jobs, memory = _shares(options.jobs, options.memory)
+    jobs, memory = pool.shares(options.jobs, options.memory)
     # The results are in one folder. A gradebook is the students' as much as their submissions.
     hidden = [options.submissions, options.output.parent, options.gradebook]
     if python is None:  # last, as the environment may have to be made
@@ -264,27 +253,6 @@ class _Class:
             self.crashed[submission.file] = one_line(f"{type(error).__name__}: {error}", 200)
 
 
-def _shares(jobs: int | None, memory_gb: float | None) -> tuple[int, int]:
-    """How many at a time, and bytes of memory for each.
-
-    Raises:
-        GraderError: they need more memory than there is.
-    """
-    installed = usage.installed_memory() * 9 // 10
-    if jobs is None:
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        least = int(memory_gb * 1e9) if memory_gb else LEAST_MEMORY
-        # Time on a GPU that others use cannot be told apart.
-        jobs = 1 if places.gpus() else max(1, min(processors, installed // least))
-    memory = int(memory_gb * 1e9) if memory_gb else min(usage.memory_limit(), installed // jobs)
-    if jobs * memory > installed:
-        raise GraderError(
-            f"{jobs} submissions of {memory / 1e9:g} GB need more than the {installed / 1e9:.1f} "
-            "GB that can be used here; give a smaller --jobs or --memory"
-        )
-    return jobs, memory
-
-
 def _check_students(found: Found, latest: bool) -> None:
     """Say which files are of one student.
 
@@ -317,8 +285,8 @@ def _summarize(rows: Sequence[Mapping[str, Any]], found: Found, output: Path) ->
     totals = [row["total"] for row in rows if row["total"] is not None]
     if totals:
         print(f"mean total {sum(totals) / len(totals):.1f}, highest {max(totals):.1f}")
-    for words, count in Counter(row["group"] for row in rows).most_common():
-        print(f"{count:>6}  {words}")
+    for words, number in Counter(row["group"] for row in rows).most_common():
+        print(f"{number:>6}  {words}")
     _list("superseded by a later file of the student", [one.file for one in found.superseded])
     _list("other files, ignored", found.ignored)
     print(f"wrote {output}, and beside it {output.stem}.json and {output.stem}.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
@@ -9,10 +10,35 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from .. import usage
+from ..errors import GraderError
+from ..lock import places
 from ..slot import ClassSlot, Slot, Stopped
 
 Item = TypeVar("Item")
+LEAST_MEMORY = 2_000_000_000  # for each of several submissions, in bytes
 _LINE_EVERY_S = 10.0  # where the output is no terminal
+
+
+def shares(jobs: int | None, memory_gb: float | None) -> tuple[int, int]:
+    """How many at a time, and bytes of memory for each.
+
+    Raises:
+        GraderError: they need more memory than there is.
+    """
+    installed = usage.installed_memory() * 9 // 10
+    if jobs is None:
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        least = int(memory_gb * 1e9) if memory_gb else LEAST_MEMORY
+        # Time on a GPU that others use cannot be told apart.
+        jobs = 1 if places.gpus() else max(1, min(processors, installed // least))
+    memory = int(memory_gb * 1e9) if memory_gb else min(usage.memory_limit(), installed // jobs)
+    if jobs * memory > installed:
+        raise GraderError(
+            f"{jobs} submissions of {memory / 1e9:g} GB need more than the {installed / 1e9:.1f} "
+            "GB that can be used here; give a smaller --jobs or --memory"
+        )
+    return jobs, memory
 
 
 def each(

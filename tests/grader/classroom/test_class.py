@@ -22,6 +22,7 @@ from grading import gone
 from grader.__main__ import main
 from grader.classroom import command as class_command
 from grader.classroom.journal import Journal
+from grader.cli import local_time
 from grader.errors import SubmissionError
 
 QUICK = (
@@ -260,7 +261,7 @@ def test_a_wrong_command_line_is_one_line(capsys, options):
 
 
 def test_a_due_date_may_name_its_time_zone():
-    with_zone = class_command._local_time("2026-10-01T23:59+00:00")
+    with_zone = local_time("2026-10-01T23:59+00:00")
     assert with_zone.tzinfo is None
     assert with_zone.astimezone(UTC).isoformat() == "2026-10-01T23:59:00+00:00"
 
