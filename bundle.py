@@ -177,11 +177,22 @@ def _is_own(name: str) -> bool:
 
 
 def require_adapter(folder: str | Path) -> None:
-    """Raise BundleError unless the folder holds a trained adapter, whole as far as can be told."""
-    for name in ADAPTER:
-        path = Path(folder) / name
+    """Raise BundleError unless the folder holds a trained adapter, whole as far as can be told.
+
+    An adapter of PEFT's own has no base.json. Training moves its files there from adapter.partial,
+    the configuration before the weights and base.json last: in between they are of two adapters.
+    """
+    config, weights, base = (Path(folder) / name for name in ADAPTER)
+    left = {path.name for path in (base.parent / "adapter.partial").glob("*")}
+    moving = left and config.name not in left
+    for path in (config, weights, base):
+        if path == base and not path.exists() and not moving:
+            continue
         if not path.is_file():
-            raise BundleError(f"{path}: missing; {_TRAIN}")
+            fix = _TRAIN
+            if path == weights and path.with_name("adapter_model.bin").is_file():
+                fix = f"python -m homework.finetune test {path.parent} says how to make it"
+            raise BundleError(f"{path}: missing; {fix}")
         if fault := _weights_fault(path) if path.suffix == ".safetensors" else _json_fault(path):
             raise BundleError(f"{path}: {fault}; {_TRAIN}, or python -m homework.finetune restore")
 

@@ -38,7 +38,6 @@ from homework.evaluation.about import about_adapter
 from homework.evaluation.measure import heat_maps, measure, write_page
 from homework.frames.balance import balanced_pairs
 from homework.frames.split import list_split
-from homework.model import adapter
 from homework.model.likelihood import ScoringModel
 
 # Ends with the frame after the one in which the samples were drawn.
@@ -75,7 +74,7 @@ def main() -> None:
         marks.append(now())
         measured = measure(ScoringModel(vlm), *asked)
         marks.append(now())
-        about = about_adapter(adapter.find(given.checkpoint), vlm.base, data_dir)
+        about = about_adapter(vlm.adapter, data_dir)
         write_page(out, measured, about, (), heat_maps(vlm, measured, given.heat_maps))
         marks.append(now())
         base = BaseVLM(vlm.folder, verbose=False)

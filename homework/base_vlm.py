@@ -99,21 +99,40 @@ class BaseVLM(LoadedVLM):
         return score(self, [str(path) for path in image_paths], questions, candidates)
 
 
-def load(checkpoint: str | Path, verbose: bool = True) -> BaseVLM:
-    """Load an adapter onto the base that it was trained on.
+def load(
+    checkpoint: str | Path | None = None,
+    verbose: bool = True,
+    base: str | Path | None = None,
+    merged: bool = True,
+) -> BaseVLM:
+    """Load an adapter onto the base that it was trained on, or a base alone.
 
     Args:
-        checkpoint: folder of the adapter, or the name of one inside the package.
+        checkpoint: folder of the adapter, or the name of one inside the package; None for a base.
         verbose: print the base and the device.
+        base: name or folder of the base; if omitted, the one that the adapter records.
+        merged: add the adapter to the base's weights in memory, for faster answers. If False,
+            `base_alone` can switch it off, and model.adapter.merge add it later.
 
     Raises:
         InputError: the adapter is missing, incomplete or damaged, or does not fit the base.
     """
     from .model import adapter
 
-    found = adapter.read(checkpoint)
-    vlm = BaseVLM(found.base, verbose)
-    adapter.attach(vlm, found)
+    if checkpoint is None:
+        return BaseVLM(base, verbose)
+    found = adapter.read(checkpoint, base)
+    try:
+        vlm = BaseVLM(found.record.base, verbose)
+    except InputError as error:
+        if base is not None or found.record.training is not None:
+            raise
+        folder = found.record.folder
+        hint = f"{folder} names this base; if yours is elsewhere: --base NAME or FOLDER"
+        raise InputError(f"{error} ({hint})") from None
+    adapter.attach(vlm, found, verbose)
+    if merged:
+        adapter.merge(vlm)
     return vlm
 
 
@@ -133,10 +152,10 @@ def ask(
     Args:
         image: picture file.
         question: any text of up to 2,000 characters.
-        checkpoint: folder of an adapter, such as homework/vlm_model; it names its base.
-        base: the model to ask if no checkpoint is given: a folder, the name of a SmolVLM in the
-            hub cache, or embedded_base; if omitted, SmolVLM-256M-Instruct where the hub cache has
-            it, otherwise embedded_base.
+        checkpoint: folder of an adapter, such as homework/vlm_model.
+        base: the model to ask, or with a checkpoint its base: a folder, the name of a SmolVLM in
+            the hub cache, or embedded_base. If omitted, the base that the checkpoint names;
+            without one, SmolVLM-256M-Instruct where the hub cache has it, otherwise embedded_base.
         explain: PNG file to write; it shows where the model looks for its answer, and the boxes of
             the karts where the picture lies beside its info file.
         overwrite: replace a file that this command did not write.
@@ -150,7 +169,7 @@ def ask(
     outputs = Outputs("ask", overwrite)
     if target:
         outputs.check(target)
-    vlm = load(checkpoint) if checkpoint else BaseVLM(base)
+    vlm = load(checkpoint, base=base)
     answer = vlm.generate(image, str(question))
     print(answer)
     if target:

@@ -63,6 +63,7 @@ def demo(
     split: str = "valid",
     data_dir: Path | None = None,
     port: Annotated[int, 1, 65535] = 7860,
+    base: str | None = None,
 ) -> None:
     """Serve the page until Ctrl-C.
 
@@ -71,12 +72,13 @@ def demo(
         split: the split whose frames are offered.
         data_dir: the data folder; the one beside the package if omitted.
         port: the page is at http://127.0.0.1:PORT.
+        base: name or folder of the adapter's base; if omitted, the one that it names.
 
     Raises:
         InputError: gradio is not installed, or the checkpoint or the data is wrong.
     """
     _gradio()
-    vlm = BaseVLM(EMBEDDED) if checkpoint == EMBEDDED else load(checkpoint)
+    vlm = load(base=EMBEDDED) if checkpoint == EMBEDDED else load(checkpoint, base=base)
     serve(build(vlm, frames((data_dir or DATA_DIR) / split)), port)
 
 
@@ -184,7 +186,9 @@ def build(vlm: BaseVLM, pictures: list[str]):
                 view = gr.Image(label="Picture", elem_id="view", **plain)
                 with gr.Row():
                     boxes = gr.Checkbox(True, label="Boxes of the labels")
-                    heat = gr.Checkbox(False, label="Where the model looks")
+                    heat = gr.Checkbox(
+                        False, label="Where the model looks", visible=vlm.inputs.starter is None
+                    )
                 legend = (f'<i style="background:{c}"></i> {text} ' for c, text in LEGEND.items())
                 gr.HTML("".join(legend), elem_id="legend")
                 upload = gr.UploadButton("Upload a picture", file_types=["image"], size="sm")

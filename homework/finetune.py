@@ -17,7 +17,7 @@ from .common.errors import InputError
 from .common.files import DATA_DIR, PACKAGE_DIR, RUNS_DIR, writing
 from .common.outputs import Outputs
 from .common.runs import alone
-from .data import Model, VQADataset, benchmark, draw
+from .data import VQADataset, benchmark, draw
 from .frames.qa_read import find_qa_files
 from .training.config import MODEL_NAME, TrainConfig
 
@@ -109,6 +109,7 @@ def test(
     against: str | None = None,
     heat_maps: int = 200,
     base_alone: bool | None = None,
+    base: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Measure the accuracy of an adapter per kind of question, beside the majority baseline.
@@ -121,13 +122,14 @@ def test(
         save_predictions: JSON file to write, with every question, answer and truth;
             homework.evaluate reads it.
         baseline_split: the split from which the majority baseline takes its answers; the split
-            that the adapter was trained on if omitted.
+            that the adapter was trained on if omitted, or train if that is not known.
         report: folder to write a report to: index.html, a page to browse, and report.json.
         against: earlier reports or files of predictions, separated by commas, to compare with
             question by question.
         heat_maps: number of answers for which the report shows where the model looks.
         base_alone: ask the base without the adapter, too, to show what fine-tuning adds; with
             --report if omitted. Answering takes twice as long.
+        base: name or folder of the adapter's base; if omitted, the one that it names.
         overwrite: replace a report or predictions that this command did not write.
 
     Raises:
@@ -148,18 +150,16 @@ def test(
         outputs.check(*([folder / PAGE, folder / DATA] if folder else []))
         outputs.check(*([predictions] if predictions else []))
     dataset = VQADataset(str(split), data_dir)
+    from .base_vlm import load as load_checkpoint
     from .evaluation import measure
-    from .evaluation.about import about_adapter
-    from .model import adapter
 
     distributed.connect()  # first, as it chooses the GPU of this process
-    vlm = load(str(checkpoint))
+    vlm = load_checkpoint(str(checkpoint), base=base, merged=False)
     if folder and not distributed.is_main():
         return  # the main process alone computes the probabilities for the report
-    trained = adapter.trained_on(checkpoint)
-    model, base = _models(vlm, probabilities=folder is not None, base=base_alone)
-    measured = measure.measure(
-        model, dataset, max_samples, trained, str(baseline_split or trained), base
+    ask_base = folder is not None if base_alone is None else base_alone
+    measured = measure.measure_adapter(
+        vlm, dataset, max_samples, baseline_split, ask_base, probabilities=folder is not None
     )
     if not distributed.is_main():
         return
@@ -170,27 +170,7 @@ def test(
             write_predictions(predictions, measured.outcomes, outputs.open)
         print(f"every answer is in {predictions}")
     if folder:
-        about = about_adapter(adapter.find(checkpoint), vlm.base, dataset.data_dir)
-        others = [*measured.base_run(about["base"]), *others]
-        maps = measure.heat_maps(vlm, measured, heat_maps)
-        print(measure.write_page(folder, measured, about, others, maps, outputs.open))
-
-
-def _models(vlm: BaseVLM, probabilities: bool, base: bool | None) -> tuple[Model, Model | None]:
-    """What is asked: the model, with probabilities for a report, and the base alone.
-
-    For a report the main process asks both, as the others have left; without one all share the
-    questions.
-    """
-    from .base_vlm import BaseVLM
-    from .evaluation.measure import DistributedModel
-    from .model.likelihood import ScoringModel
-
-    model = ScoringModel(vlm) if probabilities else DistributedModel(vlm)
-    if not (probabilities if base is None else base):
-        return model, None
-    alone = BaseVLM(vlm.folder, verbose=False)
-    return model, alone if probabilities else DistributedModel(alone)
+        print(measure.report_adapter(folder, vlm, measured, others, heat_maps, outputs.open))
 
 
 @options.checked
@@ -214,27 +194,28 @@ def restore(kept: Path, output_dir: Path | None = None) -> None:
     print(f"{output}: now holds the adapter of {source}")
 
 
-def merge(checkpoint: str, output: str) -> None:
+def merge(checkpoint: str, output: str, base: str | None = None) -> None:
     """Write an adapter and its base as one model, which plain transformers loads.
 
     Args:
         checkpoint: folder of the adapter, such as homework/vlm_model.
         output: folder to write, a new one: weights, processor and model card in the hub's layout.
+        base: name or folder of the adapter's base; if omitted, the one that it names.
 
     Raises:
         InputError: the adapter is missing or damaged, or the folder cannot be written.
     """
-    from .model.adapter import read, training_of
+    from .base_vlm import load as load_checkpoint
     from .model.merge import check_new, save_merged
     from .training.model_card import card
 
     folder = options.path("--output", output)
     check_new(folder)
-    found = read(str(checkpoint))
-    training = training_of(found.folder)
-    text = card(found.base, found.fingerprint, training, name=folder.name, merged=True)
+    vlm = load_checkpoint(str(checkpoint), base=base)
+    known = vlm.adapter
+    text = card(known.base, known.fingerprint, known.training, name=folder.name, merged=True)
     with writing(folder):
-        save_merged(load(str(checkpoint)), folder, text)
+        save_merged(vlm, folder, text)
     print(f"{folder}: one model for transformers; its README.md shows how to use it")
 
 

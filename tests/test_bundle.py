@@ -136,7 +136,23 @@ def test_over_the_limit_with_nothing_to_delete_names_the_largest_file(folder, ca
     assert "shrink" in line and "homework/embedded_base/model.safetensors (40.0 kB)" in line
 
 
-@pytest.mark.parametrize("name", ADAPTER)
+def test_an_adapter_of_peft_has_two_files_and_half_of_two_trainings_is_refused(folder, capsys):
+    (folder / "vlm_model/base.json").unlink()
+    assert bundle.main(["homework", "ID"]) == 0
+    Path("ID.zip").unlink()
+    capsys.readouterr()
+    # A killed training has moved the configuration, and not yet the weights.
+    write_files(folder, {"vlm_model/adapter.partial/adapter_model.safetensors": WEIGHTS})
+    assert "base.json: missing" in fails(capsys, "homework", "ID")
+
+
+def test_a_pickle_of_weights_is_named_with_the_command_that_tells_of_it(folder, capsys):
+    weights = folder / "vlm_model/adapter_model.safetensors"
+    weights.rename(weights.with_name("adapter_model.bin"))
+    assert "python -m homework.finetune test homework/vlm_model" in fails(capsys, "homework", "ID")
+
+
+@pytest.mark.parametrize("name", sorted(ADAPTER)[:2])
 def test_a_missing_adapter_file_is_named_with_the_command_that_makes_it(folder, capsys, name):
     (folder / name).unlink()
     line = fails(capsys, "homework", "ID")

@@ -124,7 +124,7 @@ def test_the_learning_rate_not_given_is_the_bases(recipe, model_type, rate):
 def test_a_base_with_a_stem_takes_the_learning_rate_of_the_embedded_one(data_dir, tmp_path):
     base, output = write_tiny_base(tmp_path / "base", stem=True), tmp_path / "out"
     finetune.train(data_dir, output_dir=output, base=base, max_steps=1, **SMALL)
-    record = adapter.training_of(output)
+    record = json.loads((output / adapter.BASE).read_text())["training"]
     assert record["learning_rate"] == 1e-3
     # Nothing of this machine is published.
     assert not {"data_dir", "output_dir", "recipe", "overwrite"} & record.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -115,9 +116,9 @@ def stop_at(monkeypatch, step: int, error: type[BaseException]) -> None:
     monkeypatch.setattr(Loop, "_optimizer_step", stopping)
 
 
-def write_adapter(folder: Path, text: str) -> Path:
+def write_adapter(folder: Path, text: str, names: Sequence[str] = adapter.FILES) -> Path:
     """The files of an adapter, all of which hold `text`."""
     folder.mkdir(parents=True)
-    for name in adapter.FILES:
+    for name in names:
         (folder / name).write_text(text)
     return folder

@@ -179,11 +179,14 @@ def install(fresh: Path, folder: Path, voucher: str) -> None:
 
     Readers take the folder as complete only if it has the file `voucher`. The old one is removed
     first and the new one moved last, so that a kill never leaves a voucher beside mixed files.
-    A folder in `fresh` takes the place of the whole folder of its name.
+    A folder in `fresh` takes the place of the whole folder of its name. Without a voucher in
+    `fresh`, the other files are moved in the order of their names.
     """
     (folder / voucher).unlink(missing_ok=True)
-    names = sorted(path.name for path in fresh.iterdir() if path.name != voucher)
-    for name in [*names, voucher]:
+    names = sorted(
+        (path.name for path in fresh.iterdir()), key=lambda name: (name == voucher, name)
+    )
+    for name in names:
         if (fresh / name).is_dir():
             shutil.rmtree(folder / name, ignore_errors=True)
         os.replace(fresh / name, folder / name)

@@ -11,24 +11,25 @@ from typing import Any
 
 from ..common.errors import InputError
 from ..common.files import digest, read_json
-from ..model import adapter
+from ..model.adapter import STATE, WEIGHTS
+from ..model.loaded import Record
 
 MAX_POINTS = 400  # per curve
 HELD_OUT = "held-out "  # begins the name of a kind's accuracy on held-out pictures
 
 
-def about_adapter(folder: Path, base: str, data_dir: Path) -> dict[str, Any]:
+def about_adapter(record: Record, data_dir: Path) -> dict[str, Any]:
     """Names without the folders above, which are private.
 
     Args:
-        base: name or folder of its base.
         data_dir: where the pictures are; the page shows how to ask about one again.
     """
-    recipe = adapter.training_of(folder) | {"base": Path(base).name}
+    folder, base = record.folder, record.base
+    recipe = (record.training or {}) | {"base": Path(base).name}
     return {
         "checkpoint": folder.resolve().name,
         "date": minutes(datetime.now()),
-        "adapter_sha256": digest(folder / adapter.WEIGHTS),
+        "adapter_sha256": digest(folder / WEIGHTS),
         "base": Path(base).name,
         "recipe": {
             n: v for n, v in recipe.items() if v is None or isinstance(v, str) or _finite(v)
@@ -72,7 +73,7 @@ def curves(log: Iterable[Mapping[str, float]]) -> dict[str, dict[str, list[tuple
 def _log(folder: Path) -> list[dict[str, Any]]:
     """The records of a training; none if they are missing or damaged: a report goes without."""
     try:
-        log = read_json(folder / adapter.STATE).get("log_history", [])
+        log = read_json(folder / STATE).get("log_history", [])
         return [record for record in log if _finite(record.get("step"))]
     except (InputError, AttributeError, TypeError):
         return []

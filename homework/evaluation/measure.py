@@ -17,6 +17,7 @@ from ..common import distributed
 from ..common.files import Opener, atomic_write
 from ..data import Model, VQABenchmarkResult, VQADataset, benchmark
 from ..frames.split import training_pairs
+from .about import about_adapter
 from .majority import same_questions_baseline
 from .outcomes import image_file
 from .outcomes import outcomes as outcomes_of
@@ -38,7 +39,7 @@ class Measured:
     outcomes: list[Outcome]  # one per sample of the result
     baseline: VQABenchmarkResult  # the majority baseline on the same questions
     source: str  # where the answers of the baseline come from
-    train_split: str
+    train_split: str | None  # None if it is not known
     seen_known: bool  # whether the info files of the training split are present
     seconds: float  # spent answering
     base: VQABenchmarkResult | None  # the base alone on the same questions
@@ -62,9 +63,9 @@ def measure(
     model: Model,
     dataset: VQADataset,
     max_samples: int | None,
-    train_split: str,
+    train_split: str | None,
     baseline_split: str,
-    base: Model | None = None,
+    base: VQABenchmarkResult | None = None,
 ) -> Measured:
     """Ask the questions of the dataset and join the answers with their labels.
 
@@ -72,20 +73,74 @@ def measure(
         model: asked everything in one call; its `probabilities`, if it has some, are kept.
         max_samples: questions to draw at random, with a fixed seed; None asks all.
         train_split: what the model was trained on; tells which karts it has seen on which track.
+            None if it is not known.
         baseline_split: where the majority baseline takes its answers from.
-        base: the base alone, which is asked the same questions.
+        base: the base alone on the same questions.
     """
     start = time.perf_counter()
     # One call of `answer`: models make their own batches and show one progress bar.
     result = benchmark(model, dataset, max_samples, batch_size=None)
     seconds = time.perf_counter() - start
-    training = training_pairs(dataset.data_dir / train_split)
+    training = training_pairs(dataset.data_dir / train_split) if train_split else None
     computed = getattr(model, "probabilities", ())
     outcomes = outcomes_of(result, dataset.data_dir, training, computed)
     baseline, source = same_questions_baseline(result, baseline_split, dataset.data_dir)
-    alone = benchmark(base, dataset, max_samples, batch_size=None) if base else None
     known = training is not None
-    return Measured(dataset, result, outcomes, baseline, source, train_split, known, seconds, alone)
+    return Measured(dataset, result, outcomes, baseline, source, train_split, known, seconds, base)
+
+
+def measure_adapter(
+    vlm: LoadedVLM,
+    dataset: VQADataset,
+    max_samples: int | None,
+    baseline_split: str | None,
+    base_alone: bool,
+    probabilities: bool,
+) -> Measured:
+    """Ask a loaded adapter, and before it its base alone, which is the same model without it.
+
+    Args:
+        vlm: with an adapter that is not merged yet; it is afterwards.
+        max_samples: questions to draw at random, with a fixed seed; None asks all.
+        baseline_split: where the majority baseline takes its answers from; if omitted, the split
+            that the adapter was trained on, or "train" where that is not known.
+        base_alone: ask the base as well.
+        probabilities: compute those of all possible answers. One process then asks everything;
+            otherwise all of them share the questions.
+    """
+    from ..model.adapter import merge
+    from ..model.likelihood import ScoringModel
+
+    alone = None
+    if base_alone:
+        with vlm.base_alone() as base:
+            asked = base if probabilities else DistributedModel(base)
+            alone = benchmark(asked, dataset, max_samples, batch_size=None)
+    merge(vlm)
+    model = ScoringModel(vlm) if probabilities else DistributedModel(vlm)
+    trained = vlm.adapter.split
+    baseline = str(baseline_split or trained or "train")
+    return measure(model, dataset, max_samples, trained, baseline, alone)
+
+
+def report_adapter(
+    folder: Path,
+    vlm: LoadedVLM,
+    measured: Measured,
+    others: Sequence[Run],
+    most: int,
+    open_file: Opener = atomic_write,
+) -> str:
+    """Write the report of an adapter; see `write_page`.
+
+    Args:
+        others: runs to compare with, beside the base alone.
+        most: heat maps; none are made of an adapter in the starter's form.
+    """
+    about = about_adapter(vlm.adapter, measured.dataset.data_dir)
+    others = [*measured.base_run(about["base"]), *others]
+    maps = {} if vlm.inputs.starter else heat_maps(vlm, measured, most)
+    return write_page(folder, measured, about, others, maps, open_file)
 
 
 def write_page(

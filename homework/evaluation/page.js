@@ -20,7 +20,7 @@ function drawAccuracy() {
   byId("title").textContent = `What ${report.checkpoint} sees`;
   byId("subtitle").textContent = [
     `${questions(samples.length)} about ${report.split}`,
-    report.base && `trained on ${report.train_split}, from ${report.base}`,
+    report.base && `${report.train_split ? `trained on ${report.train_split}` : "training not known"}, from ${report.base}`,
     `measured ${report.date.slice(0, 16)}`,
   ].filter(Boolean).join("; ");
   byId("accuracy-note").textContent =
@@ -109,6 +109,7 @@ function drawWhere(kind) {
 
 function missing(name, kind) {
   if (name === "confidence") return "not known: no probabilities";
+  if (name === "seen" && !report.train_split) return "not known: what it was trained on is not recorded";
   if (name === "seen" && !report.seen_known) return `not known: the ${report.train_split} split's info files are not here`;
   return name === "karts" ? "not known: no info files beside the pictures" : `a question of kind "${kind}" is not about one kart`;
 }

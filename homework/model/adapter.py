@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..common.distributed import say
 from ..common.errors import InputError, one_line
-from ..common.files import PACKAGE_DIR, read_json, read_plain
+from ..common.files import PACKAGE_DIR, PARTIAL, read_json
+from .adapter_config import changes_base, read_config, resolve
+from .adapter_weights import read_weights, renamed
+from .loaded import Record
 from .loading import base_fingerprint
+from .processor import library_processor, own_form
 
 if TYPE_CHECKING:
     import torch
@@ -18,12 +23,24 @@ if TYPE_CHECKING:
     from .loaded import LoadedVLM
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-MAX_WEIGHTS_BYTES = 500_000_000  # ten times the limit of a submission
-MAX_RANK = 1024
 CARD = "README.md"  # the model card
 BASE = "base.json"  # our own record, written last: name and hash of the base, training options
 STATE = "trainer_state.json"  # the log of its training, where `train` has written it
-FILES = (CONFIG, WEIGHTS, BASE)  # a complete adapter has all three
+NEEDED = (CONFIG, WEIGHTS)  # what PEFT writes
+FILES = (*NEEDED, BASE)  # what `train` writes
+FRESH = f"adapter{PARTIAL}"  # the folder inside an adapter's in which its successor is written
+PICKLE = "adapter_model.bin"
+CONVERT = (
+    "import torch, safetensors.torch as s; w = torch.load('adapter_model.bin', 'cpu', "
+    "weights_only=True); s.save_file({n: v.clone() for n, v in w.items()}, "
+    "'adapter_model.safetensors')"
+)
+FORMS = {
+    False: "one tile per picture and a space before the answer, as `train` has it",
+    True: "pictures through the processor's own chain and no space before the answer, as the "
+    "course's starter code has it",
+}
+EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight", "base_layer.weight")
 
 
 def lora_config(
@@ -45,21 +62,25 @@ def lora_config(
     """
     from peft import LoraConfig
 
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=_targets(vision),
+        use_rslora=rslora,
+        use_dora=dora,
+        task_type="CAUSAL_LM",
+    )
+
+
+def _targets(vision: bool) -> str:
     modules = r".*text_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     if vision:
         modules += (
             r"|.*vision_model\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
             r"|.*connector\.modality_projection\.proj"
         )
-    return LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=modules,
-        use_rslora=rslora,
-        use_dora=dora,
-        task_type="CAUSAL_LM",
-    )
+    return modules
 
 
 def add_lora(
@@ -79,71 +100,99 @@ class Adapter(NamedTuple):
     """An adapter that was read from disk, before its base is loaded.
 
     Attributes:
-        folder: its folder.
-        base: name of the base that it was trained on; see BaseVLM.
-        fingerprint: SHA-256 of the weights of that base.
+        record: what is known of it.
         config: rank, scale and layers.
         weights: PEFT's name -> tensor; all values are finite.
+        starter: whether pictures and answers have the form of the course's starter code; see
+            InputBuilder.use_starter_form.
     """
 
-    folder: Path
-    base: str
-    fingerprint: str
+    record: Record
     config: LoraConfig
     weights: dict[str, torch.Tensor]
+    starter: bool
 
 
-def read(checkpoint: str | Path) -> Adapter:
+def read(checkpoint: str | Path, base: str | Path | None = None) -> Adapter:
     """Read an adapter and check everything that does not need its base.
 
     Args:
         checkpoint: folder of the adapter, or the name of one inside the package.
+        base: name or folder of its base; if omitted, the one that it records.
 
     Raises:
         InputError: the adapter is missing, incomplete or damaged.
     """
     folder = find(checkpoint)
-    record = _record(folder)
-    base = record.get("base")
-    if not isinstance(base, str) or not base.isprintable():
-        raise InputError(f"{folder / BASE}: names no base; train the adapter again")
-    config = _read_config(folder / CONFIG)
-    return Adapter(folder, base, record.get("sha256"), config, _read_weights(folder, config.r))
+    config, named = read_config(folder / CONFIG)
+    record = _read_record(folder, named, base)
+    starter = record.training is None and config.target_modules not in map(_targets, (True, False))
+    return Adapter(record, config, read_weights(folder / WEIGHTS), starter)
 
 
-def attach(vlm: LoadedVLM, adapter: Adapter) -> None:
-    """Attach an adapter to the base that it was trained on and merge it into the base's weights.
+def _read_record(folder: Path, named: str | None, base: str | Path | None) -> Record:
+    """The record of an adapter, from base.json if it has one.
+
+    Args:
+        named: the base that PEFT's configuration names.
+        base: the one that the user gives.
+    """
+    file, written, training = folder / BASE, {}, None
+    if file.is_file():
+        written = read_json(file)
+        named = written.get("base") if isinstance(written, dict) else None
+        if not isinstance(named, str) or not named.isprintable():
+            raise InputError(f"{file}: names no base; train the adapter again")
+        training = written.get("training")
+        training = training if isinstance(training, dict) else {}
+    if base is None and not named:
+        raise InputError(f"{folder / CONFIG}: names no base; give it: --base NAME or FOLDER")
+    return Record(folder, str(base or named), written.get("sha256"), training)
+
+
+def attach(vlm: LoadedVLM, adapter: Adapter, verbose: bool = True) -> None:
+    """Attach an adapter to the base that it was trained on; `merge` may follow.
+
+    Args:
+        verbose: print the form of pictures and answers if the training is unknown.
 
     Raises:
         InputError: `vlm` is another base, or the weights of the adapter do not fit it.
     """
-    if base_fingerprint(vlm.folder) != adapter.fingerprint:
+    record = adapter.record
+    ours = record.training is not None
+    if ours and base_fingerprint(vlm.folder) != record.fingerprint:
         raise InputError(
-            f"{adapter.folder}: trained on another {adapter.base} than the one in {vlm.folder}; "
+            f"{record.folder}: trained on another {record.base} than the one in {vlm.folder}; "
             "train it again, or restore the base that it was trained on"
         )
     vlm.model = _with_weights(vlm, adapter).to(vlm.device).eval()
-    vlm.model.merge_adapter()  # in memory; answering takes a third less time
+    own = {f"base_model.model.{name}" for name in vlm.network.state_dict()}
+    vlm.can_switch = not changes_base(adapter.config) and own.isdisjoint(adapter.weights)
+    if adapter.starter:
+        form = own_form(vlm.folder)
+        vlm.inputs.use_starter_form(library_processor(vlm.folder, form))
+    vlm.adapter = record
+    if verbose and not ours:
+        say(f"{record.folder}: not trained by this package; {FORMS[adapter.starter]}")
 
 
-def trained_on(checkpoint: str | Path) -> str:
-    """Name of the split that an adapter was trained on; "train" if it was not recorded.
-
-    Raises:
-        InputError: the adapter is missing or incomplete.
-    """
-    split = training_of(checkpoint).get("train_dataset_name")
-    return split if isinstance(split, str) else "train"
+def merge(vlm: LoadedVLM) -> None:
+    """Add the adapter to the base's weights, in memory, where it can be: a third faster answers."""
+    if vlm.adapter and can_merge(vlm.model):
+        vlm.model.merge_adapter()
+        vlm.can_switch = False
 
 
-def training_of(checkpoint: str | Path) -> dict[str, Any]:
-    """How an adapter was trained: options, versions and the best result on held-out frames.
+def can_merge(model: PeftModel) -> bool:
+    """Whether the layers of the base can take the adapter in; a layer without bias takes none."""
+    from peft.tuners.lora import LoraLayer
 
-    Raises:
-        InputError: the adapter is missing or incomplete.
-    """
-    training = _record(find(checkpoint)).get("training")
-    return training if isinstance(training, dict) else {}
+    layers = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
+    return not any(
+        any(layer.lora_bias.values()) and getattr(layer.get_base_layer(), "bias", None) is None
+        for layer in layers
+    )
 
 
 def find(checkpoint: str | Path) -> Path:
@@ -157,69 +206,31 @@ def find(checkpoint: str | Path) -> Path:
             break
     else:
         raise InputError(f"{checkpoint}: no such checkpoint; run python -m homework.finetune train")
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise InputError(
-                f"{folder}: not a whole checkpoint, it has no {name}; "
-                "run python -m homework.finetune train"
-            )
+    if (folder / PICKLE).is_file() and not (folder / WEIGHTS).is_file():
+        raise InputError(
+            f"{folder / PICKLE}: a pickle, which may run code when it is read; convert it there: "
+            f'python -c "{CONVERT}"'
+        )
+    if not is_whole(folder):
+        missing = next((name for name in NEEDED if not (folder / name).is_file()), BASE)
+        raise InputError(
+            f"{folder}: not a whole checkpoint, it has no {missing}; "
+            "run python -m homework.finetune train"
+        )
     return folder
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    record = read_json(folder / BASE)
-    return record if isinstance(record, dict) else {}
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds an adapter, and not files of two that a killed process left.
 
-
-def _read_config(file: Path) -> LoraConfig:
-    """Our own configuration with the rank, alpha and dropout of the file.
-
-    PEFT's configuration can name modules to import, expressions that never end to match and ranks
-    of a billion. So the file is only compared with what `lora_config` gives, and never used.
+    `train` and `restore` remove base.json, move the files of the new adapter from the folder
+    `FRESH` one by one, the configuration before the weights, and the new base.json last. bundle.py
+    checks the same.
     """
-    written = read_json(file)
-    try:
-        rank, alpha, dropout = (written[name] for name in ("r", "lora_alpha", "lora_dropout"))
-        numbers = type(rank) is int and {type(alpha), type(dropout)} <= {int, float}
-        if not (numbers and 0 < rank <= MAX_RANK and 0 < alpha < 1e6 and 0 <= dropout < 1):
-            raise ValueError("r, lora_alpha or lora_dropout is out of range")
-        vision = "vision_model" in str(written.get("target_modules"))
-        variants = (written.get(f"use_{name}") is True for name in ("rslora", "dora"))
-        config = lora_config(rank, alpha, dropout, vision, *variants)
-        for name, value in _settings(config).items():
-            if written.get(name) != value:
-                raise ValueError(f"field {name!r} is not as train writes it")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"field {error} is missing" if isinstance(error, KeyError) else one_line(error)
-        raise InputError(f"{file}: malformed ({reason}); train the adapter again") from None
-    return config
-
-
-def _read_weights(folder: Path, rank: int) -> dict[str, torch.Tensor]:
-    import torch
-    from safetensors.torch import load
-
-    file = folder / WEIGHTS
-    try:
-        weights = load(read_plain(file, MAX_WEIGHTS_BYTES))
-    except Exception as error:  # safetensors raises its own and built-in exceptions
-        reason = one_line(error)
-        raise InputError(f"{folder}: the adapter is damaged ({reason}); train it again") from None
-    for name, value in weights.items():
-        if not value.is_floating_point() or not torch.isfinite(value).all():
-            raise InputError(
-                f"{file}: {name!r:.100} has values that are not finite; train the adapter again"
-            )
-        if name.endswith("lora_A.weight") and value.shape[:1] != (rank,):
-            raise InputError(f"{file}: misshapen weights, not of rank {rank}")
-    return weights
-
-
-def _settings(config: LoraConfig) -> dict:
-    """The fields of a configuration as JSON values, without those that may differ."""
-    free = {"base_model_name_or_path", "inference_mode", "peft_version"}
-    settings = json.loads(json.dumps(config.to_dict(), default=sorted))
-    return {name: value for name, value in settings.items() if name not in free}
+    left = {path.name for path in (folder / FRESH).glob("*")}
+    moving = left and CONFIG not in left
+    whole = all((folder / name).is_file() for name in NEEDED)
+    return whole and ((folder / BASE).is_file() or not moving)
 
 
 def _with_weights(vlm: LoadedVLM, adapter: Adapter) -> PeftModel:
@@ -227,22 +238,50 @@ def _with_weights(vlm: LoadedVLM, adapter: Adapter) -> PeftModel:
     from peft import get_peft_model_state_dict
     from peft.utils import set_peft_model_state_dict
 
-    adapter.config.inference_mode = True
-    model = _with_lora(vlm, adapter.config)
-    expected = {
+    file = adapter.record.folder / CONFIG
+    resolve(adapter.config, (name for name, _ in vlm.model.named_modules()), file)
+    try:
+        if not adapter.config.trainable_token_indices:
+            _untie(vlm, adapter.weights)
+        model = _with_lora(vlm, adapter.config)
+    except Exception as error:  # PEFT reports a configuration that does not fit in many ways
+        raise InputError(
+            f"{file}: does not fit the base {vlm.base} ({one_line(error)}); give its base"
+        ) from None
+    needed = get_peft_model_state_dict(model, save_embedding_layers=False)
+    weights = renamed(adapter.weights, needed)
+    # PEFT saves the embeddings as well where the adapter has changed or resized them.
+    own = {f"base_model.model.{name}": v.shape for name, v in vlm.network.state_dict().items()}
+    expected = {name: value.shape for name, value in needed.items()}
+    found = {
         name: value.shape
-        for name, value in get_peft_model_state_dict(model, save_embedding_layers=False).items()
+        for name, value in weights.items()
+        if name in expected or not (name.endswith(EMBEDDINGS) and own.get(name) == value.shape)
     }
-    found = {name: value.shape for name, value in adapter.weights.items()}
     if expected != found:
         odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
         raise InputError(
-            f"{adapter.folder / WEIGHTS}: missing, unexpected or misshapen weights, first "
+            f"{adapter.record.folder / WEIGHTS}: missing, unexpected or misshapen weights, first "
             f"{odd!r:.200}; an adapter fits only the base and the version that it was trained "
             "with: train it again"
         )
-    set_peft_model_state_dict(model, adapter.weights)
+    set_peft_model_state_dict(model, weights)
     return model
+
+
+def _untie(vlm: LoadedVLM, weights: Iterable[str]) -> None:
+    """Give the output layer weights of its own if an adapter changes it or the embeddings.
+
+    A base that shares these weights would otherwise get the change in both places.
+    """
+    import torch
+
+    network = vlm.network
+    head, embeddings = network.lm_head, network.get_input_embeddings()
+    changed = any(".lm_head." in name or ".embed_tokens." in name for name in weights)
+    if changed and head.weight is embeddings.weight:
+        head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
+        network.config.tie_word_embeddings = network.config.text_config.tie_word_embeddings = False
 
 
 def _with_lora(vlm: LoadedVLM, config: LoraConfig) -> PeftModel:

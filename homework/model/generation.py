@@ -58,7 +58,7 @@ def decode(
         logits: (N, vocabulary), of the answers' first tokens.
         lengths: int64 (N,), tokens of the questions.
     """
-    size = len(vlm.inputs.prefix_ids)
+    size = cache.prefix
     longest = cache.length - size
     found: list[list[int]] = [[] for _ in range(len(lengths))]
     rows = torch.arange(len(lengths), device=vlm.device)  # those whose answer has not ended

@@ -53,6 +53,10 @@ def heat_maps(
     import torch
     from tqdm import tqdm
 
+    if vlm.inputs.starter:
+        raise InputError(
+            "no heat map: the adapter takes pictures in the starter code's form, which may be tiles"
+        )
     if not len(image_paths) == len(questions) == len(answers):
         raise InputError(
             f"{len(image_paths)} pictures, {len(questions)} questions, {len(answers)} answers"

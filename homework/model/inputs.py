@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..common.errors import InputError
+from ..common.errors import InputError, one_line
 from ..labels.questions import MAX_TEXT_LENGTH
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from PIL.Image import Image
-    from transformers import PreTrainedTokenizerFast
+    from transformers import Idefics3Processor, PreTrainedTokenizerFast
 
     from .processor import Settings
 
@@ -59,9 +59,15 @@ class InputBuilder:
     Args:
         tokenizer: with the chat template.
         settings: of the picture.
+
+    Attributes:
+        answer_start: what stands between `Assistant:` and an answer.
+        starter: transformers' processor, where inputs have the form of the course's starter code;
+            otherwise None. See `use_starter_form`.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, settings: Settings) -> None:
+        self.answer_start, self.starter = " ", None
         self.tokenizer = tokenizer
         self.side, self.resample, self.mean, self.std, image_tokens = settings
         self.end_id = tokenizer.eos_token_id
@@ -80,6 +86,32 @@ class InputBuilder:
         return self.tokenizer.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
+
+    def use_starter_form(self, processor: Idefics3Processor) -> None:
+        """Make inputs as the course's starter code does, for an adapter that it trained.
+
+        A picture goes through the processor, which for SmolVLM enlarges it and splits it into
+        tiles. An answer follows `Assistant:` without a space.
+        """
+        self.answer_start, self.starter = "", processor
+
+    def starter_prefix(self, picture: Image) -> tuple[list[int], torch.Tensor]:
+        """The tokens before the question, and a picture as tiles, in the form of the starter.
+
+        Returns:
+            token ids; float32 (tiles, 3, side, side).
+
+        Raises:
+            InputError: the processor refuses the picture.
+        """
+        prompt = self.prompt("")
+        try:
+            made = self.starter(text=prompt, images=[[picture]], return_tensors="pt")
+        except ValueError as error:
+            line = f"a picture of {picture.size} pixels cannot be read ({one_line(error)})"
+            raise InputError(f"{line}; give one of another shape") from None
+        ids = made["input_ids"][0].tolist()
+        return ids[: len(ids) - len(self._tail_ids)], made["pixel_values"][0]
 
     def resize(self, picture: Image) -> np.ndarray:
         """Resize a picture (RGB) to the square input of the model: uint8 (side, side, 3)."""
@@ -109,7 +141,7 @@ class InputBuilder:
 
     def answer_ids(self, answer: str) -> list[int]:
         """The supervised tokens: the answer and its end token."""
-        return [*self._encode(f" {answer}"), self.end_id]
+        return [*self._encode(f"{self.answer_start}{answer}"), self.end_id]
 
     def view_sequence(self, pairs: Iterable[tuple[str, str]]) -> ViewSequence:
         """Tokens of the (question, answer) pairs of one view behind their common prefix."""

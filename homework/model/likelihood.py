@@ -119,7 +119,7 @@ def _score_answers(
         ids: token ids of each answer. T below is their number without each answer's last token,
             which is never an input.
     """
-    size, device, lengths = len(vlm.inputs.prefix_ids), vlm.device, batch.lengths[rows]
+    size, device, lengths = batch.cache.prefix, vlm.device, batch.lengths[rows]
     inputs = torch.tensor([token for answer in ids for token in answer[:-1]], device=device)
     targets = torch.tensor([token for answer in ids for token in answer[1:]], device=device)
     owner = torch.tensor([i for i, a in enumerate(ids) for _ in a[1:]], device=device)  # (T,)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..common.distributed import say
 from .loading import check_config, check_match, find_checkpoint, load_inputs, load_model
@@ -14,6 +14,31 @@ from .processor import library_processor
 
 if TYPE_CHECKING:
     import torch
+
+
+class Record(NamedTuple):
+    """What is known of an adapter; a loaded model carries that of its own.
+
+    Attributes:
+        folder: its folder.
+        base: name of the base that it was trained on; see BaseVLM.
+        fingerprint: SHA-256 of the weights of that base; None if something else trained it.
+        training: options, versions and the best result on held-out frames, as `train` records
+            them; None if something else trained the adapter.
+    """
+
+    folder: Path
+    base: str
+    fingerprint: str | None
+    training: dict[str, Any] | None
+
+    @property
+    def split(self) -> str | None:
+        """Name of the split that it was trained on; None if that is not known."""
+        if self.training is None:
+            return None
+        split = self.training.get("train_dataset_name")
+        return split if isinstance(split, str) else "train"
 
 
 class LoadedVLM:
@@ -28,6 +53,9 @@ class LoadedVLM:
         dtype: precision of matrix products, see `choose_device`.
         base: name of the base, as an adapter records it.
         folder: folder of the base.
+        adapter: the record of the adapter that is attached; None for a base alone.
+        can_switch: whether PEFT can switch the adapter off and leave the base as its file has it,
+            to the bit: not once it is merged, nor where it changes the base's own weights.
     """
 
     def __init__(self, checkpoint: str | Path | None = None, verbose: bool = True) -> None:
@@ -43,6 +71,8 @@ class LoadedVLM:
         """
         from . import attention
 
+        self.adapter: Record | None = None
+        self.can_switch = False
         self.base, self.folder = find_checkpoint(checkpoint)
         self.device, self.dtype, reason = choose_device()
         if verbose:
@@ -62,6 +92,23 @@ class LoadedVLM:
     def patches(self) -> int:
         """Patches of a picture in the vision tower."""
         return (self.inputs.side // self.network.config.vision_config.patch_size) ** 2
+
+    @contextmanager
+    def base_alone(self) -> Iterator[LoadedVLM]:
+        """The base without the adapter: this model, with the adapter switched off for the block.
+
+        It has no second model in memory unless the adapter cannot be switched off: PEFT would take
+        a merged one out by subtraction, which leaves rounding errors.
+        """
+        if self.adapter is None:
+            yield self
+        elif self.can_switch:
+            with self.model.disable_adapter():
+                yield self
+        else:
+            base = type(self)(self.folder, verbose=False)
+            base.inputs = self.inputs
+            yield base
 
     @contextmanager
     def inference(self) -> Iterator[None]:

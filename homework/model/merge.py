@@ -35,10 +35,19 @@ def save_merged(vlm: LoadedVLM, folder: Path, card: str) -> None:
     Args:
         vlm: with an adapter; of no further use, as the adapter is taken out.
         card: text of the model card.
+
+    Raises:
+        InputError: the layers of the base cannot take the adapter in.
     """
+    from .adapter import can_merge
     from .compat import save_model
     from .generation import MAX_NEW_TOKENS
-    from .processor import read_settings, write
+    from .processor import own_form, read_settings, write
+
+    if not can_merge(vlm.model):
+        raise InputError(
+            "the adapter has biases (lora_bias) where its base has none: not mergeable"
+        )
 
     fresh = folder.with_name(f"{folder.name}{PARTIAL}")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -51,7 +60,8 @@ def save_merged(vlm: LoadedVLM, folder: Path, card: str) -> None:
             _save_class(model, fresh)
         save_model(model, fresh)
         # One resize straight to the square, as in training; this setting is about another, before.
-        write(fresh, vlm.inputs.tokenizer, read_settings(vlm.folder), do_resize=False)
+        form = own_form(vlm.folder) if vlm.inputs.starter else {"do_resize": False}
+        write(fresh, vlm.inputs.tokenizer, read_settings(vlm.folder), form)
         (fresh / CARD).write_text(card, "utf-8")
         if folder.exists():
             folder.rmdir()  # empty

@@ -36,7 +36,8 @@ class PrefixCache:
     another interface in almost every version: `attention.attention` gets it as an argument.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: int = 0) -> None:
+        self.prefix = prefix  # tokens before the question
         self.length = 0  # tokens in each row
         # Per layer: keys and values, each (R, heads, length + room, width).
         self._layers: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -57,7 +58,7 @@ class PrefixCache:
 
     def rows(self, index: torch.Tensor, room: int) -> PrefixCache:
         """Copy the rows in `index` (rows may repeat) to a cache with room for `room` tokens."""
-        cache = PrefixCache()
+        cache = PrefixCache(self.prefix)
         cache.length = self.length
         for layer in self._layers:
             parts = []
@@ -131,13 +132,13 @@ def prefill_questions(
     for index, path in enumerate(image_paths):
         asked_about[str(path)].append(index)
     prompts = [vlm.inputs.question_ids(question) for question in questions]
-    size = len(vlm.inputs.prefix_ids)
     # A progress bar only if there is something to wait for.
     bar = tqdm(total=len(questions), unit="question", disable=len(questions) <= ROWS)
-    for group in even_chunks(list(asked_about), PICTURES):
-        prefixes = prefill_pictures(vlm, group)
+    for group, prefixes, tiles in prefill_groups(vlm, list(asked_about)):
+        size = prefixes.prefix
         row_of = {index: row for row, path in enumerate(group) for index in asked_about[path]}
-        for batch in even_chunks(sorted(row_of, key=lambda index: len(prompts[index])), ROWS):
+        in_order = sorted(row_of, key=lambda index: len(prompts[index]))
+        for batch in even_chunks(in_order, max(1, ROWS // tiles)):
             lengths = torch.tensor([len(prompts[index]) for index in batch], device=vlm.device)
             longest = int(lengths.max())
             padded = [
@@ -154,13 +155,38 @@ def prefill_questions(
     bar.close()
 
 
-def prefill_pictures(vlm: LoadedVLM, paths: Sequence[str]) -> PrefixCache:
-    """The cache of the prefixes, one row per picture."""
-    ids = [vlm.inputs.prefix_ids] * len(paths)
-    embeddings = embed(vlm, ids)  # (pictures, P, D)
-    image = torch.tensor(ids, device=vlm.device) == vlm.network.config.image_token_id
-    embeddings[image] = encode_pictures(vlm, paths).flatten(0, 1).to(embeddings.dtype)
-    cache = PrefixCache()
+def prefill_groups(
+    vlm: LoadedVLM, paths: list[str]
+) -> Iterator[tuple[Sequence[str], PrefixCache, int]]:
+    """Groups of pictures, the cache of their prefixes, and the tiles of each picture."""
+    if not vlm.inputs.starter:
+        for group in even_chunks(paths, PICTURES):
+            prefix = [vlm.inputs.prefix_ids] * len(group)
+            yield group, prefill_pictures(vlm, prefix, encode_pictures(vlm, group)), 1
+        return
+    for path in paths:  # one by one: their numbers of tiles differ
+        prefix, pixels = vlm.inputs.starter_prefix(open_picture(path))
+        tokens = [
+            each
+            for part in even_chunks(pixels, pictures_at_once(vlm))
+            for each in packing.image_tokens(vlm.network, part.unsqueeze(1).to(vlm.device))
+        ]
+        yield [path], prefill_pictures(vlm, [prefix], torch.cat(tokens)), len(pixels)
+
+
+def prefill_pictures(
+    vlm: LoadedVLM, prefixes: list[list[int]], tokens: torch.Tensor
+) -> PrefixCache:
+    """The cache of the prefixes, one row per picture.
+
+    Args:
+        prefixes: token ids, as many for each picture.
+        tokens: (..., D), the image tokens of all of them.
+    """
+    embeddings = embed(vlm, prefixes)  # (pictures, P, D)
+    image = torch.tensor(prefixes, device=vlm.device) == vlm.network.config.image_token_id
+    embeddings[image] = tokens.flatten(0, -2).to(embeddings.dtype)
+    cache = PrefixCache(embeddings.shape[1])
     forward(vlm, cache, embeddings, torch.arange(embeddings.shape[1]))
     return cache
 

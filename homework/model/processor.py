@@ -21,6 +21,7 @@ PROCESSOR, PREPROCESSOR = "processor_config.json", "preprocessor_config.json"
 TEMPLATE = "chat_template.jinja"
 FILES = (TOKENIZER, TOKENIZER_CONFIG, PROCESSOR, PREPROCESSOR, TEMPLATE)
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
+MAX_TILES = 8  # per side of a picture; SmolVLM makes 4 at most
 IMAGE_TOKENS = 169  # of a picture, where the file does not say: transformers' own default
 MAX_SIDE = 2048  # pixels per side of the resized picture
 
@@ -49,11 +50,7 @@ def read_settings(folder: Path) -> Settings:
         InputError: a file is missing or not JSON.
         KeyError, TypeError, ValueError: a field is missing or wrong.
     """
-    processor = _object(folder / PROCESSOR)
-    # 5.x has the image processor inside of the processor's file.
-    image = processor.get("image_processor") or _object(folder / PREPROCESSOR)
-    if not image:
-        raise InputError(f"{folder}: has no {PREPROCESSOR}; copy the checkpoint again")
+    processor, image = _object(folder / PROCESSOR), _image_processor(folder)
     settings = Settings(
         image["max_image_size"]["longest_edge"],
         image.get("resample", 1),
@@ -104,10 +101,39 @@ def _template(folder: Path, config: dict[str, Any]) -> str:
     return template
 
 
-def library_processor(folder: Path):
-    """transformers' Idefics3Processor for the folder; it makes the same inputs, one pair at a time.
+def _image_processor(folder: Path) -> dict[str, Any]:
+    # 5.x has the image processor inside of the processor's file.
+    image = _object(folder / PROCESSOR).get("image_processor") or _object(folder / PREPROCESSOR)
+    if not image:
+        raise InputError(f"{folder}: has no {PREPROCESSOR}; copy the checkpoint again")
+    return image
 
-    Its image processor resizes each picture once, to the square.
+
+def own_form(folder: Path) -> dict[str, Any]:
+    """How the folder's own image processor resizes pictures and splits them into tiles.
+
+    Raises:
+        InputError: it would make too many tiles.
+    """
+    image, most = _image_processor(folder), MAX_TILES * read_settings(folder).side
+    # What is absent is transformers' default.
+    size = image.get("size", {"longest_edge": 4 * 364})
+    longest = size.get("longest_edge") if isinstance(size, dict) else None
+    if type(longest) is not int or not 0 < longest <= most:
+        raise InputError(
+            f"{folder}: its image processor enlarges pictures to {longest!r:.40} pixels, not to 1 "
+            f"to {most}; copy the checkpoint again"
+        )
+    flags = {n: image.get(n, True) is True for n in ("do_image_splitting", "do_resize")}
+    return flags | {"size": {"longest_edge": longest}}
+
+
+def library_processor(folder: Path, form: dict[str, Any] | None = None):
+    """transformers' Idefics3Processor for the folder.
+
+    Args:
+        form: see `own_form`. If omitted, it makes the same inputs as InputBuilder, one pair at a
+            time: each picture is resized once, to the square.
     """
     from transformers import Idefics3Processor
 
@@ -117,8 +143,7 @@ def library_processor(folder: Path):
     size = {"longest_edge": settings.side}
     image_processor = image_processor_class()(
         # Both are needed: without splitting, the first resize, to 2048, would still run.
-        do_image_splitting=False,
-        size=size,
+        **(form or {"do_image_splitting": False, "size": size}),
         max_image_size=size,
         resample=settings.resample,
         image_mean=settings.mean,
@@ -134,12 +159,16 @@ def library_processor(folder: Path):
 
 
 def write(
-    folder: Path, tokenizer: PreTrainedTokenizerFast, settings: Settings, do_resize: bool = True
+    folder: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    settings: Settings,
+    form: dict[str, Any] | None = None,
 ) -> None:
     """Write the files of a processor so that 4.x and 5.x read the same from them.
 
     Args:
-        do_resize: whether transformers' image processor resizes before it makes the square.
+        form: settings of transformers' image processor in place of a resize and one square; see
+            `own_form`.
     """
     size = {"longest_edge": settings.side}
     image = {
@@ -148,7 +177,7 @@ def write(
         "do_normalize": True,
         "do_pad": True,
         "do_rescale": True,
-        "do_resize": do_resize,
+        "do_resize": True,
         "image_mean": settings.mean,
         "image_processor_type": "Idefics3ImageProcessor",
         "image_std": settings.std,
@@ -171,7 +200,7 @@ def write(
     text = tokenizer.backend_tokenizer.to_str(pretty=True)
     (folder / TOKENIZER).write_text(text, "utf-8")
     write_json(folder / TOKENIZER_CONFIG, special | words)
-    write_json(folder / PREPROCESSOR, image)
+    write_json(folder / PREPROCESSOR, image | (form or {}))
     processor = {"image_seq_len": settings.image_tokens, "processor_class": "Idefics3Processor"}
     write_json(folder / PROCESSOR, processor)
     (folder / TEMPLATE).write_text(tokenizer.chat_template, "utf-8")

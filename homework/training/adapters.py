@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.files import PARTIAL, RUNS_DIR, atomic_write, digest, install, shown, write_json
-from ..model.adapter import BASE, CARD, FILES, STATE
+from ..model.adapter import BASE, CARD, CONFIG, FILES, FRESH, STATE
 from .checkpoints import RECIPE
 from .curves import CURVES
 
@@ -35,7 +35,8 @@ def save(
         card: text of its model card.
         overwrite: see `put`.
     """
-    fresh = _empty(folder / f"adapter{PARTIAL}")
+    fresh = _empty(folder / FRESH)
+    (fresh / CONFIG).touch()  # PEFT writes it last, and `is_whole` takes its absence for a move
     model.save_pretrained(fresh, save_embedding_layers=False)
     write_json(fresh / BASE, {"base": base, "sha256": fingerprint, "training": training})
     for path in fresh.iterdir():
@@ -63,7 +64,10 @@ def put(fresh: Path, folder: Path, overwrite: bool = False) -> None:
 def copy(source: Path, folder: Path) -> None:
     """Copy a whole adapter to `folder`; one that is there is kept: see `put`."""
     keep_others(folder)
-    put(_copy_files(source, folder / f"adapter{PARTIAL}"), folder)
+    put(_copy_files(source, folder / FRESH), folder)
+    for name in (CARD, CURVES, STATE):  # of the adapter that was replaced
+        if not (source / name).is_file():
+            (folder / name).unlink(missing_ok=True)
 
 
 def keep_others(folder: Path) -> None:
@@ -96,7 +100,12 @@ def kept_folder(folder: Path) -> Path:
 
 def _same(one: Path, other: Path) -> bool:
     """Whether two folders hold the same adapter, to the byte."""
-    return all(digest(one / name) == digest(other / name) for name in FILES)
+
+    def digests(folder: Path) -> list[str | None]:
+        files = [folder / name for name in FILES]
+        return [digest(file) if file.is_file() else None for file in files]
+
+    return digests(one) == digests(other)
 
 
 def _copy_files(source: Path, folder: Path) -> Path:

@@ -42,7 +42,7 @@ print(vlm.generate("frame.jpg", "What kart is the ego car?"))
 _MERGED = """
 # {name}
 
-{base} with a LoRA adapter merged into its weights, so that it can {kinds}
+{base} with a LoRA adapter merged into its weights{purpose}
 
 ## How to use it
 
@@ -62,6 +62,16 @@ print(ask(text=[{{"role": "user", "content": content}}], return_full_text=False)
 `trust_remote_code` is needed where the folder holds `stem.py`, the class of the model. It loads in
 transformers 4.49 and later (a SmolVLM2 in 4.50 and later); 5.10 to 5.17 ask for torchvision. Do not
 use 4.54 to 4.57: they give many patches of any picture a wrong position, and so other answers.
+"""
+_UNKNOWN = """
+## Training
+
+Not known. The adapter was not trained by the `homework` package, which has only merged it: data,
+recipe and results are those that its maker states.
+
+## Licence
+
+{licence}
 """
 _TEXT = """
 ## Data
@@ -92,8 +102,8 @@ the frames, whole, are held out; validation frames are never trained on.
 
 def card(
     base: str,
-    fingerprint: str,
-    training: Mapping[str, Any],
+    fingerprint: str | None,
+    training: Mapping[str, Any] | None,
     results: Sequence[Share] = (),
     name: str = "vlm_model",
     merged: bool = False,
@@ -103,7 +113,7 @@ def card(
     Args:
         base: what the adapter was trained on: a hub name, "embedded_base" or a folder.
         fingerprint: SHA-256 of the base's weights.
-        training: the recipe, as base.json records it.
+        training: the recipe, as base.json records it; None if it is not known.
         results: accuracy per kind and of all on held-out train frames, if it was measured.
         name: of the checkpoint.
         merged: the card of the base with the adapter in its weights; see model.merge.
@@ -114,7 +124,7 @@ def card(
     known = base if base.count("/") == 1 and not base.startswith("/") else Path(base).name
     data = ModelCardData(
         base_model=known,
-        datasets=[DATASET],
+        datasets=None if training is None else [DATASET],
         language="en",
         library_name="transformers" if merged else "peft",
         license=licence,
@@ -123,11 +133,15 @@ def card(
         tags=TAGS if merged else ["lora", "peft", *TAGS],
         eval_results=_results(results) or None,
     )
+    closing, purpose = _TEXT, f", so that it can {_KINDS}"
+    if training is None:
+        training, closing, purpose = {}, _UNKNOWN, "."
     rows = [("option", "value"), *((key, training[key]) for key in sorted(training))]
-    text = ((_MERGED if merged else _ADAPTER) + _TEXT).format(
+    text = ((_MERGED if merged else _ADAPTER) + closing).format(
         name=name,
         base=f"`{known}`",
         kinds=_KINDS,
+        purpose=purpose,
         fingerprint=fingerprint,
         split=training.get("train_dataset_name", "train"),
         recipe=_table(

@@ -22,7 +22,7 @@ def folder(tmp_path):
 def test_a_damaged_log_leaves_the_curves_out(folder, text):
     if text is not None:
         (folder / adapter.STATE).write_text(text)
-    about = about_adapter(folder, "base", folder.parent)
+    about = about_adapter(adapter.Record(folder, "base", None, {}), folder.parent)
     assert not any(about["curves"].values()) and about["recipe"] == {"base": "base"}
 
 
@@ -30,8 +30,8 @@ def test_long_curves_are_thinned_and_numbers_are_those_that_json_has(folder):
     log = [{"step": step, "loss": 1.0} for step in range(10 * MAX_POINTS)]
     log += [{"step": 7, "eval_loss": float("nan")}, {"loss": 2.0}]
     (folder / adapter.STATE).write_text(json.dumps({"log_history": log}))
-    (folder / adapter.BASE).write_text('{"training": {"seed": 1, "rate": NaN, "list": [1]}}')
-    about = about_adapter(folder, "/private/base", folder.parent)
+    training = {"seed": 1, "rate": float("nan"), "list": [1]}
+    about = about_adapter(adapter.Record(folder, "/private/base", None, training), folder.parent)
     assert about["recipe"] == {"seed": 1, "base": "base"}
     assert len(about["curves"]["loss"]["training"]) == MAX_POINTS
     assert list(about["curves"]["loss"]) == ["training"]

@@ -42,7 +42,8 @@ def test_a_report_names_its_run_by_date_and_hash_without_private_folders(tmp_pat
     folder.mkdir()
     for name in adapter.FILES:
         (folder / name).write_bytes(b"{}")
-    about = about_adapter(folder, str(tmp_path / "base"), tmp_path / "data")
+    record = adapter.Record(folder, str(tmp_path / "base"), None, {})
+    about = about_adapter(record, tmp_path / "data")
     assert about["checkpoint"] == "vlm_model" and len(about["adapter_sha256"]) == 64
     assert datetime.fromisoformat(about["date"]).tzinfo is not None
     assert str(tmp_path) not in str(about)

@@ -22,9 +22,10 @@ from homework.training import adapters, curves
 
 def text_of(folder: Path) -> str | None:
     """The text that all files of an adapter hold; None where there is no whole one."""
-    if not adapters.is_adapter(folder):
+    if not adapter.is_whole(folder):
         return None
-    [text] = {(folder / name).read_text() for name in adapter.FILES}
+    files = [folder / name for name in adapter.FILES]
+    [text] = {file.read_text() for file in files if file.is_file()}
     return text
 
 
@@ -100,11 +101,17 @@ def test_a_full_disk_names_the_copy_and_leaves_the_adapter_in_place(tmp_path, ru
 
 
 @pytest.mark.parametrize("moment", range(8))
-def test_a_kill_at_any_moment_leaves_one_adapter_whole(tmp_path, runs, monkeypatch, moment):
+@pytest.mark.parametrize("old", [adapter.FILES, adapter.NEEDED], ids=["ours", "of PEFT"])
+@pytest.mark.parametrize("new", [adapter.FILES, adapter.NEEDED], ids=["ours", "of PEFT"])
+def test_a_kill_at_any_moment_leaves_one_adapter_whole(
+    tmp_path, runs, monkeypatch, moment, old, new
+):
     """Stopped before any of its renames: the old one in place or kept, or the new one in place."""
-    folder = write_adapter(tmp_path / "model", "old")
-    fresh = write_adapter(tmp_path / "fresh", "new")
-    moves = []  # three files are copied, their folder is renamed, three files are moved
+    folder = write_adapter(tmp_path / "model", "old", old)
+    fresh = write_adapter(folder / adapter.FRESH, "new", new)
+    adapters.keep_others(folder)  # as the commands do first, with what is not theirs
+    # Our old files are copied and their folder is renamed; then the new files are moved.
+    moves, all_of_them = [], (len(old) + 1) * (old == adapter.FILES) + len(new)
 
     def stopping(move):
         def moved(*paths):
@@ -117,14 +124,14 @@ def test_a_kill_at_any_moment_leaves_one_adapter_whole(tmp_path, runs, monkeypat
 
     monkeypatch.setattr(os, "replace", stopping(os.replace))
     monkeypatch.setattr(Path, "rename", stopping(Path.rename))
-    if moment < 7:
+    if moment < all_of_them:
         with pytest.raises(KeyboardInterrupt):
             adapters.put(fresh, folder)
     else:
         adapters.put(fresh, folder)
     whole = {text_of(folder), text_of(runs / "model-1")} - {None}
-    assert "old" in whole and (moment < 7 or "new" in whole)
-    assert len(moves) == min(moment, 7)
+    assert "old" in whole and (moment < all_of_them or "new" in whole)
+    assert len(moves) == min(moment, all_of_them)
 
 
 def test_kept_adapters_are_numbered(tmp_path, runs, capsys):

@@ -1,0 +1,214 @@
+"""Read PEFT's adapter_config.json, which may come from anyone, into PEFT's LoraConfig.
+
+PEFT's own reader imports modules that the file names, matches its expressions without a time limit
+and builds matrices of any rank. Here only known fields are taken, each one checked. Expressions are
+matched with a time limit, and PEFT is given the plain names of the modules that they match.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..common.distributed import say
+from ..common.errors import InputError, one_line
+from ..common.files import read_json
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+MAX_RANK = 1024
+MAX_LENGTH = 10_000  # of an expression, and of a list
+SECONDS = 2.0  # for matching all expressions of a file
+ALL_LINEAR = "all-linear"  # PEFT's word for every linear layer but the output layer
+# PEFT uses these names inside its own expressions, so they hold nothing that an expression reads.
+_NAME = re.compile(r"[A-Za-z0-9_.]{1,200}")
+# How training begins. The first ones leave the weights of the base as they are, so that they do not
+# matter here. The second ones change these weights, and PEFT does it again when it loads.
+_SAME_BASE = (True, False, "gaussian", "orthogonal", "eva", "mica")
+_OTHER_BASE = ("pissa", "olora")
+# A task that adds a layer of its own to the model.
+_OTHER_TASKS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
+
+
+def _number(least: float, most: float, whole: bool = False) -> Callable[[Any], bool]:
+    kinds = (int,) if whole else (int, float)
+    return lambda value: type(value) in kinds and math.isfinite(value) and least <= value <= most
+
+
+def _names(value: Any) -> bool:
+    """A list of names of modules."""
+    return (
+        isinstance(value, list)
+        and len(value) <= MAX_LENGTH
+        and all(isinstance(name, str) and _NAME.fullmatch(name) for name in value)
+    )
+
+
+def _names_or_expression(value: Any) -> bool:
+    return (isinstance(value, str) and 0 < len(value) <= MAX_LENGTH) or _names(value)
+
+
+def _whole_numbers(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) <= MAX_LENGTH
+        and all(_number(0, 1e6, whole=True)(number) for number in value)
+    )
+
+
+def _pattern(number: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, dict)
+        and len(value) <= MAX_LENGTH
+        and all(len(key) <= MAX_LENGTH and number(each) for key, each in value.items())
+    )
+
+
+def _tokens(value: Any) -> bool:
+    by_module = isinstance(value, dict) and _names(list(value))
+    return all(map(_whole_numbers, value.values())) if by_module else _whole_numbers(value)
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+_RANK, _ALPHA = _number(1, MAX_RANK, whole=True), _number(0, 1e6)
+# Field -> whether its value can be taken. Absent fields and null are PEFT's defaults.
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "r": _RANK,
+    "lora_alpha": _ALPHA,
+    "lora_dropout": _number(0, 1),
+    "target_modules": _names_or_expression,
+    "exclude_modules": _names_or_expression,
+    "modules_to_save": _names,
+    "rank_pattern": _pattern(_RANK),
+    "alpha_pattern": _pattern(_ALPHA),
+    "layers_to_transform": lambda v: _whole_numbers(v if isinstance(v, list) else [v]),
+    "layers_pattern": lambda v: _names(v if isinstance(v, list) else [v]),
+    "trainable_token_indices": _tokens,
+    "bias": lambda value: value in ("none", "all", "lora_only"),
+    "init_lora_weights": lambda value: value in (*_SAME_BASE, *_OTHER_BASE),
+    **dict.fromkeys(("use_rslora", "use_dora", "lora_bias", "fan_in_fan_out"), _flag),
+}
+# What says where the adapter comes from or how it was trained, not what it answers.
+_NOT_NEEDED = frozenset(
+    ("auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "inference_mode",
+     "lora_ga_config", "loftq_config", "megatron_core", "peft_type", "peft_version",
+     "qalora_group_size", "revision", "runtime_config", "task_type", "velora_config")
+)  # fmt: skip
+
+
+def read_config(file: Path) -> tuple[LoraConfig, str | None]:
+    """The configuration of a LoRA adapter, and the base that it names, if it names one.
+
+    Raises:
+        InputError: the file is missing or malformed, or describes something other than LoRA.
+    """
+    from peft import LoraConfig
+
+    written = read_json(file)
+    try:
+        if not isinstance(written, dict):
+            raise ValueError("not an object")
+        if written.get("peft_type") != "LORA":
+            raise ValueError(f"peft_type {written.get('peft_type')!r:.40} is not LORA")
+        if written.get("task_type") in _OTHER_TASKS:
+            raise ValueError(f"task_type {written['task_type']} is not CAUSAL_LM")
+        known = {field.name: field for field in dataclasses.fields(LoraConfig)}
+        taken = {}
+        for name, value in written.items():
+            if value is None or name in _NOT_NEEDED:
+                continue
+            if name in _FIELDS and not _FIELDS[name](value):
+                raise ValueError(f"field {name!r} cannot be {value!r:.60}")
+            if name in _FIELDS and name in known:
+                taken[name] = value
+            elif name in known and value and value != known[name].default:
+                raise ValueError(f"field {name!r:.60} is set, which this package cannot apply")
+            elif value:  # as PEFT does with the fields of later versions
+                say(f"{file}: field {name!r:.60} is of another version of PEFT and is left out")
+        if taken.get("init_lora_weights") in _SAME_BASE:
+            taken["init_lora_weights"] = True
+        config = LoraConfig(task_type="CAUSAL_LM", inference_mode=True, **taken)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{file}: malformed, or not LoRA for a SmolVLM ({one_line(error)}); "
+            "copy it again, or train the adapter again"
+        ) from None
+    base = written.get("base_model_name_or_path")
+    return config, base if isinstance(base, str) and base.isprintable() and base else None
+
+
+def changes_base(config: LoraConfig) -> bool:
+    """Whether an adapter changes weights of the base that PEFT cannot switch back."""
+    return config.bias != "none" or config.init_lora_weights in _OTHER_BASE
+
+
+def resolve(config: LoraConfig, modules: Iterable[str], file: Path) -> None:
+    """Put the plain names of modules into `config` where it has expressions.
+
+    Args:
+        modules: names of all modules of the base.
+        file: named where an expression is refused.
+
+    Raises:
+        InputError: an expression is malformed or takes too long, or matches no module.
+    """
+    names = [name for name in modules if name]
+    matching = _Matching(file)
+    targets = config.target_modules
+    if isinstance(targets, str) and targets.lower() != ALL_LINEAR:
+        config.target_modules = set(matching.whole("target_modules", targets, names))
+        if not config.target_modules:
+            raise InputError(f"{file}: target_modules names no module of the base; give its base")
+    if isinstance(config.exclude_modules, str):
+        config.exclude_modules = set(
+            matching.whole("exclude_modules", config.exclude_modules, names)
+        )
+    config.rank_pattern = matching.by_value("rank_pattern", config.rank_pattern, names)
+    config.alpha_pattern = matching.by_value("alpha_pattern", config.alpha_pattern, names)
+
+
+class _Matching:
+    """Matches expressions to names of modules until the time for one file is over."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.end = file, time.monotonic() + SECONDS
+
+    def whole(self, field: str, expression: str, names: Iterable[str]) -> list[str]:
+        """The names that an expression matches as a whole, as `target_modules` is read."""
+        import regex  # `re`, which PEFT uses, has no time limit
+
+        try:
+            compiled = regex.compile(expression)
+            return [name for name in names if compiled.fullmatch(name, timeout=self._left())]
+        except TimeoutError:
+            line = f"{self.file}: {field} takes over {SECONDS:.0f} s to match; list the names"
+        except (regex.error, RecursionError, MemoryError, OverflowError) as error:
+            line = f"{self.file}: {field} is no expression ({one_line(error)}); copy it again"
+        raise InputError(line) from None
+
+    def by_value(self, field: str, pattern: dict[str, Any], names: list[str]) -> dict[str, Any]:
+        """`rank_pattern` or `alpha_pattern` with one expression per value, made of plain names.
+
+        The first key that matches the end of a name, from a dot on, gives its value.
+        """
+        found: dict[Any, list[str]] = {}
+        left = names
+        for key, value in pattern.items():
+            matched = set(self.whole(field, rf"(.*\.)?({key})", left))
+            found.setdefault(value, []).extend(name for name in left if name in matched)
+            left = [name for name in left if name not in matched]
+        return {"|".join(map(re.escape, some)): value for value, some in found.items() if some}
+
+    def _left(self) -> float:
+        if (left := self.end - time.monotonic()) <= 0:
+            raise TimeoutError
+        return left
