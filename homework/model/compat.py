@@ -89,8 +89,8 @@ def repair_positions(model: Idefics3ForConditionalGeneration) -> None:
 def image_processor_class() -> type:
     """SmolVLM's image processor that works with Pillow alone.
 
-    In 4.x it is Idefics3ImageProcessor. In 5.x that name asks for torchvision, and the class for
-    Pillow has a name of its own: Idefics3ImageProcessorPil from about 5.4 on.
+    In 4.x and 5.0 it is Idefics3ImageProcessor. By 5.10 that name asks for torchvision, and the one
+    for Pillow is Idefics3ImageProcessorPil.
     """
     import transformers
 
