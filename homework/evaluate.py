@@ -6,20 +6,24 @@ adapter: the same table, the same page, compared with other runs question by que
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from .common import options
-from .common.errors import InputError
+from .common.options import Count
 from .common.outputs import Outputs
 from .data import VQADataset
 
 
+@options.checked
 def evaluate(
-    predictions: str,
+    predictions: Path,
     split: str = "valid_grader",
-    data_dir: str | None = None,
-    max_samples: int | None = None,
+    data_dir: Path | None = None,
+    max_samples: Count | None = None,
     train_split: str = "train",
-    report: str | None = None,
-    against: str | None = None,
+    report: Path | None = None,
+    against: Sequence[str] | None = None,
     name: str | None = None,
     extract: bool = False,
     overwrite: bool = False,
@@ -49,29 +53,24 @@ def evaluate(
     from .evaluation.page import PAGE
     from .evaluation.runs import DATA, Answered, other_runs, read_run, with_extracted
 
-    file, folder = options.path("predictions", predictions), options.path("--report", report)
-    if file is None:
-        raise InputError("predictions: give a JSON file")
-    if extract not in (True, False):
-        raise InputError(f"--extract: give True or False, not {extract!r}")
-    others = other_runs(against, folder)
+    others = other_runs(against, report)
     outputs = Outputs("evaluate", overwrite)
-    if folder:
-        outputs.check(folder / PAGE, folder / DATA)
-    dataset = VQADataset(str(split), data_dir)
-    run = read_run(file)
+    if report:
+        outputs.check(report / PAGE, report / DATA)
+    dataset = VQADataset(split, data_dir)
+    run = read_run(predictions)
     if extract:
         said, run, others = run, with_extracted(run), list(map(with_extracted, others))
         changed = sum(run.answers[asked] != answer for asked, answer in said.answers.items())
         print(f"--extract: {changed:,} of {len(run.answers):,} answers taken out of a longer text")
-    model = Answered(run, file, dataset)
+    model = Answered(run, predictions, dataset)
     from .evaluation.measure import measure, write_page
 
-    measured = measure(model, dataset, max_samples, str(train_split), str(train_split))
+    measured = measure(model, dataset, max_samples, train_split, train_split)
     print(measured.table())
-    if folder:
-        about = {"checkpoint": str(name or run.name), "date": run.date}
-        print(write_page(folder, measured, about, others, open_file=outputs.open))
+    if report:
+        about = {"checkpoint": name or run.name, "date": run.date}
+        print(write_page(report, measured, about, others, open_file=outputs.open))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,9 @@ if not __package__:
 from .common import cli, options
 from .common.errors import InputError
 from .common.files import DATA_DIR, RUNS_DIR, as_json, writing
+from .common.options import Count, Natural
 from .common.outputs import Outputs
+from .common.workers import num_cores
 from .frames.advice import how_to_repair
 from .frames.pictures import open_picture, save_picture
 from .frames.split import (
@@ -49,10 +51,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+@options.checked
 def generate(
-    data_dir: str | None = None,
-    output: str | None = None,
-    num_workers: int | None = None,
+    data_dir: Path | None = None,
+    output: Path | None = None,
+    num_workers: Count | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write every question/answer pair of a split to <split>_qa_pairs.json in its folder.
@@ -65,9 +68,9 @@ def generate(
     """
     from .frames.qa_file import write_pairs
 
-    split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
-    file = options.path("--output", output) or split.folder / f"{split.name}_qa_pairs.json"
-    workers = options.workers(num_workers)
+    split = list_split(data_dir or DATA_DIR / "train")
+    file = output or split.folder / f"{split.name}_qa_pairs.json"
+    workers = num_workers or num_cores()
     replaced = _check_file(file)
     outputs = Outputs("generate", overwrite)
     start = time.perf_counter()
@@ -81,11 +84,12 @@ def generate(
     _print_written(summary.pairs, summary.skipped, file, replaced)
 
 
+@options.checked
 def check(
-    info_file: str,
-    view_index: int,
-    save: str | None = None,
-    contact_sheet: str | None = None,
+    info_file: Path,
+    view_index: Natural,
+    save: Path | bool | None = None,
+    contact_sheet: Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Print the pairs of one view and show its picture with the karts boxed and the ego marked.
@@ -100,9 +104,9 @@ def check(
     """
     from .inspection.draw import draw_scene
 
-    file = options.path("--info_file", info_file)
-    if file is None or not file.name.endswith(INFO_SUFFIX):
-        raise InputError(f"--info_file: {info_file} is no info file; give a NNNNN{INFO_SUFFIX}")
+    file = info_file
+    if not file.name.endswith(INFO_SUFFIX):
+        raise InputError(f"--info_file: {file} is no info file; give a NNNNN{INFO_SUFFIX}")
     info = read_info(file)
     view = options.whole("--view_index", view_index, 0, len(info["detections"]) - 1)
     try:
@@ -113,29 +117,29 @@ def check(
         raise InputError(f"{file}: {error}; {how_to_repair(file)}") from None
     picture = file.with_name(picture_name(file.name, view))
     # A bare --save arrives as True.
-    given = None if save is True else options.path("--save", save)
-    target = given or RUNS_DIR / picture.name.replace(PICTURE_SUFFIX, "_check.png")
+    default = RUNS_DIR / picture.name.replace(PICTURE_SUFFIX, "_check.png")
+    target = save if isinstance(save, Path) else default
     check_picture(target)
-    sheet = options.path("--contact_sheet", contact_sheet)
     outputs = Outputs("check", overwrite)
     image = draw_scene(open_picture(picture), scene)
     _print_pairs(picture, scene)
-    if sheet:
+    if contact_sheet:
         from .inspection.contact_sheet import frame_sheet
 
-        _save(frame_sheet(file), sheet.with_suffix(".png"), outputs)
-    if save is None and has_display():
+        _save(frame_sheet(file), contact_sheet.with_suffix(".png"), outputs)
+    if not save and has_display():
         show(image, str(picture))
     else:
         _save(image, target, outputs)
 
 
+@options.checked
 def balance(
     split: str = "valid",
-    per_kind: int = 24,
-    seed: int = 0,
-    data_dir: str | None = None,
-    output: str | None = None,
+    per_kind: Count = 24,
+    seed: Natural = 0,
+    data_dir: Path | None = None,
+    output: Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a question set like that of the course: each of the five kinds equally often.
@@ -152,12 +156,10 @@ def balance(
     """
     from .frames.balance import balanced_pairs
 
-    folder = options.path("--data_dir", data_dir) or DATA_DIR
-    file = options.path("--output", output) or folder / f"{split}_grader" / "balanced_qa_pairs.json"
-    number = options.whole("--per_kind", per_kind, 1)
-    seed = options.whole("--seed", seed, 0)
-    outputs = Outputs(f"balance --per_kind {number} --seed {seed}", overwrite)
-    drawn, skipped = balanced_pairs(list_split(folder / str(split)), number, seed)
+    folder = data_dir or DATA_DIR
+    file = output or folder / f"{split}_grader" / "balanced_qa_pairs.json"
+    outputs = Outputs(f"balance --per_kind {per_kind} --seed {seed}", overwrite)
+    drawn, skipped = balanced_pairs(list_split(folder / split), per_kind, seed)
     replaced = _check_file(file)
     # The dataset's own question set has this very name and must not be lost.
     with writing(file, "or try --output"), outputs.open(file) as opened:
@@ -166,12 +168,13 @@ def balance(
     _print_written(occurrences, skipped, file, replaced)
 
 
+@options.checked
 def inspect(
-    data_dir: str | None = None,
-    against: str | None = None,
-    save: str | None = None,
-    num_workers: int | None = None,
-    pictures: str | None = None,
+    data_dir: Path | None = None,
+    against: Path | None = None,
+    save: Path | None = None,
+    num_workers: Count | None = None,
+    pictures: Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Report the frames, pictures, line-ups and answers of a split, and what may mislead a model.
@@ -187,40 +190,39 @@ def inspect(
     from .inspection.appearance import measure, table
     from .inspection.survey import compare, report, survey
 
-    picture = options.path("--save", save)
-    if picture is not None and against is None:
+    if save is not None and against is None:
         raise InputError("--save: draws a comparison; give --against, too")
-    if picture is not None:
-        check_picture(picture)
-    split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
-    other = list_split(options.path("--against", against)) if against is not None else None
-    workers = options.workers(num_workers)
-    folder = options.path("--pictures", pictures)
+    if save is not None:
+        check_picture(save)
+    split = list_split(data_dir or DATA_DIR / "train")
+    other = list_split(against) if against is not None else None
+    workers = num_workers or num_cores()
     outputs = Outputs("inspect", overwrite)
-    if picture is not None:
-        outputs.check(picture)
+    if save is not None:
+        outputs.check(save)
     found = survey(split, workers)
     print(*report(split, found), sep="\n")
-    if folder:
+    if pictures:
         from .inspection.contact_sheet import save_pictures
 
-        print("wrote " + ", ".join(map(str, save_pictures(split, found, folder, outputs.open))))
+        print("wrote " + ", ".join(map(str, save_pictures(split, found, pictures, outputs.open))))
     if other is not None:
         print()
         print(*compare(split, found, other, survey(other, workers, decode=False)), sep="\n")
         print()
         both = measure(split, workers), measure(other, workers)
         print(*table(*both), sep="\n")
-        if picture is not None:
+        if save is not None:
             from .inspection.figures import comparison_figure
 
-            _save(comparison_figure(*both), picture, outputs, dpi=80)
+            _save(comparison_figure(*both), save, outputs, dpi=80)
 
 
+@options.checked
 def explore(
-    data_dir: str | None = None,
-    output: str | None = None,
-    num_workers: int | None = None,
+    data_dir: Path | None = None,
+    output: Path | None = None,
+    num_workers: Count | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a page that shows every pair of a split with its frame; it opens from disk.
@@ -236,12 +238,15 @@ def explore(
     """
     from .inspection.explore import explore_split
 
-    split = list_split(options.path("--data_dir", data_dir) or DATA_DIR / "train")
-    folder = options.path("--output", output) or RUNS_DIR / "explore"
-    print(*explore_split(split, folder, options.workers(num_workers), overwrite), sep="\n")
+    split = list_split(data_dir or DATA_DIR / "train")
+    folder = output or RUNS_DIR / "explore"
+    print(*explore_split(split, folder, num_workers or num_cores(), overwrite), sep="\n")
 
 
-def export(format: str, output: str, data_dir: str | None = None, overwrite: bool = False) -> None:
+@options.checked
+def export(
+    format: str, output: Path, data_dir: Path | None = None, overwrite: bool = False
+) -> None:
     """Write the pairs of a split in a form that other programs read.
 
     Args:
@@ -256,8 +261,8 @@ def export(format: str, output: str, data_dir: str | None = None, overwrite: boo
     from .data import VQADataset
     from .frames.export import file_to_write, write
 
-    folder = Path(os.path.abspath(options.path("--data_dir", data_dir) or DATA_DIR / "train"))
-    file = file_to_write(format, options.path("--output", output), folder.name)
+    folder = Path(os.path.abspath(data_dir or DATA_DIR / "train"))
+    file = file_to_write(format, output, folder.name)
     outputs = Outputs("export", overwrite)
     outputs.check(file)
     dataset = VQADataset(folder.name, folder.parent)

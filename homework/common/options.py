@@ -21,7 +21,6 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args,
 
 from .errors import InputError, one_line
 from .files import MAX_JSON_BYTES, read_plain
-from .workers import num_cores
 
 # Annotations of numbers; what stands beside the type are the bounds of `whole` and of `number`.
 Count = Annotated[int, 1]
@@ -116,6 +115,8 @@ def coerce(flag: str, value: Any, annotation: Any) -> Any:
     words = [word for each in choices if get_origin(each) is Literal for word in get_args(each)]
     if value is None and NoneType in choices:
         return None
+    if isinstance(value, bool) and bool in choices:  # also where there is another kind
+        return value
     if value in words and not isinstance(value, bool):
         return value
     kinds = [each for each in choices if each is not NoneType and get_origin(each) is not Literal]
@@ -174,11 +175,6 @@ def whole(
         bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
         raise InputError(f"{flag}: give a whole number {_or(bounds, words)}, not {value!r}")
     return value
-
-
-def workers(value: Any) -> int:
-    """The number of processes for `--num_workers`; one per core if it was not given."""
-    return num_cores() if value is None else whole("--num_workers", value, 1)
 
 
 def number(
