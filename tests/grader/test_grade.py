@@ -81,6 +81,19 @@ def test_the_rules_are_those_of_the_homework(answer, expected, total):
     assert scoring.draw(total) == data.draw(total, 128)
 
 
+def test_questions_of_others_are_read_as_the_homework_reads_them(tmp_path):
+    from homework import data
+
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "a.jpg").touch()
+    row = {"question": "q", "answer": 3, "image_file": "own\\a.jpg", "type": "count"}
+    (tmp_path / "own" / "x_qa_pairs.json").write_text(json.dumps([row]))
+    (own,) = labels.read(tmp_path, "own")
+    assert own == ("own/a.jpg", "q", "3")
+    (item,) = data.VQADataset("own", tmp_path)
+    assert item == {"image_path": str(tmp_path / own.image), "question": "q", "answer": "3"}
+
+
 def test_the_questions_are_those_of_the_homework(place):
     from homework import data
 
