@@ -28,16 +28,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .. import gradescope, labels, reasons, usage
-from ..cli import (
-    Parser,
-    above_zero,
-    check_readable,
-    check_writable,
-    chosen_python,
-    count,
-    local_time,
-)
+from .. import cli, gradescope, labels, reasons, usage
 from ..errors import GraderError, one_line
 from ..files import write_whole
 from ..private import private_folder
@@ -53,17 +44,19 @@ STOPPED = "the results so far are kept: the same command with --resume goes on"
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = Parser("python3 -m grader class", __doc__)
+    parser = cli.Parser("python3 -m grader class", __doc__)
     parser.add_argument("submissions", type=Path, help="a folder or a zip of submissions")
     parser.add_argument(
         "--output", type=Path, required=True, help="the table to write, such as grades.csv"
     )
     parser.add_argument(
-        "--jobs", type=count, help="submissions at a time (one for each processor; 1 with a GPU)"
+        "--jobs",
+        type=cli.count,
+        help="submissions at a time (one for each processor; 1 with a GPU)",
     )
     parser.add_argument(
         "--memory",
-        type=above_zero,
+        type=cli.above_zero,
         help="GB for each submission (8, or less where the machine's memory is not enough)",
     )
     parser.add_argument(
@@ -92,13 +85,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="keep the results of earlier runs")
     parser.add_argument(
         "--due",
-        type=local_time,
+        type=cli.local_time,
         help="due date and time, such as 2026-10-01T23:59: the table then says how many hours "
         "after it each file is dated (local time)",
     )
     parser.add_argument(
         "--late_penalty",
-        type=above_zero,
+        type=cli.above_zero,
         default=0.0,
         help="percent of the points that each day or part of a day after --due costs (none)",
     )
@@ -119,18 +112,18 @@ def run(arguments: Sequence[str]) -> int:
         GraderError: nothing, or not all, could be graded.
     """
     options = _parse(arguments)
-    python = None if options.course else chosen_python(options)
-    check_readable(options.submissions)
+    python = None if options.course else cli.chosen_python(options)
+    cli.check_readable(options.submissions)
     if options.output.suffix != ".csv":
         raise GraderError(f"{options.output}: give --output a name that ends in .csv")
-    check_writable(options.output)
+    cli.check_writable(options.output)
     gradebook = Gradebook(options.gradebook, options.assignment) if options.gradebook else None
     jobs, memory = pool.shares(options.jobs, options.memory)
     # The results are in one folder. A gradebook is the students' as much as their submissions.
     hidden = [options.submissions, options.output.parent, options.gradebook]
     if python is None:  # last, as the environment may have to be made
         labels.read(options.data_dir, options.split)
-        python = chosen_python(options)
+        python = cli.chosen_python(options)
     rules = Rules(
         options.data_dir,
         options.split,
@@ -150,7 +143,8 @@ def run(arguments: Sequence[str]) -> int:
         rows = graded.rows(options.due, options.late_penalty)
         again = ["python3", "-m", "grader", "class", *arguments]
         notes = reasons.shared(rows, about["packages"], again)
-        table.write(options.output, rows, {"notes": notes, "settings": about, **_others(found)})
+        others = {"superseded": [o.file for o in found.superseded], "ignored": found.ignored}
+        table.write(options.output, rows, {"notes": notes, "settings": about, **others})
         write_whole(options.output.with_suffix(".html"), page.render(rows, about, notes))
     for note in notes:
         print(f"note: {note}")
@@ -271,13 +265,6 @@ def _check_students(found: Found, latest: bool) -> None:
         "not clear whose it is, graded by itself",
         [f"{one.file}: {one.remark}" for one in found.counting if one.remark],
     )
-
-
-def _others(found: Found) -> dict[str, list[str]]:
-    return {
-        "superseded": [one.file for one in found.superseded],
-        "ignored": found.ignored,
-    }
 
 
 def _summarize(rows: Sequence[Mapping[str, Any]], found: Found, output: Path) -> None:
