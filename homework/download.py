@@ -41,7 +41,7 @@ def download(
     url, sha256 = str(url), _checked_sha256(sha256)
     if not re.match(r"https?://", url):
         raise InputError(f"--url {url!r}: not an address; it starts with http:// or https://")
-    folder = Path(str(data_dir or DATA_DIR))
+    folder = Path(str(data_dir or DATA_DIR)).expanduser()
     with writing(folder, "and run again"):  # network errors are caught where they arise
         folder.mkdir(parents=True, exist_ok=True)
         if _is_complete(folder, url, sha256):

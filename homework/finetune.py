@@ -185,10 +185,10 @@ def restore(kept: Path, output_dir: Path | None = None) -> None:
         InputError: there is no whole adapter, or the folder cannot be written to.
     """
     output = output_dir or PACKAGE_DIR / MODEL_NAME
-    from .model.adapter import find
+    from .model.adapter import read
     from .training.adapters import copy
 
-    source = find(kept)
+    source = read(kept).record.folder  # a damaged copy must not take its place
     with alone(output), writing(output):
         copy(source, output)
     print(f"{output}: now holds the adapter of {source}")

@@ -32,6 +32,13 @@ def test_downloads_unpacks_and_writes_the_manifest(server, tmp_path, capsys):
     assert server.asked == [None]
 
 
+def test_a_tilde_in_the_data_folder_is_the_home(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    download(server.url, "~/data")
+    assert (tmp_path / "data" / "manifest.json").exists() and not (tmp_path / "~").exists()
+
+
 def test_a_lost_file_is_fetched_again(server, tmp_path):
     download(server.url, str(tmp_path), keep_archive=True)
     (tmp_path / "valid/00000_info.json").unlink()

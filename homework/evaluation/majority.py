@@ -45,7 +45,7 @@ def same_questions_baseline(
         {"image_path": s.image_path, "question": s.question, "answer": s.correct_answer}
         for s in result.samples
     ]
-    if not find_qa_files(Path(data_dir or DATA_DIR), train_split):
+    if not find_qa_files(Path(data_dir or DATA_DIR).expanduser(), train_split):
         return benchmark(MajorityModel(items), items), "these questions themselves"
     train_items = VQADataset(train_split, data_dir)
     return benchmark(MajorityModel(train_items), items), f"the {train_split} split"

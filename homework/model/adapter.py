@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..common.distributed import say
 from ..common.errors import InputError, one_line
-from ..common.files import PACKAGE_DIR, PARTIAL, read_json
+from ..common.files import PACKAGE_DIR, PARTIAL, digest, read_json
 from .adapter_config import changes_base, read_config, resolve
 from .adapter_weights import read_weights, renamed
 from .loaded import Record
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 CARD = "README.md"  # the model card
 BASE = "base.json"  # our own record, written last: name and hash of the base, training options
+WEIGHTS_SHA256 = "weights_sha256"  # in that record; earlier versions did not write it
 STATE = "trainer_state.json"  # the log of its training, where `train` has written it
 NEEDED = (CONFIG, WEIGHTS)  # what PEFT writes
 FILES = (*NEEDED, BASE)  # what `train` writes
@@ -143,6 +144,12 @@ def _read_record(folder: Path, named: str | None, base: str | Path | None) -> Re
         named = written.get("base") if isinstance(written, dict) else None
         if not isinstance(named, str) or not named.isprintable():
             raise InputError(f"{file}: names no base; train the adapter again")
+        expected = written.get(WEIGHTS_SHA256)
+        if expected is not None and digest(folder / WEIGHTS) != expected:
+            raise InputError(
+                f"{folder / WEIGHTS}: damaged, it is not what train wrote (SHA-256); copy it "
+                "again, or train the adapter again"
+            )
         training = written.get("training")
         training = training if isinstance(training, dict) else {}
     if base is None and not named:

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.files import PARTIAL, RUNS_DIR, atomic_write, digest, install, shown, write_json
-from ..model.adapter import BASE, CARD, CONFIG, FILES, FRESH, STATE
+from ..model.adapter import (
+    BASE,
+    CARD,
+    CONFIG,
+    FILES,
+    FRESH,
+    STATE,
+    WEIGHTS,
+    WEIGHTS_SHA256,
+)
 from .checkpoints import RECIPE
 from .curves import CURVES
 
@@ -38,7 +47,8 @@ def save(
     fresh = _empty(folder / FRESH)
     (fresh / CONFIG).touch()  # PEFT writes it last, and `is_whole` takes its absence for a move
     model.save_pretrained(fresh, save_embedding_layers=False)
-    write_json(fresh / BASE, {"base": base, "sha256": fingerprint, "training": training})
+    record = {"base": base, "sha256": fingerprint, WEIGHTS_SHA256: digest(fresh / WEIGHTS)}
+    write_json(fresh / BASE, record | {"training": training})
     for path in fresh.iterdir():
         if path.name not in FILES:
             path.unlink()  # PEFT's model card

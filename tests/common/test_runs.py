@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trainings import write_adapter
 
 from homework import finetune
 from homework.common.errors import InputError
@@ -47,6 +46,7 @@ def other_training(tmp_path):
 def test_a_second_training_in_a_folder_is_refused(
     command,
     options,
+    finished_run,
     tmp_path,
     other_training,
     monkeypatch,
@@ -55,7 +55,7 @@ def test_a_second_training_in_a_folder_is_refused(
     second = {
         "train": lambda: finetune.train(**options),
         "pretrain": lambda: pretrain.run(data, str(tmp_path / "base"), out),
-        "restore": lambda: finetune.restore(str(write_adapter(tmp_path / "kept", "x")), out),
+        "restore": lambda: finetune.restore(str(finished_run), out),
     }[command]
     with pytest.raises(InputError, match="another training is writing to this folder") as caught:
         second()

@@ -73,6 +73,7 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(trained, base, tmp_path):
         weights = load_file(folder / adapter.WEIGHTS)
         change(weights)
         save_file(weights, folder / adapter.WEIGHTS)
+        record(folder, weights_sha256=None)  # as in a record of an earlier version
 
     def record(folder, **fields):
         path = folder / adapter.BASE

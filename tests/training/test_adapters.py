@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shlex
@@ -144,11 +145,47 @@ def test_kept_adapters_are_numbered(tmp_path, runs, capsys):
     ]
 
 
-def test_restoring_keeps_what_is_in_the_place(tmp_path, runs):
+def test_restoring_keeps_what_is_in_the_place(finished_run, tmp_path, runs):
     folder = write_adapter(tmp_path / "model", "new")
-    write_adapter(runs / "model-1", "old")
+    shutil.copytree(finished_run, runs / "model-1")
     finetune.restore(str(runs / "model-1"), str(folder))
-    assert text_of(folder) == text_of(runs / "model-1") == "old"
+    for name in adapter.FILES:
+        old = (finished_run / name).read_bytes()
+        assert (folder / name).read_bytes() == (runs / "model-1" / name).read_bytes() == old
     assert text_of(runs / "model-2") == "new"
     with pytest.raises(InputError, match="no such checkpoint"):
         finetune.restore(str(runs / "model-9"), str(folder))
+
+
+def flip(data: bytearray) -> None:
+    data[-5] ^= 1  # a bit of one weight: the file still reads
+
+
+def cut(data: bytearray) -> None:
+    del data[-100:]
+
+
+@pytest.mark.parametrize("damage", [flip, cut])
+@pytest.mark.parametrize("name", [adapter.WEIGHTS, adapter.CONFIG])
+def test_a_damaged_copy_never_takes_the_place_of_an_adapter(
+    damage, name, finished_run, tmp_path, runs
+):
+    kept, output = (shutil.copytree(finished_run, tmp_path / folder) for folder in ("kept", "out"))
+    data = bytearray((kept / name).read_bytes())
+    damage(data)
+    (kept / name).write_bytes(data)
+    before = {file: (output / file).read_bytes() for file in adapter.FILES}
+    with pytest.raises(InputError, match=r"damaged|not valid JSON|malformed|cannot be read"):
+        finetune.restore(str(kept), str(output))
+    with pytest.raises(InputError):
+        base_vlm.load(kept, verbose=False)
+    assert before == {file: (output / file).read_bytes() for file in adapter.FILES}
+
+
+def test_an_adapter_without_a_digest_of_its_weights_still_loads(finished_run, tmp_path):
+    """Earlier versions did not write one."""
+    old = shutil.copytree(finished_run, tmp_path / "old")
+    record = json.loads((old / adapter.BASE).read_text())
+    del record["weights_sha256"]
+    (old / adapter.BASE).write_text(json.dumps(record))
+    base_vlm.load(old, verbose=False)
