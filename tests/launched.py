@@ -17,14 +17,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from homework import finetune
-from homework.common import distributed
-from homework.model import loaded
+from homework.common import distributed, machine
 from homework.training.loop import Loop
 
 
 def run(train: dict | None = None, test: dict | None = None, killed_at: int | None = None) -> None:
     """Train, and then answer questions, in float32."""
-    loaded.choose_device = lambda: ("cpu", torch.float32, "cpu, float32: a test")
+    machine.choose = lambda: machine.Machine("cpu", torch.float32, "cpu, float32: a test")
     optimizer_step = Loop._optimizer_step
 
     def dying(self, *args, **kwargs):

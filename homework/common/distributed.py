@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import machine
 from .errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def connect() -> None:
         if "TORCHELASTIC_RUN_ID" not in os.environ:  # torchrun and accelerate launch set it
             print(f"waits for the other processes of {_text()}; {alone}", flush=True)
         try:
-            PartialState(cpu=_on_cpu())
+            PartialState(cpu=machine.choose().device != "cuda")
         except (RuntimeError, ValueError) as error:
             raise InputError(
                 f"{_text()}: the other processes cannot be reached ({one_line(error)}); {alone}"
@@ -144,9 +145,3 @@ def gather(value: Any) -> list[Any]:
     from accelerate.utils import gather_object
 
     return gather_object([value])
-
-
-def _on_cpu() -> bool:
-    import torch
-
-    return not torch.cuda.is_available()

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from ..common import machine
 from ..common.distributed import say
 from .loading import check_config, check_match, find_checkpoint, load_inputs, load_model
 from .processor import library_processor
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Record(NamedTuple):
@@ -50,7 +48,7 @@ class LoadedVLM:
         network: that model itself, adapter or not.
         inputs: InputBuilder, made from the files of the base's processor.
         device: "cuda", "mps" or "cpu".
-        dtype: precision of matrix products, see `choose_device`.
+        dtype: precision of matrix products; see `machine.choose`.
         base: name of the base, as an adapter records it.
         folder: folder of the base.
         adapter: the record of the adapter that is attached; None for a base alone.
@@ -74,7 +72,7 @@ class LoadedVLM:
         self.adapter: Record | None = None
         self.can_switch = False
         self.base, self.folder = find_checkpoint(checkpoint)
-        self.device, self.dtype, reason = choose_device()
+        self.device, self.dtype, reason = machine.choose()
         if verbose:
             say(f"{self.base} on {reason}")
         check_config(self.folder)
@@ -120,23 +118,3 @@ class LoadedVLM:
             torch.autocast(self.device, self.dtype, self.dtype != torch.float32),
         ):
             yield
-
-
-def choose_device() -> tuple[str, torch.dtype, str]:
-    """The device, the precision of matrix products, and one line that says why.
-
-    bf16 is chosen only if the hardware supports it; on other CPUs it is several times slower
-    than float32.
-    """
-    import torch
-
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name()
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "cuda", torch.bfloat16, f"cuda, bfloat16: {name}"
-        return "cuda", torch.float32, f"cuda, float32: {name} has no bf16 matrix units"
-    if torch.backends.mps.is_available():
-        return "mps", torch.float32, "mps, float32: the safe choice on Apple GPUs"
-    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
-        return "cpu", torch.bfloat16, "cpu, bfloat16: the CPU has bf16 matrix instructions"
-    return "cpu", torch.float32, "cpu, float32: the CPU has no bf16 matrix instructions"

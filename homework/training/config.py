@@ -57,7 +57,8 @@ class TrainConfig:
             into such passes. A smaller number takes less memory and gives the same result.
         gradient_checkpointing: compute the layers' results a second time in the backward pass
             instead of keeping them; takes less memory and more time, with the same result.
-        num_workers: processes that decode pictures; 0 decodes in the training process.
+        num_workers: processes that decode pictures; 0 decodes in the training process. If
+            omitted, 0 on a CPU, and on a GPU one for each core but one, 8 at most.
         max_samples: number of pairs to train on, drawn by the seed; all if omitted.
         max_steps: optimizer steps to stop after; -1 trains all epochs.
         save_steps: optimizer steps between checkpoints; a fifth of the run, 200 at most, if
@@ -93,7 +94,7 @@ class TrainConfig:
     train_vision: bool = True
     tokens_per_pass: Count = 16_384
     gradient_checkpointing: bool = False
-    num_workers: Natural = 0
+    num_workers: Natural | None = None
     max_samples: Count | None = None
     max_steps: Count | Literal[-1] = -1
     save_steps: Count | None = None

@@ -7,100 +7,24 @@ batches, with which loss and optimizers, is the `Task`.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 
 from ..common import distributed
 from ..common.distributed import say
-from ..common.errors import not_finite
 from ..common.runs import steps_between
-from ..common.share import Share
-from ..data import ALL
 from . import checkpoints, trackers
 from .checkpoints import Checkpoint
+from .measured import HeldOutResult, Means
+from .step import MicroBatch, Stepper, Task
 
-MAX_NORM = 1.0  # of the gradient; a longer one is scaled down to it
 MEASUREMENTS = 8  # on held-out pictures, in a run, however short
 MOST_BETWEEN = 200  # optimizer steps between two of them
-
-
-Means = dict[str, tuple[torch.Tensor | float, float]]  # name -> (sum, count)
-
-
-class MicroBatch(Protocol):
-    """What goes through the model at a time."""
-
-    weight: float  # of its loss in the step's mean
-    paths: Sequence[str]  # of its pictures
-
-
-class HeldOutResult(NamedTuple):
-    """Loss and accuracy on held-out pictures.
-
-    Attributes:
-        loss: mean over the questions.
-        kinds: kind of question -> (answered right, asked).
-    """
-
-    loss: float
-    kinds: dict[str, tuple[int, int]]
-
-    @property
-    def shares(self) -> list[Share]:
-        """What was answered right, of each kind and last of all kinds."""
-        right, asked = (sum(numbers) for numbers in zip(*self.kinds.values(), strict=True))
-        kinds = (Share(kind, *numbers) for kind, numbers in self.kinds.items())
-        return [*kinds, Share(ALL, right, asked)]
-
-    @property
-    def accuracy(self) -> float:
-        """Share of all questions answered right."""
-        return self.shares[-1].accuracy
-
-    def record(self) -> dict[str, float]:
-        """The numbers by the names under which they are logged."""
-        kinds = {f"held-out {kind}": right / asked for kind, (right, asked) in self.kinds.items()}
-        return {"eval_loss": self.loss, "eval_accuracy": self.accuracy, **kinds}
-
-
-class Task(Protocol):
-    """What a training consists of, besides the loop.
-
-    Attributes:
-        weights: the trained weights by name.
-        buffers: what else of the model changes during training.
-        optimizers: of these weights.
-        steps: optimizer steps of the whole training.
-    """
-
-    weights: dict[str, torch.nn.Parameter]
-    buffers: dict[str, torch.Tensor]
-    optimizers: Sequence[torch.optim.Optimizer]
-    steps: int
-
-    def learning_rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0; a group's "rate_scale" multiplies it."""
-
-    def batches(self, first: int) -> Iterator[list[MicroBatch]]:
-        """The micro-batches of this process in each step from `first` on."""
-
-    def loss(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, Means]:
-        """Weighted sum of losses; name -> (sum, count) of other means to log."""
-
-    def measure(self, step: int) -> HeldOutResult | None:
-        """Loss and accuracy on the held-out pictures after so many steps; None without any.
-
-        Every process calls it, and gets the same.
-        """
-
-    def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
-        """A record for people; the rate is None for one of held-out pictures."""
 
 
 class Loop:
@@ -137,6 +61,7 @@ class Loop:
         self.overwrite = overwrite
         self.measure_steps = steps_between(task.steps, MOST_BETWEEN, MEASUREMENTS)
         self.report_to, self.trackers = report_to, []
+        self._stepper = Stepper(task, recipe["seed"])
         self.step = 0
         self.log: list[dict[str, float]] = []
         self.best: tuple[int, HeldOutResult] | None = None
@@ -154,10 +79,10 @@ class Loop:
         self.trackers = trackers.start(self.report_to, self.run_dir)
         self._start, self._first = time.perf_counter(), self.step
         for micro_batches in self.task.batches(self.step):
-            gradient, rate = self._optimizer_step(micro_batches)
+            numbers = self._optimizer_step(micro_batches)
             last = self.step == self.task.steps
             if self.step == 1 or self.step % self.log_steps == 0:
-                self._record({**self._means(), "grad_norm": gradient, "learning_rate": rate})
+                self._record({**self._means(), **numbers})
             if last or self.step % self.measure_steps == 0:
                 self._measure()
             if last or self.step % self.save_steps == 0:
@@ -167,32 +92,13 @@ class Loop:
         if self.keep_best and self.best:
             copy(self._best_weights, self.task.weights)
 
-    def _optimizer_step(self, micro_batches: list[MicroBatch]) -> tuple[float, float]:
-        """One step on all processes' micro-batches; norm of the gradient, learning rate."""
-        weights, rate = list(self.task.weights.values()), self.task.learning_rate(self.step)
-        paths = [path for micro_batch in micro_batches for path in micro_batch.paths]
-        # Dropout depends on seed, step and process alone, and a resumed run draws the same.
-        drawn = f"{self.recipe['seed']}/{self.step}/{distributed.rank()}"
-        torch.manual_seed(random.Random(drawn).getrandbits(63))
-        [weight] = distributed.total([sum(batch.weight for batch in micro_batches)])
-        for micro_batch in micro_batches:
-            loss, means = self.task.loss(micro_batch)
-            (loss / weight).backward()  # before any number is read: a GPU is waited for there
-            if not torch.isfinite(loss):
-                raise not_finite("loss", self.step, list(micro_batch.paths))
-            self._add({"loss": (loss.item() / weight, 0), **means})
-        self._add({"loss": (0, 1 / distributed.world_size())})
-        distributed.sum_gradients(weights)
-        gradient = torch.nn.utils.clip_grad_norm_(weights, MAX_NORM)
-        if not torch.isfinite(gradient):
-            raise not_finite("gradient", self.step, paths)
-        for optimizer in self.task.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group.get("rate_scale", 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+    def _optimizer_step(self, micro_batches: list[MicroBatch]) -> dict[str, float]:
+        """One step on all processes' micro-batches; the numbers that are logged beside means."""
+        numbers, means = self._stepper.take(micro_batches, self.step)
+        for each in means:
+            self._add(each)
         self.step += 1
-        return gradient.item(), rate
+        return numbers
 
     # --- records ---
 
@@ -230,7 +136,7 @@ class Loop:
         if measured is None:
             return
         self._record(measured.record())
-        if self.best is None or _goodness(measured) > _goodness(self.best[1]):
+        if self.best is None or measured.goodness > self.best[1].goodness:
             self.best = self.step, measured
             if self.keep_best:
                 weights = self.task.weights.items()
@@ -265,7 +171,9 @@ class Loop:
             for index, moments in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{number}.{index}.{key}": m for key, m in moments.items()}
         tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-        return Checkpoint(self.step, tensors, {"log": self.log, "sums": sums, "best": self.best})
+        record = {"log": self.log, "sums": sums, "best": self.best}
+        record["scaler"] = self._stepper.scaler.state_dict()
+        return Checkpoint(self.step, tensors, record)
 
     def _load(self, checkpoint: Checkpoint) -> None:
         states = [optimizer.state_dict() for optimizer in self.task.optimizers]
@@ -283,6 +191,8 @@ class Loop:
         self.log = checkpoint.record["log"]
         if distributed.is_main():  # they are the sums over all processes
             self._sums.update(checkpoint.record["sums"])
+        if scaler := checkpoint.record.get("scaler"):
+            self._stepper.scaler.load_state_dict(scaler)
         if checkpoint.record["best"]:
             step, (loss, kinds) = checkpoint.record["best"]
             self.best = step, HeldOutResult(loss, {kind: tuple(n) for kind, n in kinds.items()})
@@ -300,8 +210,3 @@ def copy(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) ->
     with torch.no_grad():
         for name, tensor in to.items():
             tensor.copy_(tensors[name])
-
-
-def _goodness(measured: HeldOutResult) -> tuple[float, float]:
-    """More is better: accuracy, and among equals a smaller loss."""
-    return measured.accuracy, -measured.loss

@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import get_cosine_schedule_with_warmup
 
-from ..common import distributed
+from ..common import distributed, machine
 from ..common.errors import InputError
 from ..labels.questions import KINDS, kind_of
 from ..model import packing
@@ -24,7 +24,7 @@ from ..model.loaded import LoadedVLM
 from ..model.packing import pairs_right
 from .batches import Collator, MicroBatch, StepSampler, ViewDataset
 from .config import TrainConfig
-from .loop import HeldOutResult, Means
+from .measured import HeldOutResult, Means
 
 WARM_UP = 0.03  # share of the steps
 
@@ -52,10 +52,12 @@ class FineTuning:
             model: `vlm`'s with LoRA modules.
         """
         self.vlm, self.model = vlm, model
+        self.device, self.dtype = vlm.device, vlm.dtype
         patches = vlm.patches if config.train_vision else 0
         self.collator = Collator(vlm.inputs, patches, config.tokens_per_pass)
         self.train_set, self.held_out = train_set, held_out
-        self.num_workers = config.num_workers
+        given = config.num_workers
+        self.num_workers = machine.num_workers(vlm.device) if given is None else given
         self.buffers: dict[str, torch.Tensor] = {}
         self.weights = {n: weight for n, weight in model.named_parameters() if weight.requires_grad}
         # Fused: all weights in one pass over memory.
@@ -156,10 +158,9 @@ class FineTuning:
 
     def _forward(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Sum of weighted losses of a micro-batch, and which of its pairs are right."""
-        device, dtype = self.vlm.device, self.vlm.dtype
-        row, seen = micro_batch.row.to(device), micro_batch.seen.to(device)
+        row, seen = micro_batch.row.to(self.device), micro_batch.seen.to(self.device)
         network = self.vlm.network
-        with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+        with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
             if seen.dtype == torch.uint8:  # pictures, not the image tokens of a cache
                 seen = packing.image_tokens(network, self.vlm.inputs.normalise(seen))
             logits = packing.answer_logits(network, row, seen)

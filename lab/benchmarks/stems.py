@@ -106,7 +106,7 @@ def measure(form: str, folders: list[Path], seconds: float, seed: int) -> dict[s
     """Train one form for some CPU seconds; losses and accuracy on the held-out scenes."""
     import torch
 
-    from homework.training.loop import MAX_NORM
+    from homework.training.step import MAX_NORM
     from lab.pretraining.task import Pretraining
 
     endless = 10**9

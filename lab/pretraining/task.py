@@ -17,18 +17,17 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from homework.common import distributed
+from homework.common import distributed, machine
 from homework.common.errors import InputError
 from homework.common.files import PARTIAL, install
 from homework.evaluation.about import HELD_OUT
 from homework.labels.vocabulary import KARTS, TRACKS
 from homework.model import attention, packing
 from homework.model.compat import save_model
-from homework.model.loaded import choose_device
 from homework.model.loading import CONFIG, load_inputs
 from homework.model.packing import pairs_right
 from homework.training.checkpoints import Checkpoint
-from homework.training.loop import HeldOutResult, Means
+from homework.training.measured import HeldOutResult, Means
 
 from . import architecture, begin, dense_labels, heads
 from .batches import AugmentedBatches, Batch, Steps, hold_out, load_views
@@ -62,7 +61,7 @@ class Pretraining:
         self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
         self.seed, self.peak_rate = recipe["seed"], recipe["learning_rate"]
         self.batch_size, self.num_workers = recipe["batch_size"], num_workers
-        self.device, self.dtype, reason = choose_device()
+        self.device, self.dtype, reason = machine.choose()
         distributed.connect()
         if self.batch_size < distributed.world_size():
             raise InputError(

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from tiny import write_tiny_base
 
 from homework import generate_qa
-from homework.common import distributed
+from homework.common import distributed, machine
 from homework.common.errors import InputError
 from homework.common.runs import alone as alone_in
-from homework.model import adapter, loaded
+from homework.model import adapter
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = 8  # pictures
@@ -49,7 +49,7 @@ def alone(options, tmp_path_factory) -> Path:
     """What one process makes of it, a step at a time."""
     output = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loaded, "choose_device", loaded.choose_device)
+        patch.setattr(machine, "choose", machine.choose)
         launched.run(
             {**options, "per_device_train_batch_size": STEP, "output_dir": str(output)},
             {"split": "train", "data_dir": options["data_dir"], **predictions(output)},
@@ -119,7 +119,7 @@ def test_two_processes_report_what_one_reports_and_ask_the_base_alone_too(option
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert ended.stdout.count("index.html") == 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loaded, "choose_device", loaded.choose_device)
+        patch.setattr(machine, "choose", machine.choose)
         launched.run(test={**asked, "checkpoint": str(alone), "report": str(tmp_path / "one")})
     reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("two", "one")]
     answers = [[sample["answer"] for sample in report["samples"]] for report in reports]
@@ -138,7 +138,7 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on(options, alone, t
     assert not (output / adapter.BASE).exists()
     del train["gradient_accumulation_steps"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loaded, "choose_device", loaded.choose_device)
+        patch.setattr(machine, "choose", machine.choose)
         launched.run({**train, "per_device_train_batch_size": STEP})
     assert f"continues from {output / 'checkpoint-3.safetensors'}" in capsys.readouterr().out
     assert_same(output, alone)

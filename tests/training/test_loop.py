@@ -15,7 +15,8 @@ from homework.common import distributed
 from homework.common.errors import InputError
 from homework.model import packing
 from homework.training import checkpoints
-from homework.training.loop import HeldOutResult, Loop
+from homework.training.loop import Loop
+from homework.training.measured import HeldOutResult
 
 
 class Batch(NamedTuple):
@@ -26,6 +27,8 @@ class Batch(NamedTuple):
 
 class OneWeight:
     """A weight that follows a number, and an accuracy that is best at step `best`."""
+
+    device, dtype = "cpu", torch.float32
 
     def __init__(self, steps: int, best: int) -> None:
         self.steps, self.best = steps, best

@@ -1,0 +1,97 @@
+"""What this machine computes with: device, precision, processes that prepare pictures, memory."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from .workers import num_cores
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_WORKERS = 8  # processes that decode pictures: they feed any one GPU
+
+
+class Machine(NamedTuple):
+    """The device that the model runs on.
+
+    Attributes:
+        device: "cuda", "mps" or "cpu".
+        dtype: precision of matrix products: torch.float32, torch.bfloat16, or torch.float16, in
+            which training has to scale the loss.
+        reason: one line that names both and says why.
+    """
+
+    device: str
+    dtype: torch.dtype
+    reason: str
+
+
+def choose() -> Machine:
+    """The device and the precision of matrix products of this machine.
+
+    bf16 is chosen only if the hardware supports it; on other CPUs it is several times slower
+    than float32. GPUs of compute capability 7 (T4, V100) have matrix units for fp16 alone.
+    """
+    import torch
+
+    unusable = ""
+    if torch.cuda.is_available():
+        name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+        built_for = torch.cuda.get_arch_list() if torch.version.cuda else None
+        if built_for is None or has_kernels(capability, built_for):
+            if torch.cuda.is_bf16_supported(including_emulation=False):
+                return Machine("cuda", torch.bfloat16, f"cuda, bfloat16: {name}")
+            if capability[0] == 7:
+                reason = f"cuda, float16: {name} has fp16 matrix units and none for bf16"
+                return Machine("cuda", torch.float16, reason)
+            reason = f"cuda, float32: {name} has neither bf16 nor fp16 matrix units"
+            return Machine("cuda", torch.float32, reason)
+        unusable = (
+            f"; {name} is left alone, as torch {torch.__version__} has no kernels for its "
+            f"sm_{''.join(map(str, capability))} (it has {', '.join(built_for)})"
+        )
+    if torch.backends.mps.is_available():
+        return Machine("mps", torch.float32, "mps, float32: the safe choice on Apple GPUs")
+    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+        reason = "cpu, bfloat16: the CPU has bf16 matrix instructions"
+        return Machine("cpu", torch.bfloat16, reason + unusable)
+    reason = "cpu, float32: the CPU has no bf16 matrix instructions"
+    return Machine("cpu", torch.float32, reason + unusable)
+
+
+def has_kernels(capability: tuple[int, int], built_for: Iterable[str]) -> bool:
+    """Whether a build of torch has kernels that an NVIDIA GPU can run.
+
+    Kernels of sm_80 run on 8.0 and later 8.x, those of sm_90a on 9.0 alone, and the intermediate
+    code of compute_80 on 8.0 and whatever came later.
+
+    Args:
+        capability: of the GPU: major, minor.
+        built_for: torch.cuda.get_arch_list().
+    """
+    for name in built_for:
+        found = re.fullmatch(r"(sm|compute)_(\d+)(\d)([a-z]?)", name)
+        if not found:
+            continue
+        kind, (major, minor), exact = found[1], (int(found[2]), int(found[3])), bool(found[4])
+        if exact and (major, minor) != capability:
+            continue
+        later = (major, minor) <= capability
+        if later and (kind == "compute" or major == capability[0]):
+            return True
+    return False
+
+
+def num_workers(device: str) -> int:
+    """Processes that decode pictures, so that the device does not wait for them.
+
+    A CPU is busy with the model itself: there they would only take its time.
+    """
+    if device == "cpu":
+        return 0
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes that a launcher has started
+    return max(0, min(num_cores() // beside - 1, MAX_WORKERS))

@@ -1,0 +1,124 @@
+"""One optimizer step: the gradients of its passes, summed over the processes, and clipped."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+
+from ..common import distributed
+from ..common.errors import not_finite
+from .measured import HeldOutResult, Means
+
+MAX_NORM = 1.0  # of the gradient; a longer one is scaled down to it
+
+SCALE = 2.0**10  # of the loss in float16, to begin with: torch's own, 2^16, skips the first steps
+
+
+class MicroBatch(Protocol):
+    """What goes through the model at a time."""
+
+    weight: float  # of its loss in the step's mean
+    paths: Sequence[str]  # of its pictures
+
+
+class Task(Protocol):
+    """What a training consists of, besides the loop.
+
+    Attributes:
+        weights: the trained weights by name.
+        buffers: what else of the model changes during training.
+        optimizers: of these weights.
+        steps: optimizer steps of the whole training.
+        device, dtype: where the passes run, and the precision of their matrix products.
+    """
+
+    weights: dict[str, torch.nn.Parameter]
+    buffers: dict[str, torch.Tensor]
+    optimizers: Sequence[torch.optim.Optimizer]
+    steps: int
+    device: str
+    dtype: torch.dtype
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0; a group's "rate_scale" multiplies it."""
+
+    def batches(self, first: int) -> Iterator[list[MicroBatch]]:
+        """The micro-batches of this process in each step from `first` on."""
+
+    def loss(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, Means]:
+        """Weighted sum of losses; name -> (sum, count) of other means to log."""
+
+    def measure(self, step: int) -> HeldOutResult | None:
+        """Loss and accuracy on the held-out pictures after so many steps; None without any.
+
+        Every process calls it, and gets the same.
+        """
+
+    def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
+        """A record for people; the rate is None for one of held-out pictures."""
+
+
+class Stepper:
+    """Takes the optimizer steps of a task.
+
+    In float16 small gradients would be 0: the loss is multiplied by a factor that adapts itself
+    (torch.amp.GradScaler), and a step whose gradients overflow all the same changes no weight.
+
+    Attributes:
+        scaler: of the loss; disabled but in float16.
+    """
+
+    def __init__(self, task: Task, seed: int) -> None:
+        self.task, self.seed = task, seed
+        half = task.dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(task.device, SCALE, growth_interval=200, enabled=half)
+
+    def take(
+        self, micro_batches: Sequence[MicroBatch], step: int
+    ) -> tuple[dict[str, float], list[Means]]:
+        """Take one step on all processes' micro-batches.
+
+        Args:
+            step: counted from 0.
+
+        Returns:
+            "learning_rate", and "grad_norm" but where a step in float16 has changed nothing; the
+            means of each micro-batch and one for the step.
+
+        Raises:
+            InputError: the loss or the gradient is not finite.
+        """
+        weights, rate = list(self.task.weights.values()), self.task.learning_rate(step)
+        # Dropout depends on seed, step and process alone, and a resumed run draws the same.
+        drawn = f"{self.seed}/{step}/{distributed.rank()}"
+        torch.manual_seed(random.Random(drawn).getrandbits(63))
+        [weight] = distributed.total([sum(batch.weight for batch in micro_batches)])
+        means: list[Means] = []
+        for micro_batch in micro_batches:
+            loss, others = self.task.loss(micro_batch)
+            # Before any number is read: a GPU is waited for there.
+            self.scaler.scale(loss / weight).backward()
+            if not torch.isfinite(loss):
+                raise not_finite("loss", step, list(micro_batch.paths))
+            means.append({"loss": (loss.item() / weight, 0), **others})
+        means.append({"loss": (0, 1 / distributed.world_size())})
+        distributed.sum_gradients(weights)
+        for optimizer in self.task.optimizers:
+            self.scaler.unscale_(optimizer)
+        gradient = torch.nn.utils.clip_grad_norm_(weights, MAX_NORM)
+        numbers = {"learning_rate": rate}
+        if torch.isfinite(gradient):
+            numbers = {"grad_norm": gradient.item(), **numbers}
+        elif not self.scaler.is_enabled() or self.scaler.get_scale() < 1:
+            paths = [path for micro_batch in micro_batches for path in micro_batch.paths]
+            raise not_finite("gradient", step, paths)
+        for optimizer in self.task.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("rate_scale", 1.0)
+            self.scaler.step(optimizer)
+            optimizer.zero_grad(set_to_none=True)
+        self.scaler.update()
+        return numbers, means
