@@ -187,7 +187,8 @@ class Clock:
 
 def ours(items, base, frames, steps, way, output, clock):
     """The package's own command, without a held-out share."""
-    from homework.model.loaded import LoadedVLM, choose_device
+    from homework.common import machine
+    from homework.model.loaded import LoadedVLM
     from homework.training import run
     from homework.training.config import TrainConfig
     from homework.training.loop import Loop
@@ -212,7 +213,7 @@ def ours(items, base, frames, steps, way, output, clock):
         tokens_per_pass=SMALL if "small passes" in way else TrainConfig.tokens_per_pass,
     )
     run.fit(items, vlm, output, config)
-    return (vlm.device, vlm.dtype), choose_device()[2]
+    return (vlm.device, vlm.dtype), machine.choose()[2]
 
 
 def usual(items, base, frames, steps, way, output, clock):
@@ -221,8 +222,8 @@ def usual(items, base, frames, steps, way, output, clock):
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
     from benchmarks import usual
+    from homework.common import machine
     from homework.model import adapter
-    from homework.model.loaded import choose_device
 
     class Timed(TrainerCallback):
         on_train_begin = staticmethod(clock.begin)
@@ -250,7 +251,7 @@ def usual(items, base, frames, steps, way, output, clock):
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    device, dtype, reason = choose_device()
+    device, dtype, reason = machine.choose()
     return (device, dtype), reason
 
 
