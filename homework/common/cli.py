@@ -21,6 +21,7 @@ from .options import is_union
 
 Command = Callable[..., None]
 _HELP = ("-h", "--help")
+_OMITTED = object()  # the value of an option that the command line does not give
 _TYPES = {bool: "True|False", int: "INT", float: "FLOAT"}  # others are written as text
 _LINES = {  # what Fire says about a wrong command line, and what is printed
     "The function received no value for the required argument:": "give a value for",
@@ -91,11 +92,21 @@ def _parse(commands: Command | dict[str, Command]) -> list[Callable]:
         if flag and flag[1].replace("-", "_") not in accepted:
             _refuse(_no("option", flag[0], [f"--{name}" for name in known]), program)
     calls: list[Callable[[], None]] = []
+    signature = inspect.signature(command)
 
     @functools.wraps(command)
     def remember(*args: object, **kwargs: object) -> None:
-        calls.append(functools.partial(command, *args, **kwargs))
+        given = signature.bind(*args, **kwargs).arguments
+        given = {name: value for name, value in given.items() if value is not _OMITTED}
+        calls.append(functools.partial(command, **given))
 
+    # Fire passes on the default of each option that is not given; the command must see which are.
+    remember.__signature__ = signature.replace(
+        parameters=[
+            each if each.default is each.empty else each.replace(default=_OMITTED)
+            for each in signature.parameters.values()
+        ]
+    )
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # a usage text of several lines
             fire.Fire(remember, command=words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import huggingface_hub
@@ -14,6 +15,7 @@ from trainings import SMALL
 from transformers import Idefics3ForConditionalGeneration
 
 from homework import base_vlm, finetune
+from homework.common import cli
 from homework.common.errors import InputError
 from homework.common.files import read_json
 from homework.common.options import takes
@@ -41,6 +43,22 @@ def test_a_file_gives_options_and_those_beside_it_count(tmp_path):
         assert (config.report_to, config.base) == (("wandb", "trackio"), "b")
         configs.append(config.to_dict(1))
     assert configs[0] == configs[1]
+
+
+def test_a_file_gives_options_on_the_command_line_too(tmp_path, monkeypatch):
+    """One that is given beside it counts, also where it is the default."""
+    file = tmp_path / "run.yaml"
+    file.write_text("train_dataset_name: other\nlora_r: 4\nmax_steps: 9\ntrain_vision: false\n")
+    found = []
+    command = takes(TrainConfig)(found.append)
+    monkeypatch.setattr(
+        sys, "argv", ["train", "data", "--config", str(file), "--lora_r=16", "--overwrite"]
+    )
+    cli.run(command)
+    [config] = found
+    assert (config.data_dir, config.train_dataset_name) == (Path("data"), "other")
+    assert (config.lora_r, config.max_steps, config.seed) == (16, 9, 0)
+    assert (config.train_vision, config.overwrite) == (False, True)
 
 
 @pytest.mark.parametrize(
