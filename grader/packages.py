@@ -1,4 +1,7 @@
-"""The packages that grading needs: those of requirements.txt, by the names they are imported by."""
+"""The packages that grading needs, by the names they are imported by.
+
+Those of requirements.txt without orjson, which is optional: the course's environment has none.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from .errors import GraderError
 
 REQUIRED = (
     "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "peft", "accelerate",
-    "PIL", "numpy", "yaml", "orjson", "fire", "tqdm", "matplotlib", "tensorboard",
+    "PIL", "numpy", "yaml", "fire", "tqdm", "matplotlib", "tensorboard",
 )  # fmt: skip
 # Imported before the process is locked. What these do at import is theirs and not the
 # submission's: torch's CUDA build starts ldconfig and gcc to find a library, for example.
