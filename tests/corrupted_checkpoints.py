@@ -21,8 +21,8 @@ from homework.model import adapter as checkpoint
 from homework.model.loading import base_fingerprint
 from homework.training import adapters
 
-# Takes for ever on a name of thirty letters, if it is ever matched.
-CATASTROPHIC = r"(.+)+\.(.+)+(.*)*!"
+# Takes for ever on a name of thirty letters, if it is matched without a time limit.
+CATASTROPHIC = r"(.|..)+[!?]"
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "r": (MISSING, None, 0, -1, 10**9, 1.5, "4", True, [4], 8),
     "lora_alpha": (MISSING, None, 0, -1, 1e300, float("nan"), "8"),

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import runpy
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from homework.labels.questions import pairs
 from homework.labels.scene import view_scene
@@ -86,3 +91,16 @@ def expected_pairs(folder: Path) -> list[dict[str, str]]:
 
 def files_in(folder: Path) -> set[str]:
     return {file.name for file in folder.rglob("*")}
+
+
+def run_command(*words: object) -> int:
+    """`python -m WORDS...` in this process, which has the packages imported; the exit code."""
+    module, *arguments = map(str, words)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the module is imported already
+        patch.setattr(sys, "argv", ["", *arguments])
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            return int(end.code or 0)
+    return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -12,10 +13,12 @@ import corrupted
 import corrupted_checkpoints
 import pytest
 from corrupted import INFO, ONE_LINE, QA, READ, SKIPPED, Case, outcome
+from helpers import run_command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homework.common.errors import InputError
+from homework.model import adapter_config
 
 ROOT = Path(__file__).resolve().parent.parent
 LEAST = {"info file": 200, "QA file": 80, "picture": 60, "adapter": 80, "base": 80}
@@ -28,6 +31,7 @@ NEVER_READ = ("cut at", "gigabyte", "brackets", "pipe", "NaN", "nan", "folder", 
 def anywhere(tmp_path, monkeypatch) -> Path:
     """A current folder that may be written to."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(adapter_config, "SECONDS", 0.2)
     return tmp_path
 
 
@@ -114,27 +118,16 @@ def test_on_the_command_line_it_is_one_line_and_exit_code_1(command, case, anywh
     assert ended.stderr.splitlines()[-1].startswith("error: ")
 
 
-@pytest.mark.slow
-def test_a_hostile_adapter_is_one_line_on_the_command_line(anywhere):
-    import shutil
-
+def test_a_hostile_adapter_is_one_line_on_the_command_line(anywhere, capsys):
     shutil.copytree(corrupted_checkpoints.whole()[1], anywhere / "adapter")
     config = anywhere / "adapter" / "adapter_config.json"
     written = json.loads(config.read_text())
     config.write_text(json.dumps(written | {"target_modules": corrupted_checkpoints.CATASTROPHIC}))
     corrupted.read_qa(anywhere / "data", Case("whole", json.dumps(QA).encode()))
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "homework.finetune", "test", str(anywhere / "adapter")),
-            *("--split", "train", "--data_dir", str(anywhere / "data")),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert ended.returncode == 1 and "Traceback" not in ended.stderr
-    assert "'target_modules' is not as train writes it" in ended.stderr.splitlines()[-1]
+    words = ("--split", "train", "--data_dir", anywhere / "data")
+    assert run_command("homework.finetune", "test", anywhere / "adapter", *words) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"error: {config}: target_modules takes over 0 s to match; list the names"
 
 
 def test_an_undamaged_adapter_and_base_are_read(anywhere):

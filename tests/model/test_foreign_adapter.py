@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from corrupted_checkpoints import CATASTROPHIC
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -333,9 +334,6 @@ def test_a_pickle_is_refused_and_the_printed_command_converts_it(base, tmp_path)
     same_logits(folder, base)
 
 
-CATASTROPHIC = r"(.|..)+[!?]"
-
-
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -344,8 +342,8 @@ CATASTROPHIC = r"(.|..)+[!?]"
         ("rank_pattern", {CATASTROPHIC: 4}),
         ("target_modules", "(" * 5_000),
         ("target_modules", ".*nothing"),
-        ("modules_to_save", ["(.|..)+[!?]"]),
-        ("layers_pattern", "(.|..)+[!?]"),
+        ("modules_to_save", [CATASTROPHIC]),
+        ("layers_pattern", CATASTROPHIC),
         ("r", 10**9),
         ("rank_pattern", {"q_proj": 10**9}),
         ("layers_to_transform", [10**12]),
