@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, NoReturn, get_args, get_origin
 
+from . import machine
 from .errors import InputError
 from .files import PACKAGE_DIR, disk_line
 from .options import is_union
@@ -55,6 +56,11 @@ def run(commands: Command | dict[str, Command]) -> None:
     except BrokenPipeError:
         # The reader (head, less) has ended; without this, closing stdout at exit would fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (RuntimeError, MemoryError) as error:
+        if not machine.is_out_of_memory(error):
+            raise
+        line = "error: not enough memory; end other programs, or take a smaller base or data set"
+        sys.exit(_fail(line, 1))
     except OSError as error:
         # Errors of reading are caught where they occur, so this is an error of writing.
         sys.exit(_fail(f"error: {disk_line(error)}", 1))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .workers import num_cores
@@ -12,6 +14,9 @@ from .workers import num_cores
 if TYPE_CHECKING:
     import torch
 
+# What torch says when an allocation fails: of a GPU or MPS, of a CPU, of cuBLAS.
+_NO_MEMORY = ("out of memory", "not enough memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC")
+_CGROUP_1 = "/sys/fs/cgroup/memory/memory"
 MAX_WORKERS = 8  # processes that decode pictures: they feed any one GPU
 
 
@@ -95,3 +100,61 @@ def num_workers(device: str) -> int:
         return 0
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes that a launcher has started
     return max(0, min(num_cores() // beside - 1, MAX_WORKERS))
+
+
+def free_memory(device: str) -> int:
+    """Bytes that a training can still take on a device."""
+    import torch
+
+    if device == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    if device == "mps":
+        left = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return min(left, _free_of_system())  # they share it
+    return _free_of_system()
+
+
+def _free_of_system() -> int:
+    """Bytes of the machine's memory that are free, and within the limit of a container."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        (f"{_CGROUP_1}.limit_in_bytes", f"{_CGROUP_1}.usage_in_bytes"),
+    ):
+        try:
+            left = int(Path(limit).read_text()) - int(Path(used).read_text())
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        # Pages of files count as used until something else needs them.
+        free = min(free, left + psutil.virtual_memory().cached)
+    return max(0, free)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory has run out, on whichever device."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(words in text for words in _NO_MEMORY)
+
+
+def release_memory(device: str) -> None:
+    """Give back what an interrupted pass has left; no exception may hold it any more."""
+    import torch
+
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
+
+
+def synchronize(device: str) -> None:
+    """Wait until the device has done all that it was given."""
+    import torch
+
+    if device in ("cuda", "mps"):
+        getattr(torch, device).synchronize()

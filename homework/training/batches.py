@@ -37,6 +37,7 @@ class Sample(NamedTuple):
     sequence: ViewSequence
     path: str
     weight: float  # 0 where a device has nothing left in a step, but must take part
+    index: int  # of the picture in its ViewDataset, ~index without weight
 
 
 class MicroBatch(NamedTuple):
@@ -46,6 +47,7 @@ class MicroBatch(NamedTuple):
     row: packing.Row
     paths: list[str]
     weight: float  # of all its questions
+    indices: list[int]  # of the pictures in their ViewDataset
 
 
 class ViewDataset(Dataset):
@@ -73,11 +75,11 @@ class ViewDataset(Dataset):
         return len(self.views)
 
     def __getitem__(self, index: int) -> Sample:
-        weight = 1.0 if index >= 0 else 0.0
+        given, weight = index, 1.0 if index >= 0 else 0.0
         index = index if index >= 0 else ~index
         path, pairs = self.views[index]
         seen = self.image_tokens(index) if self.features else self.square(index)
-        return Sample(seen, self.inputs.view_sequence(pairs), path, weight)
+        return Sample(seen, self.inputs.view_sequence(pairs), path, weight, given)
 
     def square(self, index: int) -> np.ndarray:
         """A picture at the model's size: uint8 (side, side, 3)."""
@@ -111,7 +113,7 @@ class Collator:
 
     Args:
         patches: of a picture in the vision tower, if it goes there.
-        budget: patches and tokens of a micro-batch, at most.
+        budget: patches and tokens of a micro-batch, at most, but of one picture.
     """
 
     def __init__(self, inputs: InputBuilder, patches: int, budget: int = 16_384) -> None:
@@ -127,7 +129,8 @@ class Collator:
             row = row._replace(weights=row.weights * kept[row.layout.frames])
             seen = torch.from_numpy(np.stack([sample.seen for sample in chosen]))
             paths = [sample.path for sample in chosen]
-            micro_batches.append(MicroBatch(seen, row, paths, float(row.weights.sum())))
+            indices = [sample.index for sample in chosen]
+            micro_batches.append(MicroBatch(seen, row, paths, float(row.weights.sum()), indices))
         return micro_batches
 
 

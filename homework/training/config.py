@@ -54,9 +54,11 @@ class TrainConfig:
         train_vision: put LoRA on the vision tower as well; False trains the text model alone, from
             image tokens that are computed once and kept on disk, in less time (docs/speed.md).
         tokens_per_pass: patches and text tokens that go through the model at a time; a step is cut
-            into such passes. A smaller number takes less memory and gives the same result.
+            into such passes. A smaller number takes less memory and gives the same result. If
+            omitted, what fits into the memory of the device.
         gradient_checkpointing: compute the layers' results a second time in the backward pass
-            instead of keeping them; takes less memory and more time, with the same result.
+            instead of keeping them; takes less memory and more time, with the same result. Where
+            one picture does not fit into memory otherwise, it is done unasked.
         num_workers: processes that decode pictures; 0 decodes in the training process. If
             omitted, 0 on a CPU, and on a GPU one for each core but one, 8 at most.
         max_samples: number of pairs to train on, drawn by the seed; all if omitted.
@@ -92,7 +94,7 @@ class TrainConfig:
     use_rslora: bool = False
     use_dora: bool = False
     train_vision: bool = True
-    tokens_per_pass: Count = 16_384
+    tokens_per_pass: Count | None = None
     gradient_checkpointing: bool = False
     num_workers: Natural | None = None
     max_samples: Count | None = None

@@ -172,7 +172,7 @@ class Loop:
                 tensors |= {f"optimizer.{number}.{index}.{key}": m for key, m in moments.items()}
         tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
         record = {"log": self.log, "sums": sums, "best": self.best}
-        record["scaler"] = self._stepper.scaler.state_dict()
+        record |= {"scaler": self._stepper.scaler.state_dict(), "settings": self.task.settings}
         return Checkpoint(self.step, tensors, record)
 
     def _load(self, checkpoint: Checkpoint) -> None:
@@ -191,6 +191,7 @@ class Loop:
         self.log = checkpoint.record["log"]
         if distributed.is_main():  # they are the sums over all processes
             self._sums.update(checkpoint.record["sums"])
+        self.task.settings.update(checkpoint.record.get("settings", {}))
         if scaler := checkpoint.record.get("scaler"):
             self._stepper.scaler.load_state_dict(scaler)
         if checkpoint.record["best"]:

@@ -92,14 +92,9 @@ def fit(
         config.use_rslora,
         config.use_dora,
     )
-    if config.gradient_checkpointing:
-        # The other form, reentrant, would give the first layers no gradients: no weight before
-        # them is trained. transformers 4 has the older name only, and 5 warns of it.
-        network = vlm.network
-        older = network.gradient_checkpointing_enable
-        getattr(network, "activation_checkpointing_enable", older)({"use_reentrant": False})
     config = config.of_base(vlm.base, vlm.network.config.model_type)
     task = FineTuning(vlm, model, *datasets, config)
+    task.prepare()
     save_steps = config.save_steps or steps_between(task.steps)
     recipe = config.to_dict(distributed.world_size())
     data = pairs_digest(dataset) if distributed.is_main() else None

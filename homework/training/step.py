@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from ..common import distributed
+from ..common import distributed, machine
 from ..common.errors import not_finite
 from .measured import HeldOutResult, Means
 
@@ -31,6 +31,7 @@ class Task(Protocol):
         weights: the trained weights by name.
         buffers: what else of the model changes during training.
         optimizers: of these weights.
+        settings: how a step is computed, as JSON has it; changes rounding alone.
         steps: optimizer steps of the whole training.
         device, dtype: where the passes run, and the precision of their matrix products.
     """
@@ -38,6 +39,7 @@ class Task(Protocol):
     weights: dict[str, torch.nn.Parameter]
     buffers: dict[str, torch.Tensor]
     optimizers: Sequence[torch.optim.Optimizer]
+    settings: dict[str, Any]
     steps: int
     device: str
     dtype: torch.dtype
@@ -50,6 +52,13 @@ class Task(Protocol):
 
     def loss(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, Means]:
         """Weighted sum of losses; name -> (sum, count) of other means to log."""
+
+    def smaller(self, micro_batches: Sequence[MicroBatch]) -> list[MicroBatch]:
+        """The same pictures in smaller micro-batches, once memory has run out.
+
+        Raises:
+            InputError: they cannot get smaller.
+        """
 
     def measure(self, step: int) -> HeldOutResult | None:
         """Loss and accuracy on the held-out pictures after so many steps; None without any.
@@ -92,18 +101,8 @@ class Stepper:
             InputError: the loss or the gradient is not finite.
         """
         weights, rate = list(self.task.weights.values()), self.task.learning_rate(step)
-        # Dropout depends on seed, step and process alone, and a resumed run draws the same.
-        drawn = f"{self.seed}/{step}/{distributed.rank()}"
-        torch.manual_seed(random.Random(drawn).getrandbits(63))
         [weight] = distributed.total([sum(batch.weight for batch in micro_batches)])
-        means: list[Means] = []
-        for micro_batch in micro_batches:
-            loss, others = self.task.loss(micro_batch)
-            # Before any number is read: a GPU is waited for there.
-            self.scaler.scale(loss / weight).backward()
-            if not torch.isfinite(loss):
-                raise not_finite("loss", step, list(micro_batch.paths))
-            means.append({"loss": (loss.item() / weight, 0), **others})
+        means = self._backward(micro_batches, step, weight)
         means.append({"loss": (0, 1 / distributed.world_size())})
         distributed.sum_gradients(weights)
         for optimizer in self.task.optimizers:
@@ -122,3 +121,32 @@ class Stepper:
             optimizer.zero_grad(set_to_none=True)
         self.scaler.update()
         return numbers, means
+
+    def _backward(
+        self, micro_batches: Sequence[MicroBatch], step: int, weight: float
+    ) -> list[Means]:
+        """Add up the gradients of all micro-batches, smaller ones where memory runs out."""
+        while True:
+            try:
+                return self._passes(micro_batches, step, weight)
+            except (RuntimeError, MemoryError) as error:
+                if not machine.is_out_of_memory(error):
+                    raise
+            # The error, which held the tensors of the pass, has gone here.
+            for optimizer in self.task.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            micro_batches = self.task.smaller(micro_batches)
+
+    def _passes(self, micro_batches: Sequence[MicroBatch], step: int, weight: float) -> list[Means]:
+        # Dropout depends on seed, step and process alone, and a resumed run draws the same.
+        drawn = f"{self.seed}/{step}/{distributed.rank()}"
+        torch.manual_seed(random.Random(drawn).getrandbits(63))
+        means: list[Means] = []
+        for micro_batch in micro_batches:
+            loss, others = self.task.loss(micro_batch)
+            # Before any number is read: a GPU is waited for there.
+            self.scaler.scale(loss / weight).backward()
+            if not torch.isfinite(loss):
+                raise not_finite("loss", step, list(micro_batch.paths))
+            means.append({"loss": (loss.item() / weight, 0), **others})
+        return means

@@ -8,8 +8,9 @@ device that takes the same pictures.
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import get_cosine_schedule_with_warmup
 
 from ..common import distributed, machine
+from ..common.distributed import say
 from ..common.errors import InputError
 from ..labels.questions import KINDS, kind_of
 from ..model import packing
@@ -25,6 +27,7 @@ from ..model.packing import pairs_right
 from .batches import Collator, MicroBatch, StepSampler, ViewDataset
 from .config import TrainConfig
 from .measured import HeldOutResult, Means
+from .passes import Cost, Passes, kept_bytes
 
 WARM_UP = 0.03  # share of the steps
 
@@ -54,8 +57,17 @@ class FineTuning:
         self.vlm, self.model = vlm, model
         self.device, self.dtype = vlm.device, vlm.dtype
         patches = vlm.patches if config.train_vision else 0
-        self.collator = Collator(vlm.inputs, patches, config.tokens_per_pass)
+        self.collator = Collator(vlm.inputs, patches)
         self.train_set, self.held_out = train_set, held_out
+        self.passes = Passes(
+            vlm.network,
+            vlm.device,
+            train_set,
+            self.collator,
+            config.tokens_per_pass,
+            config.gradient_checkpointing,
+        )
+        self.settings = self.passes.settings
         given = config.num_workers
         self.num_workers = machine.num_workers(vlm.device) if given is None else given
         self.buffers: dict[str, torch.Tensor] = {}
@@ -86,6 +98,7 @@ class FineTuning:
 
     def batches(self, first: int) -> Iterator[list[MicroBatch]]:
         """The micro-batches of each step from `first` on."""
+        self.passes.use()  # those of a checkpoint, where the run continues from one
         self.model.train()
         loader = iter(
             DataLoader(
@@ -99,7 +112,9 @@ class FineTuning:
         )
         try:
             for _ in range(first, self.steps):
-                yield [part for _ in range(self.accumulation) for part in next(loader)]
+                taken = [part for _ in range(self.accumulation) for part in next(loader)]
+                self._count(taken)
+                yield self.passes.cut(taken)
         except InputError as error:
             # From a worker process it comes wrapped in two tracebacks; the last line is its own.
             line = str(error).strip().splitlines()[-1]
@@ -110,10 +125,46 @@ class FineTuning:
         loss, right = self._forward(micro_batch)
         counted = micro_batch.row.weights > 0
         pairs = int(counted.sum())
-        self.trained["pairs"] += pairs
-        self.trained["tokens"] += micro_batch.row.input_ids.numel()
-        self.trained["pictures"] += len(micro_batch.paths)
         return loss, {"accuracy": ((right & counted.to(right.device)).sum(), pairs)}
+
+    def smaller(self, micro_batches: Sequence[MicroBatch]) -> list[MicroBatch]:
+        """The same pictures in passes half as large; see `Passes.smaller`."""
+        return self.passes.smaller(micro_batches)
+
+    def prepare(self) -> None:
+        """Find what a picture takes, and cut the steps into passes that fit into memory."""
+        cost = self._cost()
+        self.passes.fit(cost)
+        say(self.passes.line(cost))
+
+    def _cost(self) -> Cost:
+        """What training takes for one picture with about as many questions as others have."""
+        pairs = [len(pairs) for _, pairs in self.train_set.views]
+        middle = sorted(range(len(pairs)), key=pairs.__getitem__)[len(pairs) // 2]
+        one = self.collator([self.train_set[middle]])
+        self.model.train()
+        while True:
+            try:
+                return self._cost_of(one[0])
+            except (RuntimeError, MemoryError) as error:
+                if not machine.is_out_of_memory(error):
+                    raise
+            one = self.smaller(one)
+
+    def _cost_of(self, one: MicroBatch) -> Cost:
+        start = time.perf_counter()
+        (loss, _), kept = kept_bytes(lambda: self._forward(one), [*self.model.parameters()])
+        loss.backward()
+        machine.synchronize(self.device)
+        seconds = time.perf_counter() - start
+        self.optimizers[0].zero_grad(set_to_none=True)
+        return Cost(self.passes.cost(one), kept, seconds)
+
+    def _count(self, micro_batches: Sequence[MicroBatch]) -> None:
+        for each in micro_batches:
+            self.trained["pairs"] += int((each.row.weights > 0).sum())
+            self.trained["tokens"] += each.row.input_ids.numel()
+            self.trained["pictures"] += len(each.paths)
 
     def measure(self, step: int) -> HeldOutResult | None:
         """Loss and accuracy on the held-out pictures, each by one of the processes."""
@@ -124,12 +175,8 @@ class FineTuning:
         self.model.eval()
         for start in range(0, len(mine), self.per_device):
             places = mine[start : start + self.per_device]
-            right: list[bool] = []
-            for part in self.collator([self.held_out[index] for index in places]):
-                with torch.no_grad():
-                    loss, outcomes = self._forward(part)
-                sums = [sums[0] + loss.item(), sums[1] + part.weight]
-                right += outcomes.tolist()
+            losses, right = self._outcomes(self.collator([self.held_out[i] for i in places]))
+            sums = [a + b for a, b in zip(sums, losses, strict=True)]
             pairs = (pair for index in places for pair in self.held_out.views[index][1])
             counts.update(zip((kind_of(question) for question, _ in pairs), right, strict=True))
         self.model.train()
@@ -139,6 +186,19 @@ class FineTuning:
         return HeldOutResult(
             loss / weight, {k: (counts[k, True], n) for k, n in asked.items() if n}
         )
+
+    def _outcomes(self, passes: list[MicroBatch]) -> tuple[list[float], list[bool]]:
+        """Sums of losses and weights of some passes, and which pairs are answered right."""
+        while True:
+            try:
+                with torch.no_grad():
+                    found = [self._forward(each) for each in passes]
+                losses = [sum(loss.item() for loss, _ in found), sum(e.weight for e in passes)]
+                return losses, [each for _, right in found for each in right.tolist()]
+            except (RuntimeError, MemoryError) as error:
+                if not machine.is_out_of_memory(error):
+                    raise
+            passes = self.passes.smaller(passes, self.held_out)
 
     def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
         """Step, loss and accuracy; while training, pairs a second and the time left."""

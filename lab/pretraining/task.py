@@ -59,6 +59,7 @@ class Pretraining:
         num_workers: int = 0,
     ) -> None:
         self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
+        self.settings: dict[str, Any] = {}
         self.seed, self.peak_rate = recipe["seed"], recipe["learning_rate"]
         self.batch_size, self.num_workers = recipe["batch_size"], num_workers
         self.device, self.dtype, reason = machine.choose()
@@ -174,6 +175,14 @@ class Pretraining:
         )
         for batch in loader:
             yield [batch]
+
+    def smaller(self, micro_batches: Sequence[Batch]) -> list[Batch]:
+        """Batches are as large as the user has said.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("--batch_size: not enough memory for so many pictures; give a smaller one")
 
     # --- measuring ---
 

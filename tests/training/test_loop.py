@@ -32,6 +32,7 @@ class OneWeight:
 
     def __init__(self, steps: int, best: int) -> None:
         self.steps, self.best = steps, best
+        self.settings: dict = {}
         self.weights = {"w": torch.nn.Parameter(torch.zeros(1))}
         self.buffers = {"seen": torch.zeros((), dtype=torch.int64)}
         self.optimizers = [torch.optim.AdamW(self.weights.values())]

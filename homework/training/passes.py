@@ -1,0 +1,174 @@
+"""How a step's pictures are cut into passes, so that these fit into the memory of the device.
+
+The gradients of a step are summed over its passes, so that its result does not depend on them
+(but for rounding). What one picture needs is counted; where memory runs out all the same, passes
+get half as large and the step begins anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from ..common import machine
+from ..common.distributed import say
+from ..common.errors import InputError
+from .batches import Collator, MicroBatch, ViewDataset
+
+# Patches and tokens of a pass, at most: more gain no speed.
+LARGEST = {"cpu": 2_304, "mps": 4_096, "cuda": 16_384}
+MAX_BYTES = 3.5e9  # of activations in a pass: the whole stays under 6 GB with SmolVLM-256M
+ROOM = 0.6  # share of the free memory for them; gradients and intermediate results need the rest
+
+
+class Cost(NamedTuple):
+    """What training takes for one picture with its questions.
+
+    Attributes:
+        tokens: its patches and text tokens.
+        kept: bytes that its backward pass needs from the forward pass.
+        seconds: of both passes.
+    """
+
+    tokens: int
+    kept: int
+    seconds: float
+
+
+class Passes:
+    """Cuts the pictures of a step into passes.
+
+    Attributes:
+        settings: "tokens_per_pass", patches and tokens of a pass, and "gradient_checkpointing",
+            as in TrainConfig; a checkpoint keeps them, so that a resumed run rounds alike.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        device: str,
+        pictures: ViewDataset,
+        collator: Collator,
+        tokens_per_pass: int | None,
+        gradient_checkpointing: bool,
+    ) -> None:
+        self.network, self.device = network, device
+        self.pictures, self.collator, self.given = pictures, collator, tokens_per_pass
+        self.settings: dict[str, Any] = {
+            "tokens_per_pass": tokens_per_pass or LARGEST[device],
+            "gradient_checkpointing": gradient_checkpointing,
+        }
+        self.use()
+
+    def use(self) -> None:
+        """Begin to use the settings; of a checkpoint too, but for what the user has chosen."""
+        if self.given:
+            self.settings["tokens_per_pass"] = self.given
+        self.collator.budget = self.settings["tokens_per_pass"]
+        if self.settings["gradient_checkpointing"]:
+            keep_less(self.network)
+
+    def fit(self, cost: Cost) -> None:
+        """Choose them by what a picture takes, unless the user has chosen."""
+        if self.given or self.settings["gradient_checkpointing"]:
+            return
+        room = min(ROOM * machine.free_memory(self.device), MAX_BYTES)
+        if cost.kept > room:
+            self.settings |= {"gradient_checkpointing": True, "tokens_per_pass": cost.tokens}
+            say("one picture fits into memory with gradient checkpointing only")
+        else:
+            tokens = int(room / cost.kept * cost.tokens)
+            self.settings["tokens_per_pass"] = min(tokens, LARGEST[self.device])
+        self.use()
+
+    def line(self, cost: Cost) -> str:
+        """What a pass is, for people."""
+        pictures = max(1, self.settings["tokens_per_pass"] // cost.tokens)
+        held = pictures * cost.kept / 1e9
+        how = " with gradient checkpointing" * self.settings["gradient_checkpointing"]
+        return (
+            f"{pictures} picture{'s' * (pictures > 1)} in a pass{how}: {held:.1f} GB of "
+            f"{machine.free_memory(self.device) / 1e9:.1f} GB free"
+        )
+
+    def cut(
+        self, passes: Sequence[MicroBatch], pictures: ViewDataset | None = None
+    ) -> list[MicroBatch]:
+        """Passes that were made with other settings, anew where they are too large.
+
+        Args:
+            pictures: whose they are; those to learn from if omitted.
+        """
+        return [
+            part
+            for each in passes
+            for part in (
+                self._again(each, pictures or self.pictures)
+                if self.cost(each) > self.collator.budget
+                else [each]
+            )
+        ]
+
+    def smaller(
+        self, passes: Sequence[MicroBatch], pictures: ViewDataset | None = None
+    ) -> list[MicroBatch]:
+        """The same pictures in passes half as large, once memory has run out.
+
+        Args:
+            pictures: see `cut`.
+
+        Raises:
+            InputError: they cannot get smaller.
+        """
+        machine.release_memory(self.device)
+        if max(len(each.paths) for each in passes) > 1:
+            largest = max(map(self.cost, passes))
+            self.given, self.settings["tokens_per_pass"] = None, largest // 2
+            say(f"memory has run out: goes on with {largest // 2:,} patches and tokens in a pass")
+        elif not self.settings["gradient_checkpointing"]:
+            self.settings["gradient_checkpointing"] = True
+            say("memory has run out at one picture: goes on with gradient checkpointing")
+        else:
+            raise InputError(
+                f"not enough memory on {self.device} for one picture; end other programs, or give "
+                "--base embedded_base"
+            )
+        self.use()
+        return self.cut(passes, pictures)
+
+    def _again(self, part: MicroBatch, pictures: ViewDataset) -> list[MicroBatch]:
+        if len(part.paths) == 1:
+            return [part]
+        return self.collator([pictures[index] for index in part.indices])
+
+    def cost(self, part: MicroBatch) -> int:
+        """Patches and tokens of a pass."""
+        return self.collator.patches * len(part.paths) + part.row.input_ids.numel()
+
+
+def keep_less(network: torch.nn.Module) -> None:
+    """Gradient checkpointing: compute layers a second time in the backward pass."""
+    # The other form, reentrant, would give the first layers no gradients: no weight before
+    # them is trained. transformers 4 has the older name only, and 5 warns of it.
+    older = network.gradient_checkpointing_enable
+    getattr(network, "activation_checkpointing_enable", older)({"use_reentrant": False})
+
+
+def kept_bytes(forward, weights: Sequence[torch.Tensor]) -> tuple[Any, int]:
+    """What a forward pass returns, and the bytes that its backward pass needs besides weights."""
+    known = {weight.untyped_storage().data_ptr() for weight in weights}
+    # Autocast's copies of weights, which all passes share, have other storages.
+    shapes = {shape for weight in weights for shape in (weight.shape, weight.shape[::-1])}
+    kept: dict[int, int] = {}
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known and tensor.shape not in shapes:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        result = forward()
+    return result, sum(kept.values())

@@ -1,0 +1,138 @@
+"""Passes that fit into memory, and a run that goes on where it runs out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from homework import finetune
+from homework.common import machine
+from homework.common.errors import InputError
+from homework.model import adapter
+from homework.training import passes
+from homework.training.passes import Cost, Passes, kept_bytes
+from homework.training.task import FineTuning
+
+GPU = "CUDA out of memory. Tried to allocate 2.00 GiB."
+CPU = "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"
+
+
+def running_out(monkeypatch, error: BaseException, most: int) -> list[int]:
+    """Let passes of more than `most` pictures fail; the pictures of each pass that was tried."""
+    forward, tried = FineTuning._forward, []
+
+    def limited(self, part):
+        tried.append(len(part.paths))
+        result = forward(self, part)
+        if len(part.paths) > most:
+            raise error
+        return result
+
+    monkeypatch.setattr(FineTuning, "_forward", limited)
+    return tried
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError(GPU), RuntimeError(CPU), MemoryError()], ids=type
+)
+def test_a_run_goes_on_in_smaller_passes(
+    error, workers, options, finished_run, tmp_path, monkeypatch, capsys
+):
+    tried = running_out(monkeypatch, error, most=1)
+    finetune.train(**options | {"num_workers": workers, "tokens_per_pass": 10_000})
+    assert tried[:2] == [1, 4] and set(tried[-4:]) == {1}
+    assert "memory has run out: goes on with" in capsys.readouterr().out
+    found, expected = (load_file(f / adapter.WEIGHTS) for f in (tmp_path / "out", finished_run))
+    for name, weight in expected.items():
+        torch.testing.assert_close(found[name], weight, rtol=0.1, atol=3e-3)  # in bf16, on some
+
+
+def test_dropout_is_drawn_again_where_a_step_begins_anew(options, tmp_path, monkeypatch):
+    """The second pass of the step fails: what the first has added is taken back."""
+    options |= {"lora_dropout": 0.5, "tokens_per_pass": 500}
+    finetune.train(**options | {"output_dir": tmp_path / "whole"})
+    forward, calls = FineTuning._forward, []
+
+    def failing(self, part):
+        calls.append(part)
+        if len(calls) == 4:  # after the first, of one picture
+            raise torch.OutOfMemoryError(GPU)
+        return forward(self, part)
+
+    monkeypatch.setattr(FineTuning, "_forward", failing)
+    monkeypatch.setattr(Passes, "smaller", lambda self, parts, pictures=None: parts)
+    finetune.train(**options)
+    files = [tmp_path / name / adapter.WEIGHTS for name in ("whole", "out")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_measuring_goes_on_in_smaller_passes(base, sample_data, tmp_path, monkeypatch):
+    from homework.training import run
+
+    monkeypatch.setattr(run, "HELD_OUT", 0.3)
+    tried = running_out(monkeypatch, torch.OutOfMemoryError(GPU), most=2)
+    finetune.train(sample_data, output_dir=tmp_path, base=base, max_steps=1, lora_r=4)
+    assert max(tried) > 2 >= max(tried[-3:])
+
+
+def test_one_picture_too_many_ends_with_a_line(options, monkeypatch, capsys):
+    running_out(monkeypatch, torch.OutOfMemoryError(GPU), most=0)
+    with pytest.raises(InputError, match="not enough memory on cpu for one picture"):
+        finetune.train(**options)
+    assert "goes on with gradient checkpointing" in capsys.readouterr().out
+
+
+def test_other_errors_are_not_taken_for_it(options, monkeypatch):
+    running_out(monkeypatch, RuntimeError("shapes differ"), most=0)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        finetune.train(**options)
+
+
+@pytest.mark.parametrize(
+    ("device", "free", "tokens", "checkpointing"),
+    [
+        ("cpu", 64e9, 2_304, False),
+        ("cuda", 64e9, 4_200, False),  # bounded by MAX_BYTES
+        ("cuda", 4e9, 2_880, False),
+        ("cpu", 2e9, 1_440, False),
+        ("cpu", 1e9, 1_200, True),
+    ],
+)
+def test_passes_fit_into_the_free_memory(device, free, tokens, checkpointing, monkeypatch):
+    monkeypatch.setattr(machine, "free_memory", lambda device: free)
+    calls = []
+    monkeypatch.setattr(passes, "keep_less", calls.append)
+    collator = type("Collator", (), {"patches": 1024})()
+    cut = Passes(None, device, None, collator, None, False)
+    cut.fit(Cost(1_200, 1_000_000_000, 1.0))
+    assert cut.settings == {"tokens_per_pass": tokens, "gradient_checkpointing": checkpointing}
+    assert collator.budget == tokens and len(calls) == checkpointing
+    given = Passes(None, device, None, collator, 5_000, False)
+    given.fit(Cost(1_200, 1_000_000_000, 1.0))
+    assert given.settings == {"tokens_per_pass": 5_000, "gradient_checkpointing": False}
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_what_a_backward_pass_needs_is_counted(half):
+    layer = torch.nn.Linear(64, 32)
+    given = torch.randn(1_000, 64, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16, half):
+        _, kept = kept_bytes(lambda: layer(given).exp(), [*layer.parameters()])
+    # The layer's input, or its copy in half precision, and the result of exp.
+    assert kept == 1_000 * (64 + 32) * (2 if half else 4)
+
+
+def test_a_line_and_no_traceback_where_nothing_can_be_smaller(monkeypatch, capsys):
+    from homework.common import cli
+
+    def load() -> None:
+        """Load."""
+        raise torch.OutOfMemoryError(GPU)
+
+    monkeypatch.setattr("sys.argv", ["load"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(load)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("error: not enough memory")
