@@ -30,6 +30,7 @@ WAYS = {
     "smolvlm": ("ours", "ours, small passes", "usual"),
 }
 FRAMES = {"embedded": 16, "smolvlm": 2}  # of a step
+LARGE = 16_384  # patches and tokens of a pass: 50 frames of the embedded base
 SMALL = 2304  # patches and tokens of a small pass: 8 frames of the embedded base
 STEPS = {"embedded": 5, "smolvlm": 2}  # the first is not timed
 SHAPES = {"embedded": floor.EMBEDDED, "smolvlm": floor.SMOLVLM}
@@ -210,7 +211,7 @@ def ours(items, base, frames, steps, way, output, clock):
         per_device_train_batch_size=frames,
         train_vision="text side" not in way,
         max_steps=steps,
-        tokens_per_pass=SMALL if "small passes" in way else TrainConfig.tokens_per_pass,
+        tokens_per_pass=SMALL if "small passes" in way else LARGE,
     )
     run.fit(items, vlm, output, config)
     return (vlm.device, vlm.dtype), machine.choose()[2]
