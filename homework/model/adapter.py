@@ -44,15 +44,16 @@ FORMS = {
 EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight", "base_layer.weight")
 
 
-def lora_config(
+def add_lora(
+    vlm: LoadedVLM,
     rank: int,
     alpha: float,
     dropout: float,
     vision: bool = True,
     rslora: bool = False,
     dora: bool = False,
-) -> LoraConfig:
-    """LoRA on every linear layer of the vision tower, connector and text model.
+) -> PeftModel:
+    """Put fresh LoRA modules on every linear layer of the vision tower, connector and text model.
 
     The vision tower is included because SmolVLM has never learned the names of karts. The
     vocabulary projection is excluded: in the embedded base it shares weights with the embeddings.
@@ -63,7 +64,7 @@ def lora_config(
     """
     from peft import LoraConfig
 
-    return LoraConfig(
+    config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
@@ -72,6 +73,7 @@ def lora_config(
         use_dora=dora,
         task_type="CAUSAL_LM",
     )
+    return _with_lora(vlm, config)
 
 
 def _targets(vision: bool) -> str:
@@ -82,19 +84,6 @@ def _targets(vision: bool) -> str:
             r"|.*connector\.modality_projection\.proj"
         )
     return modules
-
-
-def add_lora(
-    vlm: LoadedVLM,
-    rank: int,
-    alpha: float,
-    dropout: float,
-    vision: bool = True,
-    rslora: bool = False,
-    dora: bool = False,
-) -> PeftModel:
-    """Put fresh LoRA modules on the layers that `lora_config` names."""
-    return _with_lora(vlm, lora_config(rank, alpha, dropout, vision, rslora, dora))
 
 
 class Adapter(NamedTuple):
