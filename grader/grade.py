@@ -59,83 +59,114 @@ def grade(
     every = labels.read(data_dir, split)
     questions = [every[index] for index in scoring.draw(len(every))]
     labels.check_images(data_dir, questions)
-
-    opens = Case("Submission opens (50 MB at most)")
-    loads = Case("Model loads: load_vlm()")
-    fits = Case("Parameters at most 300M")
-    accuracy = Case(f"Accuracy on {len(questions)} questions", scoring.FULL_POINTS)
-    extra = Case("Extra credit (80% to 85%)", scoring.EXTRA_POINTS)
-    interface = Case("Course interface: VQADataset and benchmark")
-    cases = [opens, loads, fits, accuracy, extra, interface]
-    samples: list[dict[str, Any]] = []
-    record = _Record(report)
-
     python = python or interpreter.own()
-    course_s = 0.0  # as the course counts them
+    grading = _Grading(questions, split, time_limit, report)
     report.say(f"Grading {one_line(str(path))}")
     if not python.is_own:
         report.say(f"Run by {one_line(str(python))}")
     # A case that fails ends the run: none of the later ones could mean anything.
     with contextlib.suppress(SubmissionError), private_folder() as folder:
-        with _running(opens, report):
-            unpacked = submission.unpack(path, folder)
-            opens.detail, opens.remarks = unpacked.size, unpacked.remarks
+        package = grading.unpack(path, folder)
         submission.write_data(data_dir, folder, split, questions)
         out_of_reach = [*labels.hidden(data_dir, split, questions), *hidden] if locked else None
         with Child(folder, out_of_reach, slot, python) as child:
-            record.say_layers(child)
-            start = child.clock()
-            until = _Until(start + time_limit, time_limit)
-            with _running(loads, report, child, record):
-                child.call("start", *until("importing the package"), package=unpacked.package)
-                child.call("load", *until("importing the package and load_vlm()"))
-                loads.detail = f"{child.clock() - start:.1f} s"
-            with _running(fits, report, child, record):
-                _check_parameters(fits, child, until)
-            with _running(accuracy, report, child, record):
-                samples = _answer(questions, folder / "data", child, until)
-                correct = sum(sample["is_correct"] for sample in samples)
-                share = correct / len(samples)
-                accuracy.points = scoring.points(share)
-                seconds = child.clock() - start
-                course_s = seconds + child.import_s
-                accuracy.detail = (
-                    f"{share:.1%} ({correct} right), {seconds:.1f} s of {time_limit:g} s"
-                    f" ({course_s:.1f} s with imports, as the course counts)"
-                )
-                accuracy.remarks = course.of_time(course_s, time_limit)
-            with _running(extra, report):
-                extra.points = scoring.extra_points(share)
-                extra.remarks = course.of_score(samples)
-            _say_answers(samples, report)
-            with _running(interface, report, child, record):
-                until = _Until(child.clock() + time_limit, time_limit)
-                interface.remarks = _ask_about_course(child, until)
-                _check_interface(interface, child, until, split, len(questions))
-    for case in cases:
-        if case.status == "not run":
-            report.begin(case)
-            report.end(case)
-    record.close()
-    total = sum(case.points for case in cases)
-    report.say(f"Total: {total:.1f} / {scoring.FULL_POINTS:g} ({MAX_TOTAL:g} at most)")
-    return (
-        _result(path, total, cases, samples, course_s)
-        | {"python": {"version": python.python, "packages": python.versions}}
-        | {"lock": record.layers, "denied": record.denied}
-    )
+            grading.ask(child, package, folder / "data")
+    return grading.result(path) | {
+        "python": {"version": python.python, "packages": python.versions},
+        "lock": grading.layers,
+        "denied": grading.denied,
+    }
 
 
-class _Record:
-    """What the lock is made of and what it denied, printed as it comes."""
+class _Grading:
+    """The cases of one submission in the order in which they run, and what came of them."""
 
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self.layers: dict[str, list[str]] = {}
-        self.denied: list[str] = []
+    def __init__(
+        self, questions: list[labels.Question], split: str, time_limit: float, report: Report
+    ) -> None:
+        self._questions, self._split = questions, split
+        self._limit, self._report = time_limit, report
+        self._opens = Case("Submission opens (50 MB at most)")
+        self._loads = Case("Model loads: load_vlm()")
+        self._fits = Case("Parameters at most 300M")
+        self._accuracy = Case(f"Accuracy on {len(questions)} questions", scoring.FULL_POINTS)
+        self._extra = Case("Extra credit (80% to 85%)", scoring.EXTRA_POINTS)
+        self._interface = Case("Course interface: VQADataset and benchmark")
+        self._cases = [
+            self._opens, self._loads, self._fits, self._accuracy, self._extra, self._interface
+        ]  # fmt: skip
+        self._samples: list[dict[str, Any]] = []
+        self._share = 0.0  # of right answers
+        self._course_s = 0.0  # as the course counts them
+        self.layers: dict[str, list[str]] = {}  # of the lock
+        self.denied: list[str] = []  # by the lock
 
-    def say_layers(self, child: Child) -> None:
-        """One line: the layers that are active, and why others are not."""
+    def unpack(self, path: Path, folder: Path) -> str:
+        """The first case; returns the name of the package."""
+        with self._running(self._opens):
+            unpacked = submission.unpack(path, folder)
+            self._opens.detail, self._opens.remarks = unpacked.size, unpacked.remarks
+        return unpacked.package
+
+    def ask(self, child: Child, package: str, data: Path) -> None:
+        """The cases that need the submission's process."""
+        self._say_layers(child)
+        start = child.clock()
+        until = _Until(start + self._limit, self._limit)
+        with self._running(self._loads, child):
+            child.call("start", *until("importing the package"), package=package)
+            child.call("load", *until("importing the package and load_vlm()"))
+            self._loads.detail = f"{child.clock() - start:.1f} s"
+        with self._running(self._fits, child):
+            _check_parameters(self._fits, child, until)
+        with self._running(self._accuracy, child):
+            self._samples = _answer(self._questions, data, child, until)
+            self._score(child.clock() - start, child.import_s)
+        with self._running(self._extra):
+            self._extra.points = scoring.extra_points(self._share)
+            self._extra.remarks = course.of_score(self._samples)
+        _say_answers(self._samples, self._report)
+        with self._running(self._interface, child):
+            until = _Until(child.clock() + self._limit, self._limit)
+            self._interface.remarks = _ask_about_course(child, until)
+            _check_interface(self._interface, child, until, self._split, len(self._questions))
+
+    def _score(self, seconds: float, import_s: float) -> None:
+        """Complete the case of the accuracy."""
+        correct = sum(sample["is_correct"] for sample in self._samples)
+        self._share = share = correct / len(self._samples)
+        self._course_s = seconds + import_s
+        self._accuracy.points = scoring.points(share)
+        self._accuracy.detail = (
+            f"{share:.1%} ({correct} right), {seconds:.1f} s of {self._limit:g} s"
+            f" ({self._course_s:.1f} s with imports, as the course counts)"
+        )
+        self._accuracy.remarks = course.of_time(self._course_s, self._limit)
+
+    @contextlib.contextmanager
+    def _running(self, case: Case, child: Child | None = None) -> Iterator[None]:
+        """Report a case when its block ends; a SubmissionError fails it and goes on outwards."""
+        self._report.begin(case)
+        details = ""
+        try:
+            yield
+            case.status = "ok"
+        except SubmissionError as error:
+            case.status, case.detail, details = "failed", str(error), error.details
+            if known := advice(case.detail, details, child.python.versions if child else None):
+                case.detail = f"{case.detail}; {known}"
+            raise
+        finally:
+            # Not after Ctrl-C or a GraderError: then there is no verdict.
+            if case.status != "not run":
+                self._report.end(case, details)
+                if child:
+                    self._say_denials(child)
+                output = child.output() if child else ""
+                self._report.say_block("printed by the submission", safe_lines(output), level=2)
+
+    def _say_layers(self, child: Child) -> None:
+        """One line: the layers of the lock that are active, and why others are not."""
         self.layers = child.layers
         if not child.layers:
             self._report.say(OPEN)
@@ -145,45 +176,40 @@ class _Record:
             text += f" (without {'; '.join(missing)})"
         self._report.say(one_line(text))
 
-    def say_denials(self, child: Child) -> None:
+    def _say_denials(self, child: Child) -> None:
         """A line for each new denial."""
         for denial in child.denials():
             self.denied.append(denial)
             level = 0 if len(self.denied) <= SHOWN_DENIALS else 1
             self._report.say(f"    denied: {denial}", level)
 
-    def close(self) -> None:
-        """The closing line, if anything was denied."""
+    def result(self, path: Path) -> dict[str, Any]:
+        """The closing lines, and the result but for the lock's part."""
+        for case in self._cases:
+            if case.status == "not run":
+                self._report.begin(case)
+                self._report.end(case)
         if self.denied:
             self._report.say(
                 f"Denied: {len(self.denied)}; the points count the answers alone, "
                 "but the online grader may refuse the whole submission"
             )
-
-
-@contextlib.contextmanager
-def _running(
-    case: Case, report: Report, child: Child | None = None, record: _Record | None = None
-) -> Iterator[None]:
-    """Report a case when its block ends; a SubmissionError fails it and goes on outwards."""
-    report.begin(case)
-    details = ""
-    try:
-        yield
-        case.status = "ok"
-    except SubmissionError as error:
-        case.status, case.detail, details = "failed", str(error), error.details
-        if known := advice(case.detail, details, child.python.versions if child else None):
-            case.detail = f"{case.detail}; {known}"
-        raise
-    finally:
-        # Not after Ctrl-C or a GraderError: then there is no verdict.
-        if case.status != "not run":
-            report.end(case, details)
-            if child and record:
-                record.say_denials(child)
-            output = child.output() if child else ""
-            report.say_block("printed by the submission", safe_lines(output), level=2)
+        total = sum(case.points for case in self._cases)
+        self._report.say(f"Total: {total:.1f} / {scoring.FULL_POINTS:g} ({MAX_TOTAL:g} at most)")
+        samples = self._samples
+        table = scoring.by_kind((sample["question"], sample["is_correct"]) for sample in samples)
+        return {
+            "submission": str(path),
+            "total": total,
+            "max_total": MAX_TOTAL,
+            "accuracy": self._share if samples else None,
+            "cases": [asdict(case) for case in self._cases],
+            "course": course.score(samples, self._course_s),
+            "kinds": {
+                kind: {"right": right, "asked": asked} for kind, (right, asked) in table.items()
+            },
+            "samples": samples,
+        }
 
 
 class _Until(NamedTuple):
@@ -272,24 +298,3 @@ def _say_answers(samples: list[dict[str, Any]], report: Report) -> None:
         if not sample["is_correct"]
     ]
     report.say_block("wrong answers", wrong, level=2)
-
-
-def _result(
-    path: Path,
-    total: float,
-    cases: list[Case],
-    samples: list[dict[str, Any]],
-    course_s: float,
-) -> dict[str, Any]:
-    correct = sum(sample["is_correct"] for sample in samples)
-    table = scoring.by_kind((sample["question"], sample["is_correct"]) for sample in samples)
-    return {
-        "submission": str(path),
-        "total": total,
-        "max_total": MAX_TOTAL,
-        "accuracy": correct / len(samples) if samples else None,
-        "cases": [asdict(case) for case in cases],
-        "course": course.score(samples, course_s),
-        "kinds": {kind: {"right": right, "asked": asked} for kind, (right, asked) in table.items()},
-        "samples": samples,
-    }
