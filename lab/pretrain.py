@@ -38,6 +38,7 @@ def run(
     seed: Natural = 0,
     start: Path | None = None,
     num_workers: Natural = 0,
+    pictures: Literal["device", "workers"] | None = None,
 ) -> None:
     """Pre-train the embedded base and write it as a checkpoint folder.
 
@@ -59,13 +60,17 @@ def run(
             embedded base; fresh weights if omitted.
         num_workers: processes that prepare pictures; 0 prepares them in the training process. A
             GPU wants one per core.
+        pictures: who cuts out, mirrors and relights the pictures: "device", all of a step at once
+            in the device's memory, where they all lie (45 kB each); or "workers", one at a time,
+            before they go to the device. They look alike but for rounding. If omitted, the device
+            where it is a GPU.
 
     Raises:
         InputError: an option or the data is wrong, or validation frames are among it.
     """
     from homework.frames.fingerprint import files_digest
 
-    from .pretraining.augment import CHANCES
+    from .pretraining.draws import CHANCES
 
     if augmentations in (("all",), ("none",)):
         chosen = list(CHANCES) if augmentations == ("all",) else []
@@ -96,7 +101,10 @@ def run(
     with alone(work):
         with writing(work):
             checkpoints.require_same(work, recipe)
-            pretraining = Pretraining(folders, work, recipe, HELD_OUT[held_out], begun, num_workers)
+            on_device = None if pictures is None else pictures == "device"
+            pretraining = Pretraining(
+                folders, work, recipe, HELD_OUT[held_out], begun, num_workers, on_device
+            )
             save_steps = steps_between(steps, max(STEPS_PER_CHECKPOINT, steps // 20))
             Loop(pretraining, work, recipe, save_steps, STEPS_PER_RECORD).run()
         if distributed.is_main():

@@ -13,7 +13,7 @@ from homework.frames.split import Skipped, list_split, picture_name, read_frames
 from homework.inspection.contact_sheet import VIEW_COLUMNS, tiled
 from homework.inspection.draw import draw_scene
 
-from . import augment
+from . import augment, draws
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +51,7 @@ def augment_sheet(info_file: Path, view_index: int, seed: int = 0) -> Image:
     donors = [view for view in views if view.scene.karts and view is not shown]
     generator = random.Random(seed)
     tiles = []
-    for which in (*([name] for name in augment.CHANCES), augment.CHANCES):
+    for which in (*([name] for name in draws.CHANCES), draws.CHANCES):
         row = [_augmented(shown, donors, generator, which) for _ in range(VIEW_COLUMNS)]
         tiles += [draw_scene(Image.fromarray(view.picture), view.scene) for view in row]
     return tiled(tiles)

@@ -26,12 +26,15 @@ from homework.frames.split import (
     read_frames,
     shuffled,
 )
+from homework.labels.scene import Scene
 from homework.model import packing
 from homework.model.inputs import InputBuilder
 
-from . import augment, centers, dense_labels
+from . import augment, centers, dense_labels, draws
 from .augment import View
 from .descriptions import Statement, statements
+from .device_augment import Orders, orders
+from .draws import CHANCES, Changes
 
 TOLD = 0.5  # share of the pictures that are described, once they are
 
@@ -123,7 +126,7 @@ class AugmentedBatches:
         views: list[View],
         size: int,
         seed: int,
-        augmentations: Collection[str] = tuple(augment.CHANCES),
+        augmentations: Collection[str] = tuple(CHANCES),
     ) -> None:
         self.views, self.size, self.seed, self.augmentations = views, size, seed, augmentations
         alike: dict[tuple, int] = defaultdict(int)
@@ -131,40 +134,54 @@ class AugmentedBatches:
             alike[view.scene] += 1
         weights = [alike[view.scene] ** -0.5 for view in views]
         self._weights = list(accumulate(weights))
-        several = [len(view.scene.karts) > 1 for view in views]
-        self.several = [view for view, more in zip(views, several, strict=True) if more]
-        self._several_weights = list(
-            accumulate(weight for weight, more in zip(weights, several, strict=True) if more)
-        )
+        self.donors = [number for number, view in enumerate(views) if len(view.scene.karts) > 1]
+        self._donor_views = [views[number] for number in self.donors]
+        self._donor_scenes = [view.scene for view in self._donor_views]
+        self._donor_weights = list(accumulate(weights[number] for number in self.donors))
 
     def __getitem__(self, step: int) -> list[View]:
+        return self.applied(self.drawn(step))
+
+    def drawn(self, step: int) -> list[tuple[int, Changes]]:
+        """The numbers of a step's views, and what happens to each."""
         rng = random.Random(f"{self.seed}/{step}")
         return list(self._draw(rng))
 
-    def _draw(self, rng: random.Random) -> Iterator[View]:
+    def applied(self, drawn: Sequence[tuple[int, Changes]]) -> list[View]:
+        """The views after these changes."""
+        return [
+            augment.apply(self.views[number], changes, self._donor_views)
+            for number, changes in drawn
+        ]
+
+    def _draw(self, rng: random.Random) -> Iterator[tuple[int, Changes]]:
+        everything = range(len(self.views))
         for _ in range(self.size):
             # Six views in ten show one kart and teach nothing about positions.
-            if self.several and rng.random() < 0.5:
-                (view,) = rng.choices(self.several, cum_weights=self._several_weights)
+            if self.donors and rng.random() < 0.5:
+                (number,) = rng.choices(self.donors, cum_weights=self._donor_weights)
             else:
-                (view,) = rng.choices(self.views, cum_weights=self._weights)
-            yield augment.augmented(view, self.several, rng, self.augmentations)
+                (number,) = rng.choices(everything, cum_weights=self._weights)
+            scene = self.views[number].scene
+            yield number, draws.draw(scene, self._donor_scenes, rng, self.augmentations)
 
 
 class Batch(NamedTuple):
     """What goes through the model at a time: B pictures."""
 
-    squares: torch.Tensor  # uint8 (B, side, side, 3)
+    squares: torch.Tensor | None  # uint8 (B, side, side, 3); None where `orders` tells them
     row: packing.Row  # of sentences about the first of them
     targets: dict[str, torch.Tensor]  # see `dense_labels.labels`, stacked
     fine: centers.Centers  # of tensors
     paths: list[str]
+    orders: Orders | None = None  # what the device is to make of the pictures in its memory
     weight: float = 1.0  # each process's mean counts the same
 
     def to(self, device) -> Batch:
         """The batch with its tensors on another device."""
         return self._replace(
-            squares=self.squares.to(device, non_blocking=True),
+            squares=self.squares.to(device, non_blocking=True) if self.orders is None else None,
+            orders=self.orders and self.orders.to(device),
             row=self.row.to(device),
             targets={
                 head: target.to(device, non_blocking=True) for head, target in self.targets.items()
@@ -182,6 +199,7 @@ class Steps(Dataset):
         fine_side: cells of the fine labels on a side of it.
         dense_steps: the first steps, in which nothing is described.
         share: number of this process, and how many share a step.
+        on_device: leave the pictures to the device (`device_augment`), and draw the changes alone.
     """
 
     def __init__(
@@ -192,36 +210,56 @@ class Steps(Dataset):
         fine_side: int,
         dense_steps: int,
         share: tuple[int, int],
+        on_device: bool = False,
     ) -> None:
         self.drawn, self.inputs = drawn, inputs
         self.patches, self.fine_side = patches, fine_side
-        self.dense_steps, self.share = dense_steps, share
+        self.dense_steps, self.share, self.on_device = dense_steps, share, on_device
 
     def __getitem__(self, step: int) -> Batch:
         rng = random.Random(f"{self.drawn.seed}/{step}/pairs")
         rank, processes = self.share
-        views = self.drawn[step][rank::processes]
-        described = views[: int(len(views) * TOLD)] if step >= self.dense_steps else []
-        return self.batch(views, [statements(view.scene, rng) for view in described])
+        drawn = self.drawn.drawn(step)[rank::processes]
+        described = drawn[: int(len(drawn) * TOLD)] if step >= self.dense_steps else []
+        told = [statements(changes.scene, rng) for _, changes in described]
+        if not self.on_device:
+            return self.batch(self.drawn.applied(drawn), told)
+        views, (numbers, changes) = self.drawn.views, zip(*drawn, strict=True)
+        asked = orders(views, numbers, changes, self.drawn.donors)
+        paths = [views[number].source for number in numbers]
+        return self._batch([change.scene for change in changes], paths, told, None, asked)
 
     def batch(self, views: list[View], told: list[list[Statement]]) -> Batch:
         """Pictures, dense and fine labels of `views`, sentences about the first packed."""
         squares = [self.inputs.resize(Image.fromarray(view.picture)) for view in views]
-        targets = [dense_labels.labels(view.scene, self.patches) for view in views]
+        paths = [view.source for view in views]
+        stacked = torch.from_numpy(np.stack(squares))
+        return self._batch([view.scene for view in views], paths, told, stacked)
+
+    def _batch(
+        self,
+        scenes: list[Scene],
+        paths: list[str],
+        told: list[list[Statement]],
+        squares: torch.Tensor | None,
+        asked: Orders | None = None,
+    ) -> Batch:
+        targets = [dense_labels.labels(scene, self.patches) for scene in scenes]
         sequences = [
             self.inputs.statement_sequence((part.given, part.told) for part in some)
             for some in told
         ]
-        fine = centers.centers([view.scene for view in views], self.fine_side)
+        fine = centers.centers(scenes, self.fine_side)
         return Batch(
-            torch.from_numpy(np.stack(squares)),
+            squares,
             packing.pack(sequences, len(self.inputs.prefix_ids)),
             {
                 head: torch.from_numpy(np.stack([target[head] for target in targets]))
                 for head in targets[0]
             },
             centers.Centers(*(torch.from_numpy(part) for part in fine)),
-            [view.source for view in views],
+            paths,
+            asked,
         )
 
 

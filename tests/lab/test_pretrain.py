@@ -43,8 +43,12 @@ def tiny_data(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("pictures", ["workers", "device"])
+def test_a_resumed_run_ends_with_the_same_weights(
+    pictures, tiny_data, tmp_path, monkeypatch, capsys
+):
     options = {"data_dir": str(tiny_data), "steps": 4, "dense_steps": 1, "batch_size": 4}
+    options |= {"pictures": pictures, "augmentations": "all"}
     pretrain.run(output=str(tmp_path / "whole"), work_dir=str(tmp_path / "a"), **options)
     printed = capsys.readouterr().out
     assert "90 views to learn from, 10 to measure on, held out by frame" in printed
