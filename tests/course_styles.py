@@ -217,16 +217,16 @@ STYLES = [
 
 
 def table() -> str:
-    """The verdicts as a table in Markdown."""
-    rows = ["| submission | the course's grader | this grader |", "|---|---|---|"]
+    """The verdicts that differ between the graders, or come with a line, as a table in Markdown."""
+    rows = ["| submission | course | here |", "|---|---|---|"]
     for style in STYLES:
-        here = _points(style.here) + (", with a line" if style.line else "")
-        rows.append(f"| {style.name} | {_points(style.course)} | {here} |")
+        if style.course != style.here or style.line:
+            rows.append(f"| {style.name} | {_points(style.course)} | {_points(style.here)} |")
     return "\n".join(rows) + "\n"
 
 
 def _points(points: float | None) -> str:
-    return "refused" if points is None else f"{points:g} points"
+    return "refused" if points is None else f"{points:g}"
 
 
 if __name__ == "__main__":
