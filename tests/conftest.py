@@ -27,6 +27,7 @@ from trainings import (  # noqa: F401 (fixtures)
     options,
     runs,
     sample_data,
+    smolvlm_shape,
     trained,
     unfinished,
     unfinished_run,

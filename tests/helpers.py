@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import runpy
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -16,8 +17,10 @@ from homework.labels.questions import pairs
 from homework.labels.scene import view_scene
 from homework.labels.vocabulary import KARTS, TRACKS
 
+ROOT = Path(__file__).resolve().parent.parent
 VIEWS = 10
 NUM_TRACKS = 3
+SAMPLES = {"sample": 8, "sample_valid": 8}  # frames of each in a clone; 24 questions of each kind
 
 
 def make_split(folder: Path, frames: int, seed: int) -> Path:
@@ -104,3 +107,19 @@ def run_command(*words: object) -> int:
         except SystemExit as end:
             return int(end.code or 0)
     return 0
+
+
+def clone(folder: Path, *names: str) -> Path:
+    """What a fresh clone holds: the package, `names`, and a few frames of each sample."""
+    ignored = shutil.ignore_patterns("__pycache__", "vlm_model")
+    for name in ("homework", *names):
+        if (ROOT / name).is_file():
+            shutil.copy(ROOT / name, folder / name)
+        else:
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for split, frames in SAMPLES.items():
+        (folder / "data" / split).mkdir(parents=True)
+        for info in sorted((ROOT / "data" / split).glob("*_info.json"))[:frames]:
+            for file in info.parent.glob(f"{info.name.split('_')[0]}_*"):
+                shutil.copy(file, folder / "data" / split)
+    return folder

@@ -1,4 +1,4 @@
-"""What `accelerate launch` starts in test_distributed.py: a fine-tuning and its measurement.
+"""What `accelerate launch` starts in test_distributed.py: a fine-tuning and its measurements.
 
     accelerate launch --config_file configs/2_cpu_processes.yaml tests/launched.py OPTIONS.json
 
@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -21,7 +22,9 @@ from homework.common import distributed, machine
 from homework.training.loop import Loop
 
 
-def run(train: dict | None = None, test: dict | None = None, killed_at: int | None = None) -> None:
+def run(
+    train: dict | None = None, tests: Sequence[dict] = (), killed_at: int | None = None
+) -> None:
     """Train, and then answer questions, in float32."""
     machine.choose = lambda: machine.Machine("cpu", torch.float32, "cpu, float32: a test")
     optimizer_step = Loop._optimizer_step
@@ -35,7 +38,7 @@ def run(train: dict | None = None, test: dict | None = None, killed_at: int | No
     try:
         if train:
             finetune.train(**train)
-        if test:
+        for test in tests:
             finetune.test(**({"checkpoint": train["output_dir"]} if train else {}) | test)
     finally:
         Loop._optimizer_step = optimizer_step

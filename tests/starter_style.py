@@ -1,15 +1,18 @@
 """A submission in the style of the course's starter code, for the versions that the course pins.
 
-    PYTHON tests/starter_style.py HUB_CACHE FOLDER
+    HF_HUB_CACHE=HUB PYTHON tests/starter_style.py FOLDER SPLIT
 
-writes, with the packages of PYTHON, a tiny random SmolVLM into HUB_CACHE, in the layout of the
-hub's downloads, and into FOLDER the `homework` of a submission with a PEFT adapter for it. Its code
+writes, with the packages of PYTHON, a tiny random SmolVLM into HUB, in the layout of the hub's
+downloads, and into FOLDER the `homework` of a submission with a PEFT adapter for it. Its code
 loads the base by its name through AutoModelForVision2Seq. transformers 5 has no such class: with it
-the code uses the one that took its place.
+the code uses the one that took its place. Then the answers in the QA files of SPLIT, a
+folder, become those of the submission, asked without a grader.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 
@@ -151,5 +154,20 @@ def write(cache: Path, folder: Path) -> None:
         (folder / name).write_text(text)
 
 
+def answer(folder: Path, split: Path) -> None:
+    """Put the submission's own answers into the QA files of a split."""
+    sys.path.insert(0, str(folder.parent))
+    from homework import load_vlm
+
+    vlm = load_vlm()
+    for file in split.glob("*_qa_pairs.json"):
+        pairs = json.loads(file.read_text())
+        paths = [str(split.parent / pair["image_file"]) for pair in pairs]
+        answers = vlm.answer(paths, [pair["question"] for pair in pairs])
+        changed = [pair | {"answer": text} for pair, text in zip(pairs, answers, strict=True)]
+        file.write_text(json.dumps(changed))
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), Path(sys.argv[2]))
+    write(Path(os.environ["HF_HUB_CACHE"]), Path(sys.argv[1]))
+    answer(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -105,13 +105,17 @@ def test_the_256m_shape_has_the_published_number_of_parameters(second):
     assert sum(p.numel() for p in model.parameters()) == 256_484_928
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("second", [False, True], ids=["SmolVLM", "SmolVLM2"])
-def test_the_256m_shape_is_trained_tested_and_asked_through_the_same_commands(
-    tmp_path, pictures, capsys, second
+@pytest.mark.parametrize(
+    "name", [pytest.param("SmolVLM-256M", marks=pytest.mark.slow), "a small SmolVLM2"]
+)
+def test_both_classes_are_trained_tested_and_asked_through_the_same_commands(
+    tmp_path, pictures, capsys, request, name
 ):
-    """SmolVLM-256M's published configuration and file layout, two layers a side."""
-    base = write_smolvlm_shape(tmp_path / "base", 2, 2, second=second)
+    """SmolVLM-256M's published configuration and file layout, a layer a side; and SmolVLM2's."""
+    if name == "SmolVLM-256M":
+        base = request.getfixturevalue("smolvlm_shape")
+    else:
+        base = write_tiny_base(tmp_path / "base", second=True)
     folder = tmp_path / "data" / "train"
     folder.mkdir(parents=True)
     pairs = []
@@ -129,6 +133,14 @@ def test_the_256m_shape_is_trained_tested_and_asked_through_the_same_commands(
     base_vlm.ask(pictures[0], questions.EGO, checkpoint=output)
     assert re.search(r"^all +3 ", capsys.readouterr().out, re.MULTILINE)
 
+
+@pytest.mark.slow
+@pytest.mark.parametrize("second", [False, True], ids=["SmolVLM", "SmolVLM2"])
+def test_the_published_files_are_read(tmp_path, request, second):
+    if second:
+        base = write_smolvlm_shape(tmp_path / "base", 1, 1, second=True)
+    else:
+        base = request.getfixturevalue("smolvlm_shape")
     vlm = BaseVLM(base, verbose=False)
     image_token = vlm.network.config.image_token_id
     assert vlm.inputs.prefix_ids.count(image_token) == 64

@@ -1,10 +1,10 @@
 """The notebook runs from top to bottom, on its smallest setting."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
+from helpers import clone
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
@@ -21,10 +21,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
     pytest.importorskip("ipykernel", reason="ipykernel is not installed")
     import nbformat
 
-    ignored = shutil.ignore_patterns("__pycache__", "vlm_model", "*_qa_pairs.json")
-    for name in ("homework", "data/sample", "data/sample_valid"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
-    shutil.copy(ROOT / "requirements.txt", tmp_path)
+    clone(tmp_path, "requirements.txt")
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setenv("NOTEBOOK_STEPS", "2")
     monkeypatch.setenv("PIP_NO_INDEX", "1")  # should a pin differ, pip does not go out

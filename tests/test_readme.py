@@ -2,15 +2,16 @@
 
 import importlib
 import inspect
+import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from helpers import clone
 
 from homework.labels.questions import KINDS
 
@@ -27,36 +28,41 @@ LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitl
 SAMPLE_BLOCK = next(block for block in BLOCKS if "grader my_id.zip --split sample" in block)
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """What a fresh clone holds, as far as the commands need it."""
-    folder = tmp_path_factory.mktemp("clone")
-    for name in ("homework", "grader", "bundle.py", "data/sample", "data/sample_valid"):
-        source, target = ROOT / name, folder / name
-        if source.is_file():
-            shutil.copy(source, target)
-        else:
-            ignored = shutil.ignore_patterns("__pycache__", "vlm_model", "*_qa_pairs.json")
-            shutil.copytree(source, target, ignore=ignored)
-    return folder
-
-
 @pytest.mark.slow
-def test_the_samples_commands_run_one_after_the_other(clone):
+def test_the_samples_commands_run_one_after_the_other(tmp_path):
+    """On a few frames of the samples; the grader gets the answers that `test` got."""
+    clone(tmp_path, "grader", "bundle.py")
+    options = {  # the whole epoch takes minutes on a CPU without bf16
+        "finetune train": ["--max_steps", "4", "--per_device_train_batch_size", "8"],
+        "finetune test": ["--save_predictions", "predictions.json"],
+        "-m grader": ["--log_path", "log.txt"],
+    }
     printed = ""
     for line in SAMPLE_BLOCK.splitlines():
         command = [sys.executable, *shlex.split(line)[1:]]
-        if "finetune train" in line:  # the whole epoch takes minutes on a CPU without bf16
-            command += ["--max_steps", "8"]
+        command += next((more for name, more in options.items() if name in line), [])
         # No window: `check` would wait for someone to close it.
         environment = os.environ | {"MPLBACKEND": "Agg"}
-        done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         printed += done.stdout
     assert "00000_00_check.png" in printed
     assert re.search(r"^(80|100)% of the 5 pairs by heart", printed, re.MULTILINE)
-    # The grader scores what `test` measured: the same questions, the same answers.
-    asked = min(24 * len(KINDS), 128)
+    answers = [
+        {(row["image_file"], row["question"]): row[answer] for row in rows}
+        for rows, answer in (
+            (json.loads((tmp_path / "predictions.json").read_text()), "answer"),
+            (
+                json.loads((tmp_path / "log.txt").read_text().splitlines()[-1])["samples"],
+                "model_answer",
+            ),
+        )
+    ]
+    assert answers[0] == answers[1] and len(set(answers[0].values())) > 1
+    asked = len(answers[0])
+    assert asked == min(24 * len(KINDS), 128)
     tested = re.search(rf"^all +{asked} +([\d.]+)%", printed, re.MULTILINE)
     graded = re.search(r"([\d.]+)% \(\d+ right\)", printed)
     assert tested and graded, printed

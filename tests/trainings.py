@@ -10,6 +10,7 @@ import pytest
 from helpers import make_split
 from tiny import write_tiny_base
 
+from benchmarks.smolvlm_shape import write_smolvlm_shape
 from homework import finetune, generate_qa
 from homework.model import adapter
 from homework.training import adapters
@@ -31,6 +32,12 @@ def labelled(tmp_path_factory) -> Path:
 def base(tmp_path_factory) -> Path:
     """A base that is small enough to train within a second; not to be changed."""
     return write_tiny_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def smolvlm_shape(tmp_path_factory) -> Path:
+    """SmolVLM-256M with random weights and a layer a side; not to be changed."""
+    return write_smolvlm_shape(tmp_path_factory.mktemp("smolvlm"), 1, 1)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from homework.model import adapter
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = 8  # pictures
+REPORT = {"max_samples": 40, "heat_maps": 2}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def alone(options, tmp_path_factory) -> Path:
         patch.setattr(machine, "choose", machine.choose)
         launched.run(
             {**options, "per_device_train_batch_size": STEP, "output_dir": str(output)},
-            {"split": "train", "data_dir": options["data_dir"], **predictions(output)},
+            [{"split": "train", "data_dir": options["data_dir"], **predictions(output)}],
         )
     return output
 
@@ -92,36 +93,44 @@ def assert_same(found: Path, expected: Path, names=("loss", "accuracy", "grad_no
         assert weight.abs().max() > 0
 
 
-@pytest.mark.slow
-def test_two_processes_learn_and_answer_as_one(options, alone, tmp_path):
-    output = tmp_path / "two"
+@pytest.fixture(scope="module")
+def two(options, alone, tmp_path_factory) -> tuple[Path, str]:
+    """What two processes make of it, with a report on `alone`; and what they print."""
+    output = tmp_path_factory.mktemp("two")
     train = {**options, "per_device_train_batch_size": STEP // 2, "output_dir": str(output)}
-    test = {"split": "train", "data_dir": options["data_dir"], **predictions(output)}
-    ended = launch(tmp_path, train=train, test=test)
+    test = {"split": "train", "data_dir": options["data_dir"]}
+    report = {**test, **REPORT, "checkpoint": str(alone), "report": str(output / "report")}
+    tests = [{**test, **predictions(output)}, report]
+    ended = launch(tmp_path_factory.mktemp("options"), train=train, tests=tests)
     assert ended.returncode == 0, ended.stderr[-3000:]
+    return output, ended.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_learn_and_answer_as_one(alone, two):
+    output, printed = two
     assert_same(output, alone)
     answers = [json.loads((path / "predictions.json").read_text()) for path in (output, alone)]
     assert [a["question"] for a in answers[0]] == [a["question"] for a in answers[1]]
     same = [a["answer"] == b["answer"] for a, b in zip(*answers, strict=True)]
     assert sum(same) >= 0.99 * len(same)
     # One process prints and writes.
-    assert ended.stdout.count("wrote ") == 1
-    assert ended.stdout.count("questions/s") == 1
+    assert printed.count(f"wrote {output}: ") == 1
+    assert printed.count("questions/s") == 2
     assert not list(output.glob("checkpoint-*"))
 
 
 @pytest.mark.slow
-def test_two_processes_report_what_one_reports_and_ask_the_base_alone_too(options, alone, tmp_path):
-    asked = {"split": "train", "data_dir": options["data_dir"], "max_samples": 40, "heat_maps": 2}
-    ended = launch(
-        tmp_path, test={**asked, "checkpoint": str(alone), "report": str(tmp_path / "two")}
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    assert ended.stdout.count("index.html") == 1
+def test_two_processes_report_what_one_reports_and_ask_the_base_alone_too(
+    options, alone, two, tmp_path
+):
+    output, printed = two
+    assert printed.count("index.html") == 1
+    test = {"split": "train", "data_dir": options["data_dir"], "checkpoint": str(alone), **REPORT}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine, "choose", machine.choose)
-        launched.run(test={**asked, "checkpoint": str(alone), "report": str(tmp_path / "one")})
-    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("two", "one")]
+        launched.run(tests=[{**test, "report": str(tmp_path)}])
+    reports = [json.loads((at / "report.json").read_text()) for at in (output / "report", tmp_path)]
     answers = [[sample["answer"] for sample in report["samples"]] for report in reports]
     assert answers[0] == answers[1]
     assert [report["others"][0]["checkpoint"].endswith("alone") for report in reports] == [True] * 2

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,37 +19,46 @@ from homework.data import VQADataset
 from homework.generate_qa import generate
 
 SAMPLE_VALID = SAMPLE.with_name("sample_valid")
+KINDS = ("plain", "second", "stem")
 # What the README of a merged model shows, in a process that does not know this package.
 PLAIN = """
 import json, sys
 from transformers import AutoProcessor, pipeline
 
-folder, asked = sys.argv[1], json.load(sys.stdin)
-processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
-ask = pipeline("image-text-to-text", folder, processor=processor, trust_remote_code=True)
-chats = []
-for path, question in asked:
-    content = [{"type": "image", "path": path}, {"type": "text", "text": question}]
-    chats.append([{"role": "user", "content": content}])
-found = ask(text=chats, return_full_text=False)
-answers = [one[0]["generated_text"].strip() for one in found]
+answers = []
+for folder, asked in json.load(sys.stdin):
+    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+    ask = pipeline("image-text-to-text", folder, processor=processor, trust_remote_code=True)
+    chats = []
+    for path, question in asked:
+        content = [{"type": "image", "path": path}, {"type": "text", "text": question}]
+        chats.append([{"role": "user", "content": content}])
+    found = ask(text=chats, return_full_text=False)
+    answers.append([one[0]["generated_text"].strip() for one in found])
 assert not [name for name in sys.modules if name.startswith("homework")]
 print(json.dumps(answers))
 """
 
 
-@pytest.fixture(scope="module", params=["plain", "second", "stem"])
-def merged(request, trained, sample_data, tmp_path_factory):
+@pytest.fixture(scope="module")
+def all_merged(trained, sample_data, tmp_path_factory) -> dict[str, tuple[Path, Path]]:
     """The folder of an adapter and that of the merged model; of SmolVLM, SmolVLM2, with a stem."""
-    adapter = trained
-    if request.param != "plain":
-        base = write_tiny_base(tmp_path_factory.mktemp("base"), **{request.param: True})
-        adapter = tmp_path_factory.mktemp("adapter")
-        options = {"output_dir": str(adapter), "base": str(base), "max_steps": 4}
-        finetune.train(str(sample_data), **options, **SMALL)
-    folder = tmp_path_factory.mktemp("merged") / "model"
-    finetune.merge(str(adapter), str(folder))
-    return adapter, folder
+    made = {}
+    for kind in KINDS:
+        adapter = trained
+        if kind != "plain":
+            base = write_tiny_base(tmp_path_factory.mktemp("base"), **{kind: True})
+            adapter = tmp_path_factory.mktemp("adapter")
+            options = {"output_dir": str(adapter), "base": str(base), "max_steps": 4}
+            finetune.train(str(sample_data), **options, **SMALL)
+        made[kind] = adapter, tmp_path_factory.mktemp("merged") / "model"
+        finetune.merge(*map(str, made[kind]))
+    return made
+
+
+@pytest.fixture(params=KINDS)
+def merged(request, all_merged) -> tuple[Path, Path]:
+    return all_merged[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -69,36 +79,28 @@ def test_the_merged_model_answers_as_the_adapter_does(merged, asked):
     assert len(set(expected)) > 1
 
 
-def plain_answers(folder, asked, tmp_path) -> list[str]:
+@pytest.mark.slow
+def test_transformers_alone_gives_the_same_answers(all_merged, asked, tmp_path):
+    """20 of each kind of base; and 200 of the shipped adapter."""
+    jobs = [(adapter, folder, asked) for adapter, folder in all_merged.values()]
+    shutil.copytree(SAMPLE_VALID, tmp_path / "data" / "sample_valid")
+    generate(str(tmp_path / "data" / "sample_valid"), num_workers=1)
+    dataset = VQADataset("sample_valid", tmp_path / "data", 200)
+    finetune.merge(finetune.MODEL_NAME, str(tmp_path / "merged"))
+    shipped = [(item["image_path"], item["question"]) for item in dataset]
+    jobs.append((finetune.MODEL_NAME, tmp_path / "merged", shipped))
+    expected = [answers(finetune.load(str(adapter)), asked) for adapter, _, asked in jobs]
+    assert len(expected[-1]) == 200 and len(set(expected[-1])) > 20
     done = subprocess.run(
-        [sys.executable, "-c", PLAIN, str(folder)],
-        input=json.dumps(asked),
+        [sys.executable, "-c", PLAIN],
+        input=json.dumps([(str(folder), asked) for _, folder, asked in jobs]),
         cwd=tmp_path,
         env={"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@pytest.mark.slow
-def test_transformers_alone_gives_the_same_answers(merged, asked, tmp_path):
-    adapter, folder = merged
-    expected = answers(finetune.load(str(adapter)), asked)
-    assert plain_answers(folder, asked, tmp_path) == expected
-
-
-@pytest.mark.slow
-def test_the_shipped_adapter_gives_transformers_all_200_answers(tmp_path):
-    shutil.copytree(SAMPLE_VALID, tmp_path / "data" / "sample_valid")
-    generate(str(tmp_path / "data" / "sample_valid"), num_workers=1)
-    dataset = VQADataset("sample_valid", tmp_path / "data", 200)
-    asked = [(item["image_path"], item["question"]) for item in dataset]
-    finetune.merge(finetune.MODEL_NAME, str(tmp_path / "merged"))
-    expected = answers(finetune.load_vlm(), asked)
-    assert len(expected) == 200 and len(set(expected)) > 20
-    assert plain_answers(tmp_path / "merged", asked, tmp_path) == expected
+    assert json.loads(done.stdout) == expected
 
 
 def test_it_has_the_layout_of_the_hub(merged):

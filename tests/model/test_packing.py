@@ -10,7 +10,6 @@ from tiny import write_tiny_base
 from torch.nn.functional import cross_entropy
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from benchmarks.smolvlm_shape import write_smolvlm_shape
 from homework.base_vlm import BaseVLM
 from homework.labels import questions
 from homework.model import adapter, attention, compat, packing
@@ -35,15 +34,16 @@ def double_norm(self, hidden):
     params=[
         "embedded base",
         pytest.param("SmolVLM-256M, a layer a side", marks=pytest.mark.slow),
-        pytest.param("SmolVLM2-256M, a layer a side", marks=pytest.mark.slow),
+        "a small SmolVLM2",
     ],
 )
 def vlm(request, tmp_path_factory):
     """A base with LoRA whose B matrices are not zero, so that every module gets a gradient."""
     base = "embedded_base"
-    if base.split("_")[0] not in request.param:
-        second = request.param.startswith("SmolVLM2")
-        base = write_smolvlm_shape(tmp_path_factory.mktemp("base"), 1, 1, second=second)
+    if request.param.startswith("SmolVLM-256M"):
+        base = request.getfixturevalue("smolvlm_shape")
+    elif request.param.endswith("SmolVLM2"):
+        base = write_tiny_base(tmp_path_factory.mktemp("base"), second=True)
     vlm = BaseVLM(base, verbose=False)
     vlm.model = adapter.add_lora(vlm, 4, 8, 0.0).double().train()
     torch.manual_seed(0)
