@@ -29,6 +29,7 @@ from trainings import (  # noqa: F401 (fixtures)
     sample_data,
     smolvlm_shape,
     trained,
+    undrawn_curves,
     unfinished,
     unfinished_run,
 )

@@ -85,7 +85,10 @@ WRITERS = {
 }
 
 
-@pytest.mark.parametrize("name", WRITERS)
+DRAWN = [pytest.param(n, marks=pytest.mark.slow) if "inspect" in n else n for n in WRITERS]
+
+
+@pytest.mark.parametrize("name", DRAWN)
 def test_a_file_of_the_users_is_replaced_with_overwrite_alone(name, data, tmp_path):
     file, write = WRITERS[name]
     there = tmp_path / "out" / file

@@ -13,7 +13,7 @@ from tiny import write_tiny_base
 from benchmarks.smolvlm_shape import write_smolvlm_shape
 from homework import finetune, generate_qa
 from homework.model import adapter
-from homework.training import adapters
+from homework.training import adapters, run
 from homework.training.loop import Loop
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
@@ -58,6 +58,15 @@ def trained(tmp_path_factory, base, sample_data) -> Path:
     output = tmp_path_factory.mktemp("trained")
     finetune.train(str(sample_data), output_dir=str(output), base=str(base), max_steps=4, **SMALL)
     return output
+
+
+@pytest.fixture(autouse=True)
+def undrawn_curves(monkeypatch) -> None:
+    """The curves of a small training take longer to draw than to learn.
+
+    `trained`, which is made before, and trainings in processes of their own have theirs.
+    """
+    monkeypatch.setattr(run, "save_curves", lambda log, path: path.touch())
 
 
 @pytest.fixture

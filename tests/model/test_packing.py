@@ -1,7 +1,5 @@
 """Packed rows weigh exactly as one-question samples, for every LoRA module."""
 
-import random
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -112,14 +110,13 @@ def test_passes_make_the_same_step_as_one_row(vlm):
     """A small budget cuts a step into passes; their gradients add up to the row's."""
     if vlm.base != "embedded_base":
         pytest.skip("the same code, at twenty times the work")
-    rng = random.Random(0)
     side = vlm.inputs.side
     squares = torch.randint(
         0, 256, (2, side, side, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
     samples = [
-        Sample(square.numpy(), vlm.inputs.view_sequence(pairs), str(rng.random()), 1.0)
-        for square, pairs in zip(squares, PAIRS, strict=True)
+        Sample(square.numpy(), vlm.inputs.view_sequence(pairs), str(index), 1.0, index)
+        for index, (square, pairs) in enumerate(zip(squares, PAIRS, strict=True))
     ]
     found = []
     for budget in (10**6, 1):
