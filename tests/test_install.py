@@ -1,6 +1,7 @@
-"""`pip install -e .` and environment.yml: one list of packages, and every file of the package."""
+"""What is installed: versions of Python and of the packages, and every file of the package."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,15 +10,53 @@ from pathlib import Path
 
 import pytest
 
+import quickstart
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 
 
-def test_the_packages_are_listed_in_one_place():
-    assert PROJECT["project"]["dynamic"] == ["dependencies"]
-    assert "dependencies" not in PROJECT["project"]
-    assert SETUPTOOLS["dynamic"]["dependencies"]["file"] == ["requirements.txt"]
+RANGE = re.compile(r"([a-z_]+)>=([\d.]+),<([\d.]+)")
+
+
+def pins(name: str) -> dict[str, str]:
+    """The versions that a file of requirements pins, by package."""
+    lines = (ROOT / name).read_text().splitlines()
+    return dict(line.split("==") for line in lines if line[0] != "#")
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def test_both_ends_of_the_ranges_are_what_ci_tests():
+    matches = [RANGE.fullmatch(line) for line in PROJECT["project"]["dependencies"]]
+    ranges = {match[1]: (match[2], match[3]) for match in matches}
+    assert {name: low for name, (low, _) in ranges.items()} == pins("requirements-oldest.txt")
+    tested = pins("requirements.txt")
+    assert tested.keys() == ranges.keys()
+    for name, (low, end) in ranges.items():
+        assert numbers(low) <= numbers(tested[name]) < numbers(end), name
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert "requirements-oldest.txt" in ci and "requirements-dev.txt" in ci
+
+
+def test_a_hosted_machine_keeps_its_torch():
+    """Colab's of autumn 2026, and the course's."""
+    low, end = RANGE.fullmatch(PROJECT["project"]["dependencies"][0]).group(2, 3)
+    assert all(numbers(low) <= version < numbers(end) for version in ((2, 11, 0), (2, 6, 0)))
+
+
+def test_the_versions_of_python_are_the_same_everywhere():
+    low, end = re.findall(r"3\.(\d+)", PROJECT["project"]["requires-python"])
+    assert tuple((3, minor) for minor in range(int(low), int(end))) == quickstart.PYTHONS
+    named = [f"3.{minor}" for _, minor in quickstart.PYTHONS]
+    words = f"Python {', '.join(named[:-1])} or {named[-1]}"
+    assert words in quickstart.__doc__ and words in (ROOT / "README.md").read_text()
+
+
+def test_the_environment_of_conda_is_requirements_txt():
     lines = (ROOT / "environment.yml").read_text().splitlines()
     pip = [line.strip() for line in lines[lines.index("  - pip:") + 1 :]]
     assert pip == ["- -r requirements.txt"] and "  - python=3.12" in lines

@@ -5,10 +5,12 @@ import hashlib
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from PIL import __version__ as pillow_version
 
 from homework.common.errors import InputError
 from homework.frames.pictures import DECODING, FORMATS, open_picture
 
+PILLOW = int(pillow_version.split(".")[0])
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (100, 150), dtype=np.uint8)
 COLOR = RNG.integers(0, 256, (100, 150, 3), dtype=np.uint8)
@@ -123,6 +125,8 @@ def test_transparency_is_composited_on_white(tmp_path, suffix, mode):
         ("tif", "P"),
     }:
         pytest.skip(f"Pillow does not write {mode} as {suffix}")
+    if (suffix, mode) == ("tif", "PA") and PILLOW < 12:
+        pytest.skip("Pillow 11 reads it without its transparency")
     found = opened(image, tmp_path / f"x.{suffix}", **options).astype(int)
     assert (found[:, :58] > 250).all()
     assert (found[:, 62:] < 90).all()
@@ -140,6 +144,8 @@ def test_one_clear_value_is_transparency_too(tmp_path):
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "RGB"])
 def test_other_modes_are_as_pillow_converts_them(tmp_path, mode):
+    if mode == "YCbCr" and PILLOW < 13:
+        pytest.skip("before 13 Pillow does not read such a file that it has written")
     image = Image.fromarray(COLOR).convert(mode)
     found = opened(image, tmp_path / "x.tif")
     assert (found == np.asarray(image.convert("RGB"))).all()
