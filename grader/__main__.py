@@ -135,7 +135,7 @@ def _grade_one(options: argparse.Namespace, report: Report) -> int:
 def _guarded(
     do: Callable[[], int], after_stop: str, before_error: Callable[[], None] = lambda: None
 ) -> int:
-    """Run `do` and return its exit code; an error or Ctrl-C prints one line and gives another code.
+    """Run `do` and return its exit code; an error or Ctrl-C prints one line and has its own code.
 
     Args:
         after_stop: what the line of Ctrl-C ends with.

@@ -1,8 +1,9 @@
-"""What the course's own grader does otherwise than this one. Pure: no files, no processes.
+"""Where the course's own grader differs from this one. Pure: no files, no processes.
 
-This grader gives the course's verdict where it can. Where it cannot, the report has a line that
-begins with "the course's grader would". docs/grading.md has a table of these rules, and
-tests/grader/test_course.py tests them. They were found by grading the same submissions with both.
+This grader accepts what the course's grader accepts. Where the course's grader would refuse a
+submission or give another score, a line of the report begins with "the course's grader would".
+docs/grading.md has a table of these rules, and tests/grader/test_course.py tests them. They were
+found by grading the same submissions with both.
 """
 
 from __future__ import annotations

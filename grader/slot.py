@@ -95,7 +95,7 @@ class ClassSlot(Slot):
             self.processor = processors[number % len(processors)]
         self._memory_bytes = memory_bytes
         self._stop = stop
-        # The process, and what the clock, its use of processors and its waiting were last.
+        # The last reading: process id, clock, seconds of processor time, seconds of waiting.
         self._seen = (0, 0.0, 0.0, 0.0)
         self._lost = 0.0
 

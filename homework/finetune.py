@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from .base_vlm import BaseVLM
 
 DEMO_SPLIT = "train_demo"
-ELSEWHERE = 100  # pairs that `demo_train` asks beside the five
+ELSEWHERE = 100  # other pairs that `demo_train` asks after it has learned five
 
 
 @options.takes(TrainConfig)
 def train(config: TrainConfig) -> None:
     """Fine-tune the base with LoRA and write the checkpoint that `load_vlm` reads.
 
-    A killed run continues from its last checkpoint when the same command is given again. An
-    adapter in the output folder stays there until the new one is complete, and is then kept,
-    numbered, in runs/ (see `restore`).
+    A killed run continues from its last checkpoint when the same command is given again. An adapter
+    in the output folder stays in use until the new one is complete. It is then kept in a numbered
+    folder in runs/; `restore` brings it back.
 
     Raises:
         InputError: an option or the data is wrong, or validation frames are among them.

@@ -2,7 +2,7 @@
 
     accelerate launch --config_file configs/8_gpus.yaml -m homework.finetune train
 
-Each runs the same code. Only the first, the main one, prints and writes.
+Every process runs the same code. Only the first one, the main process, prints and writes files.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def world_size() -> int:
 
 
 def _launched() -> tuple[int, int]:
-    """Rank and number of processes, as the launcher has set them; 0 and 1 without one.
+    """Rank and number of processes from the variables of the launcher; 0 and 1 without a launcher.
 
     Raises:
-        InputError: the variables do not fit together, as where a shell has kept some of them.
+        InputError: the variables contradict each other, for example because a shell has kept some.
     """
     found = _variables()
     number, size = found.get("RANK", "0"), found.get("WORLD_SIZE", "1")
@@ -71,10 +71,10 @@ def say(text: str) -> None:
 
 
 def connect() -> None:
-    """Make the processes known to each other; nothing where there is one.
+    """Initialise torch.distributed; a single process needs nothing.
 
     Raises:
-        InputError: they cannot be reached.
+        InputError: the processes cannot reach each other.
     """
     if world_size() > 1:
         from accelerate import PartialState
@@ -91,7 +91,7 @@ def connect() -> None:
 
 
 def wait() -> None:
-    """Go on when every process has come here."""
+    """Wait until every process has reached this call."""
     if world_size() > 1:
         from accelerate.utils import wait_for_everyone
 
@@ -99,7 +99,7 @@ def wait() -> None:
 
 
 def total(numbers: Sequence[float]) -> list[float]:
-    """The sums over all processes of some numbers."""
+    """Sum each number over all processes."""
     if world_size() == 1:
         return list(numbers)
     import torch
@@ -113,8 +113,8 @@ def total(numbers: Sequence[float]) -> list[float]:
 def sum_gradients(weights: Sequence[torch.nn.Parameter]) -> None:
     """Replace the gradients of weights by their sums over all processes, in one exchange.
 
-    A weight without a gradient in any process keeps none; where only some have one, it counts as
-    0 in the others.
+    If only some processes have a gradient of a weight, it counts as 0 in the others. A weight
+    without a gradient in any process keeps none.
     """
     if world_size() == 1:
         return

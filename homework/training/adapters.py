@@ -57,10 +57,11 @@ def save(
 
 
 def put(fresh: Path, folder: Path, overwrite: bool = False) -> None:
-    """Move a whole adapter's files from `fresh` to `folder`, in place of the one there.
+    """Replace the adapter in `folder` by the whole adapter in `fresh`.
 
-    The one there is copied to `RUNS_DIR` first, numbered, so that a kill at any moment leaves
-    one of the two whole; not if both are the same, or with `overwrite`.
+    The adapter in `folder` is first copied to a numbered folder in `RUNS_DIR`, so that a kill at
+    any moment leaves one of the two whole. No copy is made if both adapters are equal, or with
+    `overwrite`.
     """
     if not overwrite and is_adapter(folder) and not _same(fresh, folder):
         kept = _keep(folder)
@@ -83,8 +84,8 @@ def copy(source: Path, folder: Path) -> None:
 def keep_others(folder: Path) -> None:
     """Keep a numbered copy of files that an adapter would replace and `train` did not write.
 
-    Such as an adapter of plain PEFT, or the README.md of something else. To be called before a
-    training writes its `recipe.json` there: from then on the files count as its own.
+    These are an adapter of plain PEFT, for example, or another README.md. Call it before a training
+    writes its `recipe.json` to the folder: from then on the files count as its own.
     """
     ours = any((folder / name).is_file() for name in (BASE, RECIPE))
     if not ours and any((folder / name).is_file() for name in _WRITTEN):

@@ -1,4 +1,4 @@
-"""What training takes at a time: pictures with all their pairs, in micro-batches of a device.
+"""The batches of training: pictures with all their pairs, packed into micro-batches.
 
 A step's pictures depend on the seed, the epoch and the step alone, so that another number of
 devices, or a resumed run, learns from the same pictures in the same steps. Within a step they
@@ -27,7 +27,7 @@ from ..model import packing
 from ..model.inputs import InputBuilder, ViewSequence
 from .cache import ArrayCache
 
-HELD_OUT = 0.02  # share of the training frames that are measured on instead
+HELD_OUT = 0.02  # share of the training frames that are held out for evaluation
 
 
 class Sample(NamedTuple):
@@ -36,8 +36,8 @@ class Sample(NamedTuple):
     seen: np.ndarray  # uint8 (side, side, 3), or float16 image tokens (tokens, hidden size)
     sequence: ViewSequence
     path: str
-    weight: float  # 0 where a device has nothing left in a step, but must take part
-    index: int  # of the picture in its ViewDataset, ~index without weight
+    weight: float  # 0 for padding: a device without pictures must still take part in a step
+    index: int  # of the picture in its ViewDataset; ~index if the weight is 0
 
 
 class MicroBatch(NamedTuple):
@@ -191,10 +191,10 @@ class StepSampler:
 
 
 def split_views(dataset: VQADataset | Sequence[Item], share: float) -> tuple[list, list]:
-    """The dataset's pictures with their pairs: those to train on and those to measure on.
+    """Split the pictures, with their pairs, into those to train on and those to evaluate on.
 
     Args:
-        share: of the frames, how many to measure on; see `split.held_out`.
+        share: share of the frames to evaluate on; see `split.held_out`.
     """
     by_picture: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for item in dataset:

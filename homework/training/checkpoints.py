@@ -1,11 +1,11 @@
 """The checkpoints that a training resumes from: one file each, whole and of the same recipe.
 
 `checkpoint-<step>.safetensors` holds the trained weights and the optimizers' moments as tensors
-and, as JSON in its header, the records so far and a SHA-256 of everything. It is written beside
-and renamed; one that was damaged since is passed over for the one before.
+and, as JSON in its header, the records so far and a SHA-256 of everything. It is written beside and
+renamed. A damaged checkpoint is skipped for the one before it.
 
-The checkpoints in a run's folder always belong to the recipe in `recipe.json` there. A run of
-another recipe is refused in that folder until its user says that they may go.
+The checkpoints in a run's folder always belong to the recipe in `recipe.json` there. A run with
+another recipe is refused in that folder unless the user gives --overwrite.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def newest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
 
 @contextmanager
 def refused(file: Path | None) -> Iterator[None]:
-    """Turn what a checkpoint of another form raises into an InputError's one line."""
+    """Raise an InputError if the block fails because the checkpoint `file` has another form."""
     try:
         yield
     except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -120,7 +120,7 @@ def require_same(run_dir: Path, recipe: dict) -> None:
     """Refuse a folder that holds checkpoints of another recipe.
 
     Raises:
-        InputError: it does; the line names the options that differ.
+        InputError: it holds some; the line names the options that differ.
     """
     other = saved_recipe(run_dir)
     if other != recipe and checkpoints(run_dir):
@@ -132,13 +132,13 @@ def require_same(run_dir: Path, recipe: dict) -> None:
 
 
 def start(run_dir: Path, recipe: dict, overwrite: bool = False) -> None:
-    """Make `run_dir` ready for a run of this recipe: only its own checkpoints lie there.
+    """Prepare `run_dir` for a run with this recipe, so that it holds no checkpoints of others.
 
     Args:
         overwrite: remove checkpoints of another recipe.
 
     Raises:
-        InputError: there are some.
+        InputError: it holds some, and `overwrite` is False.
     """
     if not overwrite:
         require_same(run_dir, recipe)
@@ -149,7 +149,7 @@ def start(run_dir: Path, recipe: dict, overwrite: bool = False) -> None:
 
 
 def finish(run_dir: Path) -> None:
-    """The run's result is written: given again, it begins anew."""
+    """End a run whose result is written: the same command then begins a new run."""
     _remove_all(run_dir)
     (run_dir / RECIPE).unlink(missing_ok=True)
 

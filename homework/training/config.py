@@ -119,7 +119,7 @@ class TrainConfig:
         return self.output_dir or PACKAGE_DIR / MODEL_NAME
 
     def of_base(self, name: str, model_type: str) -> TrainConfig:
-        """The configuration with what depends on the base, once it is known.
+        """The configuration with the defaults that depend on the base filled in.
 
         Args:
             name: as an adapter records it.
@@ -130,13 +130,13 @@ class TrainConfig:
         return replace(self, base=name, learning_rate=rate)
 
     def to_dict(self, processes: int) -> dict[str, Any]:
-        """What of it changes the result, as JSON has it: for model card and checkpoints.
+        """The options that change the result, ready for JSON: for model card and checkpoints.
 
         How a step is divided among processes and passes changes nothing, so that a run may be
         resumed on other devices; the number of its pictures does.
 
         Args:
-            processes: that share a step.
+            processes: how many share a step.
         """
         pictures = self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
         options = {name: value for name, value in asdict(self).items() if name not in _BESIDE}

@@ -23,8 +23,8 @@ from .checkpoints import Checkpoint
 from .measured import HeldOutResult, Means
 from .step import MicroBatch, Stepper, Task
 
-MEASUREMENTS = 8  # on held-out pictures, in a run, however short
-MOST_BETWEEN = 200  # optimizer steps between two of them
+MEASUREMENTS = 8  # evaluations on held-out pictures in a run, at least
+MOST_BETWEEN = 200  # optimizer steps between two evaluations, at most
 
 
 class Loop:

@@ -36,7 +36,7 @@ LEARNED = ("pairs", "pictures", "tokens")  # what the closing report counts
 
 
 def check(config: TrainConfig) -> list[str]:
-    """Refuse what would fail only hours later; the names of the trackers.
+    """Find out now what would fail only hours later; returns the names of the trackers.
 
     Raises:
         InputError: the output folder cannot be written to, there is no such tracker, or the hub
@@ -152,7 +152,7 @@ def _write(loop: Loop) -> None:
 
 
 def _dataset(views: list, vlm: LoadedVLM, vision: bool, fingerprint: str) -> ViewDataset:
-    """The views with their caches: of pictures, and of image tokens where these stay the same."""
+    """The views with their caches: of pictures, and of image tokens where these never change."""
     side, resample = vlm.inputs.side, vlm.inputs.resample
     squares = _cache(views, (side, side, 3), "uint8", f"resample {resample}")
     dataset = ViewDataset(views, vlm.inputs, squares)
@@ -181,7 +181,7 @@ def _cache(views: list, shape: tuple, dtype: str, maker: str) -> ArrayCache | No
 
 
 def _look(dataset: ViewDataset, vlm: LoadedVLM, features: ArrayCache) -> None:
-    """Make the image tokens that the cache does not hold yet, each in one of the processes."""
+    """Compute the image tokens that the cache lacks; the processes share the pictures."""
     mine = range(distributed.rank(), len(dataset), distributed.world_size())
     missing = [index for index in mine if features.get(index) is None]
     at_once = pictures_at_once(vlm)
@@ -199,7 +199,7 @@ def _look(dataset: ViewDataset, vlm: LoadedVLM, features: ArrayCache) -> None:
 
 
 def _report(model, output: Path, seconds: float, learned: dict[str, float]) -> None:
-    """The closing lines."""
+    """Print the closing lines."""
     trainable, total = model.get_nb_trainable_parameters()
     megabytes = (output / adapter.WEIGHTS).stat().st_size / 1e6
     print(f"wrote {output}: adapter {megabytes:.2f} MB, {CURVES}")

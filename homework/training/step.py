@@ -67,7 +67,7 @@ class Task(Protocol):
         """
 
     def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
-        """A record for people; the rate is None for one of held-out pictures."""
+        """The line that shows a record; the rate is None if it is a record of held-out pictures."""
 
 
 class Stepper:

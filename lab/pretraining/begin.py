@@ -1,7 +1,7 @@
-"""What a pre-training begins with: fresh weights, a base's, or those of an earlier run.
+"""The weights that pre-training starts from: fresh ones, a base's, or those of an earlier run.
 
-A base has its normalisation merged into its convolutions and no heads, and is trained on without
-the one and with new ones of the other. An earlier run's checkpoint has both.
+A base has no heads, and its batch normalisation is merged into the convolutions. Training from a
+base therefore uses new heads and no normalisation. The checkpoint of an earlier run has both.
 """
 
 from __future__ import annotations

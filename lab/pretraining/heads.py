@@ -1,4 +1,4 @@
-"""The throw-away heads that teach the vision tower the dense labels and the fine ones.
+"""The heads that teach the vision tower the dense and the fine labels; no base keeps them.
 
 The dense ones read what the connector hands to the text model, and score it against the
 vocabulary's own embeddings: a patch that shows nolok, left of the ego, comes to lie near the
@@ -20,8 +20,8 @@ from .centers import Centers
 from .dense_labels import PATCH_HEADS, PICTURE_HEADS
 
 AT_CENTERS = ("kart", "side", "depth", "ego")  # heads that are scored once more at karts' centres
-_NO_CENTER = -4.0  # where the score of a cell to be a centre begins: there are few
-_CENTER_WEIGHT = 4.0  # of a patch with a kart's centre: there are few
+_NO_CENTER = -4.0  # initial logit of "this cell is a centre": few cells are
+_CENTER_WEIGHT = 4.0  # loss weight of a patch with a kart's centre: few patches have one
 
 
 class Heads(nn.Module):
@@ -114,8 +114,8 @@ def losses(
 ) -> dict[str, torch.Tensor]:
     """Mean cross-entropy of every head; of AT_CENTERS once more at the centres of karts.
 
-    The mean over all patches is one of large karts and of background; that over the centres is
-    one of karts, small ones as well.
+    Large karts and background dominate the mean over all patches. In the mean over the centres each
+    kart counts the same, small ones too.
 
     Args:
         targets: `dense_labels.labels` of B scenes, stacked.
