@@ -131,6 +131,12 @@ def require_same(run_dir: Path, recipe: dict) -> None:
         )
 
 
+def steps_done(run_dir: Path, recipe: dict) -> int:
+    """Steps that the newest checkpoint of a run of this recipe has behind it; 0 without one."""
+    found = checkpoints(run_dir) if saved_recipe(run_dir) == recipe else []
+    return int(NAME.fullmatch(found[-1].name)[1]) if found else 0
+
+
 def start(run_dir: Path, recipe: dict, overwrite: bool = False) -> None:
     """Prepare `run_dir` for a run with this recipe, so that it holds no checkpoints of others.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,12 +16,15 @@ MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `l
 # The peak learning rate by the kind of base, found by trying. The embedded base takes larger
 # steps: it has never been asked a question, and all of them are to be learned in minutes.
 LEARNING_RATES = {"embedded": 1e-3, "smolvlm": 5e-4}
+# Steps of a run where neither epochs nor steps are given, at most. The embedded base has learned
+# what it can by then (docs/training.md); of SmolVLM no curve is known, and patience ends its run.
+LONGEST = {"embedded": 300, "smolvlm": None}
 # Options that do not change what a run learns: where files lie, and how a step is divided into
 # passes. Of the latter, the number of pictures in a step stays; see `TrainConfig.to_dict`.
 _BESIDE = (
     *("data_dir", "output_dir", "recipe", "num_workers", "report_to", "overwrite"),
     *("push_to_hub", "config", "tokens_per_pass", "gradient_checkpointing"),
-    *("per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "yes"),
 )
 
 
@@ -37,7 +41,8 @@ class TrainConfig:
             embedded_base.
         recipe: "embedded" or "smolvlm": whose learning rate is taken where none is given; chosen
             from the base if omitted.
-        num_train_epochs: passes over the pictures.
+        num_train_epochs: passes over the pictures. If omitted, 1, with the embedded base of 300
+            steps at most.
         per_device_train_batch_size: pictures per device and forward pass; a picture brings all its
             questions.
         gradient_accumulation_steps: forward passes per optimizer step.
@@ -65,6 +70,8 @@ class TrainConfig:
         max_steps: optimizer steps to stop after; -1 trains all epochs.
         save_steps: optimizer steps between checkpoints; a fifth of the run, 200 at most, if
             omitted.
+        patience: measurements on held-out pictures without a rise of the accuracy, after which
+            training ends early; 0 never does.
         seed: seed of the LoRA weights, the order of pictures and the dropout.
         report_to: trackers of the curves (tensorboard, wandb, mlflow, trackio), separated by
             commas, or none.
@@ -72,6 +79,7 @@ class TrainConfig:
             checkpoints there of an unfinished run with other options.
         push_to_hub: repository on the Hugging Face hub, such as name/stk-adapter, to upload the
             adapter to; made private if it is new. Log in first: hf auth login.
+        yes: train even where that takes more than a day, without a question.
         config: YAML or JSON file of these options by name; those given beside it count.
 
     Raises:
@@ -83,7 +91,7 @@ class TrainConfig:
     output_dir: Path | None = None
     base: str | None = None
     recipe: Literal["embedded", "smolvlm"] | None = None
-    num_train_epochs: Positive = 1
+    num_train_epochs: Positive | None = None
     per_device_train_batch_size: Count = 16
     gradient_accumulation_steps: Count = 1
     learning_rate: Positive | None = None
@@ -100,10 +108,12 @@ class TrainConfig:
     max_samples: Count | None = None
     max_steps: Count | Literal[-1] = -1
     save_steps: Count | None = None
+    patience: Natural = 4
     seed: Natural = 0
     report_to: Sequence[str] = "tensorboard"
     overwrite: bool = False
     push_to_hub: str | None = None
+    yes: bool = False
     config: Path | None = None
 
     def __post_init__(self) -> None:
@@ -127,7 +137,20 @@ class TrainConfig:
         """
         recipe = self.recipe or ("embedded" if model_type == "idefics3_stem" else "smolvlm")
         rate = self.learning_rate or LEARNING_RATES[recipe]
-        return replace(self, base=name, learning_rate=rate)
+        return replace(self, base=name, learning_rate=rate, recipe=recipe)
+
+    def steps(self, steps_per_epoch: int, recipe: str | None = None) -> int:
+        """Optimizer steps of a whole run.
+
+        Args:
+            recipe: whose longest run is taken where neither epochs nor steps are given; that of
+                the base if omitted.
+        """
+        if self.max_steps != -1:
+            return self.max_steps
+        if self.num_train_epochs is not None:
+            return math.ceil(self.num_train_epochs * steps_per_epoch)
+        return min(steps_per_epoch, LONGEST[recipe or self.recipe] or steps_per_epoch)
 
     def to_dict(self, processes: int) -> dict[str, Any]:
         """The options that change the result, ready for JSON: for model card and checkpoints.

@@ -17,14 +17,11 @@ import torch
 
 from ..common import distributed
 from ..common.distributed import say
-from ..common.runs import steps_between
+from ..common.progress import Heartbeat, duration
 from . import checkpoints, trackers
 from .checkpoints import Checkpoint
-from .measured import HeldOutResult, Means
+from .measured import HeldOutResult, Means, is_stalled, measure_steps
 from .step import MicroBatch, Stepper, Task
-
-MEASUREMENTS = 8  # evaluations on held-out pictures in a run, at least
-MOST_BETWEEN = 200  # optimizer steps between two evaluations, at most
 
 
 class Loop:
@@ -46,6 +43,7 @@ class Loop:
         report_to: Sequence[str] = (),
         keep_best: bool = False,
         overwrite: bool = False,
+        patience: int = 0,
     ) -> None:
         """
         Args:
@@ -54,12 +52,14 @@ class Loop:
             save_steps, log_steps: optimizer steps between checkpoints, between records.
             report_to: names of trackers that get the records.
             keep_best: end with the weights that did best on held-out pictures.
+            patience: measurements on held-out pictures without a rise of the accuracy, after which
+                the run ends; 0 for never.
             overwrite: what lies in `run_dir` of another run may go.
         """
         self.task, self.run_dir, self.recipe = task, run_dir, recipe
         self.save_steps, self.log_steps, self.keep_best = save_steps, log_steps, keep_best
         self.overwrite = overwrite
-        self.measure_steps = steps_between(task.steps, MOST_BETWEEN, MEASUREMENTS)
+        self.measure_steps, self.patience = measure_steps(task.steps), patience
         self.report_to, self.trackers = report_to, []
         self._stepper = Stepper(task, recipe["seed"])
         self.step = 0
@@ -77,27 +77,43 @@ class Loop:
         """
         self._resume()
         self.trackers = trackers.start(self.report_to, self.run_dir)
-        self._start, self._first = time.perf_counter(), self.step
-        for micro_batches in self.task.batches(self.step):
-            numbers = self._optimizer_step(micro_batches)
-            last = self.step == self.task.steps
-            if self.step == 1 or self.step % self.log_steps == 0:
-                self._record({**self._means(), **numbers})
-            if last or self.step % self.measure_steps == 0:
-                self._measure()
-            if last or self.step % self.save_steps == 0:
-                self._save()
+        self._start, self._first, self._measuring = time.perf_counter(), self.step, 0.0
+        self._passes: Sequence[MicroBatch] = ()
+        self._in_measurement = False
+        with Heartbeat(self._progress) as self._heartbeat:
+            for micro_batches in () if self._is_over else self.task.batches(self.step):
+                numbers = self._optimizer_step(micro_batches)
+                if self.step == 1 or self.step % self.log_steps == 0:
+                    self._record({**self._means(), **numbers})
+                if self.step == self.task.steps or self.step % self.measure_steps == 0:
+                    self._measure()
+                if self._is_over or self.step % self.save_steps == 0:
+                    self._save()
+                if self._is_over:
+                    break
+        if self.step < self.task.steps:
+            say(
+                f"ends at step {self.step}: the held-out accuracy has not risen in "
+                f"{self.patience} measurements (--patience)"
+            )
         for tracker in self.trackers:
             tracker.finish()
         if self.keep_best and self.best:
             copy(self._best_weights, self.task.weights)
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether the last step is taken, as a resumed run finds, too."""
+        return self.step == self.task.steps or is_stalled(self.log, self.patience)
+
     def _optimizer_step(self, micro_batches: list[MicroBatch]) -> dict[str, float]:
         """One step on all processes' micro-batches; the numbers that are logged beside means."""
+        self._passes = micro_batches
         numbers, means = self._stepper.take(micro_batches, self.step)
         for each in means:
             self._add(each)
         self.step += 1
+        self._passes = ()
         return numbers
 
     # --- records ---
@@ -127,12 +143,33 @@ class Loop:
         self.log.append({"step": self.step, **values})
         for tracker in self.trackers:
             tracker.log(trackers.grouped(values), step=self.step)
-        taken = self.step - self._first
-        rate = taken / (time.perf_counter() - self._start) if "loss" in values else None
-        say(self.task.line(self.log[-1], rate))
+        first = "loss" in values and self.step == self._first + 1
+        if first or "loss" not in values or self._heartbeat.is_due:
+            rate = self._rate() if "loss" in values else None
+            self._heartbeat.say(self.task.line(self.log[-1], rate))
+
+    def _rate(self) -> float:
+        """Steps a second in this run, without the time of measurements."""
+        return (self.step - self._first) / (time.perf_counter() - self._start - self._measuring)
+
+    def _progress(self) -> str:
+        """Where the run is now, for a line between two records."""
+        step, steps, passes = self.step, self.task.steps, len(self._passes)
+        if self._in_measurement:
+            return f"step {step}/{steps}  measures on held-out pictures"
+        if not passes:
+            return f"step {step + 1}/{steps}  reads pictures"
+        done = min(self._stepper.done, passes - 1)
+        line = f"step {step + 1}/{steps}  pass {done + 1} of {passes}"
+        if step > self._first:
+            line += f"  {duration((steps - step - done / passes) / self._rate())} left"
+        return line
 
     def _measure(self) -> None:
+        start, self._in_measurement = time.perf_counter(), True
         measured = self.task.measure(self.step)
+        self._in_measurement = False
+        self._measuring += time.perf_counter() - start
         if measured is None:
             return
         self._record(measured.record())

@@ -19,16 +19,17 @@ from .batches import Collator, MicroBatch, ViewDataset
 
 # Patches and tokens of a pass, at most: more gain no speed.
 LARGEST = {"cpu": 2_304, "mps": 4_096, "cuda": 16_384}
-MAX_BYTES = 3.5e9  # of activations in a pass: the whole stays under 6 GB with SmolVLM-256M
+# Activations of a pass: the whole of SmolVLM-256M stays under 4 GB on a CPU, 6 GB on a GPU.
+MAX_BYTES = {"cpu": 1.0e9, "mps": 3.5e9, "cuda": 3.5e9}
 ROOM = 0.6  # share of the free memory for them; gradients and intermediate results need the rest
 
 
 class Cost(NamedTuple):
-    """What training takes for one picture with its questions.
+    """What a pass takes in training.
 
     Attributes:
         tokens: its patches and text tokens.
-        kept: bytes that its backward pass needs from the forward pass.
+        kept: bytes that the backward pass needs from the forward pass.
         seconds: of both passes.
     """
 
@@ -74,8 +75,9 @@ class Passes:
         """Choose them by what a picture takes, unless the user has chosen."""
         if self.given or self.settings["gradient_checkpointing"]:
             return
-        room = min(ROOM * machine.free_memory(self.device), MAX_BYTES)
-        if cost.kept > room:
+        free = machine.free_memory(self.device)
+        room = min(ROOM * free, MAX_BYTES[self.device])
+        if cost.kept > ROOM * free:
             self.settings |= {"gradient_checkpointing": True, "tokens_per_pass": cost.tokens}
             say("one picture fits into memory with gradient checkpointing only")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -21,12 +22,14 @@ from ..model import adapter
 from ..model.loaded import LoadedVLM
 from ..model.loading import base_fingerprint
 from ..model.prefix_cache import encode_squares, pictures_at_once
-from . import adapters, checkpoints, hub
+from . import adapters, checkpoints, expected, hub
 from .batches import HELD_OUT, ViewDataset, split_views
 from .cache import ArrayCache, cache_dir, open_cache
 from .config import TrainConfig
 from .curves import CURVES, save_curves
+from .expected import Work
 from .loop import Loop
+from .measured import measure_steps
 from .model_card import card, results_line
 from .task import FineTuning
 from .trackers import check_trackers
@@ -94,12 +97,16 @@ def fit(
     )
     config = config.of_base(vlm.base, vlm.network.config.model_type)
     task = FineTuning(vlm, model, *datasets, config)
-    task.prepare()
+    seconds = task.prepare()
     save_steps = config.save_steps or steps_between(task.steps)
     recipe = config.to_dict(distributed.world_size())
     data = pairs_digest(dataset) if distributed.is_main() else None
     data = distributed.from_main(data)
     recipe |= {"save_steps": save_steps, "base_sha256": fingerprint, "data_sha256": data}
+    if config.num_train_epochs is None:  # what the run is, not which default it was
+        del recipe["num_train_epochs"]
+        recipe["max_steps"] = task.steps
+    _say_time(task, seconds, checkpoints.steps_done(output, recipe), config)
     loop = Loop(
         task,
         output,
@@ -109,12 +116,9 @@ def fit(
         trackers,
         keep_best=True,
         overwrite=config.overwrite,
+        patience=config.patience,
     )
     with writing(output):
-        say(
-            f"{len(train_views)} pictures with {datasets[0].pairs} pairs to learn, "
-            f"{len(held_out)} pictures held out"
-        )
         start = time.perf_counter()
         loop.run()
         seconds = time.perf_counter() - start
@@ -125,6 +129,27 @@ def fit(
             if loop.best:
                 print(results_line(loop.best[1].shares))
         distributed.wait()  # the others may read the adapter now
+
+
+def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) -> None:
+    """Two lines: what the run learns from, and how long it will take.
+
+    Raises:
+        InputError: it takes more than a day, and nobody has agreed to that.
+    """
+    views, pairs, steps = len(task.train_set), task.train_set.pairs, task.steps - done
+    say(
+        f"{views} pictures with {pairs} pairs to learn in {task.steps} steps, "
+        f"{len(task.measured)} of {len(task.held_out)} held-out pictures to measure on"
+    )
+    pictures = min(task.sampler.pictures, views) / distributed.world_size()
+    measurements = math.ceil(steps / measure_steps(task.steps))
+    measured = measurements * len(task.measured) / distributed.world_size()
+    work = Work(steps, pictures, measured, views, pairs, seconds)
+    other = config.steps(task.sampler.steps_per_epoch, "embedded")
+    text = expected.line(work, None if config.recipe == "embedded" else other)
+    say(text)
+    expected.confirm(work, text, config.yes)
 
 
 def _write(loop: Loop) -> None:

@@ -78,10 +78,11 @@ class Stepper:
 
     Attributes:
         scaler: of the loss; disabled but in float16.
+        done: micro-batches of the current step that have gone through the model.
     """
 
     def __init__(self, task: Task, seed: int) -> None:
-        self.task, self.seed = task, seed
+        self.task, self.seed, self.done = task, seed, 0
         half = task.dtype == torch.float16
         self.scaler = torch.amp.GradScaler(task.device, SCALE, growth_interval=200, enabled=half)
 
@@ -142,7 +143,7 @@ class Stepper:
         drawn = f"{self.seed}/{step}/{distributed.rank()}"
         torch.manual_seed(random.Random(drawn).getrandbits(63))
         means: list[Means] = []
-        for micro_batch in micro_batches:
+        for self.done, micro_batch in enumerate(micro_batches):
             loss, others = self.task.loss(micro_batch)
             # Before any number is read: a GPU is waited for there.
             self.scaler.scale(loss / weight).backward()

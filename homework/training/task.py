@@ -20,16 +20,20 @@ from transformers import get_cosine_schedule_with_warmup
 from ..common import distributed, machine
 from ..common.distributed import say
 from ..common.errors import InputError
+from ..common.progress import duration
+from ..common.share import wilson_interval
+from ..data import draw
 from ..labels.questions import KINDS, kind_of
 from ..model import packing
 from ..model.loaded import LoadedVLM
 from ..model.packing import pairs_right
 from .batches import Collator, MicroBatch, StepSampler, ViewDataset
 from .config import TrainConfig
-from .measured import HeldOutResult, Means
+from .measured import HeldOutResult, Means, pictures_measured
 from .passes import Cost, Passes, kept_bytes
 
 WARM_UP = 0.03  # share of the steps
+SOON = 2.0  # seconds
 
 
 class FineTuning:
@@ -85,8 +89,10 @@ class FineTuning:
             distributed.rank(),
             distributed.world_size(),
         )
-        epochs = math.ceil(config.num_train_epochs * self.sampler.steps_per_epoch)
-        self.steps = epochs if config.max_steps == -1 else config.max_steps
+        self.steps = config.steps(self.sampler.steps_per_epoch)
+        self.measured = draw(
+            len(held_out), pictures_measured(self.steps, self.sampler.pictures), config.seed
+        )
         assert config.learning_rate, "of_base gives one"
         self.peak_rate = config.learning_rate
         self._share_of_peak = schedule(self.optimizers[0], self.steps)
@@ -131,27 +137,36 @@ class FineTuning:
         """The same pictures in passes half as large; see `Passes.smaller`."""
         return self.passes.smaller(micro_batches)
 
-    def prepare(self) -> None:
-        """Find what a picture takes, and cut the steps into passes that fit into memory."""
-        cost = self._cost()
-        self.passes.fit(cost)
-        say(self.passes.line(cost))
+    def prepare(self) -> float:
+        """Find what a picture takes, and cut the steps into passes that fit into memory.
 
-    def _cost(self) -> Cost:
-        """What training takes for one picture with about as many questions as others have."""
+        Returns:
+            the seconds that a picture takes.
+        """
         pairs = [len(pairs) for _, pairs in self.train_set.views]
         middle = sorted(range(len(pairs)), key=pairs.__getitem__)[len(pairs) // 2]
-        one = self.collator([self.train_set[middle]])
+        [cost] = self._costs([middle])
+        self.passes.fit(cost)
+        say(self.passes.line(cost))
+        if cost.seconds > SOON:
+            return cost.seconds
+        # So short a time is mostly that of a first pass: once more, of a step's pictures.
+        pictures = next(self.sampler.batches([0]))
+        return sum(cost.seconds for cost in self._costs(pictures)) / len(pictures)
+
+    def _costs(self, pictures: list[int]) -> list[Cost]:
+        """What each pass of training on some pictures takes, once it fits into memory."""
+        passes = self.collator([self.train_set[index] for index in pictures])
         self.model.train()
         while True:
             try:
-                return self._cost_of(one[0])
+                return [self._cost(each) for each in passes]
             except (RuntimeError, MemoryError) as error:
                 if not machine.is_out_of_memory(error):
                     raise
-            one = self.smaller(one)
+            passes = self.smaller(passes)
 
-    def _cost_of(self, one: MicroBatch) -> Cost:
+    def _cost(self, one: MicroBatch) -> Cost:
         start = time.perf_counter()
         (loss, _), kept = kept_bytes(lambda: self._forward(one), [*self.model.parameters()])
         loss.backward()
@@ -170,7 +185,7 @@ class FineTuning:
         """Loss and accuracy on the held-out pictures, each by one of the processes."""
         if not len(self.held_out):
             return None
-        mine = range(distributed.rank(), len(self.held_out), distributed.world_size())
+        mine = self.measured[distributed.rank() :: distributed.world_size()]
         sums, counts = [0.0, 0.0], Counter()  # of losses and weights; of (kind, right)
         self.model.eval()
         for start in range(0, len(mine), self.per_device):
@@ -209,11 +224,14 @@ class FineTuning:
             f"{'held-out ' * held_out}loss {loss:.4f}",
             f"accuracy {accuracy:.1%}",
         ]
+        if held_out:
+            low, high = wilson_interval(accuracy, int(record["eval_questions"]))
+            parts.append(f"({low:.1%} to {high:.1%}: {record['eval_questions']} questions)")
         if not held_out:
             pictures = min(self.sampler.pictures, len(self.train_set))
             pairs = self.train_set.pairs / len(self.train_set) * pictures
             left = (self.steps - record["step"]) / steps_per_second
-            parts += [f"{pairs * steps_per_second:.1f} pairs/s", f"{left / 60:.1f} min left"]
+            parts += [f"{pairs * steps_per_second:.1f} pairs/s", f"{duration(left)} left"]
         return "  ".join(parts)
 
     def _forward(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:

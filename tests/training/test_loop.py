@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 from trainings import stop_at
 
 from homework import finetune
-from homework.common import distributed
+from homework.common import distributed, progress
 from homework.common.errors import InputError
 from homework.model import packing
 from homework.training import checkpoints
@@ -59,8 +60,9 @@ class OneWeight:
         return str(record)
 
 
-def run(task: OneWeight, folder: Path, keep_best: bool = True) -> Loop:
-    loop = Loop(task, folder, {"seed": 0}, save_steps=3, log_steps=10, keep_best=keep_best)
+def run(task: OneWeight, folder: Path, keep_best: bool = True, patience: int = 0) -> Loop:
+    options = {"keep_best": keep_best, "patience": patience}
+    loop = Loop(task, folder, {"seed": 0}, save_steps=3, log_steps=10, **options)
     loop.run()
     return loop
 
@@ -104,6 +106,43 @@ def test_a_resumed_run_has_the_records_and_weights_of_an_undisturbed_one(
     assert (found.log, found.best) == (expected.log, expected.best)
     assert task.weights["w"].item() == whole.weights["w"].item()
     assert task.buffers["seen"] == whole.buffers["seen"] == 40
+
+
+@pytest.mark.parametrize("stopped", [None, 8, 11, 13])
+def test_a_run_ends_where_accuracy_rises_no_more_and_a_resumed_one_there_too(
+    stopped, tmp_path, monkeypatch, capsys
+):
+    """Measured every second step, best at 6: after 14, four measurements later."""
+    if stopped:
+        with monkeypatch.context() as patch:
+            stop_at(patch, stopped, KeyboardInterrupt)
+            with pytest.raises(KeyboardInterrupt):
+                run(OneWeight(20, best=6), tmp_path, patience=4)
+    loop = run(task := OneWeight(20, best=6), tmp_path, patience=4)
+    assert loop.step == 14 and loop.best[0] == 6
+    assert "ends at step 14: the held-out accuracy has not risen" in capsys.readouterr().out
+    assert checkpoints.newest(tmp_path)[1].step == 14
+    again = run(OneWeight(20, best=6), tmp_path, patience=4)  # killed before the adapter was there
+    assert again.step == 14 and again.log == loop.log
+    whole = OneWeight(20, best=6)
+    run(whole, tmp_path / "whole")
+    assert task.at[14] == whole.at[14]
+
+
+def test_lines_come_by_time(tmp_path, monkeypatch, capsys):
+    """The first step's, then one whenever it is due; a step that takes long is told, too."""
+    monkeypatch.setattr(progress, "FIRST_MINUTE", 0.2)
+    loss = OneWeight.loss
+
+    def slow(self, batch):
+        time.sleep(0.5 if self.buffers["seen"] == 10 else 0)
+        return loss(self, batch)
+
+    monkeypatch.setattr(OneWeight, "loss", slow)
+    run(OneWeight(200, best=0), tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("step 6/200  pass 1 of 2  ")]
+    assert len(lines) < 20
 
 
 def test_a_resume_reads_each_checkpoint_once(tmp_path, monkeypatch):

@@ -41,8 +41,9 @@ def test_a_run_goes_on_in_smaller_passes(
     error, workers, options, finished_run, tmp_path, monkeypatch, capsys
 ):
     tried = running_out(monkeypatch, error, most=1)
+    monkeypatch.setattr(FineTuning, "prepare", lambda self: 1.0)  # so that a step is the first
     finetune.train(**options | {"num_workers": workers, "tokens_per_pass": 10_000})
-    assert tried[:2] == [1, 4] and set(tried[-4:]) == {1}
+    assert tried[0] == 4 and set(tried[-4:]) == {1}
     assert "memory has run out: goes on with" in capsys.readouterr().out
     found, expected = (load_file(f / adapter.WEIGHTS) for f in (tmp_path / "out", finished_run))
     for name, weight in expected.items():
@@ -51,6 +52,7 @@ def test_a_run_goes_on_in_smaller_passes(
 
 def test_dropout_is_drawn_again_where_a_step_begins_anew(options, tmp_path, monkeypatch):
     """The second pass of the step fails: what the first has added is taken back."""
+    monkeypatch.setattr(FineTuning, "prepare", lambda self: 1.0)
     options |= {"lora_dropout": 0.5, "tokens_per_pass": 500}
     finetune.train(**options | {"output_dir": tmp_path / "whole"})
     forward, calls = FineTuning._forward, []
@@ -93,10 +95,10 @@ def test_other_errors_are_not_taken_for_it(options, monkeypatch):
 @pytest.mark.parametrize(
     ("device", "free", "tokens", "checkpointing"),
     [
-        ("cpu", 64e9, 2_304, False),
-        ("cuda", 64e9, 4_200, False),  # bounded by MAX_BYTES
+        ("cpu", 64e9, 1_200, False),  # bounded by MAX_BYTES
+        ("cuda", 64e9, 4_200, False),
         ("cuda", 4e9, 2_880, False),
-        ("cpu", 2e9, 1_440, False),
+        ("cpu", 2e9, 1_200, False),
         ("cpu", 1e9, 1_200, True),
     ],
 )
