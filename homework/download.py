@@ -17,7 +17,7 @@ from .common import cli
 from .common.errors import InputError
 from .common.files import DATA_DIR, digest, read_json, shown, write_json, writing
 from .frames.advice import MANIFEST
-from .frames.fetch import fetch, read_state
+from .frames.fetch import fetch, read_state, require_address
 from .frames.unpack import DamagedArchive, unpack
 
 # The address from the course handout; not reachable from CI, so tests run on a local server.
@@ -39,8 +39,7 @@ def download(
         keep_archive: keep the zip in the data folder.
     """
     url, sha256 = str(url), _checked_sha256(sha256)
-    if not re.match(r"https?://", url):
-        raise InputError(f"--url {url!r}: not an address; it starts with http:// or https://")
+    require_address(url)
     folder = Path(str(data_dir or DATA_DIR)).expanduser()
     with writing(folder, "and run again"):  # network errors are caught where they arise
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,8 +111,8 @@ def _is_complete(folder: Path, url: str, sha256: str | None) -> bool:
     manifest = read_json(path)
     try:
         source, found = manifest["url"], manifest["sha256"]
-        counts = {split: numbers["files"] for split, numbers in manifest["splits"].items()}
-    except (KeyError, TypeError, AttributeError):
+        counts = {split: int(numbers["files"]) for split, numbers in manifest["splits"].items()}
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
         raise InputError(f"{path}: not written by this command; delete it and run again") from None
     if source != url:
         raise InputError(

@@ -40,7 +40,10 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range")
         server.asked.append(asked)
         if server.status != 200:
-            self.send_error(server.status)
+            self.send_response(server.status, server.reason)
+            for name, value in server.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
             return
         if asked and server.ranges and self.headers.get("If-Range") == server.etag:
             start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
@@ -51,7 +54,8 @@ class Handler(BaseHTTPRequestHandler):
         if server.etag:
             self.send_header("ETag", server.etag)
         self.send_header("Content-Type", server.content_type)
-        self.send_header("Content-Length", str(len(body) - start))
+        length = server.headers.get("Content-Length", str(len(body) - start))
+        self.send_header("Content-Length", length)
         self.end_headers()
         cut = server.cuts.pop(0) if server.cuts else None
         self.wfile.write(body[start:cut])
@@ -69,6 +73,7 @@ def server(monkeypatch):
     server.body = zipped({f"supertux_data/{name}": data for name, data in FILES.items()})
     server.etag, server.ranges, server.status = '"one"', True, 200
     server.content_type, server.cuts, server.asked = "application/zip", [], []
+    server.headers, server.reason = {}, None
     server.url = f"http://127.0.0.1:{server.server_port}/data.zip"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

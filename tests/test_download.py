@@ -47,7 +47,13 @@ def test_a_lost_file_is_fetched_again(server, tmp_path):
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("url", ["data.zip", "file:///etc/passwd", "ftp://x/y.zip"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("data.zip", "file:///etc/passwd", "ftp://x/y.zip", "http://", "http:///x", "http://["),
+        *("http://x:abc/", "http://x:99999/", "http://x/\n", "http://x/\x1b[31m"),
+    ],
+)
 def test_an_address_other_than_http_is_refused(tmp_path, url):
     assert "not an address" in error_of(url, str(tmp_path))
 
@@ -103,3 +109,15 @@ def test_a_mistyped_flag_fetches_nothing(server, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as caught:
         cli.run(download)
     assert caught.value.code == 2 and server.asked == []
+
+
+@pytest.mark.parametrize("path", ["ü", "a b", "\u2028"])
+def test_an_address_that_cannot_be_asked_for_is_one_line(server, tmp_path, path):
+    assert error_of(server.url + path, str(tmp_path)).startswith((server.url, "--url"))
+
+
+@pytest.mark.parametrize("splits", [{"train": {"files": "x"}}, {"train": 5}, [], {"train": {}}])
+def test_a_damaged_manifest_is_one_line(tmp_path, splits):
+    manifest = {"url": "http://x/", "sha256": "0", "splits": splits}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert "delete it and run again" in error_of("http://x/", str(tmp_path))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn, get_args, get_origin
 
 from . import machine
-from .errors import InputError
+from .errors import InputError, printable
 from .files import PACKAGE_DIR, disk_line
 from .options import is_union
 
@@ -208,5 +208,5 @@ def _environment() -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     return code

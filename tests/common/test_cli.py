@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from homework.common import cli
+from homework.common.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FRONT_DOORS = [
@@ -150,3 +151,11 @@ def test_help_loads_no_model_library():
     """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_a_message_quotes_is_printable_and_cut():
+    name = "a\x1b[31m\u202e\ud800" + "b" * 30_000
+    message = str(InputError(f"{name}: not the name of a base; give its base"))
+    assert message.isprintable() and message.startswith(r"a\x1b[31m\u202e\ud800bbb")
+    assert len(message) < 400 and message.endswith("; give its base")
+    assert len(str(InputError("a b " * 30_000))) <= 2000

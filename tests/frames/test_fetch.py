@@ -92,3 +92,39 @@ def test_a_web_page_is_not_a_dataset(server, tmp_path):
 def test_a_refused_connection_is_one_line_with_its_address(server, tmp_path):
     url = server.url.replace(str(server.server_port), "9")  # the discard port
     assert "127.0.0.1:9: the connection failed" in error_of(url, str(tmp_path))
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "٣", "9" * 5000])
+def test_a_wrong_length_is_no_length(server, tmp_path, length):
+    server.headers = {"Content-Length": length.encode().decode("latin1")}
+    download(server.url, str(tmp_path))
+    assert unpacked(tmp_path) == FILES
+
+
+@pytest.mark.parametrize("place", ["/data.zip", "http://[", "http://x:abc/", "file:///etc/passwd"])
+def test_a_redirect_that_leads_nowhere_is_one_line(server, tmp_path, place):
+    server.status, server.headers = 302, {"Location": place}
+    assert "check --url" in error_of(server.url, str(tmp_path))
+
+
+def test_a_servers_reason_is_printable(server, tmp_path):
+    server.status, server.reason = 404, "gone \x1b[31m\x07" + "x" * 30_000
+    message = error_of(server.url, str(tmp_path))
+    assert r"404 gone \x1b[31m\x07xxx" in message and len(message) < 1000
+
+
+@pytest.mark.parametrize("proxy", ["http://[", "http://x:abc", "http://a..b", "http://"])
+def test_a_wrong_proxy_is_one_line(server, tmp_path, monkeypatch, proxy):
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.setattr("urllib.request._opener", None)  # it keeps the proxies of earlier requests
+    monkeypatch.setenv("http_proxy", proxy)
+    assert "http_proxy" in error_of(server.url, str(tmp_path))
+
+
+@pytest.mark.parametrize("state", ["[]", '{"etag": 5, "size": "x"}', "{", '{"etag": "a\\nb"}'])
+def test_a_damaged_state_of_a_download_starts_it_again(server, tmp_path, state):
+    archive, path = _work_files(tmp_path, server.url)
+    Path(f"{archive}.partial").write_bytes(b"x" * 100)
+    path.write_text(state)
+    download(server.url, str(tmp_path))
+    assert unpacked(tmp_path) == FILES
