@@ -8,9 +8,15 @@ pip install -r requirements-demo.txt
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
+import shutil
+import signal
+import sys
+import tempfile
 from collections.abc import Sequence
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -18,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from .base_vlm import CAVEAT, BaseVLM, load
 from .common import options
 from .common.errors import InputError
-from .common.files import DATA_DIR
+from .common.options import data_folder
 from .data import is_correct
 from .frames.pictures import enlarge, open_picture
 from .frames.split import scenes
@@ -39,22 +45,6 @@ LEGEND = {
     OTHER_COLORS[0]: "other karts, each in a colour",
     f"rgb{ORANGE}": "where the model looks",
 }
-# The gallery is a strip of whole frames.
-CSS = """
-#frames .grid-wrap { height: auto; min-height: 0; }
-#frames .grid-container { grid-auto-flow: column; grid-template: auto / none;
-  grid-auto-columns: 132px; overflow-x: auto; }
-#frames .thumbnail-item { aspect-ratio: 3/2; }
-#answers table, #answers tr, #answers td { width: 100%; border: 0 !important; }
-#answers td { text-align: left; padding: 5px 0; vertical-align: bottom;
-  border-top: 1px solid var(--border-color-primary) !important; }
-#answers small { display: block; color: var(--body-text-color); opacity: 0.75; }
-#answers .right { color: light-dark(#1a7f37, #4ac26b); }
-#answers .wrong { color: light-dark(#cf222e, #ff7b72); }
-.dark #answers { color-scheme: dark; } #answers td:last-child { text-align: right; }
-#typed textarea, #typed input { border: 1px solid var(--border-color-primary); padding: 8px; }
-#legend i { display: inline-block; width: 12px; height: 12px; margin-left: 8px; }
-"""
 
 
 @options.checked
@@ -78,8 +68,10 @@ def demo(
         InputError: gradio is not installed, or the checkpoint or the data is wrong.
     """
     _gradio()
+    # Python ends at once on this signal, without removing the uploaded pictures.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     vlm = load(base=EMBEDDED) if checkpoint == EMBEDDED else load(checkpoint, base=base)
-    serve(build(vlm, frames((data_dir or DATA_DIR) / split)), port)
+    serve(build(vlm, frames(data_folder(data_dir) / split)), port)
 
 
 def frames(folder: Path) -> list[str]:
@@ -269,8 +261,14 @@ def serve(page, port: int, wait: bool = True) -> str:
         InputError: the port is in use.
     """
     gr = _gradio()
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    # A website whose own name leads to this machine must not reach the page (DNS rebinding).
+    own_name = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     try:
         _, address, _ = page.launch(
+            app_kwargs={"middleware": [own_name]},
             server_name=HOST,
             server_port=port,
             share=False,
@@ -279,7 +277,7 @@ def serve(page, port: int, wait: bool = True) -> str:
             ssr_mode=False,
             footer_links=[],
             theme=gr.themes.Default(font=FONTS, font_mono=("monospace",)),
-            css=CSS,
+            css_paths=Path(__file__).with_suffix(".css"),
         )
     except OSError:
         raise InputError(f"--port: {port} is in use; give another port") from None
@@ -289,7 +287,12 @@ def serve(page, port: int, wait: bool = True) -> str:
     return address
 
 
+@cache
 def _gradio():
+    # A folder that this user alone can read; uploaded pictures go with it at the end.
+    uploads = tempfile.mkdtemp(prefix="homework-demo-")
+    atexit.register(shutil.rmtree, uploads, ignore_errors=True)
+    os.environ["GRADIO_TEMP_DIR"] = uploads
     # Before the import: without these, gradio reports usage and looks for newer versions.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

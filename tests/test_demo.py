@@ -1,8 +1,13 @@
 """The demo: one line without gradio; with it, questions answered in a browser, end to end."""
 
 import builtins
+import http.client
 import re
 import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from browser import Watched, open_browser, wait_until
@@ -14,6 +19,8 @@ from homework import base_vlm, demo
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.labels import questions
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +107,10 @@ def test_frames_to_pick_from_are_a_seeded_draw(split, tmp_path):
 @pytest.fixture(scope="module")
 def served(vlm, split, tmp_path_factory):
     """The address of the page and its pictures; without gradio the test is skipped."""
-    pytest.importorskip("gradio", reason="gradio is not installed: requirements-demo.txt")
+    try:
+        demo._gradio()
+    except InputError as error:
+        pytest.skip(str(error))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
         pictures = demo.frames(split)
@@ -113,6 +123,63 @@ def served(vlm, split, tmp_path_factory):
             demo.serve(demo.build(vlm, []), port, wait=False)
         yield address, pictures
         page.close()
+
+
+def answered(address: str, host: str, path: str = "/", **request) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(urlsplit(address).netloc)
+    headers = {"Host": host} | request.pop("headers", {})
+    connection.request(request.pop("method", "GET"), path, headers=headers, **request)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+@pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/info", "/gradio_api/upload"])
+def test_the_page_answers_to_this_machines_names_alone(served, path):
+    address, _ = served
+    host = urlsplit(address).netloc
+    for foreign in (
+        "rebound.example",
+        f"rebound.example:{urlsplit(address).port}",
+        "",
+        "127.0.0.2",
+    ):
+        assert answered(address, foreign, path)[0] == 400
+    for own in (host, host.replace("127.0.0.1", "localhost")):
+        assert answered(address, own, path)[0] in (200, 405)
+
+
+UPLOAD = """
+import http.client, json, os, stat, sys
+from pathlib import Path
+from homework import demo
+
+gr = demo._gradio()
+with gr.Blocks() as page:
+    gr.UploadButton()
+address = demo.serve(page, int(sys.argv[1]), wait=False)
+connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
+about = "Content-Disposition: form-data; name=files; filename=mine.png"
+body = f"--x\\r\\n{about}\\r\\n\\r\\nmine\\r\\n--x--"
+kind = {"Content-Type": "multipart/form-data; boundary=x"}
+connection.request("POST", "/gradio_api/upload", body, kind)
+(file,) = map(Path, json.loads(connection.getresponse().read()))
+assert file.read_text() == "mine"
+folder = next(parent for parent in file.parents if parent.name.startswith("homework-demo-"))
+assert stat.S_IMODE(folder.stat().st_mode) == 0o700 or os.name == "nt"
+print(folder)
+"""
+
+
+@pytest.mark.slow
+def test_an_uploaded_picture_is_this_users_alone_and_goes_at_the_end(served):
+    with socket.socket() as free:
+        free.bind((demo.HOST, 0))
+        port = str(free.getsockname()[1])
+    done = subprocess.run(
+        [sys.executable, "-c", UPLOAD, port], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert not Path(done.stdout.splitlines()[-1]).exists()
 
 
 @pytest.mark.slow
