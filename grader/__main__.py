@@ -43,9 +43,9 @@ if not __package__:  # started as `python path/to/grader`: again, as a package
     sys.exit()
 
 from . import course, gradescope, labels
-from .cli import Parser, check_readable, check_writable, chosen_python
-from .errors import GraderError
-from .files import write_whole
+from .cli import Parser, check_readable, chosen_python
+from .errors import GraderError, printable
+from .files import check_output, write_whole
 from .grade import grade
 from .report import Report
 
@@ -103,9 +103,10 @@ def _grade_one(options: argparse.Namespace, report: Report) -> int:
     check_readable(
         path, " (make it with python3 bundle.py homework ID)" if path.suffix == ".zip" else ""
     )
-    outputs = [path for path in (options.log_path, options.output) if path]
+    forms = {options.log_path: Report.is_log, options.output: gradescope.is_results}
+    outputs = [path for path in forms if path]
     for output in outputs:
-        check_writable(output)
+        check_output(output, forms[output])
     if python is None:  # last, as the environment may have to be made
         labels.read(options.data_dir, options.split)
         python = chosen_python(options)
@@ -147,9 +148,13 @@ def _guarded(
         # The reader (head, less) has gone; closing stdout again at exit would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (GraderError, OSError) as error:
+    except GraderError as error:
         before_error()
         return _fail(f"error: {error}", 1)
+    except OSError as error:  # without a name it is of printing
+        before_error()
+        where = error.filename or "the grader's output"
+        return _fail(f"error: {where}: {error.strerror or error}; correct that and run again", 1)
     except KeyboardInterrupt:
         before_error()
         return _fail(f"stopped by Ctrl-C; {after_stop}", 130)
@@ -170,7 +175,7 @@ def _stoppable(do: Callable[[], int]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     return code
 
 

@@ -135,13 +135,3 @@ def check_readable(path: Path, hint: str = "") -> None:
         raise GraderError(f"{path}: cannot be read; check its permissions")
     if not path.is_dir() and not path.is_file():
         raise GraderError(f"{path}: is neither a file nor a folder")
-
-
-def check_writable(path: Path) -> None:
-    """Find out before the grading, not after it, that an output cannot be written.
-
-    Raises:
-        GraderError: it is a folder, or its folder is missing.
-    """
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise GraderError(f"{path}: cannot be written: give a file name in an existing folder")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+_LONGEST = 4000  # characters of a message
+
 
 class GraderError(Exception):
     """The grader itself cannot work. One line: what is wrong, where, and how to fix it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class SubmissionError(Exception):
@@ -24,6 +31,14 @@ def one_line(text: str, limit: int = 400) -> str:
     """`text` on one line, without control characters, cut at `limit` characters."""
     text = " ".join(_visible(line) for line in text.split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def printable(text: str) -> str:
+    """`text` with control characters made visible, and without the middle of a long word.
+
+    The end stays, as that of a message says how to fix it.
+    """
+    return re.sub(r"(\S{150})\S{10,}(\S{150})", r"\1 ... \2", _visible(text))[:_LONGEST]
 
 
 def safe_lines(text: str) -> list[str]:

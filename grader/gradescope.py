@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from . import reasons
 from .errors import GraderError, one_line
+from .files import has_fields
 
 METADATA = "submission_metadata.yml"  # of the export of an assignment's submissions
 
@@ -115,6 +116,11 @@ def results(result: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         accuracy = {"name": "Accuracy (%)", "value": round(100 * result["accuracy"], 1)}
         found["leaderboard"] = [accuracy]
     return found
+
+
+def is_results(content: bytes) -> bool:
+    """Whether a file's content is what `results` makes."""
+    return has_fields(content, "tests", "score", "stdout_visibility")
 
 
 def _test(number: int, case: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import one_line, safe_lines
-from .files import write_whole
+from .files import has_fields, write_whole
 
 _GREEN, _RED, _END = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
@@ -95,6 +95,11 @@ class Report:
     def write_log(self, path: Path, result: dict[str, Any]) -> None:
         """Write every line and, as the last one, the result as JSON; whole or not at all."""
         write_whole(path, "\n".join([*self._lines, json.dumps(result)]) + "\n")
+
+    @staticmethod
+    def is_log(content: bytes) -> bool:
+        """Whether a file's content is a log that `write_log` wrote."""
+        return has_fields(content.splitlines()[-1], "cases", "total")
 
     def _print(self, text: str, end: str = "\n") -> None:
         print(text, end=end, file=self._out, flush=True)

@@ -8,6 +8,7 @@ beside this file. Needs only the standard library. The same input gives the same
 
 from __future__ import annotations
 
+import io
 import json
 import stat
 import sys
@@ -19,8 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from grader import labels, scoring  # noqa: E402
-from grader.cli import Parser, check_writable  # noqa: E402
+from grader.cli import Parser  # noqa: E402
 from grader.errors import GraderError  # noqa: E402
+from grader.files import check_output  # noqa: E402
 from grader.packages import COURSE_PINS  # noqa: E402
 
 SCRIPTS = ("setup.sh", "run_autograder")
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_grading_options()
     options = parser.parse_args(arguments)
     try:
-        check_writable(options.output)
+        check_output(options.output, is_own)
         files = contents(options.data_dir, options.split, options.time_limit, options.course)
         write(options.output, files)
     except (GraderError, OSError) as error:
@@ -84,6 +86,15 @@ def contents(
             for image in sorted({question.image for question in asked})
         },
     }
+
+
+def is_own(content: bytes) -> bool:
+    """Whether a file's content is a zip that `write` wrote."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return {*SCRIPTS} <= {*archive.namelist()}
+    except zipfile.BadZipFile:
+        return False
 
 
 def write(path: Path, files: dict[str, bytes]) -> None:

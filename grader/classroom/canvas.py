@@ -89,12 +89,19 @@ class Gradebook:
                 header = [cell.value for cell in row]
                 if {"Student", "ID"} <= {*header}:
                     self._places = {name: header.index(name) for name in header}
-                    self._column = self._places[_column(path, header, assignment)]
+                    self._assignment = _column(path, header, assignment)
+                    self._column = self._places[self._assignment]
                     self._students = [r for r in self._rows[number + 1 :] if self._cell(r, "ID")]
                     return
         raise GraderError(
             f"{path}: no columns 'Student' and 'ID'; export the gradebook from Canvas as CSV"
         )
+
+    def is_filled(self, content: bytes) -> bool:
+        """Whether a file's content is a gradebook with this assignment: students may be new."""
+        rows = _split(content.decode(self._encoding), self._separator)[:3]
+        named = {"Student", "ID", self._assignment}
+        return any(named <= {cell.value for cell in row} for row in rows)
 
     def user(self, name: str) -> str:
         """Canvas's number of the one student that a submission's ID names; empty without one.

@@ -33,7 +33,7 @@ from ..errors import GraderError, one_line
 from ..files import write_whole
 from ..private import private_folder
 from ..slot import Slot, Stopped
-from . import page, pool, table
+from . import outputs, page, pool, table
 from .canvas import Gradebook
 from .grading import Rules, depends_on, digest, grade_one
 from .journal import Journal
@@ -116,8 +116,8 @@ def run(arguments: Sequence[str]) -> int:
     cli.check_readable(options.submissions)
     if options.output.suffix != ".csv":
         raise GraderError(f"{options.output}: give --output a name that ends in .csv")
-    cli.check_writable(options.output)
     gradebook = Gradebook(options.gradebook, options.assignment) if options.gradebook else None
+    outputs.check(options.output, options.gradebook, gradebook)
     jobs, memory = pool.shares(options.jobs, options.memory)
     # The results are in one folder. A gradebook is the students' as much as their submissions.
     hidden = [options.submissions, options.output.parent, options.gradebook]
@@ -150,7 +150,7 @@ def run(arguments: Sequence[str]) -> int:
         print(f"note: {note}")
     _summarize(rows, found, options.output)
     if gradebook:
-        _fill(gradebook, rows, options.output.with_suffix(".canvas.csv"))
+        _fill(gradebook, rows, options.output.with_suffix(outputs.FILLED))
     return 1 if graded.crashed else 0
 
 

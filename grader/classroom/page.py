@@ -52,8 +52,14 @@ th.text, td.text { text-align: left; white-space: normal; width: auto; }
   thead th:first-child { width: 32%; }
 }
 """
+_TITLE = "Grades of"
 _BINS = 10  # of ten points each, below full points
 _SHOWN_IDS = 12  # of a group
+
+
+def is_page(content: bytes) -> bool:
+    """Whether a file's content is what `render` makes."""
+    return f"<title>{_TITLE} ".encode() in content
 
 
 def render(
@@ -86,7 +92,7 @@ def render(
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src \
 'sha256-{style_hash}'; base-uri 'none'; form-action 'none'">
 <meta name="color-scheme" content="light dark">
-<title>Grades of {len(rows)} submissions</title>
+<title>{_TITLE} {len(rows)} submissions</title>
 <style>{_STYLE}</style>
 </head>
 <body>

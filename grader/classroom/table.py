@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import reasons
-from ..files import write_whole
+from ..files import has_fields, write_whole
 from .names import Submission
 
 # Column -> the case it shows: the points, or for a case without points ok, failed or not run.
@@ -98,6 +98,16 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any
     write_whole(path, text.getvalue())
     whole = json.dumps({**about, "submissions": rows}, indent=1)
     write_whole(path.with_suffix(".json"), whole + "\n")
+
+
+def is_table(content: bytes) -> bool:
+    """Whether a file's content is a table that `write` wrote, of this version or an earlier one."""
+    return content.startswith(",".join(COLUMNS[:3]).encode())
+
+
+def is_whole(content: bytes) -> bool:
+    """Whether a file's content is what `write` wrote into the JSON file."""
+    return has_fields(content, "submissions", "superseded")
 
 
 def safe_cell(value: Any) -> Any:

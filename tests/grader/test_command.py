@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -28,14 +29,67 @@ TIMEOUT = 300  # seconds, for a command that hangs; none takes so long
         (["ID.zip", "--split", "nowhere"], "no questions (*_qa_pairs.json)"),
         (["ID.zip", "--log_path", "nowhere/log"], "cannot be written"),
         (["ID.zip", "--log_path", "data"], "cannot be written"),
+        (["ID.zip", "--log_path", "notes.txt"], "notes.txt: what is there is no result"),
+        *[
+            (["ID.zip", "--log_path", name], f"{name}: what is there is no result")
+            for name in ["/dev/null"] * (os.name == "posix")
+        ],
+        (["ID.zip", "--format", "gradescope", "--output", "notes.txt"], "is no result of the gr"),
+        (["a\x1b[31m\n" + "x" * 30_000], r"a\x1b[31m\nxxx"),
     ],
 )
 def test_what_the_grader_cannot_work_with(place, monkeypatch, capsys, arguments, detail):
     monkeypatch.chdir(place)
     make_zip(place / "ID.zip")
+    (place / "notes.txt").write_text("mine")
     assert main(["--data_dir", "data", *arguments]) == 1
     out, err = capsys.readouterr()
     assert err.startswith("error: ") and err.count("\n") == 1 and detail in err and not out
+    assert len(err) < 1000 and (place / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_where_nothing_can_be_written_is_found_before_the_grading(
+    place, monkeypatch, capsys, number
+):
+    def refuse(**options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("grader.files.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("grader.__main__.grade", None)
+    words = [str(make_zip(place / "ID.zip")), "--data_dir", str(place / "data")]
+    assert main([*words, "--log_path", str(place / "log")]) == 1
+    assert main(["class", *words, "--output", str(place / "grades.csv")]) == 1
+    err = capsys.readouterr().err
+    for line, name in zip(err.splitlines(), ["log", "grades.csv"], strict=True):
+        assert line.startswith(f"error: {place / name}: cannot be written ({os.strerror(number)})")
+
+
+def test_an_earlier_log_is_replaced_and_a_full_disk_names_the_file(place, monkeypatch, capsys):
+    words = [str(make_zip(place / "ID.zip")), "--data_dir", str(place / "data")]
+    words += ["--log_path", str(place / "log")]
+    words += ["--format", "gradescope", "--output", str(place / "results.json")]
+    assert main(words) == main(words) == 0
+    before = (place / "log").read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("grader.files.os.fsync", full)
+    capsys.readouterr()
+    assert main(words) == 1
+    err = capsys.readouterr().err
+    assert err == f"error: {place / 'log'}: cannot be written (No space left on device)\n"
+    assert (place / "log").read_bytes() == before
+
+
+def test_an_error_of_printing_says_so(place, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("grader.report.Report._print", full)
+    assert main([str(make_zip(place / "ID.zip")), "--data_dir", str(place / "data")]) == 1
+    assert "error: the grader's output: No space left" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

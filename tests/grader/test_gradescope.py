@@ -102,6 +102,11 @@ def test_the_autograders_zip_grades_an_upload(place, capsys):
     assert "give it to no student" in capsys.readouterr().out
     before = output.read_bytes()
     assert make_autograder(options) == 0 and output.read_bytes() == before
+    output.write_text("mine")
+    assert make_autograder(options) == 1 and output.read_text() == "mine"
+    assert "is no result of the grader" in capsys.readouterr().err
+    output.unlink()
+    assert make_autograder(options) == 0
     capsys.readouterr()
 
     machine = place / "autograder"

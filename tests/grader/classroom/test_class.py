@@ -419,3 +419,26 @@ def test_no_student_is_dropped_unasked(graded_class, place, capsys):
     )
     assert main([*words, "--resume", "--latest"]) == 0
     assert {row["ID"]: row["total"] for row in rows(place / "few.csv")}["x"] == "105.0"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".html", ".canvas.csv"])
+def test_a_file_that_is_no_result_is_not_replaced(place, graded_class, suffix):
+    book = place / "book.csv"
+    book.write_text("Student,ID,SIS Login ID,Homework (7)\nDoe,1,good,\n")
+    filled = ("--format", "canvas", "--gradebook", str(book))
+    mine = place / f"grades{suffix}"
+    mine.write_text("mine")
+    code, _, out, err = graded_class(*filled)
+    assert code == 1 and f"{mine}: what is there is no result" in err and not out
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    assert graded_class(*filled)[0] == 0
+    book.write_text("Student,ID,SIS Login ID,Homework (7)\nDoe,1,good,\nRoe,2,same,\n")
+    assert graded_class(*filled, "--resume")[0] == 0  # replaces its own
+
+
+def test_the_gradebook_itself_is_not_replaced(place, graded_class):
+    book = place / "grades.canvas.csv"
+    book.write_text("Student,ID,SIS Login ID,Homework (7)\nDoe,1,good,\n")
+    code, _, _, err = graded_class("--format", "canvas", "--gradebook", str(book))
+    assert code == 1 and "is the gradebook that you gave" in err
