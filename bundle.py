@@ -25,9 +25,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from grader.errors import printable
 from grader.packages import COURSE_PINS
 from grader.packing import (
     ADAPTER,
+    DATE,
     LIMIT_BYTES,
     TOP,
     BundleError,
@@ -79,6 +81,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="pack this file, too, such as words.txt or lists/*.csv (may be given several times)",
     )
     parser.add_argument(
+        "--overwrite", action="store_true", help="replace any file of the name ID.zip"
+    )
+    parser.add_argument(
         "--course", action="store_true", help="grade the zip as the course does, too"
     )
     return parser.parse_args(arguments)
@@ -98,9 +103,14 @@ def main(arguments: Sequence[str]) -> int:
             )
         files, others = choose(members(options.folder), options.include)
         require_adapter(options.folder)
+        if not (options.overwrite or is_bundle(target)):
+            raise BundleError(
+                f"{target}: what is there was not packed by bundle.py; move it, or replace it "
+                "with --overwrite"
+            )
         infos = write_zip(files, target)
     except BundleError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return 1
     except OSError as error:
         # str() of it may hold a second file name; the first is the one to look at.
@@ -115,6 +125,20 @@ def main(arguments: Sequence[str]) -> int:
         return _grade_as_the_course(target)
     print(_versions())
     return 0
+
+
+def is_bundle(target: Path) -> bool:
+    """Whether a file is a zip of this program; also if there is none, or an empty one."""
+    if not target.exists():
+        return True
+    if not target.is_file():
+        return target.is_dir()  # which the system refuses to replace
+    try:
+        with zipfile.ZipFile(target) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
+        return not target.stat().st_size
+    return all(info.date_time == DATE and info.filename.startswith(f"{TOP}/") for info in entries)
 
 
 def _grade_as_the_course(target: Path) -> int:

@@ -53,7 +53,7 @@ ADAPTER = (
 VENV = "pyvenv.cfg"  # marks a virtual environment
 _CHUNK = 1 << 20
 # Fixed, so that the bytes depend on the files' names and contents alone.
-_DATE = (1980, 1, 1, 0, 0, 0)
+DATE = (1980, 1, 1, 0, 0, 0)
 _MODE = stat.S_IFREG | 0o644
 
 
@@ -132,7 +132,7 @@ def write_zip(files: Mapping[str, Path], target: Path) -> list[zipfile.ZipInfo]:
 
 
 def _add(archive: zipfile.ZipFile, name: str, path: Path, files: Mapping[str, Path]) -> None:
-    info = zipfile.ZipInfo(name, _DATE)
+    info = zipfile.ZipInfo(name, DATE)
     info.compress_type = zipfile.ZIP_DEFLATED
     info.create_system = 3  # Unix, on every system, so that the mode below is read as one
     info.external_attr = _MODE << 16

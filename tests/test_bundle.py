@@ -261,7 +261,9 @@ def test_a_file_name_that_the_grader_would_refuse_is_refused(folder, capsys):
 
 
 def test_a_failed_write_leaves_the_old_zip(folder, capsys, monkeypatch):
-    Path("ID.zip").write_text("old")
+    assert bundle.main(["homework", "ID"]) == 0
+    old = Path("ID.zip").read_bytes()
+    capsys.readouterr()
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -269,7 +271,7 @@ def test_a_failed_write_leaves_the_old_zip(folder, capsys, monkeypatch):
     monkeypatch.setattr(packing, "_add", stop)
     assert bundle.main(["homework", "ID"]) == 130
     assert capsys.readouterr().err == "stopped by Ctrl-C; ID.zip was not written\n"
-    assert Path("ID.zip").read_text() == "old" and not list(Path().glob("*.partial"))
+    assert Path("ID.zip").read_bytes() == old and not list(Path().glob("*.partial"))
 
 
 def test_a_zip_that_cannot_be_written_is_one_line(folder, capsys):
@@ -295,7 +297,9 @@ def test_bundle_on_a_full_disk_is_one_line(tmp_path, monkeypatch, capsys):
     package = tmp_path / "homework"
     (package / "vlm_model").mkdir(parents=True)
     write_files(package, {"__init__.py": ""} | ADAPTER)
-    (tmp_path / "ID.zip").write_text("the one before")
+    assert bundle.main(["homework", "ID"]) == 0
+    before = (tmp_path / "ID.zip").read_bytes()
+    capsys.readouterr()
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -305,7 +309,7 @@ def test_bundle_on_a_full_disk_is_one_line(tmp_path, monkeypatch, capsys):
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and "ID.zip" in line and "No space left on device" in line
     assert {path.name for path in tmp_path.iterdir()} == {"homework", "ID.zip"}
-    assert (tmp_path / "ID.zip").read_text() == "the one before"
+    assert (tmp_path / "ID.zip").read_bytes() == before
 
 
 @pytest.mark.parametrize("depth", [33, 300])
@@ -321,3 +325,20 @@ def test_a_deep_tree_is_one_line(tmp_path, monkeypatch, capsys, depth):
     err = capsys.readouterr().err
     assert "d: is over 32 folders deep; move or delete it" in err and err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["homework"]
+
+
+@pytest.mark.parametrize("content", [b"mine", b"PK\x05\x06" + b"x" * 40, "notes.txt", "homework/a"])
+def test_a_file_that_it_did_not_pack_is_not_replaced(folder, capsys, content):
+    target = Path("ID.zip")
+    if isinstance(content, bytes):
+        target.write_bytes(content)
+    else:
+        with zipfile.ZipFile(target, "w") as archive:
+            archive.writestr(zipfile.ZipInfo(content, (2026, 1, 2, 3, 4, 6)), "mine")
+    before = target.read_bytes()
+    assert bundle.main(["homework", "ID"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "replace it with --overwrite" in err
+    assert target.read_bytes() == before
+    assert bundle.main(["homework", "ID", "--overwrite"]) == 0
+    assert bundle.main(["homework", "ID"]) == 0  # its own
