@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from dataset_server import FILES, error_of, unpacked
@@ -121,3 +122,15 @@ def test_a_damaged_manifest_is_one_line(tmp_path, splits):
     manifest = {"url": "http://x/", "sha256": "0", "splits": splits}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     assert "delete it and run again" in error_of("http://x/", str(tmp_path))
+
+
+def test_a_question_file_of_ones_own_is_kept(server, tmp_path, capsys):
+    file = tmp_path / "train_demo" / "demo_qa_pairs.json"
+    for number in (1, 2):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"mine {number}")
+        (tmp_path / "manifest.json").unlink(missing_ok=True)
+        download(server.url, str(tmp_path))
+        assert file.read_bytes() == FILES["train_demo/demo_qa_pairs.json"]
+        assert Path(f"{file}.{number}").read_text() == f"mine {number}"
+    assert "it is now demo_qa_pairs.json.2" in capsys.readouterr().err

@@ -6,6 +6,7 @@ is written.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import stat
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ..common.errors import InputError
+from ..common.errors import InputError, note
 from .advice import SPLITS
 
 MAX_UNPACKED_BYTES = 5_000_000_000
@@ -180,6 +181,8 @@ def _write(
     """
     path = data_dir / entry.target
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name.endswith("_qa_pairs.json") and path.is_file():
+        _keep(path)
     partial = path.with_name(f"{path.name}.partial")
     partial.unlink(missing_ok=True)  # of a run that was killed
     try:
@@ -189,3 +192,10 @@ def _write(
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _keep(path: Path) -> None:
+    """Move a question file aside: `generate` writes files of such names, and people do."""
+    number = next(n for n in itertools.count(1) if not os.path.lexists(f"{path}.{n}"))
+    os.replace(path, f"{path}.{number}")
+    note(f"{path}: another file than the dataset's; it is now {path.name}.{number}")

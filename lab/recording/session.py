@@ -89,13 +89,15 @@ def _check_folder(folder: Path, chosen: dict[str, Any]) -> None:
     manifest = folder / MANIFEST
     if manifest.exists():
         before = read_json(manifest)
+        if not isinstance(before, dict):
+            raise InputError(f"{manifest}: not written by this command; give another --output")
         for name, value in chosen.items():
             if before.get(name) != value:
                 raise InputError(
                     f"{folder}: holds a recording with {name} {_short(before.get(name))}, not "
                     f"{_short(value)}; give the same options, or another --output"
                 )
-    elif any(folder.glob(f"*{INFO_SUFFIX}")):
+    elif any(any(folder.glob(pattern)) for pattern in (f"*{INFO_SUFFIX}", "*_im.*")):
         raise InputError(
             f"{folder}: holds frames that were not recorded here; give another --output"
         )

@@ -39,6 +39,18 @@ def test_a_folder_recorded_with_other_options_is_refused(installed, tmp_path):
     (folder / "recording.json").unlink()
     with pytest.raises(InputError, match="not recorded here; give another --output"):
         run(folder)
+    (folder / "recording.json").write_text("[]")
+    with pytest.raises(InputError, match="not written by this command"):
+        run(folder)
+
+
+def test_pictures_that_were_not_recorded_are_not_replaced(installed, tmp_path):
+    folder = tmp_path / "recorded"
+    folder.mkdir()
+    (folder / "00000_00_im.jpg").write_bytes(b"mine")
+    with pytest.raises(InputError, match="not recorded here; give another --output"):
+        run(folder)
+    assert [path.read_bytes() for path in folder.iterdir()] == [b"mine"]
 
 
 def test_wrong_names_and_options_are_one_line():
