@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .common.errors import InputError, note
-from .common.files import DATA_DIR
+from .common.options import data_folder
 from .common.share import Share
 from .frames.qa_read import QA_SUFFIX, how_to_get, qa_files, read_pairs
 from .labels.questions import KINDS, kind_of
@@ -47,7 +47,7 @@ class VQADataset:
         self, split: str, data_dir: str | Path | None = None, max_samples: int | None = None
     ) -> None:
         self.split = str(split)
-        self.data_dir = Path(os.path.abspath(Path(data_dir or DATA_DIR).expanduser()))
+        self.data_dir = Path(os.path.abspath(data_folder(data_dir)))
         self.files = qa_files(self.data_dir, self.split)
         read = read_pairs(self.files, self.data_dir)
         self.duplicates, self.left_out = read.duplicates, read.left_out.counts

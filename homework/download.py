@@ -16,6 +16,7 @@ from typing import Any
 from .common import cli
 from .common.errors import InputError
 from .common.files import DATA_DIR, digest, read_json, shown, write_json, writing
+from .common.options import data_folder
 from .frames.advice import MANIFEST
 from .frames.fetch import fetch, read_state, require_address
 from .frames.unpack import DamagedArchive, unpack
@@ -40,7 +41,7 @@ def download(
     """
     url, sha256 = str(url), _checked_sha256(sha256)
     require_address(url)
-    folder = Path(str(data_dir or DATA_DIR)).expanduser()
+    folder = data_folder(data_dir)
     with writing(folder, "and run again"):  # network errors are caught where they arise
         folder.mkdir(parents=True, exist_ok=True)
         if _is_complete(folder, url, sha256):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .common import distributed, options
 from .common.errors import InputError
-from .common.files import DATA_DIR, PACKAGE_DIR, RUNS_DIR, writing
+from .common.files import PACKAGE_DIR, RUNS_DIR, writing
 from .common.outputs import Outputs
 from .common.runs import alone
 from .data import VQADataset, benchmark, draw
@@ -71,7 +71,7 @@ def demo_train(
     """
     output = RUNS_DIR / "demo"
     if train_dataset_name is None:
-        there = find_qa_files(data_dir or DATA_DIR, DEMO_SPLIT)
+        there = find_qa_files(options.data_folder(data_dir), DEMO_SPLIT)
         train_dataset_name = DEMO_SPLIT if there else "train"
     train(
         data_dir,

@@ -28,7 +28,7 @@ if not __package__:
 
 from .common import cli, options
 from .common.errors import InputError
-from .common.files import DATA_DIR, RUNS_DIR, as_json, writing
+from .common.files import RUNS_DIR, as_json, writing
 from .common.options import Count, Natural
 from .common.outputs import Outputs
 from .common.workers import num_cores
@@ -68,7 +68,7 @@ def generate(
     """
     from .frames.qa_file import write_pairs
 
-    split = list_split(data_dir or DATA_DIR / "train")
+    split = list_split(options.data_folder(data_dir, "train"))
     file = output or split.folder / f"{split.name}_qa_pairs.json"
     workers = num_workers or num_cores()
     replaced = _check_file(file)
@@ -156,7 +156,7 @@ def balance(
     """
     from .frames.balance import balanced_pairs
 
-    folder = data_dir or DATA_DIR
+    folder = options.data_folder(data_dir)
     file = output or folder / f"{split}_grader" / "balanced_qa_pairs.json"
     outputs = Outputs(f"balance --per_kind {per_kind} --seed {seed}", overwrite)
     drawn, skipped = balanced_pairs(list_split(folder / split), per_kind, seed)
@@ -194,7 +194,7 @@ def inspect(
         raise InputError("--save: draws a comparison; give --against, too")
     if save is not None:
         check_picture(save)
-    split = list_split(data_dir or DATA_DIR / "train")
+    split = list_split(options.data_folder(data_dir, "train"))
     other = list_split(against) if against is not None else None
     workers = num_workers or num_cores()
     outputs = Outputs("inspect", overwrite)
@@ -238,7 +238,7 @@ def explore(
     """
     from .inspection.explore import explore_split
 
-    split = list_split(data_dir or DATA_DIR / "train")
+    split = list_split(options.data_folder(data_dir, "train"))
     folder = output or RUNS_DIR / "explore"
     print(*explore_split(split, folder, num_workers or num_cores(), overwrite), sep="\n")
 
@@ -261,7 +261,7 @@ def export(
     from .data import VQADataset
     from .frames.export import file_to_write, write
 
-    folder = Path(os.path.abspath(data_dir or DATA_DIR / "train"))
+    folder = Path(os.path.abspath(options.data_folder(data_dir, "train")))
     file = file_to_write(format, output, folder.name)
     outputs = Outputs("export", overwrite)
     outputs.check(file)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from homework.common import distributed, options
-from homework.common.files import DATA_DIR, RUNS_DIR, digest, writing
+from homework.common.files import RUNS_DIR, digest, writing
 from homework.common.options import Count, Natural, Positive
 from homework.common.runs import alone, steps_between
 
@@ -169,7 +169,7 @@ def training_folders(data_dir: Sequence[str] | None) -> list[Path]:
     from homework.frames.leakage import refuse_pictures, refuse_split
     from homework.frames.split import list_split
 
-    folders = [Path(part).expanduser() for part in data_dir or (DATA_DIR / "train",)]
+    folders = [options.data_folder(part, "train") for part in data_dir or (None,)]
     for folder in folders:
         refuse_split(folder.name)
         split = list_split(folder)

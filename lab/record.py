@@ -17,7 +17,6 @@ from typing import Literal
 
 from homework.common import options
 from homework.common.errors import InputError
-from homework.common.files import DATA_DIR
 from homework.common.options import Count, Fraction, Natural
 from homework.frames.split import info_name
 from homework.labels.vocabulary import KARTS, TRACKS
@@ -105,7 +104,7 @@ def run(
 
     if quality not in GRAPHICS:
         raise InputError(f"--quality: {quality!r}; give one of {', '.join(GRAPHICS)}")
-    folder = output or DATA_DIR / "recorded"
+    folder = options.data_folder(output, "recorded")
     chosen = {
         "views": views,
         "tracks": options.names("--tracks", tracks, TRACKS),
@@ -128,7 +127,7 @@ def sample(output: Path | None = None, seed: Natural = 0, num_workers: Count | N
         seed: seed of line-ups and races.
         num_workers: number of engines in parallel. Default: one per core.
     """
-    folder = output or DATA_DIR
+    folder = options.data_folder(output)
     train, valid = plan_sample(TRACKS, FREE_KARTS, SAMPLE_FRAMES, seed)
     for name, races in (("sample", train), ("sample_valid", valid)):
         chosen = {"command": "python -m lab.record sample", "seed": seed, "quality": "hd"}

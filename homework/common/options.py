@@ -20,7 +20,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from .errors import InputError, one_line
-from .files import MAX_JSON_BYTES, read_plain
+from .files import DATA_DIR, MAX_JSON_BYTES, read_plain
 
 # Annotations of numbers; what stands beside the type are the bounds of `whole` and of `number`.
 Count = Annotated[int, 1]
@@ -153,6 +153,19 @@ def is_union(annotation: Any) -> bool:
 def path(flag: str, value: Any) -> Path | None:
     """The path given for a flag; None if the flag was not given."""
     return None if value is None else _path(flag, value)
+
+
+def data_folder(given: str | Path | None = None, default: str = "") -> Path:
+    """The folder of data that a command reads or writes.
+
+    Args:
+        given: the option --data_dir; a `~` in it is the home folder.
+        default: which folder it is without the option, in the data folder beside the package;
+            that folder itself if empty.
+    """
+    if given in (None, ""):
+        return DATA_DIR / default
+    return _path("--data_dir", given)
 
 
 def _path(flag: str, value: Any) -> Path:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..common.files import DATA_DIR
+from ..common.options import data_folder
 from ..data import Item, VQABenchmarkResult, VQADataset, benchmark
 from ..frames.qa_read import find_qa_files
 from ..labels.questions import form_of
@@ -45,7 +45,7 @@ def same_questions_baseline(
         {"image_path": s.image_path, "question": s.question, "answer": s.correct_answer}
         for s in result.samples
     ]
-    if not find_qa_files(Path(data_dir or DATA_DIR).expanduser(), train_split):
+    if not find_qa_files(data_folder(data_dir), train_split):
         return benchmark(MajorityModel(items), items), "these questions themselves"
     train_items = VQADataset(train_split, data_dir)
     return benchmark(MajorityModel(train_items), items), f"the {train_split} split"

@@ -65,7 +65,7 @@ def other_runs(against: Any, report: Path | None) -> list[Run]:
     if isinstance(against, bool):
         raise InputError("--against: give reports or files of predictions, commas between them")
     names = options.parts(against if isinstance(against, list | tuple) else str(against))
-    return [read_run(Path(name).expanduser()) for name in names]
+    return [read_run(options.coerce("--against", name, Path)) for name in names]
 
 
 def read_run(path: Path) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -197,7 +198,7 @@ def find(checkpoint: str | Path) -> Path:
     Raises:
         InputError: the adapter is missing or incomplete.
     """
-    for folder in (Path(checkpoint), PACKAGE_DIR / checkpoint):
+    for folder in (Path(os.path.expanduser(str(checkpoint))), PACKAGE_DIR / checkpoint):
         if folder.is_dir():
             break
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,7 @@ def find_checkpoint(checkpoint: str | Path | None = None) -> tuple[str, Path]:
     if checkpoint is None:
         folder = _in_hub_cache(SMOLVLM)
         checkpoint = SMOLVLM if folder else EMBEDDED
-    name = str(checkpoint)
+    name = os.path.expanduser(str(checkpoint))
     if name == EMBEDDED:
         folder = EMBEDDED_BASE
     elif Path(name).is_dir():

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+from helpers import make_split
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homework import generate_qa
 from homework.common import options
 from homework.common.errors import InputError
-from homework.common.options import Count, Fraction, Natural, Positive, coerce
+from homework.common.files import DATA_DIR
+from homework.common.options import Count, Fraction, Natural, Positive, coerce, data_folder
+from homework.data import VQADataset
+from homework.frames.qa_read import find_qa_files
+from homework.model import adapter, loading
 
 VALUES = st.one_of(
     st.none(),
@@ -63,6 +70,24 @@ def test_a_flag_names_its_bounds_and_its_words():
         with pytest.raises(InputError, match=f"^--flag: give {said}$"):
             coerce("--flag", 0, kind)
     assert coerce("--flag", -1, Count | Literal[-1]) == -1
+
+
+def test_every_command_finds_its_data_in_the_same_way(monkeypatch, tmp_path):
+    make_split(tmp_path / "home" / "data" / "train", frames=1, seed=0)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    there = tmp_path / "home" / "data"
+    assert data_folder("~/data") == there and data_folder(Path("~/data")) == there
+    assert data_folder() == data_folder("") == DATA_DIR
+    assert data_folder(None, "train") == DATA_DIR / "train" and data_folder(7) == Path("7")
+    generate_qa.generate("~/data/train", num_workers=1)
+    assert len(VQADataset("train", "~/data")) and find_qa_files(data_folder("~/data"), "train")
+    with pytest.raises(InputError, match=r"^--data_dir: True is no path; give one"):
+        VQADataset("train", True)  # as Fire passes on --data_dir without a value
+    with pytest.raises(InputError, match=re.escape(f"{there}: not a whole checkpoint")):
+        adapter.find("~/data")
+    with pytest.raises(InputError, match=re.escape(str(there))):
+        loading.find_checkpoint("~/data")
 
 
 def test_a_command_gets_the_values_of_its_annotations():
