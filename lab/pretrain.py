@@ -21,6 +21,7 @@ from typing import Any, Literal
 from homework.common import distributed, options
 from homework.common.files import RUNS_DIR, digest, writing
 from homework.common.options import Count, Natural, Positive
+from homework.common.outputs import Outputs
 from homework.common.runs import alone, steps_between
 
 
@@ -39,6 +40,7 @@ def run(
     start: Path | None = None,
     num_workers: Natural = 0,
     pictures: Literal["device", "workers"] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Pre-train the embedded base and write it as a checkpoint folder.
 
@@ -64,11 +66,14 @@ def run(
             in the device's memory, where they all lie (45 kB each); or "workers", one at a time,
             before they go to the device. They look alike but for rounding. If omitted, the device
             where it is a GPU.
+        overwrite: replace a model in --output that this command did not write.
 
     Raises:
-        InputError: an option or the data is wrong, or validation frames are among it.
+        InputError: an option or the data is wrong, validation frames are among it, or --output
+            holds a model that may not be replaced.
     """
     from homework.frames.fingerprint import files_digest
+    from homework.model.loading import CONFIG
 
     from .pretraining.draws import CHANCES
 
@@ -78,6 +83,10 @@ def run(
         chosen = options.names("--augmentations", augmentations, tuple(CHANCES))
     folders = training_folders(data_dir)
     target, work = output or RUNS_DIR / "base", work_dir or RUNS_DIR / "pretrain"
+    outputs = Outputs("pretrain", overwrite)
+    if distributed.is_main():
+        # Found now, not after the training; `save` checks each file that it writes.
+        outputs.check(target / CONFIG, *target.glob("*.safetensors"), *target.glob("[!.]*.json"))
 
     from homework.training import checkpoints
     from homework.training.loop import Loop
@@ -109,7 +118,7 @@ def run(
             Loop(pretraining, work, recipe, save_steps, STEPS_PER_RECORD).run()
         if distributed.is_main():
             with writing(target):
-                pretraining.save(target)
+                pretraining.save(target, outputs)
 
 
 def look(
@@ -127,7 +136,6 @@ def look(
     Raises:
         InputError: a file is wrong, or the view has no picture.
     """
-    from homework.common.outputs import Outputs
     from homework.frames.pictures import save_picture
 
     from .pretraining.augment_sheet import augment_sheet

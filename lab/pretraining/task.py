@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from homework.common import distributed, machine
 from homework.common.errors import InputError
 from homework.common.files import PARTIAL, install
+from homework.common.outputs import Outputs
 from homework.evaluation.about import HELD_OUT
 from homework.labels.vocabulary import KARTS, TRACKS
 from homework.model import attention, packing
@@ -240,14 +241,20 @@ class Pretraining:
 
     # --- the result ---
 
-    def save(self, output: Path) -> None:
-        """Write the checkpoint folder: float16 weights, configuration, processor."""
+    def save(self, output: Path, outputs: Outputs) -> None:
+        """Write the checkpoint folder: float16 weights, configuration, processor.
+
+        Raises:
+            InputError: a file in the folder may not be replaced.
+        """
         fresh = output / f"fresh{PARTIAL}"
         shutil.rmtree(fresh, ignore_errors=True)
         self.model.stem.fold()
         self.model.to(torch.float16, memory_format=torch.contiguous_format)
         save_model(self.model, fresh)
         architecture.save_processor(fresh)
+        for file in fresh.iterdir():
+            outputs.claim(output / file.name, file)
         install(fresh, output, CONFIG)
         print(f"wrote {output}")
 

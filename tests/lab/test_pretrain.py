@@ -187,3 +187,17 @@ def test_two_processes_share_the_steps(tiny_data, tmp_path):
     assert done.stdout.count("views to learn from") == 1
     assert done.stdout.count("wrote ") == 1
     assert BaseVLM(tmp_path / "base", verbose=False).base == str(tmp_path / "base")
+
+
+def test_a_model_that_it_did_not_write_is_not_replaced(tiny_data, tmp_path):
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "model.safetensors").write_bytes(b"mine")
+    options = {"data_dir": str(tiny_data), "output": str(base), "steps": 1, "dense_steps": 1}
+    options |= {"work_dir": str(tmp_path / "work"), "batch_size": 4}
+    with pytest.raises(InputError, match=r"model\.safetensors: there is a file .* --overwrite"):
+        pretrain.run(**options)
+    assert [path.read_bytes() for path in base.iterdir()] == [b"mine"]
+    assert not (tmp_path / "work").exists()
+    pretrain.run(**options, overwrite=True)
+    pretrain.run(**options)  # its own
