@@ -3,7 +3,7 @@
 The real weights come from a hub; the shape is enough to test the path and to measure speed.
 SmolVLM2-256M-Video-Instruct has the same shape, in classes of its own: see `second`. Sizes and
 token ids are the published ones. The tokenizer has the same size and ids, but its words are those
-of our own questions: the real merges come with the weights.
+of our own questions. tests/real_text.py has the real tokenizer and text model.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from homework.common.files import write_json
 from lab.pretraining import architecture
 
 VOCABULARY, IMAGE_TOKENS = 49280, 64
@@ -105,24 +106,30 @@ def write_smolvlm_shape(
     from transformers import AutoConfig
 
     folder.mkdir(parents=True, exist_ok=True)
-    config = smolvlm_config(vision_layers, text_layers, second)
-    model = architecture.build_model(seed, AutoConfig.for_model(**config))
-    model.to(torch.bfloat16).save_pretrained(folder)
-    _write(folder / "config.json", config)
+    config = AutoConfig.for_model(**smolvlm_config(vision_layers, text_layers, second))
+    architecture.build_model(seed, config).to(torch.bfloat16).save_pretrained(folder)
     _write_tokenizer(folder)
-    _write(folder / "chat_template.json", {"chat_template": architecture.CHAT_TEMPLATE})
+    write_settings(folder, vision_layers, text_layers, second)
+    return folder
+
+
+def write_settings(
+    folder: Path, vision_layers: int = 12, text_layers: int = 30, second: bool = False
+) -> None:
+    """The JSON files beside weights and tokenizer; arguments of `smolvlm_config`."""
+    write_json(folder / "config.json", smolvlm_config(vision_layers, text_layers, second))
+    write_json(folder / "chat_template.json", {"chat_template": architecture.CHAT_TEMPLATE})
     prefix = "SmolVLM" if second else "Idefics3"
     classes = {
         "image_processor_type": f"{prefix}ImageProcessor",
         "processor_class": f"{prefix}Processor",
     }
     videos = {"video_sampling": VIDEO_SAMPLING} if second else {}
-    _write(folder / "preprocessor_config.json", {**PREPROCESSOR, **classes, **videos})
-    _write(
+    write_json(folder / "preprocessor_config.json", {**PREPROCESSOR, **classes, **videos})
+    write_json(
         folder / "processor_config.json",
         {"image_seq_len": IMAGE_TOKENS, "processor_class": f"{prefix}Processor"},
     )
-    return folder
 
 
 def _write_tokenizer(folder: Path) -> None:
@@ -140,7 +147,3 @@ def _write_tokenizer(folder: Path) -> None:
     for token in tokenizer["added_tokens"]:
         token["id"] = TOKEN_IDS[token["content"]]
     path.write_text(json.dumps(tokenizer))
-
-
-def _write(path: Path, value: dict) -> None:
-    path.write_text(json.dumps(value, indent=2))

@@ -133,7 +133,8 @@ def library_processor(folder: Path, form: dict[str, Any] | None = None):
 
     Args:
         form: see `own_form`. If omitted, it makes the same inputs as InputBuilder, one pair at a
-            time: each picture is resized once, to the square.
+            time: one square for each picture. It resizes twice to get there, so that a pixel may be
+            one grey level off.
     """
     from transformers import Idefics3Processor
 

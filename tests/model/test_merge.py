@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from plain import plain_answers
 from tiny import write_tiny_base
 from trainings import SAMPLE, SMALL
 
@@ -20,24 +19,6 @@ from homework.generate_qa import generate
 
 SAMPLE_VALID = SAMPLE.with_name("sample_valid")
 KINDS = ("plain", "second", "stem")
-# What the README of a merged model shows, in a process that does not know this package.
-PLAIN = """
-import json, sys
-from transformers import AutoProcessor, pipeline
-
-answers = []
-for folder, asked in json.load(sys.stdin):
-    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
-    ask = pipeline("image-text-to-text", folder, processor=processor, trust_remote_code=True)
-    chats = []
-    for path, question in asked:
-        content = [{"type": "image", "path": path}, {"type": "text", "text": question}]
-        chats.append([{"role": "user", "content": content}])
-    found = ask(text=chats, return_full_text=False)
-    answers.append([one[0]["generated_text"].strip() for one in found])
-assert not [name for name in sys.modules if name.startswith("homework")]
-print(json.dumps(answers))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +72,8 @@ def test_transformers_alone_gives_the_same_answers(all_merged, asked, tmp_path):
     jobs.append((finetune.MODEL_NAME, tmp_path / "merged", shipped))
     expected = [answers(finetune.load(str(adapter)), asked) for adapter, _, asked in jobs]
     assert len(expected[-1]) == 200 and len(set(expected[-1])) > 20
-    done = subprocess.run(
-        [sys.executable, "-c", PLAIN],
-        input=json.dumps([(str(folder), asked) for _, folder, asked in jobs]),
-        cwd=tmp_path,
-        env={"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == expected
+    pairs = [(folder, asked) for _, folder, asked in jobs]
+    assert plain_answers(pairs, tmp_path) == expected
 
 
 def test_it_has_the_layout_of_the_hub(merged):
