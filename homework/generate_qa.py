@@ -291,7 +291,8 @@ def _print_written(
 
 def _print_pairs(picture: Path, scene: Scene) -> None:
     ego = scene.ego.name if scene.ego else "none"
-    print(f"{picture}: track {scene.track}, {len(scene.karts)} karts, ego {ego}\n")
+    karts = "1 kart" if len(scene.karts) == 1 else f"{len(scene.karts)} karts"
+    print(f"{picture}: track {scene.track}, {karts}, ego {ego}\n")
     for question, answer in pairs(scene):
         print(f"  {question:56} {answer}")
     print()

@@ -189,7 +189,9 @@ def test_missing_split_and_missing_pairs_say_what_to_run(data_dir):
     (data_dir / "mine").mkdir()
     with pytest.raises(InputError, match=r"no \*_qa_pairs.json in it; give --data_dir or a split"):
         VQADataset("mine", data_dir)
-    with pytest.raises(InputError, match=r"no such split .*run python -m homework"):
+    with pytest.raises(
+        InputError, match=r"no such split .*run python -m homework.*--train_dataset_name .*--split"
+    ):
         VQADataset("valid", data_dir)
     with pytest.raises(InputError, match="not the name of a folder"):
         VQADataset("../train", data_dir)

@@ -189,7 +189,12 @@ def test_check_shows_where_there_is_a_display_unless_told_to_save(data_dir, monk
         ("00000_info.json", 0, {"save": "out.bmp"}, "--save: out.bmp is neither"),
         ("00000_info.json", 1, {}, "00000_01_im.jpg: no such picture"),
         ("00000_info.json", 2, {}, "00000_02_im.jpg: cut short"),
-        ("00009_info.json", 0, {}, "00009_info.json: no such file"),
+        (
+            "00009_info.json",
+            0,
+            {},
+            "00009_info.json: no such file; run python -m homework.download",
+        ),
         ("00001_info.json", 0, {}, "00001_info.json: not valid JSON"),
         ("00002_info.json", 0, {}, "00002_info.json: field 'track' is missing"),
         ("00000_00_im.jpg", 0, {}, "is no info file"),

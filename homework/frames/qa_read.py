@@ -65,8 +65,8 @@ def qa_files(data_dir: Path, split: str) -> list[Path]:
         there = ", ".join(sorted(name for name in others if (data_dir / name).is_dir())) or "none"
         fix = f"{how_to_download(data_dir)} for the dataset, or " if split in SPLITS else ""
         raise InputError(
-            f"{folder}: no such split (there: {there}); {fix}give the name of a split and the "
-            "--data_dir that holds it"
+            f"{folder}: no such split (there: {there}); {fix}name another one "
+            "(--train_dataset_name to train on it, --split to test), or give --data_dir"
         )
     if not files:
         raise InputError(f"{folder}: no *{QA_SUFFIX} in it; {how_to_get(folder)}")

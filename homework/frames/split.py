@@ -211,7 +211,10 @@ def read_info(path: str | Path) -> dict[str, Any]:
     try:
         return _load(path)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; give a NNNNN{INFO_SUFFIX}") from None
+        split = Path(path).absolute().parent
+        fix = f"{how_to_download(split.parent)}, or " if split.name in SPLITS else ""
+        line = f"{path}: no such file; {fix}give a NNNNN{INFO_SUFFIX}, such as one of data/sample"
+        raise InputError(line) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
