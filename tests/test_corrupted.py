@@ -23,6 +23,7 @@ from homework.model import adapter_config
 ROOT = Path(__file__).resolve().parent.parent
 LEAST = {"info file": 200, "QA file": 80, "picture": 60, "adapter": 80, "base": 80}
 corrupted.KINDS.update(corrupted_checkpoints.KINDS)
+SLOW = ("info file", "adapter", "base")  # a case copies and reads several files
 # Cut, endless, of another kind: nothing of these may pass for whole.
 NEVER_READ = ("cut at", "gigabyte", "brackets", "pipe", "NaN", "nan", "folder", "pickle", "noise")
 
@@ -35,7 +36,10 @@ def anywhere(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", corrupted.KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in corrupted.KINDS],
+)
 def test_every_corrupted_input_is_one_line_or_a_counted_skip(kind, anywhere):
     ends = Counter()
     for number, case in enumerate(corrupted.KINDS[kind][0]()):

@@ -44,6 +44,7 @@ def test_brighter_pictures_and_larger_karts_are_noticed(data_dir, tmp_path):
     assert appearance.difference(ours.karts, theirs.karts) == 0
 
 
+@pytest.mark.slow
 def test_inspect_prints_and_draws_the_comparison(data_dir, tmp_path, capsys):
     picture = tmp_path / "looks.png"
     train, valid = str(data_dir / "train"), str(data_dir / "valid")

@@ -1,19 +1,19 @@
 """Folders as 4.x and as 5.x of transformers write them, read alike by the version that is here."""
 
-import json
 import shutil
 
 import pytest
 import torch
 from tiny import write_tiny_base
+from tokenizers import Tokenizer
 
-from benchmarks.smolvlm_shape import write_smolvlm_shape
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.common.files import read_json, write_json
 from homework.labels import questions
-from homework.model import packing
+from homework.model import packing, processor
 from homework.model.compat import two_way_config
+from lab.pretraining import architecture
 
 PAIR = (questions.EGO, "sara_the_racer")
 
@@ -106,14 +106,18 @@ def test_each_patch_has_its_own_position(base):
 
 def test_a_tokenizer_is_read_as_its_file_has_it(tmp_path):
     """5.x makes another one of a GPT2Tokenizer: it does not take the file's way to cut text."""
-    folder = write_smolvlm_shape(tmp_path / "base", 1, 1)
-    file = folder / "tokenizer.json"
-    tokenizer = json.loads(file.read_text())
-    digits = {"type": "Digits", "individual_digits": True}
-    tokenizer["pre_tokenizer"]["pretokenizers"].insert(0, digits)
-    file.write_text(json.dumps(tokenizer))
-    inputs = BaseVLM(folder, verbose=False).inputs
-    assert len(inputs.tokenizer("1234", add_special_tokens=False)["input_ids"]) == 4
+    folder = tmp_path / "base"
+    architecture.build_tokenizer().save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(architecture.CHAT_TEMPLATE)
+    config = read_json(folder / "tokenizer_config.json")
+    write_json(folder / "tokenizer_config.json", config | {"tokenizer_class": "GPT2Tokenizer"})
+    tokenizer = read_json(folder / "tokenizer.json")
+    cut = {"type": "Split", "pattern": {"String": "r"}, "behavior": "Isolated", "invert": False}
+    tokenizer["pre_tokenizer"]["pretokenizers"].insert(0, cut)
+    write_json(folder / "tokenizer.json", tokenizer)
+    ids = processor.read_tokenizer(folder)("sara_the_racer", add_special_tokens=False)["input_ids"]
+    assert ids == Tokenizer.from_file(str(folder / "tokenizer.json")).encode("sara_the_racer").ids
+    assert ids.count(tokenizer["model"]["vocab"]["r"]) == 3
 
 
 @pytest.mark.parametrize("file", ["preprocessor_config.json", "chat_template.jinja"])

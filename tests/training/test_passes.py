@@ -35,7 +35,13 @@ def running_out(monkeypatch, error: BaseException, most: int) -> list[int]:
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError(GPU), RuntimeError(CPU), MemoryError()], ids=type
+    "error",
+    [
+        torch.OutOfMemoryError(GPU),
+        pytest.param(RuntimeError(CPU), marks=pytest.mark.slow),
+        pytest.param(MemoryError(), marks=pytest.mark.slow),
+    ],
+    ids=type,
 )
 def test_a_run_goes_on_in_smaller_passes(
     error, workers, options, finished_run, tmp_path, monkeypatch, capsys
