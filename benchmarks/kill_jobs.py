@@ -52,7 +52,8 @@ def generate_job(work: Path) -> Job:
     split = make_split(work / "labels" / "train", frames=40, seed=0)
 
     def read(folder: Path) -> dict | None:
-        return tree(folder, "*.partial", RECORD) or None
+        found = tree(folder, "*.partial")
+        return found if found.keys() - {RECORD} else None  # it is written before the pairs
 
     def run(folder: Path) -> None:
         generate(str(split), str(folder / "train_qa_pairs.json"), num_workers=2)

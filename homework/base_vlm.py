@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .common import options
-from .common.errors import InputError, one_line
+from .common.errors import InputError, one_line, printable
 from .common.outputs import Outputs
 from .data import VQADataset, benchmark
 from .model.loaded import LoadedVLM
@@ -216,7 +216,7 @@ def test(base: str | None = None, split: str = "valid_grader", data_dir: str | N
     answers = vlm.answer([path] * len(items), [item["question"] for item in items])
     print(path)
     for item, answer in zip(items, answers, strict=True):
-        print(f"  {item['question']}  {answer!r}, expected {item['answer']!r}")
+        print(printable(f"  {item['question']}  {answer!r}, expected {item['answer']!r}"))
     print(f"{len(items)} questions in {time.perf_counter() - start:.2f} s")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .common import distributed, options
-from .common.errors import InputError
+from .common.errors import InputError, printable
 from .common.files import PACKAGE_DIR, RUNS_DIR, writing
 from .common.outputs import Outputs
 from .common.runs import alone
@@ -91,7 +91,8 @@ def demo_train(
     learned = draw(len(whole), 5)  # what `max_samples` has drawn
     result = benchmark(vlm, [whole[index] for index in learned])
     for sample in result.samples:
-        print(f"  {sample.question}  {sample.model_answer!r}, expected {sample.correct_answer!r}")
+        answers = f"{sample.model_answer!r}, expected {sample.correct_answer!r}"
+        print(printable(f"  {sample.question}  {answers}"))
     print(f"{result.accuracy:.0%} of the 5 pairs by heart")
     if others := sorted(set(draw(len(whole), ELSEWHERE + 5)) - set(learned))[:ELSEWHERE]:
         elsewhere = benchmark(vlm, [whole[index] for index in others])

@@ -287,7 +287,8 @@ def _fill(gradebook: Gradebook, rows: Sequence[Mapping[str, Any]], path: Path) -
     _list("students without a submission, left as they are", filled.without_submission)
     _list("submissions that are not in the gradebook, or have no score", filled.without_row)
     if not re.fullmatch(r"(100([.,]0+)?)?", filled.points_possible):
-        print(f"note: the assignment has {filled.points_possible} points in Canvas, not 100")
+        points = one_line(filled.points_possible, 40)
+        print(f"note: the assignment has {points} points in Canvas, not 100")
 
 
 def _list(title: str, names: Sequence[str]) -> None:

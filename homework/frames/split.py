@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common import quick_json
-from ..common.errors import InputError
+from ..common.errors import InputError, printable
 from ..common.files import read_plain
 from ..labels.scene import AmbiguousView, Scene, view_scene
 from .advice import SPLITS, how_to_download, how_to_repair
@@ -92,8 +92,8 @@ class Skipped:
     def lines(self) -> list[str]:
         """The report: one line for each reason that occurred."""
         return [
-            f"{reason}: {self.counts[reason]:,} "
-            f"({'; '.join(self.first[reason])}{'; ...' if self.counts[reason] > NAMED else ''})"
+            f"{reason}: {self.counts[reason]:,} ({'; '.join(map(printable, self.first[reason]))}"
+            f"{'; ...' if self.counts[reason] > NAMED else ''})"
             for reason in (NO_PICTURE, AMBIGUOUS, NO_VIEW, UNUSABLE, EMPTY, CONTRADICTED)
             if self.counts[reason]
         ]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homework.frames.split import (
+    UNUSABLE,
     Skipped,
     frame_of,
     list_split,
@@ -48,3 +49,10 @@ def test_info_files_are_read_as_json_reads_them(data_dir, encoding, unread):
     (found,) = read_frames(list_split(folder), ["00001_info.json"], skipped := Skipped())
     assert found.views == whole[0].views and not skipped.counts
     assert read_info(file)["track"] == info["track"]
+
+
+def test_what_is_skipped_is_named_printably():
+    skipped = Skipped()
+    skipped.note(UNUSABLE, "a\x1b[31m_info.json: no track named " + "x" * 30_000)
+    (line,) = skipped.lines()
+    assert r"a\x1b[31m_info.json" in line and line.isprintable() and len(line) < 500
