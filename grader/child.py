@@ -232,7 +232,7 @@ def _lock(policy: dict[str, Any], channel: Channel) -> dict[str, list[str]]:
 
 def describe(error: BaseException, folder: str) -> dict[str, str]:
     """Type, message and place of an exception in one line, and the submission's frames."""
-    # What the failed call still holds: after a MemoryError that may be all there is.
+    # Free what the failed call holds: after a MemoryError no other memory may be left.
     traceback.clear_frames(error.__traceback__)
     try:
         text = str(error)

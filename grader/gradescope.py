@@ -124,7 +124,7 @@ def is_results(content: bytes) -> bool:
 
 
 def _test(number: int, case: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
-    """A case as a test; whether it passed says that it ran, and the score how well."""
+    """A case as a test: `status` says whether it ran, `score` how well."""
     lines = [case["detail"] or case["status"], *case["remarks"]]
     if case["name"].startswith("Accuracy"):
         lines += [f"{k}: {v['right']} of {v['asked']} right" for k, v in result["kinds"].items()]

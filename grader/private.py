@@ -51,7 +51,7 @@ def _lock() -> Iterator[Path]:
         try:
             if fcntl:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if path.exists():  # else another grader took it for left over, before it was locked
+            if path.exists():  # otherwise another grader removed it before it was locked
                 yield path
                 return
         finally:

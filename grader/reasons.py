@@ -127,7 +127,7 @@ def shared(
 
 
 def remarks(result: Mapping[str, Any]) -> str:
-    """Where the course's own grader would do otherwise; empty if nowhere."""
+    """Where the course's own grader would differ; empty if nowhere."""
     return "; ".join(remark for case in result["cases"] for remark in case["remarks"])
 
 

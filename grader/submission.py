@@ -162,7 +162,7 @@ def _top_folders(names: Iterable[str]) -> list[str]:
 
 
 def _check_sizes(infos: Collection[zipfile.ZipInfo]) -> None:
-    """Refuse a bomb by what it claims; what it really holds is counted while unpacking."""
+    """Refuse a bomb by the sizes it claims; the real sizes are counted while unpacking."""
     for info in infos:
         size = info.file_size
         if size > RATIO_FROM_BYTES and size > MAX_RATIO * max(info.compress_size, 1):

@@ -13,7 +13,7 @@ THREAD_LIMIT = max(512, 8 * (os.cpu_count() or 1))
 FIRST_THREAD_ENDED = "ended its first thread and was stopped"
 UNREADABLE = "could not be checked against its limits and was stopped"
 OF_AN_END = (FIRST_THREAD_ENDED, UNREADABLE)
-CPU_LIMIT_S = 1800  # a core; ends a child whose parent can no longer do it
+CPU_LIMIT_S = 1800  # for each core; ends a child whose parent has gone
 
 
 def excess(pid: int, shared_before: int | None, limit: int) -> str | None:
@@ -22,8 +22,9 @@ def excess(pid: int, shared_before: int | None, limit: int) -> str | None:
     A reading that fails counts against the process. One that is just ending can look like one of
     `OF_AN_END` for a moment.
 
-    Memory that is shared by a mapping without a file stays held when its pages are given back, or
-    all of it but one page is unmapped. No count of the process's own has it; the machine's has.
+    Memory of a shared mapping without a file stays in use when its pages are given back, or when
+    all but one page is unmapped. The counts of the process leave it out; the count of the machine
+    has it.
 
     Args:
         shared_before: what `shared_memory` was before the process could use any; None if a cgroup

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from .common.accuracy import Accuracy
 from .common.errors import InputError, note
 from .common.options import data_folder
-from .common.share import Share
 from .frames.qa_read import QA_SUFFIX, how_to_get, qa_files, read_pairs
 from .labels.questions import KINDS, kind_of
 
 BATCH = 32  # questions per call of a model's `answer`, as in the course's benchmark
-ALL = "all"  # label of the share over all kinds
+ALL = "all"  # label of the accuracy over all kinds
 
 Item = Mapping[str, str]  # keys "question", "answer" and, to be answered, "image_path"
 
@@ -110,28 +110,32 @@ class VQABenchmarkResult:
     samples: list[BenchmarkSample]
 
     @property
-    def shares(self) -> list[Share]:
+    def accuracies(self) -> list[Accuracy]:
         """Correct answers of each kind that occurs, and last of all kinds."""
-        return share_per_kind((kind_of(s.question), s.is_correct) for s in self.samples)
+        return count_by_kind((kind_of(s.question), s.is_correct) for s in self.samples)
 
     @property
     def accuracy(self) -> float:
         """Share of the samples answered correctly, 0 to 1."""
-        return self.shares[-1].accuracy
+        return self.accuracies[-1].value
 
     @property
     def accuracy_per_kind(self) -> dict[str, tuple[float, int]]:
         """Kind of question -> (accuracy, number of samples), for the kinds that occur."""
-        return {share.label: (share.accuracy, share.total) for share in self.shares[:-1]}
+        return {
+            accuracy.label: (accuracy.value, accuracy.total) for accuracy in self.accuracies[:-1]
+        }
 
 
-def share_per_kind(answers: Iterable[tuple[str, bool]]) -> list[Share]:
-    """Count (kind, is correct) by kind, in the order of KINDS; the last share is of all kinds."""
+def count_by_kind(answers: Iterable[tuple[str, bool]]) -> list[Accuracy]:
+    """Accuracy per kind from (kind, is correct), in the order of KINDS, and last of all kinds."""
     correct = defaultdict(list)
     for kind, is_right in answers:
         correct[kind].append(is_right)
         correct[ALL].append(is_right)
-    return [Share.count(kind, correct[kind]) for kind in (*KINDS, "other", ALL) if kind in correct]
+    return [
+        Accuracy.count(kind, correct[kind]) for kind in (*KINDS, "other", ALL) if kind in correct
+    ]
 
 
 def is_correct(answer: str, expected: str) -> bool:

@@ -16,7 +16,7 @@ from .common import distributed, options
 from .common.errors import InputError, printable
 from .common.files import PACKAGE_DIR, RUNS_DIR, writing
 from .common.outputs import Outputs
-from .common.runs import alone
+from .common.runs import locked
 from .data import VQADataset, benchmark, draw
 from .frames.qa_read import find_qa_files
 from .training.config import MODEL_NAME, TrainConfig
@@ -47,9 +47,9 @@ def train(config: TrainConfig) -> None:
     from .model.loaded import LoadedVLM
     from .training import hub, run
 
-    with alone(config.output):
+    with locked(config.output):
         trackers = run.check(config)
-        distributed.connect()  # first, as it chooses the GPU of this process
+        distributed.init()  # first, as it chooses the GPU of this process
         run.fit(dataset, LoadedVLM(config.base), config.output, config, trackers)
         if config.push_to_hub and distributed.is_main():
             hub.push(config.output, config.push_to_hub)
@@ -154,7 +154,7 @@ def test(
     from .base_vlm import load as load_checkpoint
     from .evaluation import measure
 
-    distributed.connect()  # first, as it chooses the GPU of this process
+    distributed.init()  # first, as it chooses the GPU of this process
     vlm = load_checkpoint(str(checkpoint), base=base, merged=False)
     if folder and not distributed.is_main():
         return  # the main process alone computes the probabilities for the report
@@ -190,7 +190,7 @@ def restore(kept: Path, output_dir: Path | None = None) -> None:
     from .training.adapters import copy
 
     source = read(kept).record.folder  # a damaged copy must not take its place
-    with alone(output), writing(output):
+    with locked(output), writing(output):
         copy(source, output)
     print(f"{output}: now holds the adapter of {source}")
 

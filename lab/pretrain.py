@@ -22,7 +22,7 @@ from homework.common import distributed, options
 from homework.common.files import RUNS_DIR, digest, writing
 from homework.common.options import Count, Natural, Positive
 from homework.common.outputs import Outputs
-from homework.common.runs import alone, steps_between
+from homework.common.runs import locked, steps_between
 
 
 @options.checked
@@ -55,7 +55,7 @@ def run(
         learning_rate: peak; warm-up, then a straight line to 0.
         augmentations: of the pictures, with commas between: paste, crop, mirror, jitter; all
             if "all", "none" for none.
-        held_out: what is kept from learning, to measure on: "frame", 2% of the frames; "pair",
+        held_out: what is held out for evaluation: "frame", 2% of the frames; "pair",
             the views with one of 10% of the (track, kart) pairs; "track", 10% of the tracks.
         seed: of the weights, the order and the augmentations.
         start: what to start from: the --work_dir of an earlier run, or the checkpoint folder of an
@@ -107,7 +107,7 @@ def run(
         "start": fingerprint,
         "data_sha256": files_digest(files),
     }
-    with alone(work):
+    with locked(work):
         with writing(work):
             checkpoints.require_same(work, recipe)
             on_device = None if pictures is None else pictures == "device"
@@ -147,7 +147,7 @@ def look(
     print(f"wrote {file}")
 
 
-HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1}  # what can be kept to measure on, its share
+HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1}  # what can be held out, and its share
 
 
 def _start(folder: Path | None) -> tuple[Any, str | None]:

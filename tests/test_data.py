@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from homework.common.errors import InputError
-from homework.data import VQADataset, benchmark, draw, is_correct, share_per_kind
+from homework.data import VQADataset, benchmark, count_by_kind, draw, is_correct
 from homework.frames.split import CONTRADICTED
 
 EGO = "What kart is the ego car?"
@@ -264,9 +264,9 @@ def test_benchmark_scores_overall_and_per_kind():
     assert (sample.image_path, sample.question) == ("x.jpg", EGO)
 
 
-def test_shares_per_kind_and_of_all():
+def test_accuracy_per_kind_and_of_all():
     answers = [("track", True), ("ego", True), ("other", False), ("ego", False)]
-    assert share_per_kind(answers) == [
+    assert count_by_kind(answers) == [
         ("ego", 1, 2),
         ("track", 1, 1),
         ("other", 0, 1),

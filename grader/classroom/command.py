@@ -185,7 +185,7 @@ class _Class:
             flush=True,
         )
         self._alone = jobs == 1
-        while open_ones:  # again where a file has changed meanwhile that others were equal to
+        while open_ones:  # again, if a file has changed that others were equal to
             self._progress = pool.Progress(len(open_ones))
             pool.each(open_ones.values(), jobs, memory, self._grade)
             open_ones = self._open()
@@ -237,8 +237,7 @@ class _Class:
 
     @contextlib.contextmanager
     def _noting_errors(self, submission: Submission) -> Iterator[None]:
-        """Note what goes wrong with one submission and is not its fault: it must not hold up the
-        class."""
+        """Note an error that is not the submission's fault, so that the class goes on."""
         try:
             yield
         except (GraderError, Stopped):
@@ -251,7 +250,7 @@ def _check_students(found: Found, latest: bool) -> None:
     """Say which files are of one student.
 
     Raises:
-        GraderError: it was not asked for that only the last one counts.
+        GraderError: a student has several files, and --latest was not given.
     """
     several = found.several()
     _list("students with several files", several)

@@ -24,7 +24,7 @@ except ImportError:  # Windows: two gradings into one file are not told apart th
     fcntl = None
 
 _START = b'{"key": "'  # of each line
-# What reading fields that are not there, or are of another type, raises.
+# The exceptions of reading a field that is missing or has another type.
 _ANY_FORM = (
     ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError
 )  # fmt: skip
@@ -38,8 +38,8 @@ class Journal:
         resume: whether results may be in it already.
 
     Raises:
-        GraderError: another process uses it, it is no journal, or it has results that were not
-            asked for.
+        GraderError: another process uses it, it is no journal, or it holds results and `resume` is
+            False.
     """
 
     def __init__(self, path: Path, resume: bool) -> None:
@@ -117,7 +117,7 @@ def _checked(line: bytes) -> tuple[str, dict[str, Any]]:
     """The key and the record of a line.
 
     Raises:
-        _ANY_FORM: it has not all that the table, its reasons and the page are made of.
+        _ANY_FORM: a field is missing that the table, the reasons or the page need.
     """
     record = json.loads(line, parse_float=_finite, parse_constant=_finite)
     key, result, sha256 = record.pop("key"), record["result"], record["sha256"]

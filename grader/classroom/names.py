@@ -73,7 +73,7 @@ class Submission(NamedTuple):
 
 
 class Students:
-    """Whose submissions the files of a class are.
+    """Tells which student each file of a class belongs to.
 
     Args:
         naming: "canvas": names of Canvas's form are read as Canvas's; "plain": none are; "auto":

@@ -105,7 +105,7 @@ class Classroom:
         return found
 
     def find(self, naming: str = "auto", user_of: Callable[[str], str] = lambda id: "") -> Found:
-        """Whose submission each file is.
+        """Tell which student each file belongs to.
 
         Args:
             naming, user_of: of `names.Students`.

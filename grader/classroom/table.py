@@ -29,7 +29,7 @@ COLUMNS = (
     "ID", "total", "accuracy", *CASES, "reason", "remarks", "seconds", "late", "hours_late",
     "penalty", "sha256", "file", "student", "canvas_user",
 )  # fmt: skip
-# Where some spreadsheet begins a cell, and the first letter after what it leaves out there.
+# Where a spreadsheet begins a cell, and the first character that it does not skip there.
 _CELL_START = re.compile(
     r"""(?:\A|[;|\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029])(?=[\s"\x00-\x1f\u200b-\u200f\u2060\ufeff]*(\S))"""
 )

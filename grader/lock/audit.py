@@ -47,7 +47,7 @@ _FILES = {
     "os.setxattr": "change the attributes of",
     "os.removexattr": "change the attributes of",
 }
-# What libraries try by themselves, and do without: denied like the rest, but not reported.
+# Libraries try these by themselves and work without them: denied, but not reported.
 _HABITS = re.compile(
     r"start a process \((fc-list|lscpu|uname)\)|write tmp/fontlist-[^/]*\.matplotlib-lock"
 )

@@ -13,7 +13,7 @@ import stat
 
 
 def check(kept: int | None) -> None:
-    """Refuse to go on if this process has another thread, a child, or a way out that is open.
+    """Refuse to go on if this process has another thread, a child, an open socket or file.
 
     Args:
         kept: the one socket that may be open.

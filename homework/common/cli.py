@@ -24,7 +24,7 @@ Command = Callable[..., None]
 _HELP = ("-h", "--help")
 _OMITTED = object()  # the value of an option that the command line does not give
 _TYPES = {bool: "True|False", int: "INT", float: "FLOAT"}  # others are written as text
-_LINES = {  # what Fire says about a wrong command line, and what is printed
+_LINES = {  # Fire's messages about a wrong command line -> ours
     "The function received no value for the required argument:": "give a value for",
     "Could not consume arg:": "one argument too many:",
 }
@@ -77,7 +77,7 @@ def _parse(commands: Command | dict[str, Command]) -> list[Callable]:
     """
     import fire
 
-    # Without the separator of Fire, behind which its own flags would stand.
+    # Without "--": Fire would take the words after it for flags of its own.
     words = [word for word in sys.argv[1:] if word not in (*_HELP, "--")]
     program, command = _program(), commands
     if not callable(commands):
@@ -174,7 +174,7 @@ def _help(program: str, command: Command) -> str:
 
 
 def _parser(usage: str, text: str) -> argparse.ArgumentParser:
-    """Only lays out the help: Fire parses."""
+    """The parser that lays out the help; the command line itself is parsed by Fire."""
     return argparse.ArgumentParser(
         usage=_escape(usage),
         description=_escape(text.strip()),

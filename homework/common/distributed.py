@@ -64,13 +64,13 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def say(text: str) -> None:
+def print0(text: str) -> None:
     """Print, in the main process alone."""
     if is_main():
         print(text, flush=True)
 
 
-def connect() -> None:
+def init() -> None:
     """Initialise torch.distributed; a single process needs nothing.
 
     Raises:

@@ -123,7 +123,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         _refuse_special(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
-        # Of a process that was killed and had this number; a link there is not followed.
+        # Left by a killed process with the same number; a link there is not followed.
         partial.unlink(missing_ok=True)
         with open(partial, "xb") as file:
             yield file
@@ -174,18 +174,16 @@ def require_writable(path: str | Path) -> None:
         raise InputError(disk_line(error)) from None
 
 
-def install(fresh: Path, folder: Path, voucher: str) -> None:
+def install(fresh: Path, folder: Path, marker: str) -> None:
     """Move the files of `fresh` into `folder` and remove `fresh`.
 
-    Readers take the folder as complete only if it has the file `voucher`. The old one is removed
-    first and the new one moved last, so that a kill never leaves a voucher beside mixed files.
-    A folder in `fresh` takes the place of the whole folder of its name. Without a voucher in
-    `fresh`, the other files are moved in the order of their names.
+    Readers take the folder as complete only if it has the file `marker`. The old marker is removed
+    first and the new one is moved last, so that a kill never leaves a marker beside files of two
+    versions. A folder in `fresh` replaces the whole folder of its name. The files are moved in the
+    order of their names.
     """
-    (folder / voucher).unlink(missing_ok=True)
-    names = sorted(
-        (path.name for path in fresh.iterdir()), key=lambda name: (name == voucher, name)
-    )
+    (folder / marker).unlink(missing_ok=True)
+    names = sorted((path.name for path in fresh.iterdir()), key=lambda name: (name == marker, name))
     for name in names:
         if (fresh / name).is_dir():
             shutil.rmtree(folder / name, ignore_errors=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # What torch says when an allocation fails: of a GPU or MPS, of a CPU, of cuBLAS.
 _NO_MEMORY = ("out of memory", "not enough memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC")
 _CGROUP_1 = "/sys/fs/cgroup/memory/memory"
-MAX_WORKERS = 8  # processes that decode pictures: they feed any one GPU
+MAX_WORKERS = 8  # processes that decode pictures; 8 are enough for one GPU
 
 
 class Machine(NamedTuple):

@@ -40,7 +40,7 @@ class Outputs:
         """Check, before long work, that the files may and can be written.
 
         Raises:
-            InputError: one may not, or cannot.
+            InputError: one must not be replaced, or cannot be written.
         """
         for path in paths:
             require_writable(path)
@@ -64,7 +64,7 @@ class Outputs:
     def claim(self, path: Path, fresh: Path) -> None:
         """Record that `fresh` is about to take the place of `path`.
 
-        It is recorded first, so that a kill between the two leaves nothing unclaimed.
+        The record is written first, so that after a kill the new file still counts as written here.
 
         Raises:
             InputError: it may not.
@@ -79,7 +79,7 @@ class Outputs:
         write_json(path.parent / RECORD, record)
 
     def has_written(self, path: Path) -> bool:
-        """Whether this command wrote a file of that name here, whatever became of it."""
+        """Whether this command has ever written a file of that name here, changed since or not."""
         return bool(self._versions(path))
 
     def _versions(self, path: Path) -> list[str]:

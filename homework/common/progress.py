@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from .distributed import is_main, say
+from .distributed import is_main, print0
 
 FIRST_MINUTE = 5.0  # seconds between two lines in it
 LATER = 9.0
@@ -53,7 +53,7 @@ class Heartbeat:
     def say(self, text: str) -> None:
         """Print a line at once; the next comes a few seconds after it."""
         self._last = time.monotonic()
-        say(text)
+        print0(text)
 
     @property
     def _every(self) -> float:

@@ -14,24 +14,24 @@ from .files import writing
 
 LOCK = ".lock"  # an empty file that a training locks; the file stays, the lock does not
 MOST_BETWEEN = 200  # optimizer steps between two checkpoints, if no option says
-LEAST_CHECKPOINTS = 5  # in a run, however short
+LEAST_CHECKPOINTS = 5  # in a run, at least, however short it is
 
 
 def steps_between(steps: int, most: int = MOST_BETWEEN, least: int = LEAST_CHECKPOINTS) -> int:
     """Optimizer steps between two checkpoints of a run of so many steps, at least 1.
 
     Args:
-        most: steps between two.
-        least: checkpoints in a run that has as many steps.
+        most: steps between two checkpoints, at most.
+        least: checkpoints in the run, at least, if it has that many steps.
     """
     return max(1, min(most, steps // least))
 
 
 @contextmanager
-def alone(run_dir: Path) -> Iterator[None]:
-    """Make `run_dir`, and let no other training write there while the block runs.
+def locked(run_dir: Path) -> Iterator[None]:
+    """Make `run_dir` and lock it: no other training writes there while the block runs.
 
-    Of several processes of one command the main one takes the lock for all. The system frees it
+    With several processes the main one holds the lock for all. The system frees it
     when that process ends, however it ends.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a report says about the adapter that it measures: name, date, recipe, training curves."""
+"""What a report says about its adapter: name, date, recipe, training curves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HELD_OUT = "held-out "  # begins the name of a kind's accuracy on held-out pictu
 
 
 def about_adapter(record: Record, data_dir: Path) -> dict[str, Any]:
-    """Names without the folders above, which are private.
+    """Name, date, recipe and curves of an adapter, without the folders above it: they are private.
 
     Args:
         data_dir: where the pictures are; the page shows how to ask about one again.

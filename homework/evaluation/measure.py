@@ -97,16 +97,16 @@ def measure_adapter(
     base_alone: bool,
     probabilities: bool,
 ) -> Measured:
-    """Ask a loaded adapter, and before it its base alone, which is the same model without it.
+    """Evaluate a loaded adapter, and before it the base alone: the same model, adapter off.
 
     Args:
-        vlm: with an adapter that is not merged yet; it is afterwards.
+        vlm: with an adapter that is not merged yet; this call merges it.
         max_samples: questions to draw at random, with a fixed seed; None asks all.
         baseline_split: where the majority baseline takes its answers from; if omitted, the split
             that the adapter was trained on, or "train" where that is not known.
         base_alone: ask the base as well.
-        probabilities: compute those of all possible answers. One process then asks everything;
-            otherwise all of them share the questions.
+        probabilities: compute the probabilities of all possible answers. Then one process answers
+            all questions; otherwise the processes share them.
     """
     from ..model.adapter import merge
     from ..model.likelihood import ScoringModel
@@ -169,7 +169,7 @@ def write_page(
         "seen_known": measured.seen_known,
         "majority_source": measured.source,
     }
-    majority = {share.label: share.accuracy for share in measured.baseline.shares}
+    majority = {accuracy.label: accuracy.value for accuracy in measured.baseline.accuracies}
     data = report_data(outcomes, {**about, **questions}, majority, others)
     files = {o.image_file: s.image_path for o, s in zip(outcomes, samples, strict=True)}
     size = write_report(folder, data, files, heat or {}, open_file)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..common.files import Opener, atomic_write
 from ..common.page import render
-from ..data import ALL, is_correct, share_per_kind
+from ..data import ALL, count_by_kind, is_correct
 from ..frames.pictures import webp_texts
 from ..labels.scene import Scene
 from . import statistics
@@ -43,13 +43,13 @@ def report_data(
         majority: kind and "all" -> accuracy of the majority baseline.
         others: runs to compare with, question by question.
     """
-    shares = share_per_kind((outcome.kind, outcome.right) for outcome in outcomes)
-    kinds = [share.label for share in shares]
+    accuracies = count_by_kind((outcome.kind, outcome.right) for outcome in outcomes)
+    kinds = [accuracy.label for accuracy in accuracies]
     calibrations = {
         kind: statistics.calibration(o for o in outcomes if kind in (o.kind, ALL)) for kind in kinds
     }
     breakdowns = {
-        name: {kind: [share.row() for share in shares] for kind, shares in table.items()}
+        name: {kind: [each.row() for each in classes] for kind, classes in table.items()}
         for name, table in statistics.breakdowns(outcomes).items()
     }
     # The same classes, with the mean probability of each.
@@ -59,7 +59,9 @@ def report_data(
         "format": FORMAT + VERSION,
         **about,
         "probability_note": NOTE if any(o.probabilities for o in outcomes) else "",
-        "kinds": [{**share.row(), "majority": majority.get(share.label)} for share in shares],
+        "kinds": [
+            {**accuracy.row(), "majority": majority.get(accuracy.label)} for accuracy in accuracies
+        ],
         "breakdowns": breakdowns,
         "confusions": {
             kind: statistics.confusion(outcomes, kind)
@@ -141,14 +143,14 @@ def _sample(outcome: Outcome) -> dict[str, Any]:
 
 
 def _listed(outcome: Outcome) -> Iterator[tuple[str, float]]:
-    """The most probable answers, and after them the truth and the model's answer."""
+    """The most probable answers, then the correct one and the model's."""
     for rank, (answer, probability) in enumerate(outcome.probabilities):
         if rank < LISTED or answer in (outcome.truth, outcome.answer):
             yield answer, probability
 
 
 def _judged(outcomes: Sequence[Outcome], other: Run) -> dict[Asked, dict[str, Any]]:
-    """The answers of another run, judged by the truths of this one."""
+    """The answers of another run, compared with the correct answers of this one."""
     truths = {(o.image_file, o.question): o.truth for o in outcomes}
     return {
         asked: {"answer": answer, "right": is_correct(answer, truths.get(asked, ""))}

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from ..common.share import Share
+from ..common.accuracy import Accuracy
 from ..data import ALL
 from ..labels.questions import KINDS, asked_kart
 from ..labels.scene import SIZES, Kart, Scene
@@ -57,8 +57,8 @@ def seen_in_training(
 # --- accuracy by class ---
 
 
-def breakdowns(outcomes: Sequence[Outcome]) -> dict[str, dict[str, list[Share]]]:
-    """Property -> kind (and "all") -> one share per class of the property, in rank order."""
+def breakdowns(outcomes: Sequence[Outcome]) -> dict[str, dict[str, list[Accuracy]]]:
+    """Property -> kind (and "all") -> one accuracy per class of the property, in rank order."""
     return {name: _by_class(outcomes, function) for name, function in CLASSIFY.items()}
 
 
@@ -70,7 +70,7 @@ def classes(outcome: Outcome) -> dict[str, str]:
 
 def _by_class(
     outcomes: Sequence[Outcome], classify: Callable[[Outcome], Class | None]
-) -> dict[str, list[Share]]:
+) -> dict[str, list[Accuracy]]:
     found: defaultdict[str, defaultdict[Class, list[bool]]]
     found = defaultdict(lambda: defaultdict(list))
     for outcome in outcomes:
@@ -78,7 +78,7 @@ def _by_class(
             found[ALL][group].append(outcome.right)
             found[outcome.kind][group].append(outcome.right)
     return {
-        kind: [Share.count(label, right) for (_, label), right in sorted(groups.items())]
+        kind: [Accuracy.count(label, right) for (_, label), right in sorted(groups.items())]
         for kind, groups in found.items()
     }
 
@@ -162,7 +162,7 @@ def calibration(outcomes: Iterable[Outcome]) -> dict | None:
     """Compare the probabilities of the model's answers with its accuracy; None without any.
 
     Returns:
-        `bins`: share and mean probability per tenth of probability; `error`: the expected
+        `bins`: accuracy and mean probability per tenth of probability; `error`: the expected
         calibration error (Naeini et al. 2015), the mean distance of the two; `total`: answers.
     """
     bins: defaultdict[Class, list[tuple[float, bool]]] = defaultdict(list)
@@ -174,10 +174,10 @@ def calibration(outcomes: Iterable[Outcome]) -> dict | None:
         return None
     rows, error = [], 0.0
     for (_, label), members in sorted(bins.items()):
-        share = Share.count(label, (right for _, right in members))
+        accuracy = Accuracy.count(label, (right for _, right in members))
         mean = sum(probability for probability, _ in members) / len(members)
-        rows.append({**share.row(), "probability": mean})
-        error += abs(mean - share.accuracy) * share.total / total
+        rows.append({**accuracy.row(), "probability": mean})
+        error += abs(mean - accuracy.value) * accuracy.total / total
     return {"bins": rows, "error": error, "total": total}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..common.share import Share
+from ..common.accuracy import Accuracy
 from ..data import ALL, VQABenchmarkResult
 from .statistics import Outcome, breakdowns
 
@@ -27,24 +27,27 @@ def accuracy_table(
     """
     lines = [f"{'kind':<22}questions  accuracy     95% interval  majority"]
     lines += [
-        f"{_line(share)} {majority.accuracy:>9.1%}"
-        for share, majority in zip(result.shares, baseline.shares, strict=True)
+        f"{_line(accuracy)} {majority.value:>9.1%}"
+        for accuracy, majority in zip(result.accuracies, baseline.accuracies, strict=True)
     ]
     if base:
         lines[0] += "  base alone"
-        for index, share in enumerate(base.shares, 1):
-            lines[index] += f"{share.accuracy:>12.1%}"
+        for index, accuracy in enumerate(base.accuracies, 1):
+            lines[index] += f"{accuracy.value:>12.1%}"
     seen = breakdowns(outcomes)["seen"]
     if seen:
         lines += ["", "kart and track together in the training split, for kinds about one kart:"]
-        for kind, shares in seen.items():
+        for kind, accuracies in seen.items():
             if kind != ALL:
-                lines += [_line(share._replace(label=f"{kind}, {share.label}")) for share in shares]
+                lines += [
+                    _line(accuracy._replace(label=f"{kind}, {accuracy.label}"))
+                    for accuracy in accuracies
+                ]
     lines += ["", f"intervals: Wilson; majority: the most common answer of {source}"]
     return "\n".join(lines)
 
 
-def _line(share: Share) -> str:
-    row = share.row()
+def _line(accuracy: Accuracy) -> str:
+    row = accuracy.row()
     interval = f"{row['low']:.1%} to {row['high']:.1%}"
-    return f"{share.label:<25} {share.total:>5} {row['accuracy']:>9.1%}  {interval:>15}"
+    return f"{accuracy.label:<25} {accuracy.total:>5} {row['accuracy']:>9.1%}  {interval:>15}"

@@ -1,4 +1,4 @@
-"""The ends of errors about the dataset: the command that brings back what is missing or damaged."""
+"""Advice about missing or damaged files of the dataset: the command that brings them back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def how_to_download(data_dir: Path) -> str:
     """What brings back every file of the dataset that is missing or damaged."""
     here = "" if data_dir.resolve() == DATA_DIR.resolve() else f" --data_dir {shown(data_dir)}"
     manifest = data_dir / MANIFEST
-    # With it, `download` only counts the files, and files of pairs count too.
+    # With a manifest `download` only counts the files, and files of pairs count too.
     first = f"delete {shown(manifest)} and " if manifest.exists() else ""
     return f"{first}run python -m homework.download{here}"
 

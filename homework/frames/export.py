@@ -127,7 +127,7 @@ def conversation_pairs(row: Any) -> Iterator[Any]:
     """The pairs of an object of messages or llava, one for each answer; any other value as it is.
 
     Raises:
-        ValueError: it is not as the form has it; to follow the number of the object.
+        ValueError: it has another form; the message continues a line that begins with its number.
     """
     name = next(
         (n for n in ("messages", "conversations") if isinstance(row, dict) and n in row), ""

@@ -187,7 +187,7 @@ def triple(row: object) -> tuple[str, str, str]:
     """image_file, question and answer of a pair; a whole number as an answer is its digits.
 
     Raises:
-        ValueError: what is wrong, to follow the number of the pair.
+        ValueError: the message continues a line that begins with the number of the pair.
     """
     if not isinstance(row, dict):
         raise ValueError(" is not an object")
@@ -250,11 +250,11 @@ def _check_pictures(file: Path, image_paths: set[str], listings: dict[str, set[s
         )
 
 
-# --- the ends of errors: what helps ---
+# --- advice at the end of errors ---
 
 
 def how_to_get(folder: Path) -> str:
-    """What gives a split's folder pairs: labelling its info files, or else the dataset."""
+    """The command that makes the pairs of a split, or downloads them with the dataset."""
     if folder.is_dir() and any(name.endswith(INFO_SUFFIX) for name in os.listdir(folder)):
         return f"run python -m homework.generate_qa generate --data_dir {shown(folder)}"
     if folder.name in SPLITS:

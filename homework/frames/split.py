@@ -132,7 +132,7 @@ def shuffled(frames: Iterable[str]) -> list[str]:
 
 
 def held_out(frames: Iterable[str], share: float) -> set[str]:
-    """The frames that pre-training and fine-tuning measure on and never train on.
+    """The frames that training never learns from: it is evaluated on them.
 
     All views of a frame show one moment, so they are held out together. At least one frame and
     at most one in ten is held out; none if there are fewer than ten.

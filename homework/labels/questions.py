@@ -1,7 +1,7 @@
 """From a scene to question/answer pairs: five kinds, each one small function.
 
-Pure, like `scene`. The words are the course's own and must not change. All that is known of a
-kind stands in `KINDS`: a new kind is a function and a line there, and nothing elsewhere.
+Pure, like `scene`. The words are the course's own and must not change. `KINDS` defines every kind:
+a new kind is a function and a line there, and nothing elsewhere.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..common.distributed import say
+from ..common.distributed import print0
 from ..common.errors import InputError, one_line
 from ..common.files import PACKAGE_DIR, PARTIAL, digest, read_json
 from .adapter_config import changes_base, read_config, resolve
@@ -171,18 +171,18 @@ def attach(vlm: LoadedVLM, adapter: Adapter, verbose: bool = True) -> None:
         vlm.inputs.use_starter_form(library_processor(vlm.folder, form))
     vlm.adapter = record
     if verbose and not ours:
-        say(f"{record.folder}: not trained by this package; {FORMS[adapter.starter]}")
+        print0(f"{record.folder}: not trained by this package; {FORMS[adapter.starter]}")
 
 
 def merge(vlm: LoadedVLM) -> None:
-    """Add the adapter to the base's weights, in memory, where it can be: a third faster answers."""
+    """Add the adapter to the base's weights in memory, if possible: answers come a third faster."""
     if vlm.adapter and can_merge(vlm.model):
         vlm.model.merge_adapter()
         vlm.can_switch = False
 
 
 def can_merge(model: PeftModel) -> bool:
-    """Whether the layers of the base can take the adapter in; a layer without bias takes none."""
+    """Whether the adapter can be added to the base: a bias cannot, if the layer has none."""
     from peft.tuners.lora import LoraLayer
 
     layers = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
@@ -218,7 +218,7 @@ def find(checkpoint: str | Path) -> Path:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder holds an adapter, and not files of two that a killed process left.
+    """Whether a folder holds one adapter, not files of two after a killed process.
 
     `train` and `restore` remove base.json, move the files of the new adapter from the folder
     `FRESH` one by one, the configuration before the weights, and the new base.json last. bundle.py

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..common.distributed import say
+from ..common.distributed import print0
 from ..common.errors import InputError, one_line
 from ..common.files import read_json
 
@@ -28,8 +28,8 @@ SECONDS = 2.0  # for matching all expressions of a file
 ALL_LINEAR = "all-linear"  # PEFT's word for every linear layer but the output layer
 # PEFT uses these names inside its own expressions, so they hold nothing that an expression reads.
 _NAME = re.compile(r"[A-Za-z0-9_.]{1,200}")
-# How training begins. The first ones leave the weights of the base as they are, so that they do not
-# matter here. The second ones change these weights, and PEFT does it again when it loads.
+# Ways to initialise LoRA. The first ones leave the base's weights unchanged, so they do not matter
+# here. The second ones change these weights, and PEFT repeats the change when it loads.
 _SAME_BASE = (True, False, "gaussian", "orthogonal", "eva", "mica")
 _OTHER_BASE = ("pissa", "olora")
 # A task that adds a layer of its own to the model.
@@ -97,7 +97,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "init_lora_weights": lambda value: value in (*_SAME_BASE, *_OTHER_BASE),
     **dict.fromkeys(("use_rslora", "use_dora", "lora_bias", "fan_in_fan_out"), _flag),
 }
-# What says where the adapter comes from or how it was trained, not what it answers.
+# Fields about origin and training of the adapter: they do not change its answers.
 _NOT_NEEDED = frozenset(
     ("auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "inference_mode",
      "lora_ga_config", "loftq_config", "megatron_core", "peft_type", "peft_version",
@@ -133,7 +133,7 @@ def read_config(file: Path) -> tuple[LoraConfig, str | None]:
             elif name in known and value and value != known[name].default:
                 raise ValueError(f"field {name!r:.60} is set, which this package cannot apply")
             elif value:  # as PEFT does with the fields of later versions
-                say(f"{file}: field {name!r:.60} is of another version of PEFT and is left out")
+                print0(f"{file}: field {name!r:.60} is of another version of PEFT and is left out")
         if taken.get("init_lora_weights") in _SAME_BASE:
             taken["init_lora_weights"] = True
         config = LoraConfig(task_type="CAUSAL_LM", inference_mode=True, **taken)

@@ -40,7 +40,7 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
 
 
 def renamed(weights: dict[str, Any], needed: Iterable[str]) -> dict[str, Any]:
-    """The weights under the names that are needed, where their own are of an older layout."""
+    """Rename the weights of an older layout to the names that are needed."""
     names = {_plain_name(name): name for name in needed}
     renamed = {names.get(_plain_name(name), name): value for name, value in weights.items()}
     return renamed if len(renamed) == len(weights) else weights

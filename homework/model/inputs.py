@@ -153,23 +153,23 @@ class InputBuilder:
         """Tokens of statements about one view that the assistant makes without a question.
 
         Args:
-            statements: (start that is given, or ""; continuation that is supervised).
+            statements: (prompt, or ""; target, which is supervised).
         """
         return self._sequence(
             (
-                self.question_ids("") + (self._encode(f" {given}") if given else []),
-                self.answer_ids(told),
+                self.question_ids("") + (self._encode(f" {prompt}") if prompt else []),
+                self.answer_ids(target),
             )
-            for given, told in statements
+            for prompt, target in statements
         )
 
     def _sequence(self, branches: Iterable[tuple[list[int], list[int]]]) -> ViewSequence:
-        """The prefix, then one branch per (given tokens, supervised tokens)."""
+        """The prefix, then one branch per (prompt tokens, supervised tokens)."""
         sequence = ViewSequence([*self.prefix_ids], [IGNORED] * len(self.prefix_ids), [])
-        for given, supervised in branches:
-            sequence.input_ids.extend(given + supervised)
-            sequence.labels.extend([IGNORED] * len(given) + supervised)
-            sequence.lengths.append(len(given) + len(supervised))
+        for prompt, supervised in branches:
+            sequence.input_ids.extend(prompt + supervised)
+            sequence.labels.extend([IGNORED] * len(prompt) + supervised)
+            sequence.lengths.append(len(prompt) + len(supervised))
         return sequence
 
     def _encode(self, text: str) -> list[int]:

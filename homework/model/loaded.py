@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common import machine
-from ..common.distributed import say
+from ..common.distributed import print0
 from .loading import check_config, check_match, find_checkpoint, load_inputs, load_model
 from .processor import library_processor
 
@@ -74,7 +74,7 @@ class LoadedVLM:
         self.base, self.folder = find_checkpoint(checkpoint)
         self.device, self.dtype, reason = machine.choose()
         if verbose:
-            say(f"{self.base} on {reason}")
+            print0(f"{self.base} on {reason}")
         check_config(self.folder)
         self.inputs = load_inputs(self.folder)
         self.model = self.network = load_model(self.folder).to(self.device).eval()

@@ -33,7 +33,7 @@ class Settings(NamedTuple):
         side: pixels of each side of the square that it is resized to.
         resample: Pillow's number of the filter.
         mean, std: of each channel, of values from 0 to 1.
-        image_tokens: that stand for the picture in the prompt.
+        image_tokens: how many stand for the picture in the prompt.
     """
 
     side: int

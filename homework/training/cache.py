@@ -1,11 +1,11 @@
-"""A cache on disk of what is made of each training picture: made once, then memory-mapped.
+"""A cache on disk of each training picture's model input: computed once, then memory-mapped.
 
 Kept are the picture at the model's size or, where the vision tower is not trained, its image
 tokens. One file holds all pictures of a run, a slot each: a checksum, then the numbers. Slots are
 filled as the pictures are first seen, by the process that sees them; the checksum comes last,
-so that a slot that a kill cut short, or that was damaged since, is made afresh. The file's name
-depends on path, size and date of every picture and on what made the numbers, so that nothing out
-of date is ever taken from it.
+so that a slot which a kill cut short, or which was damaged since, is computed again. The file's
+name depends on path, size and date of every picture and on what made the numbers, so that nothing
+out of date is ever taken from it.
 """
 
 from __future__ import annotations

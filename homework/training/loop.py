@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from ..common import distributed
-from ..common.distributed import say
+from ..common.distributed import print0
 from ..common.progress import Heartbeat, duration
 from . import checkpoints, trackers
 from .checkpoints import Checkpoint
@@ -92,7 +92,7 @@ class Loop:
                 if self._is_over:
                     break
         if self.step < self.task.steps:
-            say(
+            print0(
                 f"ends at step {self.step}: the held-out accuracy has not risen in "
                 f"{self.patience} measurements (--patience)"
             )
@@ -190,7 +190,7 @@ class Loop:
         # Without one the others still take the main process's weights, to begin alike.
         file, checkpoint = distributed.from_main(found or (None, self._checkpoint({})))
         if file:
-            say(f"continues from {file}")
+            print0(f"continues from {file}")
         with checkpoints.refused(file):
             self._load(checkpoint)
 

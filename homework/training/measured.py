@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import torch
 
+from ..common.accuracy import Accuracy
 from ..common.runs import steps_between
-from ..common.share import Share
 from ..data import ALL
 
 MEASUREMENTS = 8  # on held-out pictures, in a run, however short
@@ -32,21 +32,21 @@ class HeldOutResult(NamedTuple):
     kinds: dict[str, tuple[int, int]]
 
     @property
-    def shares(self) -> list[Share]:
+    def accuracies(self) -> list[Accuracy]:
         """What was answered right, of each kind and last of all kinds."""
         right, asked = (sum(numbers) for numbers in zip(*self.kinds.values(), strict=True))
-        kinds = (Share(kind, *numbers) for kind, numbers in self.kinds.items())
-        return [*kinds, Share(ALL, right, asked)]
+        kinds = (Accuracy(kind, *numbers) for kind, numbers in self.kinds.items())
+        return [*kinds, Accuracy(ALL, right, asked)]
 
     @property
     def accuracy(self) -> float:
         """Share of all questions answered right."""
-        return self.shares[-1].accuracy
+        return self.accuracies[-1].value
 
     def record(self) -> dict[str, float]:
         """The numbers by the names under which they are logged."""
         kinds = {f"held-out {kind}": right / asked for kind, (right, asked) in self.kinds.items()}
-        asked = self.shares[-1].total
+        asked = self.accuracies[-1].total
         numbers = {"eval_loss": self.loss, "eval_accuracy": self.accuracy, "eval_questions": asked}
         return numbers | kinds
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.share import Share
+from ..common.accuracy import Accuracy
 from ..data import ALL
 from ..model.adapter import CARD
 from ..model.loading import EMBEDDED
@@ -104,7 +104,7 @@ def card(
     base: str,
     fingerprint: str | None,
     training: Mapping[str, Any] | None,
-    results: Sequence[Share] = (),
+    results: Sequence[Accuracy] = (),
     name: str = "vlm_model",
     merged: bool = False,
 ) -> str:
@@ -153,9 +153,9 @@ def card(
     return f"---\n{data.to_yaml()}\n---\n{text}"
 
 
-def results_line(results: Sequence[Share]) -> str:
+def results_line(results: Sequence[Accuracy]) -> str:
     """For people: what the card says was measured."""
-    parts = ", ".join(f"{share.label} {share.right / share.total:.1%}" for share in results)
+    parts = ", ".join(f"{accuracy.label} {accuracy.value:.1%}" for accuracy in results)
     return f"{CARD}: {results[-1].total} questions about held-out train frames: {parts}"
 
 
@@ -168,7 +168,7 @@ def _licence(base: str) -> tuple[str, str]:
     return "other", "That of the base; see there. It holds none of the frames."
 
 
-def _results(shares: Sequence[Share]) -> list:
+def _results(accuracies: Sequence[Accuracy]) -> list:
     from huggingface_hub import EvalResult
 
     return [
@@ -177,24 +177,24 @@ def _results(shares: Sequence[Share]) -> list:
             dataset_type=DATASET,
             dataset_name="train frames held out",
             metric_type="accuracy",
-            metric_name=f"accuracy, {share.label}",
-            metric_value=round(share.right / share.total, 4),
+            metric_name=f"accuracy, {accuracy.label}",
+            metric_value=round(accuracy.value, 4),
         )
-        for share in shares
+        for accuracy in accuracies
     ]
 
 
-def _results_text(shares: Sequence[Share], best: float | None) -> str:
-    if not shares and best is not None:
+def _results_text(accuracies: Sequence[Accuracy], best: float | None) -> str:
+    if not accuracies and best is not None:
         return f"{best:.1%} of the questions about train frames held out of the training."
-    if not shares:
+    if not accuracies:
         return "Not measured: too few frames to hold any out."
     rows = [("kind", "questions", "accuracy", "95% interval (Wilson)")]
-    for share in shares:
-        row = share.row()
-        label = f"**{ALL}**" if share.label == ALL else share.label
+    for accuracy in accuracies:
+        row = accuracy.row()
+        label = f"**{ALL}**" if accuracy.label == ALL else accuracy.label
         interval = f"{row['low']:.1%} to {row['high']:.1%}"
-        rows.append((label, share.total, f"{row['accuracy']:.1%}", interval))
+        rows.append((label, accuracy.total, f"{row['accuracy']:.1%}", interval))
     return f"On train frames held out of the training:\n\n{_table(rows)}"
 
 

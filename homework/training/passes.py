@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..common import machine
-from ..common.distributed import say
+from ..common.distributed import print0
 from ..common.errors import InputError
 from .batches import Collator, MicroBatch, ViewDataset
 
@@ -79,7 +79,7 @@ class Passes:
         room = min(ROOM * free, MAX_BYTES[self.device])
         if cost.kept > ROOM * free:
             self.settings |= {"gradient_checkpointing": True, "tokens_per_pass": cost.tokens}
-            say("one picture fits into memory with gradient checkpointing only")
+            print0("one picture fits into memory with gradient checkpointing only")
         else:
             tokens = int(room / cost.kept * cost.tokens)
             self.settings["tokens_per_pass"] = min(tokens, LARGEST[self.device])
@@ -128,10 +128,12 @@ class Passes:
         if max(len(each.paths) for each in passes) > 1:
             largest = max(map(self.cost, passes))
             self.given, self.settings["tokens_per_pass"] = None, largest // 2
-            say(f"memory has run out: goes on with {largest // 2:,} patches and tokens in a pass")
+            print0(
+                f"memory has run out: goes on with {largest // 2:,} patches and tokens in a pass"
+            )
         elif not self.settings["gradient_checkpointing"]:
             self.settings["gradient_checkpointing"] = True
-            say("memory has run out at one picture: goes on with gradient checkpointing")
+            print0("memory has run out at one picture: goes on with gradient checkpointing")
         else:
             raise InputError(
                 f"not enough memory on {self.device} for one picture; end other programs, or give "

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from ..common import distributed
-from ..common.distributed import say
+from ..common.distributed import print0
 from ..common.errors import InputError
 from ..common.files import require_writable, write_json, writing
 from ..common.runs import steps_between
@@ -127,7 +127,7 @@ def fit(
             _write(loop)
             _report(model, output, seconds, dict(zip(LEARNED, numbers, strict=True)))
             if loop.best:
-                print(results_line(loop.best[1].shares))
+                print(results_line(loop.best[1].accuracies))
         distributed.wait()  # the others may read the adapter now
 
 
@@ -138,7 +138,7 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
         InputError: it takes more than a day, and nobody has agreed to that.
     """
     views, pairs, steps = len(task.train_set), task.train_set.pairs, task.steps - done
-    say(
+    print0(
         f"{views} pictures with {pairs} pairs to learn in {task.steps} steps, "
         f"{len(task.measured)} of {len(task.held_out)} held-out pictures to measure on"
     )
@@ -148,7 +148,7 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
     work = Work(steps, pictures, measured, views, pairs, seconds)
     other = config.steps(task.sampler.steps_per_epoch, "embedded")
     text = expected.line(work, None if config.recipe == "embedded" else other)
-    say(text)
+    print0(text)
     expected.confirm(work, text, config.yes)
 
 
@@ -168,9 +168,9 @@ def _write(loop: Loop) -> None:
                 f"accuracy {measured.accuracy:.1%}, in the last step {last:.1%}"
             )
     write_json(output / adapter.STATE, state)
-    shares = loop.best[1].shares if loop.best else []
+    accuracies = loop.best[1].accuracies if loop.best else []
     base, fingerprint = record["base"], record["base_sha256"]
-    text = card(base, fingerprint, record, shares)
+    text = card(base, fingerprint, record, accuracies)
     adapters.save(loop.task.model, output, base, fingerprint, record, text, loop.overwrite)
     save_curves(loop.log, output / CURVES)
     checkpoints.finish(output)

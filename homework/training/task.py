@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader
 from transformers import get_cosine_schedule_with_warmup
 
 from ..common import distributed, machine
-from ..common.distributed import say
+from ..common.accuracy import wilson_interval
+from ..common.distributed import print0
 from ..common.errors import InputError
 from ..common.progress import duration
-from ..common.share import wilson_interval
 from ..data import draw
 from ..labels.questions import KINDS, kind_of
 from ..model import packing
@@ -147,7 +147,7 @@ class FineTuning:
         middle = sorted(range(len(pairs)), key=pairs.__getitem__)[len(pairs) // 2]
         [cost] = self._costs([middle])
         self.passes.fit(cost)
-        say(self.passes.line(cost))
+        print0(self.passes.line(cost))
         if cost.seconds > SOON:
             return cost.seconds
         # So short a time is mostly that of a first pass: once more, of a step's pictures.
@@ -257,7 +257,7 @@ def _groups(weights: dict[str, torch.nn.Parameter], config: TrainConfig) -> list
 
 
 def schedule(optimizer: torch.optim.Optimizer, steps: int) -> Callable[[int], float]:
-    """The share of the peak rate in each of `steps` steps: above 0 in all, 1 after the warm-up.
+    """Learning rate of each of `steps` steps as a share of the peak: 1 after warm-up, never 0.
 
     It is the library's schedule as a function of the step alone: a resumed run needs no state of
     it. The library's is 0 in its first step, which would learn nothing, so it begins in the second.

@@ -36,7 +36,7 @@ from .descriptions import Statement, statements
 from .device_augment import Orders, orders
 from .draws import CHANCES, Changes
 
-TOLD = 0.5  # share of the pictures that are described, once they are
+DESCRIBED = 0.5  # share of a step's pictures that are described, after the dense steps
 
 
 def load_views(data_dir: str | Path, num_workers: int = 0) -> list[View]:
@@ -82,10 +82,10 @@ def _decoded(split: Split, names: Sequence[str]) -> tuple[list[View], Skipped]:
 
 
 def hold_out(folders: Sequence[list[View]], by: str, share: float) -> tuple[list[View], list[View]]:
-    """Part the views in those to learn from and those to measure on.
+    """Split the views into those to train on and those to evaluate on.
 
-    A scene that is learned from is not measured on, and none twice: in the dataset's train split
-    two thirds of a held-out frame's views show a moment that other frames show, too.
+    No scene is trained on and evaluated on, and none is evaluated on twice: in the dataset's train
+    split two thirds of a held-out frame's views show a moment that other frames show, too.
 
     Args:
         folders: views of each folder; the first one's are measured on.
@@ -220,34 +220,34 @@ class Steps(Dataset):
         rng = random.Random(f"{self.drawn.seed}/{step}/pairs")
         rank, processes = self.share
         drawn = self.drawn.drawn(step)[rank::processes]
-        described = drawn[: int(len(drawn) * TOLD)] if step >= self.dense_steps else []
-        told = [statements(changes.scene, rng) for _, changes in described]
+        described = drawn[: int(len(drawn) * DESCRIBED)] if step >= self.dense_steps else []
+        sentences = [statements(changes.scene, rng) for _, changes in described]
         if not self.on_device:
-            return self.batch(self.drawn.applied(drawn), told)
+            return self.batch(self.drawn.applied(drawn), sentences)
         views, (numbers, changes) = self.drawn.views, zip(*drawn, strict=True)
         asked = orders(views, numbers, changes, self.drawn.donors)
         paths = [views[number].source for number in numbers]
-        return self._batch([change.scene for change in changes], paths, told, None, asked)
+        return self._batch([change.scene for change in changes], paths, sentences, None, asked)
 
-    def batch(self, views: list[View], told: list[list[Statement]]) -> Batch:
+    def batch(self, views: list[View], sentences: list[list[Statement]]) -> Batch:
         """Pictures, dense and fine labels of `views`, sentences about the first packed."""
         squares = [self.inputs.resize(Image.fromarray(view.picture)) for view in views]
         paths = [view.source for view in views]
         stacked = torch.from_numpy(np.stack(squares))
-        return self._batch([view.scene for view in views], paths, told, stacked)
+        return self._batch([view.scene for view in views], paths, sentences, stacked)
 
     def _batch(
         self,
         scenes: list[Scene],
         paths: list[str],
-        told: list[list[Statement]],
+        sentences: list[list[Statement]],
         squares: torch.Tensor | None,
         asked: Orders | None = None,
     ) -> Batch:
         targets = [dense_labels.labels(scene, self.patches) for scene in scenes]
         sequences = [
-            self.inputs.statement_sequence((part.given, part.told) for part in some)
-            for some in told
+            self.inputs.statement_sequence((part.prompt, part.target) for part in some)
+            for some in sentences
         ]
         fine = centers.centers(scenes, self.fine_side)
         return Batch(

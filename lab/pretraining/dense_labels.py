@@ -1,8 +1,8 @@
 """Dense supervision for pre-training: for every patch of a picture, what the boxes say of it.
 
-A patch learns which kart covers it and how that kart lies to the ego; the picture as a whole
-learns its track and its counts. Question answering then has little left to learn. Pure; the
-heads that learn these labels are in `heads`.
+Each patch has labels for the kart that covers it and its place relative to the ego; the whole
+picture has labels for its track and its counts. Question answering then has little left to learn.
+Pure; the heads that learn these labels are in `heads`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WORD_HEADS = {
 }
 PATCH_HEADS = {name: len(words) + 1 for name, words in WORD_HEADS.items()} | {
     "ego": 2,
-    "center": 2,  # the centre of a kart's box lies here: what makes karts countable
+    "center": 2,  # whether the centre of a kart's box lies here, so that karts can be counted
 }
 PICTURE_HEADS = {"track": len(TRACKS)} | dict.fromkeys(
     ("count", "left", "right", "front", "behind"), MAX_COUNT + 1

@@ -1,7 +1,7 @@
 """Sentences that describe a picture; pre-training teaches the text model with them. Pure.
 
 No sentence is a question or worded like one of the five kinds (`questions`), which are left to
-fine-tuning. A statement has a beginning, which is given, and a rest, which the model learns.
+fine-tuning. A statement has a prompt, which may be empty, and a target, which the model learns.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Statement(NamedTuple):
     """A sentence about a picture."""
 
     kind: str  # one of KINDS
-    given: str  # the beginning
-    told: str  # the rest, which the model learns
+    prompt: str  # may be empty
+    target: str  # what the model learns to say
 
 
 def statements(scene: Scene, rng: random.Random) -> list[Statement]:
@@ -35,19 +35,19 @@ def statements(scene: Scene, rng: random.Random) -> list[Statement]:
 
 
 def _track(scene: Scene, rng: random.Random) -> Iterator[Statement]:
-    given = rng.choice(("The track:", "The karts race on the track"))
-    yield Statement("track", given, scene.track)
+    prompt = rng.choice(("The track:", "The karts race on the track"))
+    yield Statement("track", prompt, scene.track)
 
 
 def _ego(scene: Scene, rng: random.Random) -> Iterator[Statement]:
     if scene.ego:
-        given = rng.choice(("The ego car:", "Nearest to the middle there is the kart"))
-        yield Statement("ego", given, scene.ego.name)
+        prompt = rng.choice(("The ego car:", "Nearest to the middle there is the kart"))
+        yield Statement("ego", prompt, scene.ego.name)
 
 
 def _count(scene: Scene, rng: random.Random) -> Iterator[Statement]:
-    given = rng.choice(("Karts in the scenario:", "The number of karts is"))
-    yield Statement("count", given, str(len(scene.karts)))
+    prompt = rng.choice(("Karts in the scenario:", "The number of karts is"))
+    yield Statement("count", prompt, str(len(scene.karts)))
 
 
 def _region(scene: Scene, rng: random.Random) -> Iterator[Statement]:
@@ -65,7 +65,7 @@ def _place(scene: Scene, rng: random.Random) -> Iterator[Statement]:
     others = scene.others
     for kart in rng.sample(others, min(len(others), MAX_KARTS)):
         side, depth = side_of(kart, scene.ego), depth_of(kart, scene.ego)
-        given, told = rng.choice(
+        prompt, target = rng.choice(
             (
                 ("{} keeps to the", side),
                 ("Here {} keeps to the", side),
@@ -75,7 +75,7 @@ def _place(scene: Scene, rng: random.Random) -> Iterator[Statement]:
                 ("From the ego car, {} drives at the", f"{depth} and {side}"),
             )
         )
-        yield Statement("place", given.format(kart.name), told)
+        yield Statement("place", prompt.format(kart.name), target)
 
 
 def _seen(scene: Scene, rng: random.Random) -> Iterator[Statement]:
@@ -98,8 +98,8 @@ def _whole(scene: Scene, rng: random.Random) -> Iterator[Statement]:
         else f"{kart.name} {depth_of(kart, scene.ego)} and {side_of(kart, scene.ego)}"
         for kart in _in_order(scene.karts)
     ]
-    told = f"{scene.track}, {len(scene.karts)} karts: {'; '.join(parts) or NONE}"
-    yield Statement("whole", "", told)
+    target = f"{scene.track}, {len(scene.karts)} karts: {'; '.join(parts) or NONE}"
+    yield Statement("whole", "", target)
 
 
 DRAWN = {
@@ -124,7 +124,7 @@ def language() -> list[str]:
     )
     scenes = [Scene("lighthouse", (), None), Scene("lighthouse", karts, karts[1])]
     return [
-        f"{part.given} {part.told}"
+        f"{part.prompt} {part.target}"
         for _ in range(50)
         for scene in scenes
         for part in statements(scene, rng)

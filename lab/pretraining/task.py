@@ -68,13 +68,13 @@ class Pretraining:
         self.device, self.dtype, reason = machine.choose()
         if on_device is None:
             on_device = self.device == "cuda"  # Pillow is twice as fast on a core
-        distributed.connect()
+        distributed.init()
         if self.batch_size < distributed.world_size():
             raise InputError(
                 f"--batch_size: {self.batch_size} pictures are too few for "
                 f"{distributed.world_size()} processes; give each one at least"
             )
-        distributed.say(reason)
+        distributed.print0(reason)
         work_dir.mkdir(parents=True, exist_ok=True)
         if distributed.is_main():
             architecture.save_processor(work_dir / "processor")
@@ -118,7 +118,7 @@ class Pretraining:
             on_device,
         )
         self.pictures = Pictures(learned, vision.image_size, self.device) if on_device else None
-        distributed.say(
+        distributed.print0(
             f"{len(learned)} views to learn from, {len(self.held_out)} to measure on, "
             f"held out by {recipe['held_out']}"
         )
@@ -127,7 +127,7 @@ class Pretraining:
         self._stage = values
 
     def _silent_words(self) -> torch.Tensor:
-        """Which words no description says: bool (vocabulary,).
+        """The words that no description contains: bool (vocabulary,).
 
         They are left out of the vocabulary's scores. Otherwise all of them would be pushed the
         same way at each step, and the words that questions alone have would come to be alike.
@@ -199,7 +199,7 @@ class Pretraining:
         """Sentences about held-out views, right if every token is; None in the dense phase."""
         if step <= self.dense_steps or not self.held_out:
             return None
-        # By the main process alone: each has seen other pictures, and normalises otherwise.
+        # In the main process alone: each process has its own batch statistics.
         return distributed.from_main(self._measure() if distributed.is_main() else None)
 
     def _measure(self) -> HeldOutResult:

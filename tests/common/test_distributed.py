@@ -18,7 +18,7 @@ from tiny import write_tiny_base
 from homework import generate_qa
 from homework.common import distributed, machine
 from homework.common.errors import InputError
-from homework.common.runs import alone as alone_in
+from homework.common.runs import locked
 from homework.model import adapter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,11 +179,11 @@ def test_variables_that_no_launcher_has_set_are_one_line(variables, monkeypatch,
         monkeypatch.setenv(name, value)
     with (
         pytest.raises(InputError, match="unset RANK WORLD_SIZE MASTER_ADDR MASTER_PORT"),
-        alone_in(tmp_path),
+        locked(tmp_path),
     ):
         raise AssertionError("must not begin")
     with pytest.raises(InputError, match="unset RANK"):
-        distributed.connect()
+        distributed.init()
 
 
 def test_processes_that_cannot_be_reached_are_one_line(monkeypatch, capsys):
@@ -196,7 +196,7 @@ def test_processes_that_cannot_be_reached_are_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(accelerate, "PartialState", refused)
     with pytest.raises(InputError, match=r"cannot be reached \(connect.*unset RANK") as error:
-        distributed.connect()
+        distributed.init()
     assert "\n" not in str(error.value)
     assert "waits for the other processes" in capsys.readouterr().out
 
@@ -205,4 +205,4 @@ def test_a_launcher_of_one_process_is_none(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
-    distributed.connect()
+    distributed.init()

@@ -69,8 +69,8 @@ def test_a_link_in_the_place_of_the_partial_file_is_not_followed(tmp_path):
 
 @pytest.mark.parametrize("moment", range(4))
 def test_files_moved_in_are_never_taken_for_whole_too_early(tmp_path, monkeypatch, moment):
-    """Stopped before any of its renames, `install` leaves no voucher over a mixture."""
-    names, replaced = ("a", "b", "voucher"), []
+    """Stopped before any of its renames, `install` leaves no marker over a mixture."""
+    names, replaced = ("a", "b", "marker"), []
     for folder in ("fresh", "there"):
         (tmp_path / folder).mkdir()
         for name in names:
@@ -86,10 +86,10 @@ def test_files_moved_in_are_never_taken_for_whole_too_early(tmp_path, monkeypatc
     monkeypatch.setattr(os, "replace", stopping)
     if moment < len(names):
         with pytest.raises(KeyboardInterrupt):
-            install(tmp_path / "fresh", tmp_path / "there", "voucher")
-        assert not (tmp_path / "there" / "voucher").exists()
+            install(tmp_path / "fresh", tmp_path / "there", "marker")
+        assert not (tmp_path / "there" / "marker").exists()
     else:
-        install(tmp_path / "fresh", tmp_path / "there", "voucher")
+        install(tmp_path / "fresh", tmp_path / "there", "marker")
         assert {(tmp_path / "there" / name).read_text() for name in names} == {"fresh"}
         assert not (tmp_path / "fresh").exists()
 
@@ -98,11 +98,11 @@ def test_a_folder_moved_in_takes_the_place_of_the_whole_folder(tmp_path):
     for folder, name in (("fresh", "new"), ("there", "old")):
         (tmp_path / folder / "parts").mkdir(parents=True)
         (tmp_path / folder / "parts" / name).write_text(folder)
-    (tmp_path / "fresh" / "voucher").write_text("fresh")
+    (tmp_path / "fresh" / "marker").write_text("fresh")
     (tmp_path / "there" / "kept").write_text("there")
-    install(tmp_path / "fresh", tmp_path / "there", "voucher")
+    install(tmp_path / "fresh", tmp_path / "there", "marker")
     left = {str(p.relative_to(tmp_path / "there")) for p in (tmp_path / "there").rglob("*")}
-    assert left == {"parts", "parts/new", "voucher", "kept"}
+    assert left == {"parts", "parts/new", "marker", "kept"}
 
 
 def test_files_over_the_limit_folders_and_pipes_are_not_read(tmp_path):

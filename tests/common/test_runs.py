@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from homework import finetune
 from homework.common.errors import InputError
-from homework.common.runs import LOCK, alone, steps_between
+from homework.common.runs import LOCK, locked, steps_between
 from lab import pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,8 +26,8 @@ def test_any_run_has_five_checkpoints_and_a_long_one_has_one_every_200_steps(ste
     assert between == 200 or steps < 1000
 
 
-HOLD = "import sys; from pathlib import Path; from homework.common.runs import alone\n" + (
-    "with alone(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+HOLD = "import sys; from pathlib import Path; from homework.common.runs import locked\n" + (
+    "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 )
 
 
@@ -66,7 +66,7 @@ def test_a_second_training_in_a_folder_is_refused(
 def test_a_killed_training_leaves_no_lock(tmp_path, other_training):
     other_training.kill()
     other_training.wait()
-    with alone(tmp_path / "out"):
+    with locked(tmp_path / "out"):
         assert (tmp_path / "out").is_dir()
 
 
@@ -74,5 +74,5 @@ def test_one_of_several_processes_takes_the_lock(tmp_path, other_training, monke
     launched = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
     for name, value in launched.items():
         monkeypatch.setenv(name, value)
-    with alone(tmp_path / "out"):
+    with locked(tmp_path / "out"):
         pass

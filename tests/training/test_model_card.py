@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 from tiny import write_tiny_base
 
 from homework import finetune
-from homework.evaluation.statistics import Share
+from homework.evaluation.statistics import Accuracy
 from homework.training import model_card
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -95,5 +95,7 @@ def test_base_and_licence_by_what_was_fine_tuned(base, model, licence):
 
 
 def test_results_have_intervals():
-    text = model_card.card("embedded_base", "0", {}, [Share("ego", 8, 10), Share("all", 8, 10)])
+    text = model_card.card(
+        "embedded_base", "0", {}, [Accuracy("ego", 8, 10), Accuracy("all", 8, 10)]
+    )
     assert "| ego | 10 | 80.0% | 49.0% to 94.3% |" in text and "| **all** |" in text

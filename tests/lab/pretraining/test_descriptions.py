@@ -42,8 +42,8 @@ def drawn(scene, seeds=40):
 def test_no_sentence_is_a_question(scene, rng):
     """Not to the rule that knows them, not by its mark, its words or its beginning."""
     for part in descriptions.statements(scene, rng):
-        text = f"{part.given} {part.told}".strip()
-        assert questions.kind_of(text) == questions.kind_of(part.given) == "other"
+        text = f"{part.prompt} {part.target}".strip()
+        assert questions.kind_of(text) == questions.kind_of(part.prompt) == "other"
         assert "?" not in text
         assert not re.match(r"(what|how|where|who|which|is|are|does|do|tell|name)\b", text.lower())
         for form in _FORMS:
@@ -55,7 +55,7 @@ def test_no_sentence_is_a_question(scene, rng):
 
 
 def test_what_is_told_is_true():
-    told = {(part.given, part.told) for part in drawn(SCENE, 200)}
+    told = {(part.prompt, part.target) for part in drawn(SCENE, 200)}
     assert ("The ego car:", "tux") in told
     assert ("Karts in the scenario:", "4") in told
     assert ("The track:", "abyss") in told
@@ -81,6 +81,6 @@ def test_the_language_has_every_word():
     words = {word.strip(",;:") for word in " ".join(descriptions.language()).split()}
     names = {*KARTS, "abyss"}
     for part in drawn(SCENE, 200):
-        for word in f"{part.given} {part.told}".split():
+        for word in f"{part.prompt} {part.target}".split():
             bare = word.strip(",;:")
             assert bare.isdigit() or bare in names or bare in words, word

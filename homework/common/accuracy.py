@@ -1,4 +1,4 @@
-"""A share of right answers with its confidence interval. Pure arithmetic."""
+"""Accuracy with its confidence interval. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 
-class Share(NamedTuple):
-    """How many of some answers are right."""
+class Accuracy(NamedTuple):
+    """How many of some answers are correct."""
 
     label: str
     right: int
     total: int
 
     @classmethod
-    def count(cls, label: str, right: Iterable[bool]) -> Share:
-        """Count the answers that are right."""
+    def count(cls, label: str, right: Iterable[bool]) -> Accuracy:
+        """Count the answers that are correct."""
         flags = list(right)
         return cls(label, sum(flags), len(flags))
 
     @property
-    def accuracy(self) -> float:
-        """From 0 to 1."""
+    def value(self) -> float:
+        """Share of the answers that are correct, from 0 to 1."""
         return self.right / self.total
 
     def row(self) -> dict[str, Any]:
         """For JSON: the counts, the accuracy and its 95% interval."""
-        low, high = wilson_interval(self.accuracy, self.total)
-        return {**self._asdict(), "accuracy": self.accuracy, "low": low, "high": high}
+        low, high = wilson_interval(self.value, self.total)
+        return {**self._asdict(), "accuracy": self.value, "low": low, "high": high}
 
 
 def wilson_interval(share: float, total: int, z: float = 1.96) -> tuple[float, float]:

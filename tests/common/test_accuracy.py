@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homework.common.share import Share, wilson_interval
+from homework.common.accuracy import Accuracy, wilson_interval
 
 
 def test_a_row_has_the_counts_the_accuracy_and_its_interval():
-    row = Share.count("ego", [True] * 8 + [False] * 2).row()
+    row = Accuracy.count("ego", [True] * 8 + [False] * 2).row()
     assert (row["label"], row["right"], row["total"], row["accuracy"]) == ("ego", 8, 10, 0.8)
     assert (row["low"], row["high"]) == wilson_interval(0.8, 10)
 
