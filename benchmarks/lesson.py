@@ -232,7 +232,7 @@ def _measure(
     items: list[Item], asked: list[Item], folder: Path, chosen: dict[str, Any]
 ) -> dict[str, Any]:
     """Fine-tune on some pairs and ask the questions: shares of right answers."""
-    from homework.model.loaded import LoadedVLM
+    from homework.model.vlm import BaseVLM
     from homework.training.config import TrainConfig
     from homework.training.run import fit
 
@@ -240,7 +240,7 @@ def _measure(
     shutil.rmtree(adapter, ignore_errors=True)
     start = time.perf_counter()
     config = TrainConfig(max_steps=chosen["steps"], seed=chosen["seed"])
-    fit(items, LoadedVLM(chosen["base"]), adapter, config)
+    fit(items, BaseVLM(chosen["base"]), adapter, config)
     seconds = time.perf_counter() - start
     result = benchmark(base_vlm.load(adapter, verbose=False), asked)
     accuracy = {kind: share for kind, (share, _) in result.accuracy_per_kind.items()}

@@ -189,7 +189,7 @@ class Clock:
 def ours(items, base, frames, steps, way, output, clock):
     """The package's own command, without a held-out share."""
     from homework.common import machine
-    from homework.model.loaded import LoadedVLM
+    from homework.model.vlm import BaseVLM
     from homework.training import run
     from homework.training.config import TrainConfig
     from homework.training.loop import Loop
@@ -204,7 +204,7 @@ def ours(items, base, frames, steps, way, output, clock):
 
     Loop._optimizer_step = timed
     run.HELD_OUT = 0
-    vlm = LoadedVLM(base)
+    vlm = BaseVLM(base)
     config = TrainConfig(
         base=base,
         recipe="embedded",

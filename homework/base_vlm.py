@@ -10,93 +10,22 @@ the embedded base, a small model of the same architecture that ships in this pac
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .common import options
 from .common.errors import InputError, one_line, printable
+from .common.options import Count
 from .common.outputs import Outputs
 from .data import VQADataset, benchmark
-from .model.loaded import LoadedVLM
 from .model.loading import SMOLVLM
+from .model.vlm import BaseVLM
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LOOKED_AT = "where the model looks"
 CAVEAT = "Not one of the five kinds of question that training teaches: do not rely on the answer."
-
-
-class BaseVLM(LoadedVLM):
-    """A vision-language model that answers questions; LoadedVLM documents its arguments."""
-
-    def format_prompt(self, question: str) -> str:
-        """The prompt from the chat template; `<image>` stands for the picture."""
-        return self.inputs.prompt(question)
-
-    def generate(self, image_path: str | Path, question: str) -> str:
-        """Answer one question about one picture."""
-        return self.batched_generate([image_path], [question])[0]
-
-    def answer(self, image_paths: Sequence[str | Path], questions: Sequence[str]) -> list[str]:
-        """Answer each question about the picture at the same index."""
-        return self.batched_generate(image_paths, questions)
-
-    def batched_generate(
-        self,
-        image_paths: Sequence[str | Path],
-        questions: Sequence[str],
-        num_return_sequences: int | None = None,
-        temperature: float = 0,
-    ) -> list[str] | list[list[str]]:
-        """Generate answers; each distinct picture is read and encoded once.
-
-        Args:
-            num_return_sequences: answers to sample per question. None returns one string per
-                question instead of a list.
-            temperature: 0 decodes greedily; above 0, tokens are sampled.
-
-        Raises:
-            InputError: the numbers of pictures and questions differ, a question is too long,
-                more than one answer is requested at temperature 0, or a picture cannot be read.
-        """
-        from .model.generation import generate
-
-        if len(image_paths) != len(questions):
-            raise InputError(f"{len(image_paths)} pictures but {len(questions)} questions")
-        copies = num_return_sequences or 1
-        if copies > 1 and temperature <= 0:
-            raise InputError("num_return_sequences: more than 1 needs a temperature above 0")
-        paths = [str(path) for path in image_paths]
-        answers = generate(self, paths, questions, copies, temperature)
-        return answers if num_return_sequences else [texts[0] for texts in answers]
-
-    def score(
-        self,
-        image_paths: Sequence[str | Path],
-        questions: Sequence[str],
-        candidates: Sequence[Sequence[str]],
-    ) -> list[list[float]]:
-        """Log-probabilities of candidate answers.
-
-        Each distinct picture and each question is encoded once for all its candidates.
-
-        Args:
-            candidates: one list of possible answers per question.
-
-        Returns:
-            one list of log-probabilities per question: natural logarithm, summed over the tokens
-            of the answer and its end token.
-
-        Raises:
-            InputError: the numbers of pictures, questions and lists of candidates differ, a
-                question or a candidate is too long, or a picture cannot be read.
-        """
-        from .model.likelihood import score
-
-        counts = {len(image_paths), len(questions), len(candidates)}
-        if len(counts) > 1:
-            raise InputError(
-                f"{len(image_paths)} pictures, {len(questions)} questions and "
-                f"{len(candidates)} lists of candidates"
-            )
-        return score(self, [str(path) for path in image_paths], questions, candidates)
 
 
 def load(
@@ -139,12 +68,13 @@ def load(
 # --- command line ---
 
 
+@options.checked
 def ask(
-    image: str,
+    image: Path,
     question: str,
     checkpoint: str | None = None,
     base: str | None = None,
-    explain: str | None = None,
+    explain: Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Ask one question about one picture.
@@ -162,44 +92,64 @@ def ask(
     """
     from .model.inputs import check_length
 
-    check_length(str(question))  # before the model is loaded
-    target = options.path("--explain", explain)
-    if target and target.suffix.lower() != ".png":
-        raise InputError(f"--explain: {target} is not a .png file; give a name that ends in .png")
+    check_length(question)  # before the model is loaded
+    if explain and explain.suffix.lower() != ".png":
+        raise InputError(f"--explain: {explain} is not a .png file; give a name that ends in .png")
     outputs = Outputs("ask", overwrite)
-    if target:
-        outputs.check(target)
+    if explain:
+        outputs.check(explain)
     vlm = load(checkpoint, base=base)
-    answer = vlm.generate(image, str(question))
+    answer = vlm.generate(image, question)
     print(answer)
-    if target:
-        _explain(vlm, str(image), str(question), answer, target, outputs)
+    if explain:
+        from .frames.pictures import save_picture
+        from .model.heat_map import METHOD
+
+        save_picture(explained(vlm, str(image), question, answer), explain, outputs.open)
+        print(f"wrote {explain}: {METHOD}")
 
 
-def _explain(
-    vlm: BaseVLM, image: str, question: str, answer: str, target: Path, outputs: Outputs
-) -> None:
-    """Write a picture of an answer: heat map, boxes and true answer if known, and a legend."""
-    from .frames.pictures import open_picture, save_picture
+def explained(vlm: BaseVLM, image: str, question: str, answer: str) -> Image:
+    """A picture of an answer: heat map, boxes and true answer if known, and a legend."""
     from .frames.split import scenes
-    from .inspection.draw import EGO_COLOR, OTHER_COLORS, draw_labels, with_caption
+    from .inspection.draw import LEGEND, with_caption
     from .labels.questions import kind_of, pairs
-    from .model.heat_map import METHOD, ORANGE, heat_maps, overlay
+    from .model.heat_map import ORANGE
 
-    drawn = overlay(open_picture(image), heat_maps(vlm, [image], [question], [answer])[0])
-    legend, told = {ORANGE: "where the model looks"}, ""
+    legend, told = {ORANGE: LOOKED_AT}, ""
     if scene := scenes([image])[image]:
-        draw_labels(drawn, scene)
-        legend |= {EGO_COLOR: "ego kart", OTHER_COLORS[0]: "other karts, each in a colour"}
+        legend |= LEGEND
         truth = dict(pairs(scene)).get(question)
         told = f" (the labels say: {truth})" if truth is not None else ""
     lines = [f"Question: {question}", f"Answer: {answer}{told}"]
     lines += [CAVEAT] * (kind_of(question) == "other")
-    save_picture(with_caption(drawn, lines, legend), target, outputs.open)
-    print(f"wrote {target}: {METHOD}")
+    return with_caption(drawn(vlm, image, (question, answer)), lines, legend)
 
 
-def test(base: str | None = None, split: str = "valid_grader", data_dir: str | None = None) -> None:
+def drawn(vlm: BaseVLM, image: str, asked: tuple[str, str] | None, boxes: bool = True) -> Image:
+    """The picture enlarged, with the boxes of its labels, where it has some.
+
+    Args:
+        asked: a question and its answer, whose heat map is laid over the picture.
+    """
+    from .frames.pictures import enlarge, open_picture
+    from .frames.split import scenes
+    from .inspection.draw import draw_labels
+    from .model.heat_map import heat_maps, overlay
+
+    picture = open_picture(image)
+    large = enlarge(picture)
+    if asked:
+        large = overlay(picture, heat_maps(vlm, [image], *([text] for text in asked))[0])
+    if boxes and (scene := scenes([image])[image]):
+        draw_labels(large, scene)
+    return large
+
+
+@options.checked
+def test(
+    base: str | None = None, split: str = "valid_grader", data_dir: Path | None = None
+) -> None:
     """Ask the base, before fine-tuning, all questions about the first picture of a split.
 
     Args:
@@ -220,11 +170,12 @@ def test(base: str | None = None, split: str = "valid_grader", data_dir: str | N
     print(f"{len(items)} questions in {time.perf_counter() - start:.2f} s")
 
 
+@options.checked
 def benchmark_base(
     base: str | None = None,
     split: str = "valid_grader",
-    data_dir: str | None = None,
-    max_samples: int | None = 128,
+    data_dir: Path | None = None,
+    max_samples: Count | None = 128,
     baseline_split: str = "train",
 ) -> None:
     """Measure the accuracy of the base, before fine-tuning, per kind of question.
@@ -244,6 +195,7 @@ def benchmark_base(
     print(accuracy_table(result, *same_questions_baseline(result, baseline_split, data_dir)))
 
 
+@options.checked
 def download(name: str = SMOLVLM) -> None:
     """Download a model into the hub cache; a partial download resumes.
 

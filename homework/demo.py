@@ -19,32 +19,24 @@ from collections.abc import Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
-from .base_vlm import CAVEAT, BaseVLM, load
+from .base_vlm import CAVEAT, LOOKED_AT, BaseVLM, drawn, load
 from .common import options
 from .common.errors import InputError
 from .common.options import data_folder
 from .data import is_correct
-from .frames.pictures import enlarge, open_picture
+from .frames.pictures import open_picture
 from .frames.split import scenes
-from .inspection.draw import EGO_COLOR, OTHER_COLORS, draw_labels
+from .inspection.draw import LEGEND
 from .labels.questions import FORMS, kind_of, pairs
-from .model.heat_map import ORANGE, heat_maps, overlay
+from .model.heat_map import ORANGE
 from .model.loading import EMBEDDED
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 HOST = "127.0.0.1"  # reachable from this machine alone
 FRAMES = 24  # frames of the split to pick from
 # System fonts: the default theme would request its fonts from a web service.
 FONTS = ("system-ui", "sans-serif")
-LEGEND = {
-    EGO_COLOR: "ego kart",
-    OTHER_COLORS[0]: "other karts, each in a colour",
-    f"rgb{ORANGE}": "where the model looks",
-}
 
 
 @options.checked
@@ -120,18 +112,6 @@ def replies(vlm: BaseVLM, picture: str, questions: list[str]) -> list[Reply]:
     return [Reply(*row) for row in zip(*columns, strict=True)]
 
 
-def draw(vlm: BaseVLM, picture: str, boxes: bool, looked_at: Reply | None) -> Image:
-    """The picture enlarged, with the boxes of its labels and the heat map of a reply, if wanted."""
-    image = open_picture(picture)
-    drawn = enlarge(image)
-    if looked_at:
-        asked = [picture], [looked_at.question], [looked_at.answer]
-        drawn = overlay(image, heat_maps(vlm, *asked)[0])
-    if boxes and (scene := scenes([picture])[picture]):
-        draw_labels(drawn, scene)
-    return drawn
-
-
 def table(found: list[Reply]) -> str:
     """The replies as a table in HTML, below a line that counts the right ones."""
     known = sum(reply.truth is not None for reply in found)
@@ -181,7 +161,8 @@ def build(vlm: BaseVLM, pictures: list[str]):
                     heat = gr.Checkbox(
                         False, label="Where the model looks", visible=vlm.inputs.starter is None
                     )
-                legend = (f'<i style="background:{c}"></i> {text} ' for c, text in LEGEND.items())
+                colors = LEGEND | {f"rgb{ORANGE}": LOOKED_AT}
+                legend = (f'<i style="background:{c}"></i> {text} ' for c, text in colors.items())
                 gr.HTML("".join(legend), elem_id="legend")
                 upload = gr.UploadButton("Upload a picture", file_types=["image"], size="sm")
             with gr.Column(scale=2, min_width=320):
@@ -245,7 +226,7 @@ def _handlers(gr, vlm: BaseVLM, pictures: list[str]):
         path, found = state
         reply = next((reply for reply in found if reply.question == about), found[0])
         likely = reply.probabilities or None
-        image = draw(vlm, path, boxes, reply if heat else None)
+        image = drawn(vlm, path, (reply.question, reply.answer) if heat else None, boxes)
         return image, gr.update(value=likely, visible=bool(likely))
 
     return pick, uploaded, ask, redraw

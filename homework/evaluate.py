@@ -50,13 +50,12 @@ def evaluate(
     Raises:
         InputError: the answers do not fit the questions, or a file is missing or malformed.
     """
-    from .evaluation.page import PAGE
-    from .evaluation.runs import DATA, Answered, other_runs, read_run, with_extracted
+    from .evaluation.page import report_files
+    from .evaluation.runs import Answered, other_runs, read_run, with_extracted
 
     others = other_runs(against, report)
     outputs = Outputs("evaluate", overwrite)
-    if report:
-        outputs.check(report / PAGE, report / DATA)
+    outputs.check(*report_files(report))
     dataset = VQADataset(split, data_dir)
     run = read_run(predictions)
     if extract:

@@ -9,12 +9,14 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .common import distributed, options
-from .common.errors import InputError, printable
+from .common.errors import printable
 from .common.files import PACKAGE_DIR, RUNS_DIR, writing
+from .common.options import Count, Natural
 from .common.outputs import Outputs
 from .common.runs import locked
 from .data import VQADataset, benchmark, draw
@@ -44,13 +46,13 @@ def train(config: TrainConfig) -> None:
     refuse_split(config.train_dataset_name)
     dataset = VQADataset(config.train_dataset_name, config.data_dir, config.max_samples)
     refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
-    from .model.loaded import LoadedVLM
+    from .model.vlm import BaseVLM
     from .training import hub, run
 
     with locked(config.output):
         trackers = run.check(config)
         distributed.init()  # first, as it chooses the GPU of this process
-        run.fit(dataset, LoadedVLM(config.base), config.output, config, trackers)
+        run.fit(dataset, BaseVLM(config.base), config.output, config, trackers)
         if config.push_to_hub and distributed.is_main():
             hub.push(config.output, config.push_to_hub)
 
@@ -99,16 +101,17 @@ def demo_train(
         print(f"{elsewhere.accuracy:.0%} of {len(others)} other pairs, which it has not learned")
 
 
+@options.checked
 def test(
     checkpoint: str,
     split: str = "valid_grader",
-    data_dir: str | None = None,
-    max_samples: int | None = 128,
-    save_predictions: str | None = None,
+    data_dir: Path | None = None,
+    max_samples: Count | None = 128,
+    save_predictions: Path | None = None,
     baseline_split: str | None = None,
-    report: str | None = None,
-    against: str | None = None,
-    heat_maps: int = 200,
+    report: Path | None = None,
+    against: Sequence[str] | None = None,
+    heat_maps: Natural = 200,
     base_alone: bool | None = None,
     base: str | None = None,
     overwrite: bool = False,
@@ -120,8 +123,7 @@ def test(
         split: the split whose questions are asked.
         data_dir: the data folder; the one beside the package if omitted.
         max_samples: questions to draw at random, the same ones as the grader; None asks all.
-        save_predictions: JSON file to write, with every question, answer and truth;
-            homework.evaluate reads it.
+        save_predictions: JSON file of all answers to write, which homework.evaluate reads.
         baseline_split: the split from which the majority baseline takes its answers; the split
             that the adapter was trained on if omitted, or train if that is not known.
         report: folder to write a report to: index.html, a page to browse, and report.json.
@@ -136,42 +138,29 @@ def test(
     Raises:
         InputError: the adapter, the data or an earlier report is missing or malformed.
     """
-    from .evaluation.page import PAGE
-    from .evaluation.runs import DATA, other_runs, write_predictions
+    from .evaluation import measure, page, runs
 
-    predictions = options.path("--save_predictions", save_predictions)
-    folder = options.path("--report", report)
-    options.whole("--heat_maps", heat_maps, 0)
-    if base_alone not in (None, True, False):
-        raise InputError(f"--base_alone: give True or False, not {base_alone!r}")
-    # Checked before minutes of answering.
-    others = other_runs(against, folder)
+    others = runs.other_runs(against, report)  # before minutes of answering
     outputs = Outputs("finetune test", overwrite)
     if distributed.is_main():
-        outputs.check(*([folder / PAGE, folder / DATA] if folder else []))
-        outputs.check(*([predictions] if predictions else []))
-    dataset = VQADataset(str(split), data_dir)
+        outputs.check(*page.report_files(report), *([save_predictions] if save_predictions else []))
+    dataset = VQADataset(split, data_dir)
     from .base_vlm import load as load_checkpoint
-    from .evaluation import measure
 
     distributed.init()  # first, as it chooses the GPU of this process
-    vlm = load_checkpoint(str(checkpoint), base=base, merged=False)
-    if folder and not distributed.is_main():
-        return  # the main process alone computes the probabilities for the report
-    ask_base = folder is not None if base_alone is None else base_alone
+    vlm = load_checkpoint(checkpoint, base=base, merged=False)
     measured = measure.measure_adapter(
-        vlm, dataset, max_samples, baseline_split, ask_base, probabilities=folder is not None
+        vlm, dataset, max_samples, baseline_split, base_alone, probabilities=report is not None
     )
-    if not distributed.is_main():
+    if not measured:  # in the processes beside the main one
         return
     print(measured.table())
     print(f"{len(measured.outcomes) / measured.seconds:.1f} questions/s")
-    if predictions:
-        with writing(predictions):
-            write_predictions(predictions, measured.outcomes, outputs.open)
-        print(f"every answer is in {predictions}")
-    if folder:
-        print(measure.report_adapter(folder, vlm, measured, others, heat_maps, outputs.open))
+    if save_predictions:
+        runs.write_predictions(save_predictions, measured.outcomes, outputs.open)
+        print(f"every answer is in {save_predictions}")
+    if report:
+        print(measure.report_adapter(report, vlm, measured, others, heat_maps, outputs.open))
 
 
 @options.checked
@@ -195,7 +184,8 @@ def restore(kept: Path, output_dir: Path | None = None) -> None:
     print(f"{output}: now holds the adapter of {source}")
 
 
-def merge(checkpoint: str, output: str, base: str | None = None) -> None:
+@options.checked
+def merge(checkpoint: str, output: Path, base: str | None = None) -> None:
     """Write an adapter and its base as one model, which plain transformers loads.
 
     Args:
@@ -210,14 +200,13 @@ def merge(checkpoint: str, output: str, base: str | None = None) -> None:
     from .model.merge import check_new, save_merged
     from .training.model_card import card
 
-    folder = options.path("--output", output)
-    check_new(folder)
-    vlm = load_checkpoint(str(checkpoint), base=base)
+    check_new(output)
+    vlm = load_checkpoint(checkpoint, base=base)
     known = vlm.adapter
-    text = card(known.base, known.fingerprint, known.training, name=folder.name, merged=True)
-    with writing(folder):
-        save_merged(vlm, folder, text)
-    print(f"{folder}: one model for transformers; its README.md shows how to use it")
+    text = card(known.base, known.fingerprint, known.training, name=output.name, merged=True)
+    with writing(output):
+        save_merged(vlm, output, text)
+    print(f"{output}: one model for transformers; its README.md shows how to use it")
 
 
 def load(model_name: str = MODEL_NAME) -> BaseVLM:

@@ -34,14 +34,7 @@ from .common.outputs import Outputs
 from .common.workers import num_cores
 from .frames.advice import how_to_repair
 from .frames.pictures import open_picture, save_picture
-from .frames.split import (
-    INFO_SUFFIX,
-    PICTURE_SUFFIX,
-    Skipped,
-    list_split,
-    picture_name,
-    read_info,
-)
+from .frames.split import INFO_SUFFIX, PICTURE_SUFFIX, Skipped, list_split, picture_name, read_info
 from .inspection.show import check_picture, has_display, show
 from .labels.questions import Pair, pairs
 from .labels.scene import AmbiguousView, Scene, view_scene
@@ -104,18 +97,17 @@ def check(
     """
     from .inspection.draw import draw_scene
 
-    file = info_file
-    if not file.name.endswith(INFO_SUFFIX):
-        raise InputError(f"--info_file: {file} is no info file; give a NNNNN{INFO_SUFFIX}")
-    info = read_info(file)
+    if not info_file.name.endswith(INFO_SUFFIX):
+        raise InputError(f"--info_file: {info_file} is no info file; give a NNNNN{INFO_SUFFIX}")
+    info = read_info(info_file)
     view = options.whole("--view_index", view_index, 0, len(info["detections"]) - 1)
     try:
         scene = view_scene(info, view)
     except AmbiguousView as error:
-        raise InputError(f"{file}: {error}; look at another view") from None
+        raise InputError(f"{info_file}: {error}; look at another view") from None
     except ValueError as error:
-        raise InputError(f"{file}: {error}; {how_to_repair(file)}") from None
-    picture = file.with_name(picture_name(file.name, view))
+        raise InputError(f"{info_file}: {error}; {how_to_repair(info_file)}") from None
+    picture = info_file.with_name(picture_name(info_file.name, view))
     # A bare --save arrives as True.
     default = RUNS_DIR / picture.name.replace(PICTURE_SUFFIX, "_check.png")
     target = save if isinstance(save, Path) else default
@@ -126,7 +118,7 @@ def check(
     if contact_sheet:
         from .inspection.contact_sheet import frame_sheet
 
-        _save(frame_sheet(file), contact_sheet.with_suffix(".png"), outputs)
+        _save(frame_sheet(info_file), contact_sheet.with_suffix(".png"), outputs)
     if not save and has_display():
         show(image, str(picture))
     else:
@@ -192,14 +184,13 @@ def inspect(
 
     if save is not None and against is None:
         raise InputError("--save: draws a comparison; give --against, too")
+    outputs = Outputs("inspect", overwrite)
     if save is not None:
         check_picture(save)
+        outputs.check(save)
     split = list_split(options.data_folder(data_dir, "train"))
     other = list_split(against) if against is not None else None
     workers = num_workers or num_cores()
-    outputs = Outputs("inspect", overwrite)
-    if save is not None:
-        outputs.check(save)
     found = survey(split, workers)
     print(*report(split, found), sep="\n")
     if pictures:
@@ -207,9 +198,8 @@ def inspect(
 
         print("wrote " + ", ".join(map(str, save_pictures(split, found, pictures, outputs.open))))
     if other is not None:
-        print()
-        print(*compare(split, found, other, survey(other, workers, decode=False)), sep="\n")
-        print()
+        lines = compare(split, found, other, survey(other, workers, decode=False))
+        print("", *lines, "", sep="\n")
         both = measure(split, workers), measure(other, workers)
         print(*table(*both), sep="\n")
         if save is not None:
@@ -305,12 +295,6 @@ def _save(picture: Image | Figure, file: Path, outputs: Outputs, **options: int)
 
 if __name__ == "__main__":
     cli.run(
-        {
-            "generate": generate,
-            "check": check,
-            "balance": balance,
-            "inspect": inspect,
-            "explore": explore,
-            "export": export,
-        }
+        {"generate": generate, "check": check, "balance": balance}
+        | {"inspect": inspect, "explore": explore, "export": export}
     )

@@ -60,40 +60,18 @@ def run(
         seed: of the weights, the order and the augmentations.
         start: what to start from: the --work_dir of an earlier run, or the checkpoint folder of an
             embedded base; fresh weights if omitted.
-        num_workers: processes that prepare pictures; 0 prepares them in the training process. A
-            GPU wants one per core.
+        num_workers: processes beside this one that prepare pictures; a GPU wants one per core.
         pictures: who cuts out, mirrors and relights the pictures: "device", all of a step at once
-            in the device's memory, where they all lie (45 kB each); or "workers", one at a time,
-            before they go to the device. They look alike but for rounding. If omitted, the device
-            where it is a GPU.
+            in its memory, where they all lie (45 kB each); or "workers", one at a time, before.
+            They look alike but for rounding. If omitted, the device where it is a GPU.
         overwrite: replace a model in --output that this command did not write.
 
     Raises:
-        InputError: an option or the data is wrong, validation frames are among it, or --output
-            holds a model that may not be replaced.
+        InputError: an option, the data or --output is wrong, or there are validation frames.
     """
-    from homework.frames.fingerprint import files_digest
-    from homework.model.loading import CONFIG
-
-    from .pretraining.draws import CHANCES
-
-    if augmentations in (("all",), ("none",)):
-        chosen = list(CHANCES) if augmentations == ("all",) else []
-    else:
-        chosen = options.names("--augmentations", augmentations, tuple(CHANCES))
-    folders = training_folders(data_dir)
+    chosen, folders = _augmentations(augmentations), training_folders(data_dir)
     target, work = output or RUNS_DIR / "base", work_dir or RUNS_DIR / "pretrain"
-    outputs = Outputs("pretrain", overwrite)
-    if distributed.is_main():
-        # Found now, not after the training; `save` checks each file that it writes.
-        outputs.check(target / CONFIG, *target.glob("*.safetensors"), *target.glob("[!.]*.json"))
-
-    from homework.training import checkpoints
-    from homework.training.loop import Loop
-
-    from .pretraining.task import STEPS_PER_CHECKPOINT, STEPS_PER_RECORD, Pretraining
-
-    files = (path for folder in folders for path in _learned_files(folder))
+    outputs = _outputs(target, overwrite)
     begun, fingerprint = _start(start)
     recipe = {
         "data": [folder.name for folder in folders],
@@ -105,20 +83,56 @@ def run(
         "held_out": held_out,
         "seed": seed,
         "start": fingerprint,
-        "data_sha256": files_digest(files),
+        "data_sha256": _digest(folders),
     }
+    _pretrain(folders, work, target, outputs, recipe, begun, num_workers, pictures)
+
+
+def _pretrain(
+    folders: list[Path],
+    work: Path,
+    output: Path,
+    outputs: Outputs,
+    recipe: dict[str, Any],
+    begun: Any,
+    num_workers: int,
+    pictures: str | None,
+) -> None:
+    from homework.training import checkpoints
+    from homework.training.loop import Loop
+
+    from .pretraining.task import STEPS_PER_CHECKPOINT, STEPS_PER_RECORD, Pretraining
+
+    on_device = None if pictures is None else pictures == "device"
+    share = HELD_OUT[recipe["held_out"]]
     with locked(work):
         with writing(work):
             checkpoints.require_same(work, recipe)
-            on_device = None if pictures is None else pictures == "device"
-            pretraining = Pretraining(
-                folders, work, recipe, HELD_OUT[held_out], begun, num_workers, on_device
-            )
-            save_steps = steps_between(steps, max(STEPS_PER_CHECKPOINT, steps // 20))
-            Loop(pretraining, work, recipe, save_steps, STEPS_PER_RECORD).run()
+            task = Pretraining(folders, work, recipe, share, begun, num_workers, on_device)
+            save_steps = steps_between(task.steps, max(STEPS_PER_CHECKPOINT, task.steps // 20))
+            Loop(task, work, recipe, save_steps, STEPS_PER_RECORD).run()
         if distributed.is_main():
-            with writing(target):
-                pretraining.save(target, outputs)
+            with writing(output):
+                task.save(output, outputs)
+
+
+def _outputs(output: Path, overwrite: bool) -> Outputs:
+    """What writes the model, once its files are known to be replaceable."""
+    from homework.model.loading import CONFIG
+
+    outputs = Outputs("pretrain", overwrite)
+    if distributed.is_main():
+        # Found now, not after the training; `save` checks each file that it writes.
+        outputs.check(output / CONFIG, *output.glob("*.safetensors"), *output.glob("[!.]*.json"))
+    return outputs
+
+
+def _augmentations(given: Sequence[str]) -> list[str]:
+    from .pretraining.draws import CHANCES
+
+    if given in (("all",), ("none",)):
+        return list(CHANCES) if given == ("all",) else []
+    return options.names("--augmentations", given, tuple(CHANCES))
 
 
 def look(
@@ -164,12 +178,17 @@ def _start(folder: Path | None) -> tuple[Any, str | None]:
     return base, digest(base / WEIGHTS)
 
 
-def _learned_files(folder: Path) -> list[Path]:
-    """The info files and pictures of a split, sorted by name."""
+def _digest(folders: list[Path]) -> str:
+    """SHA-256 of the info files and pictures of splits, in each sorted by name."""
+    from homework.frames.fingerprint import files_digest
     from homework.frames.split import list_split
 
-    split = list_split(folder)
-    return [folder / name for name in sorted({*split.info_files, *split.pictures})]
+    splits = map(list_split, folders)
+    return files_digest(
+        folder / name
+        for folder, split in zip(folders, splits, strict=True)
+        for name in sorted({*split.info_files, *split.pictures})
+    )
 
 
 def training_folders(data_dir: Sequence[str] | None) -> list[Path]:

@@ -81,7 +81,8 @@ def test_the_table_marks_right_and_wrong_and_cautions_about_other_questions():
 def test_boxes_and_heat_map_are_drawn_over_the_picture_where_switched_on(vlm, split):
     picture = str(split / "00001_03_im.jpg")
     (reply,) = demo.replies(vlm, picture, [questions.EGO])
-    drawn = [demo.draw(vlm, picture, b, h) for b in (False, True) for h in (None, reply)]
+    asked = (reply.question, reply.answer)
+    drawn = [base_vlm.drawn(vlm, picture, a, b) for b in (False, True) for a in (None, asked)]
     assert {image.size for image in drawn} == {(900, 600)}
     assert len({image.tobytes() for image in drawn}) == 4
 
@@ -95,7 +96,8 @@ def test_a_picture_from_elsewhere_has_no_labels(vlm, split, tmp_path):
     found = demo.replies(vlm, str(picture), asked)
     assert {reply.truth for reply in found} == {None}
     assert len(found[asked.index(questions.COUNT)].probabilities) == 10
-    assert demo.draw(vlm, str(picture), True, found[0]).size == (1200, 800)
+    asked = (found[0].question, found[0].answer)
+    assert base_vlm.drawn(vlm, str(picture), asked).size == (1200, 800)
 
 
 def test_frames_to_pick_from_are_a_seeded_draw(split, tmp_path):

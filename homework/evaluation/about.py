@@ -12,7 +12,7 @@ from typing import Any
 from ..common.errors import InputError
 from ..common.files import digest, read_json
 from ..model.adapter import STATE, WEIGHTS
-from ..model.loaded import Record
+from ..model.vlm import Record
 
 MAX_POINTS = 400  # per curve
 HELD_OUT = "held-out "  # begins the name of a kind's accuracy on held-out pictures

@@ -27,7 +27,7 @@ from .statistics import Outcome
 from .table import accuracy_table
 
 if TYPE_CHECKING:
-    from ..model.loaded import LoadedVLM
+    from ..model.vlm import BaseVLM
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ def measure(
 
 
 def measure_adapter(
-    vlm: LoadedVLM,
+    vlm: BaseVLM,
     dataset: VQADataset,
     max_samples: int | None,
     baseline_split: str | None,
-    base_alone: bool,
+    base_alone: bool | None,
     probabilities: bool,
-) -> Measured:
+) -> Measured | None:
     """Evaluate a loaded adapter, and before it the base alone: the same model, adapter off.
 
     Args:
@@ -104,15 +104,20 @@ def measure_adapter(
         max_samples: questions to draw at random, with a fixed seed; None asks all.
         baseline_split: where the majority baseline takes its answers from; if omitted, the split
             that the adapter was trained on, or "train" where that is not known.
-        base_alone: ask the base as well.
-        probabilities: compute the probabilities of all possible answers. Then one process answers
-            all questions; otherwise the processes share them.
+        base_alone: ask the base as well; if None, where there are probabilities.
+        probabilities: compute the probabilities of all possible answers. Then the main process
+            answers all questions; otherwise the processes share them.
+
+    Returns:
+        None in the processes beside the main one.
     """
     from ..model.adapter import merge
     from ..model.likelihood import ScoringModel
 
+    if probabilities and not distributed.is_main():
+        return None
     alone = None
-    if base_alone:
+    if probabilities if base_alone is None else base_alone:
         with vlm.base_alone() as base:
             asked = base if probabilities else DistributedModel(base)
             alone = benchmark(asked, dataset, max_samples, batch_size=None)
@@ -120,12 +125,13 @@ def measure_adapter(
     model = ScoringModel(vlm) if probabilities else DistributedModel(vlm)
     trained = vlm.adapter.split
     baseline = str(baseline_split or trained or "train")
-    return measure(model, dataset, max_samples, trained, baseline, alone)
+    measured = measure(model, dataset, max_samples, trained, baseline, alone)
+    return measured if distributed.is_main() else None
 
 
 def report_adapter(
     folder: Path,
-    vlm: LoadedVLM,
+    vlm: BaseVLM,
     measured: Measured,
     others: Sequence[Run],
     most: int,
@@ -176,7 +182,7 @@ def write_page(
     return f"wrote {folder / PAGE} and report.json ({size / 1e6:.1f} MB); open it in a browser"
 
 
-def heat_maps(vlm: LoadedVLM, measured: Measured, most: int) -> dict[int, Any]:
+def heat_maps(vlm: BaseVLM, measured: Measured, most: int) -> dict[int, Any]:
     """Heat maps of at most `most` samples, half of them wrong answers if there are enough.
 
     Returns:

@@ -30,6 +30,11 @@ NOTE = (
 )
 
 
+def report_files(folder: Path | None) -> list[Path]:
+    """The files of a report in `folder`; none without a folder."""
+    return [folder / PAGE, folder / DATA] if folder else []
+
+
 def report_data(
     outcomes: Sequence[Outcome],
     about: Mapping[str, Any],

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ..common import options
 from ..common.errors import InputError
-from ..common.files import Opener, as_json, atomic_write
+from ..common.files import Opener, as_json, atomic_write, writing
 from ..data import VQADataset
 from ..frames.qa_read import read_rows, triple
 from ..labels.questions import extracted
@@ -45,12 +45,12 @@ def write_predictions(
         open_file: opens `file`; see `common.outputs`.
     """
     fields = ("image_file", "question", "answer", "truth", "right")
-    with open_file(file) as opened:
+    with writing(file), open_file(file) as opened:
         opened.write(as_json([{name: getattr(o, name) for name in fields} for o in outcomes]))
 
 
-def other_runs(against: Any, report: Path | None) -> list[Run]:
-    """The runs that `--against` names, separated by commas.
+def other_runs(against: Sequence[str] | None, report: Path | None) -> list[Run]:
+    """The runs that `--against` names.
 
     Args:
         report: the folder that the report goes to, without which there is no comparison.
@@ -62,10 +62,7 @@ def other_runs(against: Any, report: Path | None) -> list[Run]:
         return []
     if report is None:
         raise InputError("--against: needs --report; give the folder to write the page to")
-    if isinstance(against, bool):
-        raise InputError("--against: give reports or files of predictions, commas between them")
-    names = options.parts(against if isinstance(against, list | tuple) else str(against))
-    return [read_run(options.coerce("--against", name, Path)) for name in names]
+    return [read_run(options.coerce("--against", name, Path)) for name in against]
 
 
 def read_run(path: Path) -> Run:

@@ -19,6 +19,7 @@ FONT_SIZE = 18  # drawn pixels
 EGO_COLOR = "#ffd400"
 OTHER_COLORS = ("#00e5ff", "#ff7bd5", "#7dff6b", "#ff9d4d", "#b9a2ff", "#ff5f5f", "#4fa3ff")
 PLAIN = "#ffffff"
+LEGEND = {EGO_COLOR: "ego kart", OTHER_COLORS[0]: "other karts, each in a colour"}
 
 
 def draw_scene(picture: Image, scene: Scene) -> Image:

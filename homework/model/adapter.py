@@ -13,15 +13,15 @@ from ..common.errors import InputError, one_line
 from ..common.files import PACKAGE_DIR, PARTIAL, digest, read_json
 from .adapter_config import changes_base, read_config, resolve
 from .adapter_weights import read_weights, renamed
-from .loaded import Record
 from .loading import base_fingerprint
 from .processor import library_processor, own_form
+from .vlm import Record
 
 if TYPE_CHECKING:
     import torch
     from peft import LoraConfig, PeftModel
 
-    from .loaded import LoadedVLM
+    from .vlm import BaseVLM
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 CARD = "README.md"  # the model card
@@ -46,7 +46,7 @@ EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight", "base_layer.weight")
 
 
 def add_lora(
-    vlm: LoadedVLM,
+    vlm: BaseVLM,
     rank: int,
     alpha: float,
     dropout: float,
@@ -147,7 +147,7 @@ def _read_record(folder: Path, named: str | None, base: str | Path | None) -> Re
     return Record(folder, str(base or named), written.get("sha256"), training)
 
 
-def attach(vlm: LoadedVLM, adapter: Adapter, verbose: bool = True) -> None:
+def attach(vlm: BaseVLM, adapter: Adapter, verbose: bool = True) -> None:
     """Attach an adapter to the base that it was trained on; `merge` may follow.
 
     Args:
@@ -174,7 +174,7 @@ def attach(vlm: LoadedVLM, adapter: Adapter, verbose: bool = True) -> None:
         print0(f"{record.folder}: not trained by this package; {FORMS[adapter.starter]}")
 
 
-def merge(vlm: LoadedVLM) -> None:
+def merge(vlm: BaseVLM) -> None:
     """Add the adapter to the base's weights in memory, if possible: answers come a third faster."""
     if vlm.adapter and can_merge(vlm.model):
         vlm.model.merge_adapter()
@@ -230,7 +230,7 @@ def is_whole(folder: Path) -> bool:
     return whole and ((folder / BASE).is_file() or not moving)
 
 
-def _with_weights(vlm: LoadedVLM, adapter: Adapter) -> PeftModel:
+def _with_weights(vlm: BaseVLM, adapter: Adapter) -> PeftModel:
     """The model with the adapter, whose weights must be exactly those that the base needs."""
     from peft import get_peft_model_state_dict
     from peft.utils import set_peft_model_state_dict
@@ -266,7 +266,7 @@ def _with_weights(vlm: LoadedVLM, adapter: Adapter) -> PeftModel:
     return model
 
 
-def _untie(vlm: LoadedVLM, weights: Iterable[str]) -> None:
+def _untie(vlm: BaseVLM, weights: Iterable[str]) -> None:
     """Give the output layer weights of its own if an adapter changes it or the embeddings.
 
     A base that shares these weights would otherwise get the change in both places.
@@ -281,7 +281,7 @@ def _untie(vlm: LoadedVLM, weights: Iterable[str]) -> None:
         network.config.tie_word_embeddings = network.config.text_config.tie_word_embeddings = False
 
 
-def _with_lora(vlm: LoadedVLM, config: LoraConfig) -> PeftModel:
+def _with_lora(vlm: BaseVLM, config: LoraConfig) -> PeftModel:
     from peft import get_peft_model
 
     vlm.model.name_or_path = vlm.base  # what PEFT records as the adapter's base

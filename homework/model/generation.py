@@ -7,20 +7,24 @@ batch when its answer ends, and the answers return in the order of the questions
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
-from .prefix_cache import Prefilled, PrefixCache, answer_each, attention_mask, embed, forward
-
-if TYPE_CHECKING:
-    from .loaded import LoadedVLM
+from .prefix_cache import (
+    Loaded,
+    Prefilled,
+    PrefixCache,
+    answer_each,
+    attention_mask,
+    embed,
+    forward,
+)
 
 MAX_NEW_TOKENS = 16  # a name is one token for the embedded base, several for SmolVLM
 
 
 def generate(
-    vlm: LoadedVLM,
+    vlm: Loaded,
     image_paths: Sequence[str],
     questions: Sequence[str],
     copies: int = 1,
@@ -33,7 +37,7 @@ def generate(
 
 
 def decode_answers(
-    vlm: LoadedVLM, batch: Prefilled, copies: int = 1, temperature: float = 0
+    vlm: Loaded, batch: Prefilled, copies: int = 1, temperature: float = 0
 ) -> list[list[str]]:
     """`copies` answers to each question of a batch."""
     rows = torch.arange(len(batch.lengths), device=vlm.device).repeat_interleave(copies)
@@ -45,7 +49,7 @@ def decode_answers(
 
 
 def decode(
-    vlm: LoadedVLM,
+    vlm: Loaded,
     cache: PrefixCache,
     logits: torch.Tensor,
     lengths: torch.Tensor,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-    from .loaded import LoadedVLM
+    from .vlm import BaseVLM
 
 METHOD = "HiResCAM (Draelos and Carin 2020) on the last layer of the vision tower"
 BATCH_SIZE = 32
@@ -34,7 +34,7 @@ OPACITY = 0.65  # of the orange where the heat is 1
 
 
 def heat_maps(
-    vlm: LoadedVLM,
+    vlm: BaseVLM,
     image_paths: Sequence[str | Path],
     questions: Sequence[str],
     answers: Sequence[str],
@@ -93,7 +93,7 @@ def overlay(picture: Image, heat: np.ndarray) -> Image:
     return Pillow.fromarray(mixed.round().astype(np.uint8))
 
 
-def _maps(vlm: LoadedVLM, asked: list[tuple[str, str, str]]) -> np.ndarray:
+def _maps(vlm: BaseVLM, asked: list[tuple[str, str, str]]) -> np.ndarray:
     """Heat maps of one batch of (image_path, question, answer): (N, side, side)."""
     import torch
 
@@ -103,9 +103,9 @@ def _maps(vlm: LoadedVLM, asked: list[tuple[str, str, str]]) -> np.ndarray:
         features = _patch_features(vlm, paths).float()
     rows = [paths.index(path) for path, _, _ in asked]
     patches = features[rows].requires_grad_()  # (N, P, C), one leaf per question
-    likely = _log_likelihood(vlm, patches, [(question, answer) for _, question, answer in asked])
-    (gradient,) = torch.autograd.grad(likely.sum(), patches)
-    difference = features[rows] - features[rows].mean(1, keepdim=True)
+    loss = _loss(vlm, patches, [(question, answer) for _, question, answer in asked])
+    (gradient,) = torch.autograd.grad(loss, patches)
+    difference = features[rows].mean(1, keepdim=True) - features[rows]
     heat = (gradient * difference).sum(-1).clamp(min=0)  # (N, P)
     side = round(heat.shape[1] ** 0.5)
     heat = heat.view(-1, 1, side, side)
@@ -115,7 +115,7 @@ def _maps(vlm: LoadedVLM, asked: list[tuple[str, str, str]]) -> np.ndarray:
     return heat.float().cpu().numpy()
 
 
-def _patch_features(vlm: LoadedVLM, paths: list[str]) -> torch.Tensor:
+def _patch_features(vlm: BaseVLM, paths: list[str]) -> torch.Tensor:
     """Output of the vision tower: (pictures, P, C)."""
     squares = [vlm.inputs.resize(open_picture(path)) for path in paths]
     pixels = vlm.inputs.pixel_values(squares)[:, 0].to(vlm.device)  # (pictures, 3, side, side)
@@ -123,20 +123,15 @@ def _patch_features(vlm: LoadedVLM, paths: list[str]) -> torch.Tensor:
     return tower(pixel_values=pixels, return_dict=True).last_hidden_state
 
 
-def _log_likelihood(
-    vlm: LoadedVLM, patches: torch.Tensor, pairs: list[tuple[str, str]]
-) -> torch.Tensor:
-    """Log-probability of each answer with its end token, given the patches: (N,).
+def _loss(vlm: BaseVLM, patches: torch.Tensor, pairs: list[tuple[str, str]]) -> torch.Tensor:
+    """The loss of training: minus the log-probability of all answers with their end tokens.
 
     Args:
         patches: (N, P, C), of the picture of each (question, answer) in `pairs`.
     """
     from . import packing
-    from .likelihood import token_log_probabilities
 
     sequences = [vlm.inputs.view_sequence([pair]) for pair in pairs]
     row = packing.pack(sequences, len(vlm.inputs.prefix_ids)).to(vlm.device)
     tokens = vlm.network.model.connector(patches)  # (N, image tokens, D)
-    logits = packing.answer_logits(vlm.network, row, tokens)
-    each = token_log_probabilities(logits, row.answers.unsqueeze(1)).squeeze(1)
-    return each.new_zeros(len(pairs)).index_add(0, row.pairs, each)
+    return packing.weighted_loss(packing.answer_logits(vlm.network, row, tokens), row)

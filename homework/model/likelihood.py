@@ -15,23 +15,27 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
 from ..labels.questions import possible_answers
 from ..labels.vocabulary import Probabilities
 from .generation import decode_answers
-from .prefix_cache import Prefilled, answer_each, attention_mask, embed, even_chunks, forward
-
-if TYPE_CHECKING:
-    from .loaded import LoadedVLM
+from .prefix_cache import (
+    Loaded,
+    Prefilled,
+    answer_each,
+    attention_mask,
+    embed,
+    even_chunks,
+    forward,
+)
 
 TOKENS = 2_048  # candidate tokens per pass: with a large vocabulary their logits fill 400 MB
 
 
 def score(
-    vlm: LoadedVLM,
+    vlm: Loaded,
     image_paths: Sequence[str],
     questions: Sequence[str],
     candidates: Sequence[Sequence[str]],
@@ -50,7 +54,7 @@ class ScoringModel:
             closed vocabulary, so that they sum to 1; () if the question has none.
     """
 
-    def __init__(self, vlm: LoadedVLM) -> None:
+    def __init__(self, vlm: Loaded) -> None:
         self.vlm = vlm
         self.probabilities: list[Probabilities] = []
 
@@ -87,7 +91,7 @@ def token_log_probabilities(logits: torch.Tensor, tokens: torch.Tensor) -> torch
 
 
 def _score_batch(
-    vlm: LoadedVLM, batch: Prefilled, candidates: Sequence[Sequence[str]]
+    vlm: Loaded, batch: Prefilled, candidates: Sequence[Sequence[str]]
 ) -> list[list[float]]:
     """Log-probabilities of the candidates of a batch.
 
@@ -110,7 +114,7 @@ def _score_batch(
 
 
 def _score_answers(
-    vlm: LoadedVLM, batch: Prefilled, rows: torch.Tensor, ids: list[list[int]]
+    vlm: Loaded, batch: Prefilled, rows: torch.Tensor, ids: list[list[int]]
 ) -> torch.Tensor:
     """Log-probabilities of answers, end tokens included: (R, answers).
 

@@ -45,7 +45,7 @@ LIMITS = {
 
 
 def find_checkpoint(checkpoint: str | Path | None = None) -> tuple[str, Path]:
-    """Name and folder of a base that is on disk; see LoadedVLM for the argument.
+    """Name and folder of a base that is on disk; see BaseVLM for the argument.
 
     Raises:
         InputError: it is not on disk.

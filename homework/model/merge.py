@@ -10,7 +10,7 @@ from ..common.errors import InputError
 from ..common.files import PARTIAL, require_writable
 
 if TYPE_CHECKING:
-    from .loaded import LoadedVLM
+    from .vlm import BaseVLM
 
 CARD = "README.md"
 
@@ -26,7 +26,7 @@ def check_new(folder: Path) -> None:
     require_writable(folder / CARD)
 
 
-def save_merged(vlm: LoadedVLM, folder: Path, card: str) -> None:
+def save_merged(vlm: BaseVLM, folder: Path, card: str) -> None:
     """Write the model with the adapter in its weights, and its processor, whole or not at all.
 
     The weights stay float32, as rounding them could change an answer. A base with a stem, which

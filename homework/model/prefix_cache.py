@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -20,13 +21,31 @@ from . import packing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from transformers import Idefics3ForConditionalGeneration
 
-    from .loaded import LoadedVLM
+    from .inputs import InputBuilder
+
 
 PATCHES = 2_304  # per pass of the vision tower: more do not fit into the cache of a CPU
 PICTURES = 64  # whose prefixes are in memory together
 ROWS = 128  # questions per batch
 Result = TypeVar("Result")
+
+
+class Loaded(Protocol):
+    """What answering needs of a model: BaseVLM, which itself answers by means of this module."""
+
+    device: str
+    dtype: torch.dtype
+    inputs: InputBuilder
+    network: Idefics3ForConditionalGeneration
+
+    @property
+    def patches(self) -> int:
+        """Patches of a picture in the vision tower."""
+
+    def inference(self) -> AbstractContextManager[None]:
+        """No gradients, and the precision of `dtype`."""
 
 
 class PrefixCache:
@@ -87,7 +106,7 @@ class Prefilled(NamedTuple):
     lengths: torch.Tensor
 
 
-def encode_pictures(vlm: LoadedVLM, paths: Sequence[str]) -> torch.Tensor:
+def encode_pictures(vlm: Loaded, paths: Sequence[str]) -> torch.Tensor:
     """Image tokens of pictures: (pictures, image tokens, D)."""
     features = []
     for part in even_chunks(paths, pictures_at_once(vlm)):
@@ -95,19 +114,19 @@ def encode_pictures(vlm: LoadedVLM, paths: Sequence[str]) -> torch.Tensor:
     return torch.stack(features)
 
 
-def encode_squares(vlm: LoadedVLM, squares: Sequence[Image]) -> torch.Tensor:
+def encode_squares(vlm: Loaded, squares: Sequence[Image]) -> torch.Tensor:
     """Image tokens of resized pictures in one pass: (pictures, image tokens, D)."""
     pixels = vlm.inputs.pixel_values(squares).to(vlm.device)  # (pictures, 1, 3, side, side)
     return packing.image_tokens(vlm.network, pixels)
 
 
-def pictures_at_once(vlm: LoadedVLM) -> int:
+def pictures_at_once(vlm: Loaded) -> int:
     """Pictures per pass of the vision tower."""
     return max(1, PATCHES // vlm.patches)
 
 
 def answer_each(
-    vlm: LoadedVLM,
+    vlm: Loaded,
     image_paths: Sequence[str],
     questions: Sequence[str],
     compute: Callable[[Prefilled], Sequence[Result]],
@@ -125,7 +144,7 @@ def answer_each(
 
 
 def prefill_questions(
-    vlm: LoadedVLM, image_paths: Sequence[str], questions: Sequence[str]
+    vlm: Loaded, image_paths: Sequence[str], questions: Sequence[str]
 ) -> Iterator[Prefilled]:
     """Prefill the questions in batches: by group of pictures, then by similar length."""
     asked_about: dict[str, list[int]] = defaultdict(list)
@@ -156,7 +175,7 @@ def prefill_questions(
 
 
 def prefill_groups(
-    vlm: LoadedVLM, paths: list[str]
+    vlm: Loaded, paths: list[str]
 ) -> Iterator[tuple[Sequence[str], PrefixCache, int]]:
     """Groups of pictures, the cache of their prefixes, and the tiles of each picture."""
     if not vlm.inputs.starter:
@@ -174,9 +193,7 @@ def prefill_groups(
         yield [path], prefill_pictures(vlm, [prefix], torch.cat(tokens)), len(pixels)
 
 
-def prefill_pictures(
-    vlm: LoadedVLM, prefixes: list[list[int]], tokens: torch.Tensor
-) -> PrefixCache:
+def prefill_pictures(vlm: Loaded, prefixes: list[list[int]], tokens: torch.Tensor) -> PrefixCache:
     """The cache of the prefixes, one row per picture.
 
     Args:
@@ -191,12 +208,12 @@ def prefill_pictures(
     return cache
 
 
-def embed(vlm: LoadedVLM, ids) -> torch.Tensor:
+def embed(vlm: Loaded, ids) -> torch.Tensor:
     """Embeddings of token ids: (..., tokens) -> (..., tokens, D)."""
     return vlm.network.get_input_embeddings()(torch.as_tensor(ids, device=vlm.device))
 
 
-def forward(vlm: LoadedVLM, cache: PrefixCache, embeddings, positions, mask=None) -> torch.Tensor:
+def forward(vlm: Loaded, cache: PrefixCache, embeddings, positions, mask=None) -> torch.Tensor:
     """Run new tokens through the text model and append them to the cache.
 
     Args:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm
@@ -19,9 +20,9 @@ from ..common.runs import steps_between
 from ..data import Item, VQADataset
 from ..frames.fingerprint import pairs_digest
 from ..model import adapter
-from ..model.loaded import LoadedVLM
 from ..model.loading import base_fingerprint
 from ..model.prefix_cache import encode_squares, pictures_at_once
+from ..model.vlm import BaseVLM
 from . import adapters, checkpoints, expected, hub
 from .batches import HELD_OUT, ViewDataset, split_views
 from .cache import ArrayCache, cache_dir, open_cache
@@ -33,6 +34,9 @@ from .measured import measure_steps
 from .model_card import card, results_line
 from .task import FineTuning
 from .trackers import check_trackers
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 STEPS_PER_RECORD = 10
 LEARNED = ("pairs", "pictures", "tokens")  # what the closing report counts
@@ -64,7 +68,7 @@ def check(config: TrainConfig) -> list[str]:
 
 def fit(
     dataset: VQADataset | Sequence[Item],
-    vlm: LoadedVLM,
+    vlm: BaseVLM,
     output: Path,
     config: TrainConfig,
     trackers: Sequence[str] = (),
@@ -85,16 +89,7 @@ def fit(
     datasets = [
         _dataset(views, vlm, config.train_vision, fingerprint) for views in (train_views, held_out)
     ]
-    torch.manual_seed(config.seed)  # of the LoRA weights
-    model = adapter.add_lora(
-        vlm,
-        config.lora_r,
-        config.lora_alpha,
-        config.lora_dropout,
-        config.train_vision,
-        config.use_rslora,
-        config.use_dora,
-    )
+    model = _with_lora(vlm, config)
     config = config.of_base(vlm.base, vlm.network.config.model_type)
     task = FineTuning(vlm, model, *datasets, config)
     seconds = task.prepare()
@@ -129,6 +124,19 @@ def fit(
             if loop.best:
                 print(results_line(loop.best[1].accuracies))
         distributed.wait()  # the others may read the adapter now
+
+
+def _with_lora(vlm: BaseVLM, config: TrainConfig) -> PeftModel:
+    torch.manual_seed(config.seed)  # of the LoRA weights
+    return adapter.add_lora(
+        vlm,
+        config.lora_r,
+        config.lora_alpha,
+        config.lora_dropout,
+        config.train_vision,
+        config.use_rslora,
+        config.use_dora,
+    )
 
 
 def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) -> None:
@@ -176,7 +184,7 @@ def _write(loop: Loop) -> None:
     checkpoints.finish(output)
 
 
-def _dataset(views: list, vlm: LoadedVLM, vision: bool, fingerprint: str) -> ViewDataset:
+def _dataset(views: list, vlm: BaseVLM, vision: bool, fingerprint: str) -> ViewDataset:
     """The views with their caches: of pictures, and of image tokens where these never change."""
     side, resample = vlm.inputs.side, vlm.inputs.resample
     squares = _cache(views, (side, side, 3), "uint8", f"resample {resample}")
@@ -205,7 +213,7 @@ def _cache(views: list, shape: tuple, dtype: str, maker: str) -> ArrayCache | No
     return cache
 
 
-def _look(dataset: ViewDataset, vlm: LoadedVLM, features: ArrayCache) -> None:
+def _look(dataset: ViewDataset, vlm: BaseVLM, features: ArrayCache) -> None:
     """Compute the image tokens that the cache lacks; the processes share the pictures."""
     mine = range(distributed.rank(), len(dataset), distributed.world_size())
     missing = [index for index in mine if features.get(index) is None]

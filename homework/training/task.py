@@ -25,8 +25,8 @@ from ..common.progress import duration
 from ..data import draw
 from ..labels.questions import KINDS, kind_of
 from ..model import packing
-from ..model.loaded import LoadedVLM
 from ..model.packing import pairs_right
+from ..model.vlm import BaseVLM
 from .batches import Collator, MicroBatch, StepSampler, ViewDataset
 from .config import TrainConfig
 from .measured import HeldOutResult, Means, pictures_measured
@@ -48,7 +48,7 @@ class FineTuning:
 
     def __init__(
         self,
-        vlm: LoadedVLM,
+        vlm: BaseVLM,
         model: torch.nn.Module,
         train_set: ViewDataset,
         held_out: ViewDataset,

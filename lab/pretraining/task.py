@@ -82,19 +82,7 @@ class Pretraining:
         self.inputs = load_inputs(work_dir / "processor")
         self.model = begin.first_model(start, self.seed, self.inputs).to(self.device)
         attention.use(self.model)
-        vision = self.model.config.vision_config
-        self.heads = heads.Heads(
-            self.model.config.text_config.hidden_size,
-            {
-                name: [self.inputs.answer_ids(word)[0] for word in words]
-                for name, words in dense_labels.WORD_HEADS.items()
-            },
-        ).to(self.device)
-        stem = self.model.stem
-        self.center_head = heads.CenterHead(
-            self.model.config.stem_channels[FINE_STAGE], self.model.config.text_config.hidden_size
-        ).to(self.device)
-        stem.stages[FINE_STAGE].register_forward_hook(self._keep_stage)
+        self._make_heads()
         self.silent = self._silent_words().to(self.device)
         self.throw_away = torch.nn.ModuleList([self.heads, self.center_head])
         trained = torch.nn.ModuleDict({"model": self.model, "heads": self.throw_away})
@@ -107,7 +95,8 @@ class Pretraining:
         views = [load_views(folder, num_workers) for folder in folders]
         learned, kept = hold_out(views, recipe["held_out"], held_out)
         self.held_out = kept[:MAX_MEASURED]
-        cell = stem.side * math.prod(self.model.config.stem_strides[: FINE_STAGE + 1])
+        vision = self.model.config.vision_config
+        cell = self.model.stem.side * math.prod(self.model.config.stem_strides[: FINE_STAGE + 1])
         self.data = Steps(
             AugmentedBatches(learned, self.batch_size, self.seed, recipe["augmentations"]),
             self.inputs,
@@ -122,6 +111,21 @@ class Pretraining:
             f"{len(learned)} views to learn from, {len(self.held_out)} to measure on, "
             f"held out by {recipe['held_out']}"
         )
+
+    def _make_heads(self) -> None:
+        """The heads that pre-training alone needs: on the patches, and on a stage of the stem."""
+        config = self.model.config
+        self.heads = heads.Heads(
+            config.text_config.hidden_size,
+            {
+                name: [self.inputs.answer_ids(word)[0] for word in words]
+                for name, words in dense_labels.WORD_HEADS.items()
+            },
+        ).to(self.device)
+        self.center_head = heads.CenterHead(
+            config.stem_channels[FINE_STAGE], config.text_config.hidden_size
+        ).to(self.device)
+        self.model.stem.stages[FINE_STAGE].register_forward_hook(self._keep_stage)
 
     def _keep_stage(self, stage, given, values) -> None:
         self._stage = values

@@ -33,7 +33,8 @@ def test_results_that_cannot_be_written_are_refused_before_the_first_question(
     target = str(tmp_path / value)
     with pytest.raises(InputError, match=words) as caught:
         finetune.test("nowhere", **{option: target})
-    assert str(caught.value).startswith(target) and "\n" not in str(caught.value)
+    # The middle of a word of over 300 letters is left out.
+    assert str(caught.value).startswith(target[:140]) and "\n" not in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 

@@ -2,11 +2,13 @@
 
 import json
 import re
+from collections.abc import Sequence
 
 import pytest
 from reports import make_outcomes
 
 from homework import finetune
+from homework.common import options
 from homework.common.errors import InputError
 from homework.data import VQADataset, benchmark
 from homework.evaluate import evaluate
@@ -124,7 +126,8 @@ def test_other_runs_are_named_with_commas(data_dir, tmp_path):
         (tmp_path / name).write_text(json.dumps(answers(data_dir)))
     both = f"{tmp_path}/1,{tmp_path}/b.json"
     for given in (both, tuple(both.split(","))):  # Fire may make a tuple of it
-        assert [run.name for run in other_runs(given, tmp_path)] == ["1", "b"]
+        names = options.coerce("--against", given, Sequence[str] | None)
+        assert [run.name for run in other_runs(names, tmp_path)] == ["1", "b"]
     assert other_runs(None, None) == []
 
 

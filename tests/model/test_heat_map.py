@@ -55,16 +55,18 @@ def test_maps_do_not_depend_on_what_is_asked_beside(vlm, pictures):
 def test_the_likelihood_explained_is_the_one_that_score_gives(vlm, pictures):
     with torch.no_grad(), torch.autocast("cpu", vlm.dtype, vlm.dtype != torch.float32):
         patches = heat_map._patch_features(vlm, pictures)
-        given = heat_map._log_likelihood(vlm, patches, [(questions.EGO, "tux"), ("x y z?", "1")])
-    scores = vlm.score(pictures, [questions.EGO, "x y z?"], [["tux"], ["1"]])
-    assert given.tolist() == pytest.approx([scores[0][0], scores[1][0]], rel=0.03)
+        pairs = [(questions.EGO, "tux"), ("x y z?", "1")]
+        losses = [
+            heat_map._loss(vlm, patches[[index]], [pair]).item() for index, pair in enumerate(pairs)
+        ]
+        assert heat_map._loss(vlm, patches, pairs).item() == pytest.approx(sum(losses), rel=0.03)
+    scores = vlm.score(pictures, [question for question, _ in pairs], [["tux"], ["1"]])
+    assert losses == pytest.approx([-scores[0][0], -scores[1][0]], rel=0.03)
 
 
 def test_the_hottest_patch_is_the_one_that_the_answer_depends_on(vlm, pictures, monkeypatch):
     """A likelihood that looks at one patch alone has its heat there and nowhere else."""
-    monkeypatch.setattr(
-        heat_map, "_log_likelihood", lambda vlm, patches, pairs: patches[:, 17].pow(2).sum(1)
-    )
+    monkeypatch.setattr(heat_map, "_loss", lambda vlm, patches, pairs: -patches[:, 17].pow(2).sum())
     heat = heat_map.heat_maps(vlm, pictures[:1], [questions.EGO], ["tux"])[0]
     assert np.unravel_index(heat.argmax(), heat.shape) == (1, 5)
     assert (heat > 0).sum() == 1

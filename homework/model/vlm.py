@@ -1,8 +1,8 @@
-"""A loaded SmolVLM, which training, generation, scoring and heat maps take as an argument."""
+"""A SmolVLM that answers questions about pictures; training and heat maps take it, too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..common import machine
 from ..common.distributed import print0
+from ..common.errors import InputError
 from .loading import check_config, check_match, find_checkpoint, load_inputs, load_model
 from .processor import library_processor
 
@@ -39,8 +40,8 @@ class Record(NamedTuple):
         return split if isinstance(split, str) else "train"
 
 
-class LoadedVLM:
-    """A SmolVLM on its device, with its processor.
+class BaseVLM:
+    """A SmolVLM on its device, with its processor, which answers questions about pictures.
 
     Attributes:
         model: Idefics3ForConditionalGeneration, or of SmolVLM2 SmolVLMForConditionalGeneration;
@@ -91,8 +92,80 @@ class LoadedVLM:
         """Patches of a picture in the vision tower."""
         return (self.inputs.side // self.network.config.vision_config.patch_size) ** 2
 
+    def format_prompt(self, question: str) -> str:
+        """The prompt from the chat template; `<image>` stands for the picture."""
+        return self.inputs.prompt(question)
+
+    def generate(self, image_path: str | Path, question: str) -> str:
+        """Answer one question about one picture."""
+        return self.batched_generate([image_path], [question])[0]
+
+    def answer(self, image_paths: Sequence[str | Path], questions: Sequence[str]) -> list[str]:
+        """Answer each question about the picture at the same index."""
+        return self.batched_generate(image_paths, questions)
+
+    def batched_generate(
+        self,
+        image_paths: Sequence[str | Path],
+        questions: Sequence[str],
+        num_return_sequences: int | None = None,
+        temperature: float = 0,
+    ) -> list[str] | list[list[str]]:
+        """Generate answers; each distinct picture is read and encoded once.
+
+        Args:
+            num_return_sequences: answers to sample per question. None returns one string per
+                question instead of a list.
+            temperature: 0 decodes greedily; above 0, tokens are sampled.
+
+        Raises:
+            InputError: the numbers of pictures and questions differ, a question is too long,
+                more than one answer is requested at temperature 0, or a picture cannot be read.
+        """
+        from .generation import generate
+
+        if len(image_paths) != len(questions):
+            raise InputError(f"{len(image_paths)} pictures but {len(questions)} questions")
+        copies = num_return_sequences or 1
+        if copies > 1 and temperature <= 0:
+            raise InputError("num_return_sequences: more than 1 needs a temperature above 0")
+        paths = [str(path) for path in image_paths]
+        answers = generate(self, paths, questions, copies, temperature)
+        return answers if num_return_sequences else [texts[0] for texts in answers]
+
+    def score(
+        self,
+        image_paths: Sequence[str | Path],
+        questions: Sequence[str],
+        candidates: Sequence[Sequence[str]],
+    ) -> list[list[float]]:
+        """Log-probabilities of candidate answers.
+
+        Each distinct picture and each question is encoded once for all its candidates.
+
+        Args:
+            candidates: one list of possible answers per question.
+
+        Returns:
+            one list of log-probabilities per question: natural logarithm, summed over the tokens
+            of the answer and its end token.
+
+        Raises:
+            InputError: the numbers of pictures, questions and lists of candidates differ, a
+                question or a candidate is too long, or a picture cannot be read.
+        """
+        from .likelihood import score
+
+        counts = {len(image_paths), len(questions), len(candidates)}
+        if len(counts) > 1:
+            raise InputError(
+                f"{len(image_paths)} pictures, {len(questions)} questions and "
+                f"{len(candidates)} lists of candidates"
+            )
+        return score(self, [str(path) for path in image_paths], questions, candidates)
+
     @contextmanager
-    def base_alone(self) -> Iterator[LoadedVLM]:
+    def base_alone(self) -> Iterator[BaseVLM]:
         """The base without the adapter: this model, with the adapter switched off for the block.
 
         It has no second model in memory unless the adapter cannot be switched off: PEFT would take
