@@ -43,7 +43,7 @@ if not __package__:  # started as `python path/to/grader`: again, as a package
     sys.exit()
 
 from . import course, gradescope, labels
-from .cli import Parser, check_readable, chosen_python
+from .cli import Parser, check_readable, chosen_python, home_path
 from .errors import GraderError, printable
 from .files import check_output, write_whole
 from .grade import grade
@@ -52,7 +52,7 @@ from .report import Report
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python3 -m grader", __doc__)
-    parser.add_argument("submission", type=Path, help="the zip, or a folder")
+    parser.add_argument("submission", type=home_path, help="the zip, or a folder")
     parser.add_argument(
         "-v",
         "--verbose",
@@ -61,12 +61,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="the submission's traceback and the accuracy per kind of question; "
         "-vv also its prints and every wrong answer",
     )
-    parser.add_argument("--log_path", type=Path, help="write everything there, JSON last")
+    parser.add_argument("--log_path", type=home_path, help="write everything there, JSON last")
     parser.add_argument(
         "--format", choices=["text", "gradescope"], default="text", help="gradescope: --output, too"
     )
     parser.add_argument(
-        "--output", type=Path, help="where --format gradescope writes its results.json"
+        "--output", type=home_path, help="where --format gradescope writes its results.json"
     )
     parser.add_argument("--disable_color", action="store_true", help="no colours")
     parser.add_argument("--open", action="store_true", help="no lock, for debugging")

@@ -35,7 +35,10 @@ class Parser(argparse.ArgumentParser):
     def add_grading_options(self) -> None:
         """The options that decide which questions are asked, and how long answering may take."""
         self.add_argument(
-            "--data_dir", type=Path, default=DATA_DIR, help="data folder (data beside the grader)"
+            "--data_dir",
+            type=home_path,
+            default=DATA_DIR,
+            help="data folder (data beside the grader)",
         )
         self.add_argument(
             "--split",
@@ -55,7 +58,7 @@ class Parser(argparse.ArgumentParser):
         group = self.add_mutually_exclusive_group()
         group.add_argument(
             "--python",
-            type=Path,
+            type=home_path,
             metavar="PATH",
             help="run submissions with the Python of another environment, which has the packages "
             "that they are made for: its executable or its folder",
@@ -80,6 +83,11 @@ def chosen_python(options: argparse.Namespace) -> Interpreter:
         return interpreter.other(options.python)
     packages.check()
     return interpreter.own()
+
+
+def home_path(text: str) -> Path:
+    """An option's file or folder: a shell leaves the `~` in --data_dir=~/data as it is."""
+    return Path(os.path.expanduser(text))
 
 
 def above_zero(text: str) -> float:

@@ -34,7 +34,7 @@ def check_output(path: Path, is_own: Callable[[bytes], bool]) -> None:
         ) from None
     try:
         replaceable = path.is_file() and (not there or is_own(there))
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, RecursionError):
         replaceable = False
     if path.exists() and not replaceable:
         raise GraderError(

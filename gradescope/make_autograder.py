@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from grader import labels, scoring  # noqa: E402
-from grader.cli import Parser  # noqa: E402
+from grader.cli import Parser, home_path  # noqa: E402
 from grader.errors import GraderError  # noqa: E402
 from grader.files import check_output  # noqa: E402
 from grader.packages import COURSE_PINS  # noqa: E402
@@ -32,7 +32,9 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the bytes depend on the contents
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = Parser("python3 gradescope/make_autograder.py", __doc__)
-    parser.add_argument("--output", type=Path, default=Path("autograder.zip"), help="%(default)s")
+    parser.add_argument(
+        "--output", type=home_path, default=Path("autograder.zip"), help="%(default)s"
+    )
     parser.add_argument(
         "--course",
         action="store_true",

@@ -45,9 +45,9 @@ STOPPED = "the results so far are kept: the same command with --resume goes on"
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = cli.Parser("python3 -m grader class", __doc__)
-    parser.add_argument("submissions", type=Path, help="a folder or a zip of submissions")
+    parser.add_argument("submissions", type=cli.home_path, help="a folder or a zip of submissions")
     parser.add_argument(
-        "--output", type=Path, required=True, help="the table to write, such as grades.csv"
+        "--output", type=cli.home_path, required=True, help="the table to write, such as grades.csv"
     )
     parser.add_argument(
         "--jobs",
@@ -64,7 +64,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--gradebook",
-        type=Path,
+        type=cli.home_path,
         help="a gradebook exported from Canvas (CSV); the totals are filled into a copy beside the "
         "table, grades.canvas.csv, for upload",
     )

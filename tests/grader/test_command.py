@@ -30,6 +30,7 @@ TIMEOUT = 300  # seconds, for a command that hangs; none takes so long
         (["ID.zip", "--log_path", "nowhere/log"], "cannot be written"),
         (["ID.zip", "--log_path", "data"], "cannot be written"),
         (["ID.zip", "--log_path", "notes.txt"], "notes.txt: what is there is no result"),
+        (["ID.zip", "--log_path", "deep"], "deep: what is there is no result"),
         *[
             (["ID.zip", "--log_path", name], f"{name}: what is there is no result")
             for name in ["/dev/null"] * (os.name == "posix")
@@ -42,6 +43,7 @@ def test_what_the_grader_cannot_work_with(place, monkeypatch, capsys, arguments,
     monkeypatch.chdir(place)
     make_zip(place / "ID.zip")
     (place / "notes.txt").write_text("mine")
+    (place / "deep").write_text("[" * 200_000)
     assert main(["--data_dir", "data", *arguments]) == 1
     out, err = capsys.readouterr()
     assert err.startswith("error: ") and err.count("\n") == 1 and detail in err and not out
@@ -251,3 +253,11 @@ def test_a_private_folder_is_locked_before_it_is_there(tmp_path, monkeypatch):
     with private.private_folder() as folder:
         assert locked[0] == [f"{folder.name}.lock"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_tilde_is_the_home_folder_as_in_the_homework(place, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(place))
+    monkeypatch.setenv("USERPROFILE", str(place))
+    make_zip(place / "ID.zip")
+    assert main(["~/ID.zip", "--data_dir=~/data", "--log_path=~/log"]) == 0
+    assert "Total: 105" in capsys.readouterr().out and (place / "log").is_file()
