@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -243,11 +244,16 @@ def _answer(
 ) -> list[dict[str, Any]]:
     """Have every question answered; returns the samples with whether each is correct."""
     answers: list[str] = []
+    begun = child.clock()
     for start in range(0, len(questions), course.BATCH):
         batch = questions[start : start + course.BATCH]
+        deadline, message = until("loading and answering")
+        before = begun - (deadline - until.limit)
+        told = _told(start, len(questions), child.clock() - begun, before, until.limit)
         found = child.call(
             "answer",
-            *until("loading and answering"),
+            deadline,
+            f"{message}: {told}",
             image_paths=[str(data / question.image) for question in batch],
             questions=[question.question for question in batch],
         )
@@ -267,6 +273,27 @@ def _answer(
         }
         for question, answer in zip(questions, answers, strict=True)
     ]
+
+
+def _told(answered: int, asked: int, seconds: float, before: float, limit: float) -> str:
+    """How far the answers had come, and how long this machine needs for all of them.
+
+    Args:
+        seconds: that the answers took.
+        before: that importing and loading took.
+        limit: seconds for all of it.
+    """
+    if answered:
+        rate, needed = f"{answered / max(seconds, 1e-3):.2g}", before + seconds / answered * asked
+        needs = f"about {needed:.0f} s"
+    else:  # the first call, of some of the questions, has not ended
+        first = min(course.BATCH, asked)
+        rate, needed = f"under {first / limit:.2g}", before + (limit - before) * asked / first
+        needs = f"over {needed:.0f} s"
+    return (
+        f"{answered} of {asked} questions were answered, {rate} a second; this machine needs "
+        f"{needs} for all: --time_limit {60 * math.ceil((1.2 if answered else 2) * needed / 60)}"
+    )
 
 
 def _check_interface(case: Case, child: Child, until: _Until, split: str, total: int) -> None:

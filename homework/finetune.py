@@ -9,6 +9,8 @@ Fine-tunes a SmolVLM with LoRA on question/answer pairs, and measures the result
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from .common.errors import printable
 from .common.files import PACKAGE_DIR, RUNS_DIR, writing
 from .common.options import Count, Natural
 from .common.outputs import Outputs
+from .common.progress import duration
 from .common.runs import locked
 from .data import VQADataset, benchmark, draw
 from .frames.qa_read import find_qa_files
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from .base_vlm import BaseVLM
 
 DEMO_SPLIT = "train_demo"
+GRADED, GRADING_LIMIT = 128, 60  # questions of the grader, and its seconds for them
 ELSEWHERE = 100  # other pairs that `demo_train` asks after it has learned five
 
 
@@ -148,19 +152,31 @@ def test(
     from .base_vlm import load as load_checkpoint
 
     distributed.init()  # first, as it chooses the GPU of this process
+    start = time.perf_counter()
     vlm = load_checkpoint(checkpoint, base=base, merged=False)
+    loading = time.perf_counter() - start
     measured = measure.measure_adapter(
         vlm, dataset, max_samples, baseline_split, base_alone, probabilities=report is not None
     )
     if not measured:  # in the processes beside the main one
         return
     print(measured.table())
-    print(f"{len(measured.outcomes) / measured.seconds:.1f} questions/s")
+    rate = len(measured.outcomes) / measured.seconds
+    print(f"{rate:.1f} questions/s; {_grading(loading + GRADED / rate)}")
     if save_predictions:
         runs.write_predictions(save_predictions, measured.outcomes, outputs.open)
         print(f"every answer is in {save_predictions}")
     if report:
         print(measure.report_adapter(report, vlm, measured, others, heat_maps, outputs.open))
+
+
+def _grading(seconds: float) -> str:
+    """How long the grader will take, and what to do where that is too long."""
+    line = f"grading {GRADED} questions takes about {duration(seconds)} on this machine"
+    if seconds < GRADING_LIMIT:
+        return line
+    limit = 60 * math.ceil(1.2 * seconds / 60)
+    return f"{line}, and the grader stops at {GRADING_LIMIT} s without --time_limit {limit}"
 
 
 @options.checked

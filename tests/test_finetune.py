@@ -206,3 +206,10 @@ def test_resume_after_a_kill_continues_the_same_curve(base, data_dir, tmp_path, 
     assert "continues from" in capsys.readouterr().out
     assert losses(killed) == pytest.approx(losses(whole), rel=1e-5)
     assert len(losses(whole)) == 4
+
+
+def test_how_long_grading_takes_here_is_said():
+    assert finetune._grading(5.2) == "grading 128 questions takes about 5 s on this machine"
+    assert finetune._grading(580).endswith(
+        "about 9.7 min on this machine, and the grader stops at 60 s without --time_limit 720"
+    )

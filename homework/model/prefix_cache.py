@@ -14,8 +14,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import torch
-from tqdm import tqdm
 
+from ..common import machine
+from ..common.errors import InputError
+from ..common.progress import Progress
 from ..frames.pictures import open_picture
 from . import packing
 
@@ -39,6 +41,7 @@ class Loaded(Protocol):
     dtype: torch.dtype
     inputs: InputBuilder
     network: Idefics3ForConditionalGeneration
+    smaller: int
 
     @property
     def patches(self) -> int:
@@ -106,11 +109,15 @@ class Prefilled(NamedTuple):
     lengths: torch.Tensor
 
 
-def encode_pictures(vlm: Loaded, paths: Sequence[str]) -> torch.Tensor:
+def encode_pictures(
+    vlm: Loaded, paths: Sequence[str], progress: Progress | None = None
+) -> torch.Tensor:
     """Image tokens of pictures: (pictures, image tokens, D)."""
     features = []
     for part in even_chunks(paths, pictures_at_once(vlm)):
         features += encode_squares(vlm, [vlm.inputs.resize(open_picture(path)) for path in part])
+        if progress:
+            progress.add(len(part))
     return torch.stack(features)
 
 
@@ -122,7 +129,7 @@ def encode_squares(vlm: Loaded, squares: Sequence[Image]) -> torch.Tensor:
 
 def pictures_at_once(vlm: Loaded) -> int:
     """Pictures per pass of the vision tower."""
-    return max(1, PATCHES // vlm.patches)
+    return max(1, PATCHES // vlm.patches // vlm.smaller)
 
 
 def answer_each(
@@ -133,31 +140,51 @@ def answer_each(
 ) -> list[Result]:
     """Prefill the questions and compute one result per question of each batch.
 
+    Where memory runs out, what is left goes on in batches half as large.
+
     Returns:
         the results in the order of the questions.
+
+    Raises:
+        InputError: memory does not suffice for one question.
     """
     found: dict[int, Result] = {}
-    with vlm.inference():
-        for batch in prefill_questions(vlm, image_paths, questions):
-            found.update(zip(batch.indices, compute(batch), strict=True))
+    pictures = len(dict.fromkeys(map(str, image_paths)))
+    progress = Progress(f"answers {len(questions)} questions", pictures, "pictures")
+    while len(found) < len(questions):
+        left = [index for index in range(len(questions)) if index not in found]
+        paths, asked = ([texts[index] for index in left] for texts in (image_paths, questions))
+        try:
+            with vlm.inference():
+                for batch in prefill_questions(vlm, paths, asked, progress):
+                    batch = batch._replace(indices=[left[index] for index in batch.indices])
+                    found.update(zip(batch.indices, compute(batch), strict=True))
+            break
+        except (RuntimeError, MemoryError) as error:
+            if not machine.is_out_of_memory(error):
+                raise
+        vlm.smaller *= 2
+        if vlm.smaller > ROWS:
+            raise InputError(
+                f"not enough memory on {vlm.device} for one question; end other programs"
+            )
+        machine.release_memory(vlm.device)
     return [found[index] for index in range(len(questions))]
 
 
 def prefill_questions(
-    vlm: Loaded, image_paths: Sequence[str], questions: Sequence[str]
+    vlm: Loaded, image_paths: Sequence[str], questions: Sequence[str], progress: Progress
 ) -> Iterator[Prefilled]:
     """Prefill the questions in batches: by group of pictures, then by similar length."""
     asked_about: dict[str, list[int]] = defaultdict(list)
     for index, path in enumerate(image_paths):
         asked_about[str(path)].append(index)
     prompts = [vlm.inputs.question_ids(question) for question in questions]
-    # A progress bar only if there is something to wait for.
-    bar = tqdm(total=len(questions), unit="question", disable=len(questions) <= ROWS)
-    for group, prefixes, tiles in prefill_groups(vlm, list(asked_about)):
+    for group, prefixes, tiles in prefill_groups(vlm, list(asked_about), progress):
         size = prefixes.prefix
         row_of = {index: row for row, path in enumerate(group) for index in asked_about[path]}
         in_order = sorted(row_of, key=lambda index: len(prompts[index]))
-        for batch in even_chunks(in_order, max(1, ROWS // tiles)):
+        for batch in even_chunks(in_order, max(1, ROWS // tiles // vlm.smaller)):
             lengths = torch.tensor([len(prompts[index]) for index in batch], device=vlm.device)
             longest = int(lengths.max())
             padded = [
@@ -170,18 +197,16 @@ def prefill_questions(
             hidden = forward(vlm, cache, embed(vlm, padded), torch.arange(size, size + longest))
             last = hidden[torch.arange(len(batch), device=vlm.device), lengths - 1]  # (N, D)
             yield Prefilled(batch, cache, vlm.network.lm_head(last), lengths)
-            bar.update(len(batch))
-    bar.close()
 
 
 def prefill_groups(
-    vlm: Loaded, paths: list[str]
+    vlm: Loaded, paths: list[str], progress: Progress
 ) -> Iterator[tuple[Sequence[str], PrefixCache, int]]:
     """Groups of pictures, the cache of their prefixes, and the tiles of each picture."""
     if not vlm.inputs.starter:
-        for group in even_chunks(paths, PICTURES):
+        for group in even_chunks(paths, max(1, PICTURES // vlm.smaller)):
             prefix = [vlm.inputs.prefix_ids] * len(group)
-            yield group, prefill_pictures(vlm, prefix, encode_pictures(vlm, group)), 1
+            yield group, prefill_pictures(vlm, prefix, encode_pictures(vlm, group, progress)), 1
         return
     for path in paths:  # one by one: their numbers of tiles differ
         prefix, pixels = vlm.inputs.starter_prefix(open_picture(path))
@@ -190,6 +215,7 @@ def prefill_groups(
             for part in even_chunks(pixels, pictures_at_once(vlm))
             for each in packing.image_tokens(vlm.network, part.unsqueeze(1).to(vlm.device))
         ]
+        progress.add(1)
         yield [path], prefill_pictures(vlm, [prefix], torch.cat(tokens)), len(pixels)
 
 

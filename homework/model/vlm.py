@@ -53,6 +53,7 @@ class BaseVLM:
         base: name of the base, as an adapter records it.
         folder: folder of the base.
         adapter: the record of the adapter that is attached; None for a base alone.
+        smaller: how many times smaller batches of questions are than usual, as memory ran out.
         can_switch: whether PEFT can switch the adapter off and leave the base as its file has it,
             to the bit: not once it is merged, nor where it changes the base's own weights.
     """
@@ -72,6 +73,7 @@ class BaseVLM:
 
         self.adapter: Record | None = None
         self.can_switch = False
+        self.smaller = 1
         self.base, self.folder = find_checkpoint(checkpoint)
         self.device, self.dtype, reason = machine.choose()
         if verbose:

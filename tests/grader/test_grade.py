@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bundle
-from grader import labels, process, scoring
+from grader import grade, labels, process, scoring
 from grader.errors import SubmissionError, one_line
 
 # The rules
@@ -285,6 +285,29 @@ def test_the_time_limit_covers_loading_and_answering_together(graded):
     slow = slow.replace("numbers =", "import time; time.sleep(0.8); numbers =")
     out, result = graded(GOOD | {"vlm.py": slow}, "--time_limit", "1.5")
     assert failure(result, out)[0] == "Accuracy on 10 questions"
+
+
+@pytest.mark.parametrize(
+    ("answered", "seconds", "told"),
+    [
+        (32, 40, "32 of 128 questions were answered, 0.8 a second; this machine needs about 170 s "
+                 "for all: --time_limit 240"),
+        (0, 0, "0 of 128 questions were answered, under 0.53 a second; this machine needs over "
+               "210 s for all: --time_limit 420"),
+    ],
+)  # fmt: skip
+def test_the_line_of_a_time_limit_says_what_this_machine_needs(answered, seconds, told):
+    assert grade._told(answered, 128, seconds, before=10, limit=60) == told
+
+
+def test_that_line_is_in_the_verdict(graded, place):
+    write_data(place / "data", 40)
+    rest = "import time; time.sleep(0.9 if len(questions) > 8 else 9); numbers ="
+    slow = VLM.replace("numbers =", rest)
+    out, result = graded(GOOD | {"vlm.py": slow}, "--time_limit", "3")
+    told = failure(result, out)[1]
+    assert "took over 3 s and was stopped: 32 of 40 questions were answered, 3" in told
+    assert told.endswith("s for all: --time_limit 60")
 
 
 HOLDS = VLM.replace("return Model()", "m = Model(); m.model = N(); return m")

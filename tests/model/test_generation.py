@@ -113,3 +113,24 @@ def test_lists_of_different_lengths_are_refused(vlm, pictures):
     with pytest.raises(InputError, match="3 pictures, 2 questions and 1 lists of candidates"):
         vlm.score(pictures, ASKED[:2], [CANDIDATES])
     assert vlm.score([], [], []) == []
+
+
+def test_answers_go_on_in_smaller_batches_where_memory_runs_out(vlm, asked, monkeypatch):
+    paths, texts = zip(*asked, strict=True)
+    expected = vlm.answer(paths, texts)
+    forward, tried = prefix_cache.forward, []
+
+    def limited(vlm, cache, embeddings, *args):
+        tried.append(len(embeddings))
+        if len(embeddings) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(vlm, cache, embeddings, *args)
+
+    monkeypatch.setattr(prefix_cache, "forward", limited)
+    monkeypatch.setattr(vlm, "smaller", 1)
+    most = 4
+    assert vlm.answer(paths, texts) == expected
+    assert max(tried) > most and vlm.smaller == 32
+    most = 0
+    with pytest.raises(InputError, match="not enough memory on cpu for one question"):
+        vlm.answer(paths, texts)
