@@ -16,6 +16,7 @@ minutes and gigabytes; it says how many.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import sys
@@ -154,7 +155,7 @@ def _grade_as_the_course(target: Path) -> int:
 def _versions() -> str:
     """Which versions this package was tested with; the zip itself was not tried with any."""
     tested = [
-        f"{' and '.join(_PINNED.findall(file.read_text()))} ({file.name})"
+        f"{' and '.join(_PINNED.findall(file.read_text('utf-8')))} ({file.name})"
         for file in (COURSE_PINS, ROOT / "requirements.txt")
         if file.is_file()
     ]
@@ -291,6 +292,7 @@ def _grouped(names: Iterable[str], packed: Collection[str]) -> list[str]:
 
 if __name__ == "__main__":
     # A file's name may hold letters that the terminal's encoding lacks.
-    sys.stdout.reconfigure(errors="backslashreplace")
-    sys.stderr.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:]))

@@ -108,14 +108,14 @@ class Environment:
             subprocess.run([sys.executable, "-m", "venv", "--clear", self._folder], check=True)
             whole.touch()
         pip = ("-m", "pip", "--disable-pip-version-check", "install")
-        installed = whole.read_text().split()
+        installed = whole.read_text("utf-8").split()
         if requirements in installed:
             self.run(*pip, "--quiet", "-r", requirements)
             return
         if not installed:
             self._install_torch(pip, torch)
         self.run(*pip, "-r", requirements)
-        whole.write_text("\n".join([*installed, requirements]))
+        whole.write_text("\n".join([*installed, requirements]), "utf-8")
 
     def _install_torch(self, pip: tuple[str, ...], build: str) -> None:
         """Say how large everything will be, and install torch where not pip's default is taken."""
@@ -126,7 +126,7 @@ class Environment:
             build = "default"
         print(f"installing with the {build} build of torch: {SIZES[build]}", flush=True)
         if build == "cpu":
-            lines = (ROOT / "requirements.txt").read_text().split()
+            lines = (ROOT / "requirements.txt").read_text("utf-8").split()
             pinned = next(line for line in lines if line.startswith("torch=="))
             try:
                 self.run(*pip, pinned, "--index-url", CPU_INDEX)

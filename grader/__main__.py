@@ -27,6 +27,7 @@ Python's own alone, which stops mistakes but no attack: grade only what you woul
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import runpy
@@ -188,6 +189,7 @@ if __name__ == "__main__":
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _stop)
     # Answers and messages may hold letters that the terminal's encoding lacks.
-    sys.stdout.reconfigure(errors="backslashreplace")
-    sys.stderr.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main())

@@ -24,9 +24,11 @@ def make(pid: int, memory_bytes: int, threads: int) -> Path | None:
         The cgroup's folder, for `remove`; None where none can be made.
     """
     try:
-        own = ROOT / OWN.read_text().rpartition("0::")[2].strip().lstrip("/")
+        own = ROOT / OWN.read_text("utf-8").rpartition("0::")[2].strip().lstrip("/")
         place = ROOT if own == ROOT else own.parent
-        if not {"memory", "pids"} <= {*(place / "cgroup.subtree_control").read_text().split()}:
+        if not {"memory", "pids"} <= {
+            *(place / "cgroup.subtree_control").read_text("utf-8").split()
+        }:
             return None
         for left in place.glob(f"{_PREFIX}*"):  # of a grader that was killed
             remove(left)
@@ -38,7 +40,7 @@ def make(pid: int, memory_bytes: int, threads: int) -> Path | None:
         for name, value in {**limits, "pids.max": threads, "cgroup.procs": pid}.items():
             # Where the kernel does not count swap, there is no such file.
             if name != "memory.swap.max" or (folder / name).exists():
-                (folder / name).write_text(str(value))
+                (folder / name).write_text(str(value), "utf-8")
     except OSError:
         remove(folder)
         return None
@@ -48,7 +50,9 @@ def make(pid: int, memory_bytes: int, threads: int) -> Path | None:
 def ran_out_of_memory(folder: Path) -> bool:
     """Whether the kernel has ended a process of the cgroup because of the limit."""
     with contextlib.suppress(OSError):
-        return bool(re.search(r"^oom_kill [1-9]", (folder / "memory.events").read_text(), re.M))
+        return bool(
+            re.search(r"^oom_kill [1-9]", (folder / "memory.events").read_text("utf-8"), re.M)
+        )
     return False
 
 

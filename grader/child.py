@@ -203,7 +203,7 @@ def _start_blas_threads() -> None:
     count = os.environ.get(BLAS_THREADS) or os.environ.get("OMP_NUM_THREADS")
     with contextlib.suppress(OSError, ValueError):  # it stays with one thread
         count = int(count or len(os.sched_getaffinity(0)))
-        with open("/proc/self/maps") as maps:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
             paths = {line.split(maxsplit=5)[5].strip() for line in maps if "openblas" in line}
         for path in paths:
             library = ctypes.CDLL(path)

@@ -21,7 +21,7 @@ DATA_DIR = Path(__file__).resolve().parent.parent / "data"
 class Parser(argparse.ArgumentParser):
     """Ends with one line and exit code 2 on a wrong command line."""
 
-    def __init__(self, prog: str, description: str) -> None:
+    def __init__(self, prog: str, description: str | None) -> None:
         super().__init__(
             prog=prog,
             description=description,

@@ -36,7 +36,7 @@ def course() -> Path:
     folder = (Path.cwd() if root.name == "site-packages" else root) / COURSE
     pins = hashlib.sha256(COURSE_PINS.read_bytes()).hexdigest()
     state = folder / _STATE
-    if state.is_file() and state.read_text() == pins:
+    if state.is_file() and state.read_text("utf-8") == pins:
         return folder
     if folder.exists() and not state.is_file():
         raise GraderError(f"{folder}: is not an environment that --course made; move it elsewhere")
@@ -47,7 +47,7 @@ def course() -> Path:
         subprocess.run([python[0], "-m", "venv", "--clear", folder], check=True)
         state.touch()
         _install(folder)
-        state.write_text(pins)
+        state.write_text(pins, "utf-8")
     except (OSError, subprocess.CalledProcessError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise GraderError(
@@ -75,7 +75,7 @@ def _install(folder: Path) -> None:
 
 
 def _pinned() -> list[str]:
-    return [line for line in COURSE_PINS.read_text().split() if "==" in line]
+    return [line for line in COURSE_PINS.read_text("utf-8").split() if "==" in line]
 
 
 def _find_python() -> tuple[str, tuple[int, int]]:

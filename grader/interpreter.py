@@ -84,7 +84,7 @@ def other(path: Path, option: str = "--python") -> Interpreter:
             [executable, str(PROBE), *packages.FOR_SUBMISSIONS],
             env=bare.variables(),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=PROBE_LIMIT_S,
             check=False,
         )

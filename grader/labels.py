@@ -78,15 +78,17 @@ def _read_file(file: Path) -> list[Question]:
     questions = []
     for index, record in enumerate(records):
         fields = record if isinstance(record, dict) else {}
-        values = [fields.get(name) for name in ("image_file", "question", "answer")]
-        if type(values[2]) is int:  # as in `homework.data`, a whole number is its digits
-            values[2] = str(values[2])
-        if not all(isinstance(value, str) for value in values):
+        file_name, question, answer = map(fields.get, ("image_file", "question", "answer"))
+        if type(answer) is int:  # as in `homework.data`, a whole number is its digits
+            answer = str(answer)
+        if not (
+            isinstance(file_name, str) and isinstance(question, str) and isinstance(answer, str)
+        ):
             raise GraderError(
                 f"{file}: record {index}: expected 'question', 'answer' and 'image_file' as text"
             )
-        image = PurePosixPath(values[0].replace("\\", "/"))
+        image = PurePosixPath(file_name.replace("\\", "/"))
         if image.is_absolute() or ".." in image.parts:
             raise GraderError(f"{file}: record {index}: 'image_file' leads out of the data folder")
-        questions.append(Question(str(image), *values[1:]))
+        questions.append(Question(str(image), question, answer))
     return questions

@@ -13,7 +13,7 @@ from .errors import GraderError
 
 REQUIRED = (
     "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "peft", "accelerate",
-    "PIL", "numpy", "yaml", "regex", "fire", "tqdm", "matplotlib", "tensorboard",
+    "PIL", "numpy", "yaml", "regex", "psutil", "fire", "tqdm", "matplotlib", "tensorboard",
 )  # fmt: skip
 # Imported before the process is locked. What these do at import is theirs and not the
 # submission's: torch's CUDA build starts ldconfig and gcc to find a library, for example.

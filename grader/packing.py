@@ -141,7 +141,7 @@ def _add(archive: zipfile.ZipFile, name: str, path: Path, files: Mapping[str, Pa
         while chunk := source.read(_CHUNK):
             sink.write(chunk)
             # Stop early: a forgotten multi-gigabyte file would be packed for minutes.
-            if archive.fp.tell() > LIMIT_BYTES:
+            if archive.fp and archive.fp.tell() > LIMIT_BYTES:
                 raise BundleError(_too_large(files))
 
 

@@ -61,8 +61,9 @@ def _lock() -> Iterator[Path]:
 
 def _remove_left_over() -> None:
     """Remove the private folders of this user's graders that were killed."""
-    found = Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_SUFFIX}") if fcntl else ()
-    for path in found:
+    if not fcntl:
+        return
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_SUFFIX}"):
         with contextlib.suppress(OSError):  # in use, somebody else's, or gone
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:

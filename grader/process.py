@@ -69,12 +69,15 @@ class Child:
         finally:
             if theirs:
                 theirs.close()
+        stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        assert stdin and stdout and stderr, "Slot.start makes all three"
+        self._stdin, self._stdout, self._stderr = stdin, stdout, stderr
         self._id = 0
         self._replies: queue.Queue[bytes] = queue.Queue(maxsize=4)
         self._denials: dict[str, None] = {}
         self._new_denials: list[str] = []
         self._lock = threading.Lock()
-        self._output = Output(self._process.stderr)
+        self._output = Output(self._stderr)
         self._threads = [threading.Thread(target=self._read_replies, daemon=True)]
         self._threads[0].start()
         self._threads.append(self._output.thread)
@@ -161,7 +164,7 @@ class Child:
         # A process that escaped the group may still hold the pipes; closing one that a thread
         # uses would wait for it.
         if not any(thread.is_alive() for thread in self._threads):
-            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            for pipe in (self._stdin, self._stdout, self._stderr):
                 pipe.close()
 
     def clock(self) -> float:
@@ -207,7 +210,7 @@ class Child:
     def _send(self, request: bytes) -> None:
         with contextlib.suppress(OSError):  # a child that has gone shows in the reply
             while request:
-                request = request[os.write(self._process.stdin.fileno(), request) :]
+                request = request[os.write(self._stdin.fileno(), request) :]
 
     def _next_line(self, deadline: float, over: str) -> bytes:
         ending = None  # the time at which the process first looked as if it was ending
@@ -265,7 +268,7 @@ class Child:
 
     def _read_replies(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            while line := self._process.stdout.readline(MAX_REPLY_BYTES):
+            while line := self._stdout.readline(MAX_REPLY_BYTES):
                 if line.startswith(_DENIED):
                     self._note_denial(read_denial(line))
                 else:

@@ -76,7 +76,7 @@ def by_kind(results: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
     Args:
         results: (question, whether its answer was correct) pairs.
     """
-    table = dict.fromkeys([*_KINDS, "other"], (0, 0))
+    table: dict[str, tuple[int, int]] = dict.fromkeys([*_KINDS, "other"], (0, 0))
     for question, correct in results:
         right, asked = table[kind := kind_of(question)]
         table[kind] = (right + correct, asked + 1)

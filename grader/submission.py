@@ -260,6 +260,6 @@ def write_data(data_dir: Path, folder: Path, split: str, questions: Sequence[Que
             (target / image).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(data_dir / image, target / image)
         (target / split).mkdir(parents=True, exist_ok=True)
-        (target / split / "questions_qa_pairs.json").write_text(json.dumps(records))
+        (target / split / "questions_qa_pairs.json").write_text(json.dumps(records), "utf-8")
     except OSError as error:
         raise GraderError(f"{data_dir}: its pictures cannot be copied: {error}") from None

@@ -27,7 +27,7 @@ ALL = "all"  # label of the accuracy over all kinds
 Item = Mapping[str, str]  # keys "question", "answer" and, to be answered, "image_path"
 
 
-class VQADataset:
+class VQADataset(Sequence[Item]):
     """The pairs of every `*_qa_pairs.json` in `<data_dir>/<split>/`, files in name order.
 
     Items are `{"image_path": absolute path, "question": ..., "answer": ...}`. Repeated pairs
@@ -90,6 +90,7 @@ class Model(Protocol):
 
     def answer(self, image_paths: list[str], questions: list[str]) -> list[str]:
         """One answer per question about the picture at the same index."""
+        ...
 
 
 @dataclass(frozen=True)

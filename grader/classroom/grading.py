@@ -105,6 +105,5 @@ def _adapter_sha256(path: Path) -> str | None:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if info.filename.rpartition("/")[2] in _ADAPTER:
-                with archive.open(info) as file:
-                    return hashlib.file_digest(file, "sha256").hexdigest()
+                return hashlib.sha256(archive.read(info)).hexdigest()
     return None

@@ -224,7 +224,7 @@ def _hidden(file: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in file.split("/"))
 
 
-def _date(parts: tuple[int, ...]) -> datetime:
+def _date(parts: tuple[int, int, int, int, int, int]) -> datetime:
     with contextlib.suppress(ValueError):
         return datetime(*parts)
     return datetime(1980, 1, 1)

@@ -67,10 +67,15 @@ def apply(policy: dict[str, Any], report: Callable[[str], None]) -> dict[str, li
     missing: list[str] = []
     if limits.apply(rules):
         active.append("resource limits")
+    else:
+        missing.append("resource limits: Windows has none")
     if sys.platform == "linux":
         _apply_kernel_layers(rules, active, missing)
     else:
-        missing.append("Landlock and seccomp: they need Linux")
+        missing.append(
+            "Landlock and seccomp: they need Linux; what is left stops mistakes but no attack, so "
+            "grade only what you would run yourself"
+        )
     audit.install(rules, report)
     active.append("Python audit hook")
     return {"active": active, "missing": missing}

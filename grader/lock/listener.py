@@ -67,4 +67,5 @@ def _names() -> dict[int, str]:
     """Number of a system call -> what it would do."""
     column = MACHINES.index(platform.machine())
     calls = ((what, n) for what, group in syscalls.DENIED.items() for n in group.values())
-    return {numbers[column]: what for what, numbers in calls}
+    found = ((numbers[column], what) for what, numbers in calls)
+    return {number: what for number, what in found if number is not None}

@@ -67,7 +67,7 @@ def install(policy: Policy, deny_writing: bool) -> None:
     machine = platform.machine()
     if machine not in MACHINES or sys.maxsize < 2**32:
         raise Unavailable(f"no table of system calls for {machine}")
-    judged = {
+    judged: dict[str, int] = {
         "deny_writing": deny_writing,
         "gpus": policy.gpus,
         "one_processor": policy.one_processor,

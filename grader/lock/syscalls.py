@@ -17,7 +17,11 @@ CHANGE_LIMITS = "change its limits"
 
 def _calls(text: str) -> dict[str, Numbers]:
     rows = (row.split() for row in text.split(","))
-    return {name: tuple(None if n == "-" else int(n) for n in numbers) for name, *numbers in rows}
+    return {name: (_number(first), _number(second)) for name, first, second in rows}
+
+
+def _number(text: str) -> int | None:
+    return None if text == "-" else int(text)
 
 
 # Whatever their arguments. They reach the process itself, what it has open, and what Landlock

@@ -218,7 +218,7 @@ def disk_line(error: OSError, path: str | Path | None = None) -> str:
     Args:
         path: the file or folder to name, where the error names none.
     """
-    fix = _FIXES.get(error.errno, "correct that and run again")
+    fix = _FIXES.get(error.errno or 0, "correct that and run again")
     file = error.filename or path or "a file"
     return f"{file}: cannot be written ({error.strerror or error}); {fix}"
 

@@ -125,7 +125,7 @@ def _free_of_system() -> int:
         (f"{_CGROUP_1}.limit_in_bytes", f"{_CGROUP_1}.usage_in_bytes"),
     ):
         try:
-            left = int(Path(limit).read_text()) - int(Path(used).read_text())
+            left = int(Path(limit).read_bytes()) - int(Path(used).read_bytes())
         except (OSError, ValueError):  # no such file, or "max"
             continue
         # Pages of files count as used until something else needs them.

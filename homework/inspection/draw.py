@@ -43,7 +43,7 @@ def draw_labels(image: Image, scene: Scene) -> None:
     draw.line((width / 2, height / 2 - 9, width / 2, height / 2 + 9), fill=PLAIN, width=2)
     # The ego last, so that no other box covers its own.
     karts = sorted(scene.karts, key=lambda kart: kart is scene.ego)
-    boxes = [tuple(side * SCALE for side in kart.box) for kart in karts]
+    boxes = [_scaled(kart.box) for kart in karts]
     colors = [
         EGO_COLOR if kart is scene.ego else OTHER_COLORS[number % len(OTHER_COLORS)]
         for number, kart in enumerate(karts)
@@ -93,8 +93,13 @@ def _wrapped(line: str, width: float, font, measure: Callable[..., float]) -> li
     return [part for part in parts if part] or [""]
 
 
+def _scaled(box: Box) -> Box:
+    left, top, right, bottom = box
+    return left * SCALE, top * SCALE, right * SCALE, bottom * SCALE
+
+
 def _caption(kart: Kart, scene: Scene) -> str:
-    if kart is scene.ego:
+    if scene.ego is None or kart is scene.ego:
         return f"{kart.name} (ego)"
     return f"{kart.name}: {depth_of(kart, scene.ego)} and {side_of(kart, scene.ego)}"
 

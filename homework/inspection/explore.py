@@ -240,4 +240,5 @@ def _scene(scene: Scene, tracks: dict[str, int], karts: dict[str, int]) -> list[
 def _asked(pair: Pair, kinds: dict[str, int], karts: dict[str, int]) -> list[Any]:
     question, answer = pair
     kind = kind_of(question)
-    return [question, answer, kinds[kind], karts.get(asked_kart(question, answer, kind), -1)]
+    kart = asked_kart(question, answer, kind)
+    return [question, answer, kinds[kind], -1 if kart is None else karts.get(kart, -1)]

@@ -58,7 +58,7 @@ def line_ups_figure(found: Survey) -> Figure:
     for row, column in zip(*views.nonzero(), strict=True):
         number = int(views[row, column])
         color = "white" if number > 0.6 * views.max() else "black"
-        axes.text(column, row, number, ha="center", va="center", fontsize=6, color=color)
+        axes.text(column, row, str(number), ha="center", va="center", fontsize=6, color=color)
     never = int((views == 0).sum())
     axes.set_title(f"views that show a kart on a track; {never} of {views.size} pairs: none")
     return figure

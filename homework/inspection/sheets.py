@@ -64,7 +64,8 @@ def _sheet(pictures: Sequence[Path]) -> Sheet:
             unreadable.append(str(error))
             continue
         sheet.paste(picture, (index % COLUMNS * width, index // COLUMNS * height))
-        thumbnails[index] = picture.convert("L").resize(THUMBNAIL_SIZE, Image.Resampling.BOX)
+        small = picture.convert("L").resize(THUMBNAIL_SIZE, Image.Resampling.BOX)
+        thumbnails[index] = np.asarray(small)
     buffer = io.BytesIO()
     sheet.save(buffer, "WEBP", quality=QUALITY, method=EFFORT)
     return Sheet(buffer.getvalue(), thumbnails, unreadable)

@@ -49,8 +49,11 @@ def track(scene: Scene) -> Iterator[Pair]:
 
 def relative_position(scene: Scene) -> Iterator[Pair]:
     """The position of each other kart relative to the ego."""
+    ego = scene.ego
+    if ego is None:
+        return
     for kart in scene.others:
-        side, depth = side_of(kart, scene.ego), depth_of(kart, scene.ego)
+        side, depth = side_of(kart, ego), depth_of(kart, ego)
         yield LEFT_OR_RIGHT.format(kart.name), side
         yield FRONT_OR_BEHIND.format(kart.name), depth
         yield WHERE.format(kart.name), f"{depth} and {side}"
@@ -101,7 +104,7 @@ def pairs(scene: Scene) -> Iterator[Pair]:
 def form_of(question: str) -> str:
     """The question with "{}" in the place of the kart that it names, if it names one."""
     match = _NAMES_A_KART.fullmatch(question)
-    if not match:
+    if not match or not match.lastindex:
         return question
     start, end = match.span(match.lastindex)
     return f"{question[:start]}{{}}{question[end:]}"

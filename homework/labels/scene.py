@@ -128,6 +128,8 @@ def depth_of(kart: Kart, ego: Kart) -> str:
 def regions(scene: Scene) -> tuple[list[Kart], list[Kart], list[Kart], list[Kart]]:
     """The other karts left of, right of, in front of and behind the ego; each is in two of them."""
     others, ego = scene.others, scene.ego
+    if ego is None:
+        return [], [], [], []
     return (
         [kart for kart in others if is_left(kart, ego)],
         [kart for kart in others if not is_left(kart, ego)],

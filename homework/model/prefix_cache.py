@@ -22,7 +22,7 @@ from ..frames.pictures import open_picture
 from . import packing
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    import numpy as np
     from transformers import Idefics3ForConditionalGeneration
 
     from .inputs import InputBuilder
@@ -103,7 +103,7 @@ class Prefilled(NamedTuple):
         lengths: int64 (N,), tokens of each question without padding.
     """
 
-    indices: list[int]
+    indices: Sequence[int]
     cache: PrefixCache
     logits: torch.Tensor
     lengths: torch.Tensor
@@ -121,8 +121,12 @@ def encode_pictures(
     return torch.stack(features)
 
 
-def encode_squares(vlm: Loaded, squares: Sequence[Image]) -> torch.Tensor:
-    """Image tokens of resized pictures in one pass: (pictures, image tokens, D)."""
+def encode_squares(vlm: Loaded, squares: Sequence[np.ndarray]) -> torch.Tensor:
+    """Image tokens of resized pictures in one pass: (pictures, image tokens, D).
+
+    Args:
+        squares: uint8 (side, side, 3) each.
+    """
     pixels = vlm.inputs.pixel_values(squares).to(vlm.device)  # (pictures, 1, 3, side, side)
     return packing.image_tokens(vlm.network, pixels)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -119,7 +120,7 @@ def fit(
         seconds = time.perf_counter() - start
         numbers = distributed.total([task.trained[name] for name in LEARNED])
         if distributed.is_main():
-            _write(loop)
+            _write(loop, model)
             _report(model, output, seconds, dict(zip(LEARNED, numbers, strict=True)))
             if loop.best:
                 print(results_line(loop.best[1].accuracies))
@@ -160,7 +161,7 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
     expected.confirm(work, text, config.yes)
 
 
-def _write(loop: Loop) -> None:
+def _write(loop: Loop, model: torch.nn.Module) -> None:
     """The adapter with its card, the records and the curves; then the checkpoints go."""
     output, steps = loop.run_dir, loop.task.steps
     state = {"global_step": loop.step, "max_steps": steps, "log_history": loop.log}
@@ -179,7 +180,7 @@ def _write(loop: Loop) -> None:
     accuracies = loop.best[1].accuracies if loop.best else []
     base, fingerprint = record["base"], record["base_sha256"]
     text = card(base, fingerprint, record, accuracies)
-    adapters.save(loop.task.model, output, base, fingerprint, record, text, loop.overwrite)
+    adapters.save(model, output, base, fingerprint, record, text, loop.overwrite)
     save_curves(loop.log, output / CURVES)
     checkpoints.finish(output)
 
@@ -249,8 +250,12 @@ def peak_memory_bytes() -> int:
     """The most memory that this process has held: the GPU's where there is one."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    if sys.platform == "win32":
+        import psutil
+
+        memory = psutil.Process().memory_info()
+        return getattr(memory, "peak_wset", memory.rss)
     import resource
-    import sys
 
     # Kilobytes on Linux, bytes on macOS (getrusage(2)).
     unit = 1 if sys.platform == "darwin" else 1024
