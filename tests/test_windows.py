@@ -105,7 +105,7 @@ def test_the_main_job(run, kit):
     for command in (
         (*generate_qa, "check", view, "--view_index=0", "--save=check.png"),
         (*generate_qa, "generate", "--num_workers=2"),
-        (*generate_qa, "balance", "--split=valid", "--per_kind=8"),
+        (*generate_qa, "balance", "--split=valid", "--per_kind=5"),
         (*generate_qa, "explore"),
         (*generate_qa, "export", "messages", "--output=pairs.jsonl"),
         (*finetune, "demo_train"),

@@ -139,7 +139,7 @@ def conversation_pairs(row: Any) -> Iterator[Any]:
     if isinstance(image, list) and len(image) == 1:
         image = image[0]
     question = None
-    for turn in row[name] if isinstance(row[name], list) else [None]:
+    for turn in row[name] if isinstance(row[name], list) else [{}]:
         try:
             role = turn["from"] if "from" in turn else turn["role"]
             text = turn["value"] if "value" in turn else turn["content"]

@@ -138,7 +138,7 @@ def save_picture(
     Raises:
         InputError: the file cannot be written.
     """
-    save = getattr(picture, "savefig", None) or picture.save
+    save = getattr(picture, "savefig", None) or getattr(picture, "save")  # noqa: B009
     kind = "png" if file.suffix.lower() == ".png" else "jpeg"
     with writing(file), open_file(file) as opened:
         save(opened, format=kind, **options)

@@ -3,11 +3,10 @@
 Each process whose PYTHONPATH names this folder gives the project's own modules `os`, `sys`,
 `signal` and others as Windows has them: another `os.name` and `sys.platform`, and no POSIX-only
 module or function. Other packages, and Python itself, keep theirs. Files below the folder that
-$PYTHON_WINDOWS_FILES names
-follow the rules of Windows, for everything in the process: no reserved name, no two names that
-differ in case alone, nothing replaced or removed while this process has it open or mapped, and
-"\\r\\n" at the ends of lines in text that is written. Text that is opened without naming its
-encoding is an error, since it would be cp1252 there.
+$PYTHON_WINDOWS_FILES names follow the rules of Windows, for everything in the process: no reserved
+name, no two names that differ in case alone, nothing replaced or removed while this process has it
+open or mapped, and "\\r\\n" at the ends of lines in text that is written. Text that is opened
+without naming its encoding is an error, since it would be cp1252 there.
 """
 
 import builtins
