@@ -13,7 +13,7 @@ import os
 import platform
 import struct
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import syscalls
 from .linux import Unavailable, syscall
@@ -67,7 +67,7 @@ def install(policy: Policy, deny_writing: bool) -> None:
     machine = platform.machine()
     if machine not in MACHINES or sys.maxsize < 2**32:
         raise Unavailable(f"no table of system calls for {machine}")
-    judged: dict[str, int] = {
+    judged: dict[str, Any] = {
         "deny_writing": deny_writing,
         "gpus": policy.gpus,
         "one_processor": policy.one_processor,

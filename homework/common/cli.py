@@ -76,11 +76,14 @@ def _parse(commands: Command | dict[str, Command]) -> list[Callable]:
         SystemExit: the command line is wrong.
     """
     import fire
+    from fire.core import FireExit
 
     # Without "--": Fire would take the words after it for flags of its own.
     words = [word for word in sys.argv[1:] if word not in (*_HELP, "--")]
-    program, command = _program(), commands
-    if not callable(commands):
+    program = _program()
+    if not isinstance(commands, dict):
+        command = commands
+    else:
         if not words:
             print(_overview(program, commands), end="")
             return []
@@ -107,7 +110,7 @@ def _parse(commands: Command | dict[str, Command]) -> list[Callable]:
         calls.append(functools.partial(command, **given))
 
     # Fire passes on the default of each option that is not given; the command must see which are.
-    remember.__signature__ = signature.replace(
+    remember.__signature__ = signature.replace(  # pyright: ignore[reportAttributeAccessIssue]
         parameters=[
             each if each.default is each.empty else each.replace(default=_OMITTED)
             for each in signature.parameters.values()
@@ -116,7 +119,7 @@ def _parse(commands: Command | dict[str, Command]) -> list[Callable]:
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # a usage text of several lines
             fire.Fire(remember, command=words)
-    except fire.core.FireExit as error:
+    except FireExit as error:
         line = error.trace.elements[-1].ErrorAsStr()
         for fires, ours in _LINES.items():
             line = line.replace(fires, ours)
@@ -146,14 +149,14 @@ def _overview(program: str, commands: dict[str, Command]) -> str:
     parser = _parser(f"{program} COMMAND [options]", sys.modules["__main__"].__doc__ or "")
     group = parser.add_argument_group("commands")
     for name, command in commands.items():
-        group.add_argument(name, help=_escape(inspect.getdoc(command).partition("\n")[0]))
+        group.add_argument(name, help=_escape((inspect.getdoc(command) or "").partition("\n")[0]))
     parser.epilog = f"{_escape(program)} COMMAND --help lists the options of a command."
     return parser.format_help()
 
 
 def _help(program: str, command: Command) -> str:
     """Help on a command: what it does, and each option with its type, meaning and default."""
-    docstring = inspect.getdoc(command)
+    docstring = inspect.getdoc(command) or ""
     described = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", docstring, re.MULTILINE)
     meaning = {name: " ".join(lines.split()) for name, lines in described}
     parameters = inspect.signature(command, eval_str=True).parameters.values()

@@ -107,7 +107,9 @@ def total(numbers: Sequence[float]) -> list[float]:
     from accelerate.utils import reduce
 
     parts = torch.tensor(list(numbers), dtype=torch.float64, device=PartialState().device)
-    return reduce(parts, "sum").tolist()
+    reduced = reduce(parts, "sum")
+    assert isinstance(reduced, torch.Tensor)  # what was given
+    return reduced.tolist()
 
 
 def sum_gradients(weights: Sequence[torch.nn.Parameter]) -> None:

@@ -129,7 +129,7 @@ def _free_of_system() -> int:
         except (OSError, ValueError):  # no such file, or "max"
             continue
         # Pages of files count as used until something else needs them.
-        free = min(free, left + psutil.virtual_memory().cached)
+        free = min(free, left + getattr(psutil.virtual_memory(), "cached", 0))
     return max(0, free)
 
 

@@ -59,12 +59,12 @@ def takes(config: Callable[P, C]) -> Callable[[Callable[[C], None]], Callable[P,
     def decorate(function: Callable[[C], None]) -> Callable[P, None]:
         @functools.wraps(function)
         def command(*args: P.args, **kwargs: P.kwargs) -> None:
-            given = signature.bind(*args, **kwargs).arguments
+            given: Mapping[str, Any] = signature.bind(*args, **kwargs).arguments
             if file := path("--config", given.get("config")):
                 given = _read_options(file, config, signature.parameters) | given
-            function(config(**given))
+            function(config(**given))  # pyright: ignore[reportCallIssue] (as bound above)
 
-        command.__signature__ = signature
+        command.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
         _, title, args = (inspect.getdoc(config) or "").partition("\n\nArgs:\n")
         command.__doc__ = f"{inspect.getdoc(function)}{title}{args}"
         return command

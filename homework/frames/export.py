@@ -64,7 +64,7 @@ def file_to_write(form: str, output: Path, split: str) -> Path:
     if form != "parquet":
         return output
     try:
-        import datasets  # noqa: F401
+        import datasets  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
         line = "--format parquet needs datasets: pip install -r requirements-export.txt"
         raise InputError(line) from None
@@ -90,9 +90,13 @@ def _llava(file: BinaryIO, rows: list[Row], data_dir: Path) -> None:
 
 
 def _parquet(file: BinaryIO, rows: list[Row], data_dir: Path) -> None:
-    import pyarrow
-    from datasets import Features, Image, Value
-    from pyarrow.parquet import ParquetWriter
+    import pyarrow  # pyright: ignore[reportMissingImports]
+    from datasets import (  # pyright: ignore[reportMissingImports]
+        Features,
+        Image,
+        Value,
+    )
+    from pyarrow.parquet import ParquetWriter  # pyright: ignore[reportMissingImports]
     from tqdm import tqdm
 
     texts = {name: Value("string") for name in ("question", "answer", "image_file")}

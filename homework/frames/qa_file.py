@@ -54,7 +54,7 @@ def write_pairs(
     with (
         writing(output, "or try --output"),
         ordered_map(lambda run: label(split, run), runs, num_workers) as results,
-        open_file(output) as file,
+        open_file(Path(output)) as file,
     ):
         from tqdm import tqdm  # imported while the workers label already
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..common.errors import InputError, note
 from ..common.files import read_json, shown
@@ -207,7 +207,7 @@ def triple(row: object) -> tuple[str, str, str]:
         if len(value) > MAX_TEXT_LENGTH:
             length = f"{len(value):,} characters; {MAX_TEXT_LENGTH:,} are the most"
             raise ValueError(f": field {name!r} has {length}")
-    return found
+    return cast("tuple[str, str, str]", found)
 
 
 def _image_path(image_file: str, data_dir: Path) -> str:

@@ -121,11 +121,12 @@ def table(ours: Appearance, others: Appearance) -> Iterator[str]:
     """The table that compares two folders, line by line."""
     yield f"{'':34}{ours.name:>22}{others.name:>22}{'KS':>7}"
     yield f"{'views':34}{len(ours.karts):22,}{len(others.karts):22,}"
-    karts = ours.karts, others.karts
-    yield _line("karts in a view, mean", *(f"{values.mean():.2f}" for values in karts), *karts)
+    a, b = ours.karts, others.karts
+    yield _line("karts in a view, mean", f"{a.mean():.2f}", f"{b.mean():.2f}", a, b)
     for number in range(4):
-        yield _line(f"  views with {number}", *(f"{(k == number).mean():.1%}" for k in karts))
-    yield _line("  views with 4 or more", *(f"{(k >= 4).mean():.1%}" for k in karts))
+        shares = (a == number).mean(), (b == number).mean()
+        yield _line(f"  views with {number}", f"{shares[0]:.1%}", f"{shares[1]:.1%}")
+    yield _line("  views with 4 or more", f"{(a >= 4).mean():.1%}", f"{(b >= 4).mean():.1%}")
     yield _line("camera before its kart", f"{ours.before:.1%}", f"{others.before:.1%}")
     columns = [
         *zip([f"box {name}" for name in BOX_COLUMNS], ours.boxes.T, others.boxes.T, strict=True),

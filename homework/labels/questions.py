@@ -113,7 +113,7 @@ def form_of(question: str) -> str:
 def kart_in(question: str) -> str | None:
     """The kart that a question names, or None."""
     match = _NAMES_A_KART.fullmatch(question)
-    return match[match.lastindex] if match else None
+    return match[match.lastindex] if match and match.lastindex else None
 
 
 def asked_kart(question: str, answer: str, kind: str) -> str | None:
