@@ -3,6 +3,7 @@ python -m lab.record doctor
 python -m lab.record run --views 200 [--output data/recorded] [--tracks a,b] [--karts a,b]
 python -m lab.record sample
 python -m lab.record verify data/recorded
+python -m lab.record count data/train,data/recorded
 
 Records labelled frames with the engine of the game, in the layout of the dataset. `setup` installs
 the engine and the data of the game into your cache folder; no other command needs them.
@@ -22,7 +23,7 @@ from homework.frames.split import info_name
 from homework.labels.vocabulary import KARTS, TRACKS
 
 from .recording.plan import KARTS_PER_RACE, Race, plan, plan_sample
-from .recording.session import record
+from .recording.session import SHARES, record
 
 NOT_IN_GAME = frozenset({"beastie", "hexley"})  # not in the free data from Debian
 FREE_KARTS = tuple(kart for kart in KARTS if kart not in NOT_IN_GAME)
@@ -84,6 +85,7 @@ def run(
     num_workers: Count | None = None,
     cameras: bool = False,
     packs: Fraction | Literal[0] = 0.0,
+    tiny: Fraction | Literal[0] = 0.0,
 ) -> None:
     """Record views into a folder that `generate_qa generate` and `finetune train` can use.
 
@@ -99,11 +101,15 @@ def run(
         num_workers: number of engines in parallel. Default: one per core.
         cameras: write camera matrices and poses of the karts beside each frame, for `verify`.
         packs: share of the frames, between 0 and 1, with karts placed close together.
+        tiny: share of the frames with karts placed in a row, so that a view shows its own kart
+            large and another one tiny; with --packs 1 at the most.
     """
     from .recording.process import GRAPHICS
 
     if quality not in GRAPHICS:
         raise InputError(f"--quality: {quality!r}; give one of {', '.join(GRAPHICS)}")
+    if packs + tiny > 1:
+        raise InputError(f"--packs {packs} and --tiny {tiny}: give shares of 1 together at most")
     folder = options.data_folder(output, "recorded")
     chosen = {
         "views": views,
@@ -112,9 +118,8 @@ def run(
         "seed": seed,
         "quality": quality,
     }
-    if packs:  # omitted if 0, so that recordings made before the option can be resumed
-        chosen["packs"] = packs
-    races = plan(views, chosen["tracks"], chosen["karts"], seed, packs)
+    chosen |= {name: share for name, share in zip(SHARES, (packs, tiny), strict=True) if share}
+    races = plan(views, chosen["tracks"], chosen["karts"], seed, packs, tiny)
     record(folder, chosen, races, num_workers, cameras)
 
 
@@ -150,6 +155,19 @@ def verify(folder: Path) -> None:
     verify_folder(folder)
 
 
+@options.checked
+def count(folders: Sequence[str]) -> None:
+    """Print how many views show each kart on each track, real and recorded, and which are tiny.
+
+    Args:
+        folders: with commas between, such as data/train,data/recorded.
+    """
+    from .recording import counts
+
+    for line in counts.lines(counts.count([Path(name).expanduser() for name in folders])):
+        print(line)
+
+
 def _karts(given: Sequence[str] | None) -> list[str]:
     """The karts to record, each of which the game's free data must have."""
     for name in given or ():
@@ -161,4 +179,13 @@ def _karts(given: Sequence[str] | None) -> list[str]:
 if __name__ == "__main__":
     from homework.common.cli import run as run_commands
 
-    run_commands({"setup": setup, "doctor": doctor, "run": run, "sample": sample, "verify": verify})
+    run_commands(
+        {
+            "setup": setup,
+            "doctor": doctor,
+            "run": run,
+            "sample": sample,
+            "verify": verify,
+            "count": count,
+        }
+    )

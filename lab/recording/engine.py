@@ -11,8 +11,8 @@ reads JSON lines from its standard output:
 
 A moment is "chase" (cameras follow the karts), "end" (cameras are before the karts, as for karts
 that have finished), "finish" (the same, with the karts past the finish line), "pack" or
-"pack_front" (karts close together, cameras behind or before them). With `cameras` a frame also has
-matrices and poses.
+"pack_front" (karts close together, cameras behind or before them) or "row" (cameras before karts
+in rows). With `cameras` a frame also has matrices and poses.
 
 Imports nothing of this package, only PySTK, numpy and Pillow.
 """
@@ -45,8 +45,9 @@ CRUISING = (10.0, 22.0)  # speed of a placed kart, metres per second
 SETTLE = 1.5  # seconds in which placed karts drive on and cameras reach them
 GROUP = 4  # karts that are placed near each other
 PACK = (5, 10)  # least and greatest number of karts in a pack
-# Metres past the finish line, where the engine stops: half of the dataset shows that moment.
-FINISHED = (0.0, 250.0)
+CROWDED, ROW = (2.5, 9.0), (5.0, 9.0)  # metres between karts; in a row the next one is tiny,
+ASIDE = (1.5, 3.0)  # and on the other side of the line by so many metres, so that it is seen
+FINISHED = (0.0, 250.0)  # metres past the line, where half of the dataset's views are
 MIN_LENGTH = 50.0  # metres; on a shorter driving line karts are not placed
 
 
@@ -128,9 +129,12 @@ def record(job: dict, send) -> None:
         if line.length < MIN_LENGTH:
             pass
         elif moment == "finish":
-            _put_past_the_line(state, line, rng)
+            for kart in state.karts:
+                _put_group([kart.id], line, min(rng.uniform(*FINISHED), line.length / 2), rng)
         elif moment in ("pack", "pack_front"):
             _put_groups(state, line, lambda: rng.randint(*PACK), rng)
+        elif moment == "row":
+            _put_groups(state, line, lambda: GROUP, rng, ROW)
         else:
             slow = _put_back(state, line, slow, rng)
         world.advance(SETTLE)
@@ -185,26 +189,21 @@ def _put_back(state, line: Line, slow: set, rng: random.Random) -> set:
     return still - slow
 
 
-def _put_past_the_line(state, line: Line, rng: random.Random) -> None:
-    """Place all karts where they are at the end of a race."""
-    for kart in state.karts:
-        _put_group([kart.id], line, min(rng.uniform(*FINISHED), line.length / 2), rng)
-
-
-def _put_groups(state, line: Line, draw_size, rng: random.Random) -> None:
+def _put_groups(state, line: Line, draw_size, rng: random.Random, apart=CROWDED) -> None:
     """Place all karts in groups at random places on the line; `draw_size()` is the next size."""
     order = [kart.id for kart in state.karts]
     rng.shuffle(order)
     while order:
         size = draw_size()
-        _put_group(order[:size], line, rng.uniform(0, line.length), rng)
+        _put_group(order[:size], line, rng.uniform(0, line.length), rng, apart)
         order = order[size:]
 
 
-def _put_group(karts: list, line: Line, distance: float, rng: random.Random) -> None:
+def _put_group(karts: list, line: Line, distance: float, rng: random.Random, apart=CROWDED) -> None:
     speed = rng.uniform(*CRUISING)
     for place, kart in enumerate(karts):
-        line.put(kart, distance + place * rng.uniform(2.5, 9.0), rng.uniform(-2.5, 2.5), speed)
+        beside = rng.uniform(*ASIDE) * (-1) ** place if apart is ROW else rng.uniform(-2.5, 2.5)
+        line.put(kart, distance + place * rng.uniform(*apart), beside, speed)
 
 
 def _frame(job: dict, race, state) -> dict:

@@ -21,7 +21,10 @@ MOMENTS = {"chase": 0.45, "finish": 0.3, "end": 0.25}
 # Karts close together, seen from behind or from the front. Views with several karts are the
 # hardest to learn, and 6 in 10 views show only one.
 PACKS = {"pack": 0.5, "pack_front": 0.5}
-_ORDER = (*MOMENTS, *PACKS)
+# Karts in rows, seen from the front: the next one is tiny and lies above or beside the own one,
+# which is large. In the validation split the tiny one is the ego oftener than in training.
+TINY = {"row": 1.0}
+_ORDER = (*MOMENTS, *PACKS, *TINY)
 
 
 class Race(NamedTuple):
@@ -38,7 +41,12 @@ class Race(NamedTuple):
 
 
 def plan(
-    views: int, tracks: Sequence[str], karts: Sequence[str], seed: int, packs: float = 0.0
+    views: int,
+    tracks: Sequence[str],
+    karts: Sequence[str],
+    seed: int,
+    packs: float = 0.0,
+    tiny: float = 0.0,
 ) -> list[Race]:
     """The races for at least `views` views, in whole frames.
 
@@ -46,9 +54,12 @@ def plan(
 
     Args:
         packs: share of the frames with karts placed close together, from 0 to 1.
+        tiny: share of the frames with karts placed in a row; with `packs` 1 at the most.
     """
-    moments = {moment: part * (1 - packs) for moment, part in MOMENTS.items()}
-    moments |= {moment: part * packs for moment, part in PACKS.items()}
+    shares = ((MOMENTS, 1 - packs - tiny), (PACKS, packs), (TINY, tiny))
+    moments = {
+        moment: part * share for parts, share in shares if share for moment, part in parts.items()
+    }
     rng = random.Random(seed)
     per_frame = min(KARTS_PER_RACE, len(karts))
     frames = -(-views // per_frame)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .recorder import Recorder
 
 MANIFEST = "recording.json"
+SHARES = ("packs", "tiny")  # of the moments; a manifest leaves out those that are 0
 LICENCE = "that of SuperTuxKart's artwork, by its authors: see data/ATTRIBUTION.md"
 
 
@@ -91,10 +92,11 @@ def _check_folder(folder: Path, chosen: dict[str, Any]) -> None:
         before = read_json(manifest)
         if not isinstance(before, dict):
             raise InputError(f"{manifest}: not written by this command; give another --output")
-        for name, value in chosen.items():
-            if before.get(name) != value:
+        shares = dict.fromkeys(SHARES, 0)
+        for name, value in (shares | chosen).items():
+            if (found := (shares | before).get(name)) != value:
                 raise InputError(
-                    f"{folder}: holds a recording with {name} {_short(before.get(name))}, not "
+                    f"{folder}: holds a recording with {name} {_short(found)}, not "
                     f"{_short(value)}; give the same options, or another --output"
                 )
     elif any(any(folder.glob(pattern)) for pattern in (f"*{INFO_SUFFIX}", "*_im.*")):

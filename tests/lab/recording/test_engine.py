@@ -1,20 +1,47 @@
 """What the engine's process makes of a frame: the boxes of what is seen."""
 
+import math
+import random
 import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 
-def test_boxes_are_first_and_last_pixels_sorted(monkeypatch):
+@pytest.fixture
+def engine(monkeypatch):
+    """The module of the engine's process, without the engine."""
     kinds = {"object_type_shift": 24, "GraphicsConfig": None}
     monkeypatch.setitem(sys.modules, "pystk", SimpleNamespace(**kinds))
     from lab.recording import engine
 
+    yield engine
+    sys.modules.pop("lab.recording.engine", None)
+
+
+def test_karts_of_a_row_are_farther_apart_than_those_of_a_crowd(engine):
+    """In groups of four, each further along the line than the one before, within the metres."""
+    for apart in (engine.ROW, engine.CROWDED):
+        put = []
+        line = SimpleNamespace(length=400.0, put=lambda *where, put=put: put.append(where))
+        state = SimpleNamespace(karts=[SimpleNamespace(id=number) for number in range(8)])
+        engine._put_groups(state, line, lambda: engine.GROUP, random.Random(3), apart)
+        assert sorted(kart for kart, *_ in put) == list(range(8))
+        for group in (put[:4], put[4:]):
+            begin = group[0][1]
+            for place, (_, distance, aside, speed) in enumerate(group):
+                assert apart[0] * place <= distance - begin <= apart[1] * place
+                assert abs(aside) <= 2.5 and speed == group[0][3]
+            if apart is engine.ROW:  # side by side the next one is not hidden
+                sides = [math.copysign(1, aside) for _, _, aside, _ in group]
+                assert sides == [1, -1, 1, -1]
+
+
+def test_boxes_are_first_and_last_pixels_sorted(engine):
     mask = np.zeros((6, 9), np.uint32)
     mask[1:3, 2:5] = (1 << 24) | 7
     mask[4, 8] = (1 << 24) | 2
     mask[5, 0] = 255 << 24
     expected = [[1, 2, 8, 4, 8, 4], [1, 7, 2, 1, 4, 2], [255, 0, 0, 5, 0, 5]]
     assert engine.boxes(mask) == expected
-    del sys.modules["lab.recording.engine"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from homework.labels.vocabulary import TRACKS
 from lab.record import FREE_KARTS, SAMPLE_FRAMES
 from lab.recording.attribution import attribution
-from lab.recording.plan import MOMENTS, PACKS, plan, plan_sample
+from lab.recording.plan import MOMENTS, PACKS, TINY, plan, plan_sample
 
 names = st.integers(1, 21).map(lambda number: TRACKS[:number])
 line_ups = st.integers(1, 16).map(lambda number: FREE_KARTS[:number])
@@ -52,6 +52,15 @@ def test_packs_have_their_share_of_the_frames():
     assert abs(packed - 0.6 * len(moments)) < 0.05 * len(moments)
     without = [m for race in plan(2100, TRACKS, FREE_KARTS, 0) for _, m in race.frames]
     assert set(without) == set(MOMENTS)
+
+
+def test_tiny_karts_have_their_share_beside_packs():
+    moments = [m for race in plan(2100, TRACKS, FREE_KARTS, 0, 0.3, 0.4) for _, m in race.frames]
+    assert set(moments) == {*MOMENTS, *PACKS, *TINY}
+    for kind, share in ((PACKS, 0.3), (TINY, 0.4)):
+        assert abs(sum(m in kind for m in moments) - share * len(moments)) < 0.05 * len(moments)
+    whole = [m for race in plan(2100, TRACKS, FREE_KARTS, 0, 0, 1) for _, m in race.frames]
+    assert set(whole) == {*TINY}
 
 
 def test_a_plan_is_the_same_every_time_and_another_for_another_seed():
