@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from homework.common import distributed, options
+from homework.common.errors import InputError
 from homework.common.files import RUNS_DIR, digest, writing
 from homework.common.options import Count, Natural, Positive
 from homework.common.outputs import Outputs
@@ -35,7 +36,7 @@ def run(
     batch_size: Count = 32,
     learning_rate: Positive = 3e-3,
     augmentations: Sequence[str] = ("mirror", "jitter"),
-    held_out: Literal["frame", "pair", "track"] = "frame",
+    held_out: Literal["frame", "pair", "track", "race"] = "frame",
     seed: Natural = 0,
     start: Path | None = None,
     num_workers: Natural = 0,
@@ -56,7 +57,9 @@ def run(
         augmentations: of the pictures, with commas between: paste, crop, mirror, jitter; all
             if "all", "none" for none.
         held_out: what is held out for evaluation: "frame", 2% of the frames; "pair",
-            the views with one of 10% of the (track, kart) pairs; "track", 10% of the tracks.
+            the views with one of 10% of the (track, kart) pairs; "track", 10% of the tracks;
+            "race", the races of the first folder on 10% of the tracks, and those of other folders
+            that were not recorded by lab.record: what recordings show of these tracks is learned.
         seed: of the weights, the order and the augmentations.
         start: what to start from: the --work_dir of an earlier run, or the checkpoint folder of an
             embedded base; fresh weights if omitted.
@@ -72,6 +75,8 @@ def run(
     chosen, folders = _augmentations(augmentations), training_folders(data_dir)
     target, work = output or RUNS_DIR / "base", work_dir or RUNS_DIR / "pretrain"
     outputs = _outputs(target, overwrite)
+    if held_out == "race" and _recorded(folders[0]):
+        raise InputError("--held_out race: a recording is the first of --data_dir; give data/train")
     begun, fingerprint = _start(start)
     recipe = {
         "data": [folder.name for folder in folders],
@@ -101,6 +106,7 @@ def _pretrain(
     from homework.training import checkpoints
     from homework.training.loop import Loop
 
+    from .pretraining.batches import load_views
     from .pretraining.task import STEPS_PER_CHECKPOINT, STEPS_PER_RECORD, Pretraining
 
     on_device = None if pictures is None else pictures == "device"
@@ -108,7 +114,9 @@ def _pretrain(
     with locked(work):
         with writing(work):
             checkpoints.require_same(work, recipe)
-            task = Pretraining(folders, work, recipe, share, begun, num_workers, on_device)
+            views = [load_views(folder, num_workers) for folder in folders]
+            recorded = [_recorded(folder) for folder in folders]
+            task = Pretraining(views, work, recipe, share, begun, num_workers, on_device, recorded)
             save_steps = steps_between(task.steps, max(STEPS_PER_CHECKPOINT, task.steps // 20))
             Loop(task, work, recipe, save_steps, STEPS_PER_RECORD).run()
         if distributed.is_main():
@@ -125,6 +133,12 @@ def _outputs(output: Path, overwrite: bool) -> Outputs:
         # Found now, not after the training; `save` checks each file that it writes.
         outputs.check(output / CONFIG, *output.glob("*.safetensors"), *output.glob("[!.]*.json"))
     return outputs
+
+
+def _recorded(folder: Path) -> bool:
+    from .recording.session import MANIFEST
+
+    return (folder / MANIFEST).exists()
 
 
 def _augmentations(given: Sequence[str]) -> list[str]:
@@ -161,7 +175,8 @@ def look(
     print(f"wrote {file}")
 
 
-HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1}  # what can be held out, and its share
+# What can be held out, and its share.
+HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1, "race": 0.1}
 
 
 def _start(folder: Path | None) -> tuple[Any, str | None]:

@@ -107,13 +107,15 @@ def measure(form: str, folders: list[Path], seconds: float, seed: int) -> dict[s
     import torch
 
     from homework.training.step import MAX_NORM
+    from lab.pretraining.batches import load_views
     from lab.pretraining.task import Pretraining
 
     endless = 10**9
     recipe = {"steps": endless, "dense_steps": endless, "learning_rate": PEAK_RATE, "seed": seed}
     recipe |= {"batch_size": BATCH_SIZE, "held_out": "frame", "augmentations": AUGMENTATIONS}
     with patch.multiple(architecture, **shape_of(form)), tempfile.TemporaryDirectory() as scratch:
-        task = Pretraining(folders, Path(scratch), recipe, HELD_OUT)
+        views = [load_views(folder) for folder in folders]
+        task = Pretraining(views, Path(scratch), recipe, HELD_OUT)
     if not task.held_out:
         raise InputError("--data_dir: no scene could be held out to measure on; give more frames")
     weights = list(task.weights.values())

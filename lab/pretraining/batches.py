@@ -81,7 +81,9 @@ def _decoded(split: Split, names: Sequence[str]) -> tuple[list[View], Skipped]:
     return views, skipped
 
 
-def hold_out(folders: Sequence[list[View]], by: str, share: float) -> tuple[list[View], list[View]]:
+def hold_out(
+    folders: Sequence[list[View]], by: str, share: float, recorded: Sequence[bool] = ()
+) -> tuple[list[View], list[View]]:
     """Split the views into those to train on and those to evaluate on.
 
     No scene is trained on and evaluated on, and none is evaluated on twice: in the dataset's train
@@ -91,7 +93,9 @@ def hold_out(folders: Sequence[list[View]], by: str, share: float) -> tuple[list
         folders: views of each folder; the first one's are measured on.
         by: "frame" keeps a share of every folder's frames from learning. "pair" keeps all views
             that show one of a share of the (track, kart) pairs, "track" those of a share of the
-            tracks, in whatever folder they are.
+            tracks, in whatever folder they are. "race" keeps the dataset's races, one a track, on
+            a share of the tracks, and learns what recordings show of those.
+        recorded: whether each folder is a recording; none is if empty.
     """
     kept_back = [set(held_out((_key(view, by) for view in views), share)) for views in folders]
     if by == "pair":
@@ -102,6 +106,9 @@ def hold_out(folders: Sequence[list[View]], by: str, share: float) -> tuple[list
         ]
     elif by == "track":
         kept_back = [kept_back[0]] * len(folders)
+    elif by == "race":
+        of_dataset = [not known for known in recorded] or [True] * len(folders)
+        kept_back = [kept_back[0] if real else set() for real in of_dataset]
     learned = [
         view
         for views, back in zip(folders, kept_back, strict=True)
@@ -265,7 +272,7 @@ class Steps(Dataset):
 
 def _key(view: View, by: str) -> str:
     """What is held out together: a frame, a view with a pair, a track."""
-    return {"frame": frame_of(view.source), "pair": view.source, "track": view.scene.track}[by]
+    return {"frame": frame_of(view.source), "pair": view.source}.get(by, view.scene.track)
 
 
 def _pairs(view: View) -> set[str]:

@@ -31,7 +31,8 @@ from homework.training.checkpoints import Checkpoint
 from homework.training.measured import HeldOutResult, Means
 
 from . import architecture, begin, dense_labels, heads
-from .batches import AugmentedBatches, Batch, Steps, hold_out, load_views
+from .augment import View
+from .batches import AugmentedBatches, Batch, Steps, hold_out
 from .descriptions import KINDS, language, statements
 from .device_augment import Pictures
 from .muon import Muon
@@ -53,14 +54,23 @@ class Pretraining:
 
     def __init__(
         self,
-        folders: Sequence[Path],
+        views: Sequence[list[View]],
         work_dir: Path,
         recipe: dict[str, Any],
         held_out: float,
         start: Path | Checkpoint | None = None,
         num_workers: int = 0,
         on_device: bool | None = None,
+        recorded: Sequence[bool] = (),
     ) -> None:
+        """
+        Args:
+            views: of each folder; those that are measured on are the first one's.
+            held_out: the share that is kept from learning, of what recipe["held_out"] names.
+            start: what to start from; see `begin`.
+            on_device: whether pictures lie and are changed on the device; if None, on a GPU.
+            recorded: whether each folder is a recording; none is if empty.
+        """
         self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
         self.settings: dict[str, Any] = {}
         self.seed, self.peak_rate = recipe["seed"], recipe["learning_rate"]
@@ -92,8 +102,7 @@ class Pretraining:
         if isinstance(start, Checkpoint):
             begin.take_over(start, self.weights, self.buffers)
         self.optimizers = build_optimizers(self.model, self.throw_away, self.dtype)
-        views = [load_views(folder, num_workers) for folder in folders]
-        learned, kept = hold_out(views, recipe["held_out"], held_out)
+        learned, kept = hold_out(views, recipe["held_out"], held_out, recorded)
         self.held_out = kept[:MAX_MEASURED]
         vision = self.model.config.vision_config
         cell = self.model.stem.side * math.prod(self.model.config.stem_strides[: FINE_STAGE + 1])

@@ -51,12 +51,26 @@ def test_what_is_held_out_is_never_learned(found, by):
     assert not {v.scene for v in learned} & set(scenes)
     if by == "track":
         assert {v.scene.track for v in learned}.isdisjoint({v.scene.track for v in kept})
+    if by == "race":  # neither folder is a recording
+        assert {v.scene.track for v in learned}.isdisjoint({v.scene.track for v in kept})
     if by == "frame":
         assert len(learned) < sum(map(len, found))
     if by == "pair":
         seen = {(v.scene.track, kart.name) for v in learned for kart in v.scene.karts}
         for v in kept:
             assert not seen.issuperset({(v.scene.track, kart.name) for kart in v.scene.karts})
+
+
+@settings(max_examples=60, deadline=None)
+@given(folders())
+def test_of_a_held_out_race_what_recordings_show_of_its_track_is_learned(found):
+    learned, kept = hold_out(found, "race", 0.1, (False, True))
+    mine, first = {id(v) for v in learned}, {id(v) for v in found[0]}
+    tracks = {v.scene.track for v in found[0]}
+    left_out = tracks - {v.scene.track for v in learned if id(v) in first}
+    assert {v.scene.track for v in kept} <= left_out
+    assert len(left_out) == len(tracks) // 10
+    assert all(id(v) in mine for v in found[1])
 
 
 def test_a_moment_that_never_moves_does_not_fill_the_batches():
