@@ -91,7 +91,7 @@ class Loop:
                     self._save()
                 if self._is_over:
                     break
-        if self.step < self.task.steps:
+        if self.step < self.task.steps and self._is_over:
             print0(
                 f"ends at step {self.step}: the held-out accuracy has not risen in "
                 f"{self.patience} measurements (--patience)"

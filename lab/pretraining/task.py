@@ -63,14 +63,7 @@ class Pretraining:
         on_device: bool | None = None,
         recorded: Sequence[bool] = (),
     ) -> None:
-        """
-        Args:
-            views: of each folder; those that are measured on are the first one's.
-            held_out: the share that is kept from learning, of what recipe["held_out"] names.
-            start: what to start from; see `begin`.
-            on_device: whether pictures lie and are changed on the device; if None, on a GPU.
-            recorded: whether each folder is a recording; none is if empty.
-        """
+        """`views` and `recorded` are of each folder; see `hold_out`. `on_device`: None on a GPU."""
         self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
         self.settings: dict[str, Any] = {}
         self.seed, self.peak_rate = recipe["seed"], recipe["learning_rate"]

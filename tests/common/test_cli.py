@@ -18,7 +18,7 @@ FRONT_DOORS = [
     f"{package}.{path.stem}"
     for package in ("homework", "lab")
     for path in sorted((ROOT / package).glob("*.py"))
-    if "cli" in path.read_text()
+    if '__name__ == "__main__"' in path.read_text()
 ]
 
 

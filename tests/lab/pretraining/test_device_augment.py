@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from strategies import views
+from strategies import boxes, views
 
 from homework.model.loading import load_inputs
 from lab.pretraining import architecture, augment, draws
@@ -39,6 +39,21 @@ def test_a_device_changes_a_batch_as_pillow_changes_each_picture(shown, seed, da
         )
         away = np.abs(square.numpy().astype(int) - np.asarray(expected))
         assert away.max() <= ROUNDING + 1 and away.mean() < 0.6
+
+
+@settings(max_examples=30, deadline=None)
+@given(views().filter(lambda view: view.scene.karts), st.integers(1, 4), boxes(), st.data())
+def test_a_device_pastes_karts_as_pillow_does(donor, darker, box, data):
+    """Of any size and place there and here; from a picture that is lighter or darker."""
+    kart = data.draw(st.sampled_from(donor.scene.karts))
+    here = augment.View(donor.picture[::-1] // darker, draws.make_scene("abyss", ()))
+    if data.draw(st.booleans()):
+        here, donor = (view._replace(picture=255 - view.picture) for view in (here, donor))
+    changes = draws.Changes(here.scene, draws.Paste(0, kart, box))
+    made = Pictures([here, donor], SIDE, "cpu").changed(orders([here, donor], [0], [changes], [1]))
+    expected = augment.apply(here, changes, [donor])
+    away = np.abs(made[0].permute(1, 2, 0).numpy() - expected.picture)
+    assert len(expected.scene.karts) == 1 and away.max() <= ROUNDING and away.mean() < 0.1
 
 
 @settings(max_examples=40, deadline=None)

@@ -32,7 +32,7 @@ def test_karts_of_a_row_are_farther_apart_than_those_of_a_crowd(engine):
             begin = group[0][1]
             for place, (_, distance, aside, speed) in enumerate(group):
                 assert apart[0] * place <= distance - begin <= apart[1] * place
-                assert abs(aside) <= 2.5 and speed == group[0][3]
+                assert abs(aside) <= engine.ASIDE[1] and speed == group[0][3]
             if apart is engine.ROW:  # side by side the next one is not hidden
                 sides = [math.copysign(1, aside) for _, _, aside, _ in group]
                 assert sides == [1, -1, 1, -1]
