@@ -223,6 +223,6 @@ def _evaluate(
 
 
 if __name__ == "__main__":
-    from homework.common.cli import run as run_command
+    from homework.common.cli import run as run_commands
 
-    run_command(run)
+    run_commands(run)
