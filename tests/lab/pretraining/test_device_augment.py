@@ -53,7 +53,9 @@ def test_a_device_pastes_karts_as_pillow_does(donor, darker, box, data):
     made = Pictures([here, donor], SIDE, "cpu").changed(orders([here, donor], [0], [changes], [1]))
     expected = augment.apply(here, changes, [donor])
     away = np.abs(made[0].permute(1, 2, 0).numpy() - expected.picture)
-    assert len(expected.scene.karts) == 1 and away.max() <= ROUNDING and away.mean() < 0.1
+    # What Pillow rounds between its passes is relit with the kart.
+    most = ROUNDING * augment.MAX_RELIGHTING
+    assert len(expected.scene.karts) == 1 and away.max() <= most and away.mean() < 0.1
 
 
 @settings(max_examples=40, deadline=None)
