@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -126,7 +125,8 @@ class _Grading:
         with self._running(self._extra):
             self._extra.points = scoring.extra_points(self._share)
             self._extra.remarks = course.of_score(self._samples)
-        _say_answers(self._samples, self._report)
+        table = scoring.by_kind((one["question"], one["is_correct"]) for one in self._samples)
+        self._report.say_answers(self._samples, table)
         with self._running(self._interface, child):
             until = _Until(child.clock() + self._limit, self._limit)
             self._interface.remarks = _ask_about_course(child, until)
@@ -249,11 +249,13 @@ def _answer(
         batch = questions[start : start + course.BATCH]
         deadline, message = until("loading and answering")
         before = begun - (deadline - until.limit)
-        told = _told(start, len(questions), child.clock() - begun, before, until.limit)
+        answered = scoring.how_far(
+            start, len(questions), len(batch), child.clock() - begun, before, until.limit
+        )
         found = child.call(
             "answer",
             deadline,
-            f"{message}: {told}",
+            f"{message}: {answered}",
             image_paths=[str(data / question.image) for question in batch],
             questions=[question.question for question in batch],
         )
@@ -275,27 +277,6 @@ def _answer(
     ]
 
 
-def _told(answered: int, asked: int, seconds: float, before: float, limit: float) -> str:
-    """How far the answers had come, and how long this machine needs for all of them.
-
-    Args:
-        seconds: that the answers took.
-        before: that importing and loading took.
-        limit: seconds for all of it.
-    """
-    if answered:
-        rate, needed = f"{answered / max(seconds, 1e-3):.2g}", before + seconds / answered * asked
-        needs = f"about {needed:.0f} s"
-    else:  # the first call, of some of the questions, has not ended
-        first = min(course.BATCH, asked)
-        rate, needed = f"under {first / limit:.2g}", before + (limit - before) * asked / first
-        needs = f"over {needed:.0f} s"
-    return (
-        f"{answered} of {asked} questions were answered, {rate} a second; this machine needs "
-        f"{needs} for all: --time_limit {60 * math.ceil((1.2 if answered else 2) * needed / 60)}"
-    )
-
-
 def _check_interface(case: Case, child: Child, until: _Until, split: str, total: int) -> None:
     """Make the course's own calls; the answers that these compare with are hidden."""
     count = min(INTERFACE_QUESTIONS, total)
@@ -307,21 +288,3 @@ def _ask_about_course(child: Child, until: _Until) -> list[str]:
     """What the course's grader would do otherwise with the package and its model."""
     facts = child.call("course", *until("looking at the model"))
     return course.of_model(facts if isinstance(facts, dict) else {})
-
-
-def _say_answers(samples: list[dict[str, Any]], report: Report) -> None:
-    """The table per kind (-v) and every wrong answer (-vv)."""
-    table = scoring.by_kind((sample["question"], sample["is_correct"]) for sample in samples)
-    rows = [f"{'kind':<18}{'right':>6}{'asked':>7}{'accuracy':>10}"]
-    for kind, (right, asked) in table.items():
-        rows.append(f"{kind:<18}{right:>6}{asked:>7}{right / asked:>10.1%}")
-    report.say_block("accuracy per kind", rows, level=1)
-    wrong = [
-        one_line(
-            f"{sample['image_file']} {sample['question']} {sample['model_answer']!r}, "
-            f"expected {sample['correct_answer']!r}"
-        )
-        for sample in samples
-        if not sample["is_correct"]
-    ]
-    report.say_block("wrong answers", wrong, level=2)

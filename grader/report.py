@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -85,6 +85,28 @@ class Report:
         for remark in case.remarks:
             self.say(f"    {one_line(remark)}")
         self.say_block("from the submission", safe_lines(details), level=1)
+
+    def say_answers(
+        self, samples: Sequence[Mapping[str, Any]], by_kind: Mapping[str, tuple[int, int]]
+    ) -> None:
+        """Show the table per kind (-v) and every wrong answer (-vv).
+
+        Args:
+            by_kind: kind -> correct answers and questions.
+        """
+        rows = [f"{'kind':<18}{'right':>6}{'asked':>7}{'accuracy':>10}"]
+        for kind, (right, asked) in by_kind.items():
+            rows.append(f"{kind:<18}{right:>6}{asked:>7}{right / asked:>10.1%}")
+        self.say_block("accuracy per kind", rows, level=1)
+        wrong = [
+            one_line(
+                f"{sample['image_file']} {sample['question']} {sample['model_answer']!r}, "
+                f"expected {sample['correct_answer']!r}"
+            )
+            for sample in samples
+            if not sample["is_correct"]
+        ]
+        self.say_block("wrong answers", wrong, level=2)
 
     def abort(self) -> None:
         """End the line of a case that will have no verdict."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Iterable
@@ -81,3 +82,26 @@ def by_kind(results: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
         right, asked = table[kind := kind_of(question)]
         table[kind] = (right + correct, asked + 1)
     return {kind: row for kind, row in table.items() if row[1]}
+
+
+def how_far(
+    answered: int, asked: int, first: int, seconds: float, before: float, limit: float
+) -> str:
+    """How many questions were answered within a time limit, and what all of them would need.
+
+    Args:
+        first: questions of the first call, which has not ended where `answered` is 0.
+        seconds: that the answers took.
+        before: seconds that importing and loading took.
+        limit: seconds for all of it.
+    """
+    if answered:
+        rate, needed = f"{answered / max(seconds, 1e-3):.2g}", before + seconds / answered * asked
+        needs = f"about {needed:.0f} s"
+    else:
+        rate, needed = f"under {first / limit:.2g}", before + (limit - before) * asked / first
+        needs = f"over {needed:.0f} s"
+    return (
+        f"{answered} of {asked} questions were answered, {rate} a second; this machine needs "
+        f"{needs} for all: --time_limit {60 * math.ceil((1.2 if answered else 2) * needed / 60)}"
+    )

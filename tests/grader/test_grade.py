@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bundle
-from grader import grade, labels, process, scoring
+from grader import labels, process, scoring
 from grader.errors import SubmissionError, one_line
 
 # The rules
@@ -297,7 +297,7 @@ def test_the_time_limit_covers_loading_and_answering_together(graded):
     ],
 )  # fmt: skip
 def test_the_line_of_a_time_limit_says_what_this_machine_needs(answered, seconds, told):
-    assert grade._told(answered, 128, seconds, before=10, limit=60) == told
+    assert scoring.how_far(answered, 128, 32, seconds, before=10, limit=60) == told
 
 
 def test_that_line_is_in_the_verdict(graded, place):
