@@ -55,6 +55,8 @@ class VQADataset(Sequence[Item]):
         for line in read.left_out.lines():
             note(f"{folder}: left out: {line}")
         if not read.pairs:
+            if any(self.left_out.values()):
+                raise InputError(f"{folder}: no pair is left of its *{QA_SUFFIX}; correct them")
             raise InputError(f"{folder}: its *{QA_SUFFIX} hold no pair; {how_to_get(folder)}")
         # Tuples that share one path string per picture need a tenth of the memory of dicts.
         self._pairs = [read.pairs[index] for index in draw(len(read.pairs), max_samples)]

@@ -86,7 +86,7 @@ def test_empty_pairs_are_left_out_counted_and_listed(data_dir, capsys):
     VQADataset("train", data_dir)  # the baseline reads the split again
     assert not capsys.readouterr().err
     write(data_dir, [pair(answer="")])
-    assert "hold no pair" in error_of(data_dir)
+    assert "no pair is left of its *_qa_pairs.json; correct them" in error_of(data_dir)
 
 
 def test_an_answer_may_be_a_whole_number(data_dir):
