@@ -88,7 +88,7 @@ def run(
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
         data = work_dir / "data"
-        folders = [unpack(Path(archive).expanduser(), data) for archive in archives]
+        folders = [unpack(options.path("--archives", archive), data) for archive in archives]
         asked = [unpack(valid, data).name]
         races = hold_races_out(folders, data)
         asked = [HELD_OUT_RACES, *asked] if races else asked

@@ -164,7 +164,7 @@ def count(folders: Sequence[str]) -> None:
     """
     from .recording import counts
 
-    for line in counts.lines(counts.count([Path(name).expanduser() for name in folders])):
+    for line in counts.lines(counts.count([options.path("--folders", name) for name in folders])):
         print(line)
 
 

@@ -100,3 +100,8 @@ def test_wrong_names_and_options_are_one_line():
         record.run(0)
     with pytest.raises(InputError, match="--quality: 'uhd'"):
         record.run(10, quality="uhd")
+
+
+def test_a_home_that_nobody_has_is_one_line():
+    with pytest.raises(InputError, match="no such folder"):
+        record.count("~nobody_of_that_name/frames")
