@@ -20,8 +20,7 @@ from homework.common import cli, options
 from homework.common.files import DATA_DIR
 from homework.frames.pictures import open_picture
 from homework.frames.split import Skipped, list_split, read_frames
-from homework.inspection.contact_sheet import contact_sheet
-from homework.inspection.draw import draw_scene
+from homework.inspection.draw import contact_sheet, draw_scene
 from homework.labels.questions import EGO, KINDS, pairs
 from homework.labels.scene import PICTURE_SIZE, Scene
 

@@ -35,7 +35,7 @@ from .common.workers import num_cores
 from .frames.advice import how_to_repair
 from .frames.pictures import open_picture, save_picture
 from .frames.split import INFO_SUFFIX, PICTURE_SUFFIX, Skipped, list_split, picture_name, read_info
-from .inspection.show import check_picture, has_display, show
+from .inspection.draw import check_picture, has_display, show
 from .labels.questions import Pair, pairs
 from .labels.scene import AmbiguousView, Scene, view_scene
 
@@ -116,7 +116,7 @@ def check(
     image = draw_scene(open_picture(picture), scene)
     _print_pairs(picture, scene)
     if contact_sheet:
-        from .inspection.contact_sheet import frame_sheet
+        from .inspection.draw import frame_sheet
 
         _save(frame_sheet(info_file), contact_sheet.with_suffix(".png"), outputs)
     if not save and has_display():
@@ -194,7 +194,7 @@ def inspect(
     found = survey(split, workers)
     print(*report(split, found), sep="\n")
     if pictures:
-        from .inspection.contact_sheet import save_pictures
+        from .inspection.draw import save_pictures
 
         print("wrote " + ", ".join(map(str, save_pictures(split, found, pictures, outputs.open))))
     if other is not None:

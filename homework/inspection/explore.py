@@ -25,8 +25,7 @@ from ..frames.qa_read import QA_SUFFIX, find_qa_files, read_pairs
 from ..frames.split import NAMED, Skipped, Split, frame_of, read_frames, view_of
 from ..labels.questions import KINDS, Pair, asked_kart, kind_of, pairs
 from ..labels.scene import SIZES, Scene
-from .repeats import RULE, first_views
-from .sheets import COLUMNS, PER_SHEET, make_sheets
+from .sheets import COLUMNS, PER_SHEET, RULE, first_views, make_sheets
 
 PAGE, PICTURES = "index.html", "explore_pictures"
 _SHEET = re.compile(r"\d{4,}\.webp")  # a file in PICTURES

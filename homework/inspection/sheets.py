@@ -1,21 +1,22 @@
-"""The pictures of a split in few files: sheets of 50 pictures, for a page that shows any of them.
+"""The pictures of a split in sheets of 50, and which of its views repeat another one.
 
 A page that opens from disk cannot load 18,900 pictures in the time that a reader waits. Of sheets
-it loads only those that hold the pictures it shows.
+it loads only those that hold the pictures it shows. In the dataset's train split a race that has
+ended is recorded again and again: more than half of the views repeat a moment of another view.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..common.errors import InputError
 from ..common.workers import ordered_map
 from ..frames.pictures import open_picture
-from ..labels.scene import PICTURE_SIZE
-from .repeats import THUMBNAIL_SIZE
+from ..labels.scene import PICTURE_SIZE, Scene
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,17 @@ COLUMNS, ROWS = 10, 5
 PER_SHEET = COLUMNS * ROWS
 QUALITY = 60  # of WebP: 1.9 kB per picture, where the dataset's JPEG has 8 kB
 EFFORT = 2  # of WebP, 0 to 6: 4 takes twice as long for 5% less
+THUMBNAIL_SIZE = (15, 10)  # width, height of the grey pictures that are compared
+# Boxes of a frozen moment move by a pixel or two: the camera sways. Its pictures differ by less
+# than 2 grey levels in most cases. The differences of other views with such boxes begin at 5: the
+# kart drives on, in the middle of the picture as before, and the road around it is another one.
+BOX_TOLERANCE = 2  # picture pixels
+PICTURE_TOLERANCE = 3  # mean difference of the thumbnails, in grey levels of 255
+RULE = (
+    "Two views show the same scene if track and karts are the same, no side of a box differs by "
+    f"more than {BOX_TOLERANCE} pixels, and the pictures, reduced to {THUMBNAIL_SIZE[0]}x"
+    f"{THUMBNAIL_SIZE[1]} grey pixels, by no more than {PICTURE_TOLERANCE} of 255 on average."
+)
 
 
 class Sheet(NamedTuple):
@@ -69,3 +81,40 @@ def _sheet(pictures: Sequence[Path]) -> Sheet:
     buffer = io.BytesIO()
     sheet.save(buffer, "WEBP", quality=QUALITY, method=EFFORT)
     return Sheet(buffer.getvalue(), thumbnails, unreadable)
+
+
+def first_views(views: Iterable[tuple[Scene, np.ndarray]]) -> list[int]:
+    """For each view the index of the first view of the same scene; its own where it is the first.
+
+    RULE says when two views show the same scene.
+
+    Args:
+        views: scene and thumbnail, uint8 (height, width), of each view in the order of the split.
+    """
+    import numpy as np
+
+    known: defaultdict[tuple, list[tuple[np.ndarray, int]]] = defaultdict(list)
+    found = []
+    for index, (scene, thumbnail) in enumerate(views):
+        karts = sorted(scene.karts)
+        boxes = np.array([kart.box for kart in karts], np.int64).ravel()
+        # One row per view, so that it is compared with all scenes of its line-up at once.
+        row = np.concatenate([boxes, thumbnail.ravel()])
+        scenes = known[scene.track, tuple(kart.name for kart in karts)]
+        first = _first_alike(scenes, row, len(boxes))
+        if first is None:
+            scenes.append((row, index))
+        found.append(index if first is None else first)
+    return found
+
+
+def _first_alike(scenes: list[tuple[np.ndarray, int]], row: np.ndarray, sides: int) -> int | None:
+    import numpy as np
+
+    if not scenes:
+        return None
+    differences = np.abs(np.stack([other for other, _ in scenes]) - row)
+    alike = differences[:, sides:].mean(axis=1) <= PICTURE_TOLERANCE
+    if sides:
+        alike &= differences[:, :sides].max(axis=1) <= BOX_TOLERANCE
+    return scenes[int(alike.argmax())][1] if alike.any() else None

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from homework.common.errors import InputError
 from homework.frames.pictures import open_picture
 from homework.frames.split import Skipped, list_split, picture_name, read_frames, shuffled
-from homework.inspection.contact_sheet import VIEW_COLUMNS, tiled
-from homework.inspection.draw import draw_scene
+from homework.inspection.draw import VIEW_COLUMNS, draw_scene, tiled
 
 from . import augment, draws
 

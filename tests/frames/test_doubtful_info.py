@@ -18,7 +18,7 @@ from homework.common.errors import InputError
 from homework.data import VQADataset
 from homework.frames.qa_file import write_pairs
 from homework.frames.split import AMBIGUOUS, NO_PICTURE, NO_VIEW, UNUSABLE, list_split
-from homework.inspection.contact_sheet import frame_sheet
+from homework.inspection.draw import frame_sheet
 from homework.inspection.survey import answer_table
 from homework.labels.questions import KINDS, kind_of
 

@@ -10,7 +10,7 @@ from PIL import Image
 from homework.common.errors import InputError
 from homework.frames.split import list_split
 from homework.generate_qa import check, inspect
-from homework.inspection import contact_sheet, figures
+from homework.inspection import draw, figures
 from homework.inspection.survey import survey
 from homework.labels.questions import KINDS
 
@@ -22,13 +22,13 @@ def folder(tmp_path_factory):
 
 def test_a_row_for_each_track_with_its_views(folder):
     split = list_split(folder)
-    sheet = contact_sheet.contact_sheet(split)
+    sheet = draw.contact_sheet(split)
     assert sheet.size == (170 + 8 * 154, 3 * 104 + 4)
     drawn = np.asarray(sheet)
     ego = (drawn == (255, 212, 0)).all(axis=2)
     assert ego[:100, 170:].any() and ego[210:, 170:].any()
-    assert np.array_equal(drawn, np.asarray(contact_sheet.contact_sheet(split)))
-    assert not np.array_equal(drawn, np.asarray(contact_sheet.contact_sheet(split, seed=1)))
+    assert np.array_equal(drawn, np.asarray(draw.contact_sheet(split)))
+    assert not np.array_equal(drawn, np.asarray(draw.contact_sheet(split, seed=1)))
 
 
 def test_inspect_writes_three_pictures(folder, tmp_path, capsys):
@@ -62,6 +62,6 @@ def test_a_frame_without_pictures_is_one_line(folder, tmp_path):
     info = tmp_path / "00000_info.json"
     info.write_text(json.dumps({"track": "abyss", "karts": [], "detections": [[]]}))
     with pytest.raises(InputError, match="none of its views has a picture"):
-        contact_sheet.frame_sheet(info)
+        draw.frame_sheet(info)
     with pytest.raises(InputError, match="no view with a picture"):
-        contact_sheet.contact_sheet(list_split(tmp_path))
+        draw.contact_sheet(list_split(tmp_path))
