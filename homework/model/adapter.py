@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..common.distributed import print0
 from ..common.errors import InputError, one_line
@@ -67,7 +67,7 @@ def add_lora(
 
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,
+        lora_alpha=alpha,  # pyright: ignore[reportArgumentType] (PEFT says int, and takes both)
         lora_dropout=dropout,
         target_modules=_targets(vision),
         use_rslora=rslora,
@@ -117,7 +117,8 @@ def read(checkpoint: str | Path, base: str | Path | None = None) -> Adapter:
     folder = find(checkpoint)
     config, named = read_config(folder / CONFIG)
     record = _read_record(folder, named, base)
-    starter = record.training is None and config.target_modules not in map(_targets, (True, False))
+    known = (_targets(True), _targets(False))
+    starter = record.training is None and config.target_modules not in known
     return Adapter(record, config, read_weights(folder / WEIGHTS), starter)
 
 
@@ -289,6 +290,7 @@ def _with_lora(vlm: BaseVLM, config: LoraConfig) -> PeftModel:
         # PEFT uses a name that transformers has since changed.
         warnings.simplefilter("ignore", FutureWarning)
         model = get_peft_model(vlm.model, config)
+    module: Any
     for module in model.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             # PEFT would cast each input to float32, and autocast would cast it back.

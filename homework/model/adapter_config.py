@@ -151,10 +151,11 @@ def changes_base(config: LoraConfig) -> bool:
     return config.bias != "none" or config.init_lora_weights in _OTHER_BASE
 
 
-def resolve(config: LoraConfig, modules: Iterable[str], file: Path) -> None:
+def resolve(config: Any, modules: Iterable[str], file: Path) -> None:
     """Put the plain names of modules into `config` where it has expressions.
 
     Args:
+        config: LoraConfig; it takes sets of names, but its annotations say lists.
         modules: names of all modules of the base.
         file: named where an expression is refused.
 

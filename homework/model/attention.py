@@ -45,14 +45,6 @@ class Layout(NamedTuple):
     branches: torch.Tensor
     tokens: torch.Tensor
 
-    def to(self, device, non_blocking: bool = False) -> Layout:
-        """The layout with its tensors on another device."""
-        moved = {
-            name: getattr(self, name).to(device, non_blocking=non_blocking)
-            for name in ("frames", "branches", "tokens")
-        }
-        return self._replace(**moved)
-
 
 def use(model) -> None:
     """Use this attention in the text model and the vision tower of an Idefics3 model."""
@@ -95,14 +87,15 @@ def attention(
         for part in (query, key, value)
     ]  # (F, H or G, P, W)
     causal = torch.ones(size, size, dtype=torch.bool, device=query.device).tril()
-    parts = [attend(*prefixes, causal, scaling).transpose(1, 2).flatten(0, 1)]  # (F * P, H, W)
+    output = attend(*prefixes, mask=causal, scaling=scaling)  # (F, H, P, W)
+    parts = [output.transpose(1, 2).flatten(0, 1)]  # (F * P, H, W)
     if layout.branches.numel():
         positions = layout.branches.flatten()
         branches = [
             part.index_select(0, positions).unflatten(0, layout.branches.shape).movedim(3, 1)
             for part in (query, key, value)
         ]  # (F, H or G, M, B, W)
-        output = _attend_branches(*branches, *prefixes[1:], scaling).movedim(1, 3)
+        output = _attend_branches(*branches, *prefixes[1:], scaling=scaling).movedim(1, 3)
         parts.append(output.flatten(0, 2).index_select(0, layout.tokens))
     return torch.cat(parts).unsqueeze(0), None
 

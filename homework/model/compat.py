@@ -68,7 +68,7 @@ def repair_positions(model: Idefics3ForConditionalGeneration) -> None:
     """
     if not (4, 54) <= release() < (5, 0):
         return
-    embeddings = model.model.vision_model.embeddings
+    embeddings: Any = model.model.vision_model.embeddings
     library = embeddings.forward
 
     def forward(pixel_values: torch.Tensor, patch_attention_mask: torch.Tensor) -> torch.Tensor:
@@ -127,6 +127,7 @@ def use_attention(part: nn.Module, name: str) -> None:
     `set_attn_implementation` came in 4.54, and its form for parts of a model later. Every version
     reads the private name that is set here.
     """
+    module: Any
     for module in part.modules():
         if hasattr(module, "config"):
             module.config._attn_implementation = name

@@ -89,7 +89,7 @@ def overlay(picture: Image, heat: np.ndarray) -> Image:
     warm = cells.resize(large.size, Pillow.Resampling.BICUBIC)
     large, warm = (np.asarray(part, np.float32) for part in (large, warm))
     warm = warm[..., None] / 255
-    mixed = large + OPACITY * warm * (np.float32(ORANGE) - large)  # (height, width, 3)
+    mixed = large + OPACITY * warm * (np.array(ORANGE, np.float32) - large)  # (height, width, 3)
     return Pillow.fromarray(mixed.round().astype(np.uint8))
 
 
@@ -132,6 +132,6 @@ def _loss(vlm: BaseVLM, patches: torch.Tensor, pairs: list[tuple[str, str]]) -> 
     from . import packing
 
     sequences = [vlm.inputs.view_sequence([pair]) for pair in pairs]
-    row = packing.pack(sequences, len(vlm.inputs.prefix_ids)).to(vlm.device)
+    row = packing.to_device(packing.pack(sequences, len(vlm.inputs.prefix_ids)), vlm.device)
     tokens = vlm.network.model.connector(patches)  # (N, image tokens, D)
     return packing.weighted_loss(packing.answer_logits(vlm.network, row, tokens), row)

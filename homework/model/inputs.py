@@ -15,7 +15,7 @@ supervised.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..common.errors import InputError, one_line
 from ..labels.questions import MAX_TEXT_LENGTH
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from PIL.Image import Image
-    from transformers import Idefics3Processor, PreTrainedTokenizerFast
+    from transformers import Idefics3Processor
 
     from .processor import Settings
 
@@ -57,7 +57,8 @@ class InputBuilder:
     """Turns pictures and pairs into the inputs of a model.
 
     Args:
-        tokenizer: with the chat template.
+        tokenizer: PreTrainedTokenizerFast, whose annotations fit few of its results, with the
+            chat template.
         settings: of the picture.
 
     Attributes:
@@ -66,12 +67,13 @@ class InputBuilder:
             otherwise None. See `use_starter_form`.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, settings: Settings) -> None:
-        self.answer_start, self.starter = " ", None
+    def __init__(self, tokenizer: Any, settings: Settings) -> None:
+        self.answer_start = " "
+        self.starter: Any = None
         self.tokenizer = tokenizer
         self.side, self.resample, self.mean, self.std, image_tokens = settings
-        self.end_id = tokenizer.eos_token_id
-        self.pad_id = tokenizer.pad_token_id
+        self.end_id: int = tokenizer.eos_token_id
+        self.pad_id: int = tokenizer.pad_token_id
         self._encoded: dict[str, list[int]] = {}
 
         edge = "<fake_token_around_image>"

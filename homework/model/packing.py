@@ -29,7 +29,7 @@ Each weight is 1, but where a device has nothing left to do in a step (see `trai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -61,9 +61,19 @@ class Row(NamedTuple):
     pairs: torch.Tensor
     weights: torch.Tensor
 
-    def to(self, device) -> Row:
-        """The row with its tensors on another device."""
-        return Row(*(field.to(device, non_blocking=True) for field in self))
+
+Parts = TypeVar("Parts", bound=NamedTuple)
+
+
+def to_device(parts: Parts, device) -> Parts:
+    """A named tuple with its tensors, and those of the tuples in it, on another device."""
+    moved: list[Any] = [*parts]
+    for place, part in enumerate(moved):
+        if isinstance(part, torch.Tensor):
+            moved[place] = part.to(device, non_blocking=True)
+        elif hasattr(part, "_make"):
+            moved[place] = to_device(part, device)
+    return parts._make(moved)
 
 
 def pack(sequences: Sequence[ViewSequence], size: int) -> Row:

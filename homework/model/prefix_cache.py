@@ -32,6 +32,7 @@ PATCHES = 2_304  # per pass of the vision tower: more do not fit into the cache 
 PICTURES = 64  # whose prefixes are in memory together
 ROWS = 128  # questions per batch
 Result = TypeVar("Result")
+Items = TypeVar("Items", Sequence[int], Sequence[str], torch.Tensor)
 
 
 class Loaded(Protocol):
@@ -44,11 +45,9 @@ class Loaded(Protocol):
     smaller: int
 
     @property
-    def patches(self) -> int:
-        """Patches of a picture in the vision tower."""
+    def patches(self) -> int: ...  # of a picture in the vision tower
 
-    def inference(self) -> AbstractContextManager[None]:
-        """No gradients, and the precision of `dtype`."""
+    def inference(self) -> AbstractContextManager[None]: ...  # in the precision of `dtype`
 
 
 class PrefixCache:
@@ -294,8 +293,8 @@ def attention_mask(cache: PrefixCache, lengths: torch.Tensor, longest: int, size
     return causal.tril(cache.length) & ~padding.view(len(lengths), 1, 1, -1)
 
 
-def even_chunks(items: Sequence, most: int) -> Iterator[Sequence]:
-    """Cut a list into parts of about the same size, with at most `most` items each."""
+def even_chunks(items: Items, most: int) -> Iterator[Items]:
+    """Cut a list or a batch into parts of about the same size, with at most `most` items each."""
     parts = math.ceil(len(items) / most)
     for part in range(parts):
         yield items[part * len(items) // parts : (part + 1) * len(items) // parts]

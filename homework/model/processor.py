@@ -150,7 +150,7 @@ def library_processor(folder: Path, form: dict[str, Any] | None = None):
         image_mean=settings.mean,
         image_std=settings.std,
     )
-    tokenizer = read_tokenizer(folder)
+    tokenizer: Any = read_tokenizer(folder)
     return Idefics3Processor(
         image_processor,
         tokenizer,
@@ -160,14 +160,12 @@ def library_processor(folder: Path, form: dict[str, Any] | None = None):
 
 
 def write(
-    folder: Path,
-    tokenizer: PreTrainedTokenizerFast,
-    settings: Settings,
-    form: dict[str, Any] | None = None,
+    folder: Path, tokenizer: Any, settings: Settings, form: dict[str, Any] | None = None
 ) -> None:
     """Write the files of a processor so that 4.x and 5.x read the same from them.
 
     Args:
+        tokenizer: PreTrainedTokenizerFast.
         form: settings of transformers' image processor in place of a resize and one square; see
             `own_form`.
     """

@@ -14,6 +14,7 @@ so that the result for a picture does not depend on the batch.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -39,6 +40,8 @@ class Idefics3StemConfig(Idefics3Config):
     """
 
     model_type = MODEL_TYPE
+    if TYPE_CHECKING:
+        vision_config: Any = None  # transformers announces a dict or None as well
 
     def __init__(
         self,
@@ -76,10 +79,11 @@ class Unit(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        # Any, as torch announces parameters that may be None.
+        self.conv: Any = nn.Conv2d(inputs, outputs, 3, stride, 1)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.conv.bias)
-        self.norm: nn.Module = nn.Identity()
+        self.norm: Any = nn.Identity()
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return self.norm(self.conv(values))
@@ -87,7 +91,7 @@ class Unit(nn.Module):
     def fold(self) -> None:
         """Merge the normalisation, in its evaluation form, into the convolution."""
         norm = self.norm
-        if isinstance(norm, nn.BatchNorm2d):
+        if isinstance(self.norm, nn.BatchNorm2d):
             with torch.no_grad():
                 scale = norm.weight / (norm.running_var + norm.eps).sqrt()
                 self.conv.weight *= scale[:, None, None, None]
@@ -165,7 +169,7 @@ class Stem(nn.Module):
         for module in self.modules():
             if isinstance(module, Block):
                 nn.init.zeros_(module.second.norm.weight)  # a block starts as the identity
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def fold(self) -> None:
         """End pre-training: merge every normalisation into its convolution."""
@@ -179,6 +183,7 @@ class Idefics3StemForConditionalGeneration(Idefics3ForConditionalGeneration):
 
     config: Idefics3StemConfig
     config_class = Idefics3StemConfig
+    model: Any  # Idefics3Model, whose patch embedding is a stem
 
     def __init__(self, config: Idefics3StemConfig) -> None:
         super().__init__(config)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from ..common import machine
 from ..common.distributed import print0
@@ -105,6 +105,24 @@ class BaseVLM:
     def answer(self, image_paths: Sequence[str | Path], questions: Sequence[str]) -> list[str]:
         """Answer each question about the picture at the same index."""
         return self.batched_generate(image_paths, questions)
+
+    @overload
+    def batched_generate(
+        self,
+        image_paths: Sequence[str | Path],
+        questions: Sequence[str],
+        num_return_sequences: None = None,
+        temperature: float = 0,
+    ) -> list[str]: ...
+
+    @overload
+    def batched_generate(
+        self,
+        image_paths: Sequence[str | Path],
+        questions: Sequence[str],
+        num_return_sequences: int,
+        temperature: float = 0,
+    ) -> list[list[str]]: ...
 
     def batched_generate(
         self,

@@ -236,7 +236,8 @@ class FineTuning:
 
     def _forward(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Sum of weighted losses of a micro-batch, and which of its pairs are right."""
-        row, seen = micro_batch.row.to(self.device), micro_batch.seen.to(self.device)
+        row = packing.to_device(micro_batch.row, self.device)
+        seen = micro_batch.seen.to(self.device)
         network = self.vlm.network
         with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
             if seen.dtype == torch.uint8:  # pictures, not the image tokens of a cache
