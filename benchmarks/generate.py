@@ -176,7 +176,7 @@ def generate(folder: str, output: str, workers: int) -> dict[str, float]:
     import orjson  # noqa: F401  imported before the clock starts, as for the floor
     import tqdm  # noqa: F401
 
-    from homework.frames.qa_file import write_pairs
+    from homework.frames.qa_write import write_pairs
 
     at_start = resident_megabytes("VmRSS")
     start = time.perf_counter()

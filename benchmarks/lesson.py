@@ -25,9 +25,12 @@ from homework.common import options  # noqa: E402
 from homework.common.cli import run as run_commands  # noqa: E402
 from homework.common.files import atomic_write, write_json, writing  # noqa: E402
 from homework.data import Item, VQADataset, benchmark  # noqa: E402
-from homework.frames.leakage import refuse_split  # noqa: E402
-from homework.frames.pictures import open_picture, save_picture  # noqa: E402
-from homework.frames.split import scenes  # noqa: E402
+from homework.evaluation.outcomes import scenes  # noqa: E402
+from homework.frames.pictures import (  # noqa: E402
+    open_picture,
+    refuse_split,
+    save_picture,
+)
 from homework.labels import questions  # noqa: E402
 from homework.labels.questions import KINDS, kind_of  # noqa: E402
 from lab.pretraining import augment  # noqa: E402

@@ -111,7 +111,7 @@ def ask(
 
 def explained(vlm: BaseVLM, image: str, question: str, answer: str) -> Image:
     """A picture of an answer: heat map, boxes and true answer if known, and a legend."""
-    from .frames.split import scenes
+    from .evaluation.outcomes import scenes
     from .inspection.draw import LEGEND, with_caption
     from .labels.questions import kind_of, pairs
     from .model.heat_map import ORANGE
@@ -132,8 +132,8 @@ def drawn(vlm: BaseVLM, image: str, asked: tuple[str, str] | None, boxes: bool =
     Args:
         asked: a question and its answer, whose heat map is laid over the picture.
     """
+    from .evaluation.outcomes import scenes
     from .frames.pictures import enlarge, open_picture
-    from .frames.split import scenes
     from .inspection.draw import draw_labels
     from .model.heat_map import heat_maps, overlay
 

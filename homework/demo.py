@@ -26,8 +26,8 @@ from .common import options
 from .common.errors import InputError
 from .common.options import data_folder
 from .data import is_correct
+from .evaluation.outcomes import scenes
 from .frames.pictures import open_picture
-from .frames.split import scenes
 from .inspection.draw import LEGEND
 from .labels.questions import FORMS, kind_of, pairs
 from .model.heat_map import ORANGE

@@ -17,8 +17,8 @@ from .common import cli
 from .common.errors import InputError
 from .common.files import DATA_DIR, digest, read_json, shown, write_json, writing
 from .common.options import data_folder
-from .frames.advice import MANIFEST
 from .frames.fetch import fetch, read_state, require_address
+from .frames.split import MANIFEST
 from .frames.unpack import DamagedArchive, unpack
 
 # The address from the course handout; not reachable from CI, so tests run on a local server.

@@ -45,7 +45,7 @@ def train(config: TrainConfig) -> None:
     Raises:
         InputError: an option or the data is wrong, or validation frames are among them.
     """
-    from .frames.leakage import refuse_pictures, refuse_split
+    from .frames.pictures import refuse_pictures, refuse_split
 
     refuse_split(config.train_dataset_name)
     dataset = VQADataset(config.train_dataset_name, config.data_dir, config.max_samples)

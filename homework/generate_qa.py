@@ -32,9 +32,16 @@ from .common.files import RUNS_DIR, as_json, writing
 from .common.options import Count, Natural
 from .common.outputs import Outputs
 from .common.workers import num_cores
-from .frames.advice import how_to_repair
 from .frames.pictures import open_picture, save_picture
-from .frames.split import INFO_SUFFIX, PICTURE_SUFFIX, Skipped, list_split, picture_name, read_info
+from .frames.split import (
+    INFO_SUFFIX,
+    PICTURE_SUFFIX,
+    Skipped,
+    how_to_repair,
+    list_split,
+    picture_name,
+    read_info,
+)
 from .inspection.draw import check_picture, has_display, show
 from .labels.questions import Pair, pairs
 from .labels.scene import AmbiguousView, Scene, view_scene
@@ -59,7 +66,7 @@ def generate(
         num_workers: number of processes. Default: one per core.
         overwrite: replace a file that this command did not write, or that was changed since.
     """
-    from .frames.qa_file import write_pairs
+    from .frames.qa_write import write_pairs
 
     split = list_split(options.data_folder(data_dir, "train"))
     file = output or split.folder / f"{split.name}_qa_pairs.json"
@@ -146,7 +153,7 @@ def balance(
         output: the file to write. Default: <data_dir>/<split>_grader/balanced_qa_pairs.json.
         overwrite: replace a file that this command did not write, or that was changed since.
     """
-    from .frames.balance import balanced_pairs
+    from .frames.qa_write import balanced_pairs
 
     folder = options.data_folder(data_dir)
     file = output or folder / f"{split}_grader" / "balanced_qa_pairs.json"
@@ -249,15 +256,15 @@ def export(
         overwrite: replace a file that this command did not write, or that was changed since.
     """
     from .data import VQADataset
-    from .frames.export import file_to_write, write
+    from .frames.qa_write import export_file, export_pairs
 
     folder = Path(os.path.abspath(options.data_folder(data_dir, "train")))
-    file = file_to_write(format, output, folder.name)
+    file = export_file(format, output, folder.name)
     outputs = Outputs("export", overwrite)
     outputs.check(file)
     dataset = VQADataset(folder.name, folder.parent)
     with writing(file, "or try --output"):
-        write(format, dataset, dataset.data_dir, file, outputs.open)
+        export_pairs(format, dataset, dataset.data_dir, file, outputs.open)
     print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB): {len(dataset):,} pairs")
 
 

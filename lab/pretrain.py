@@ -195,7 +195,7 @@ def _start(folder: Path | None) -> tuple[Any, str | None]:
 
 def _digest(folders: list[Path]) -> str:
     """SHA-256 of the info files and pictures of splits, in each sorted by name."""
-    from homework.frames.fingerprint import files_digest
+    from homework.frames.pictures import files_digest
     from homework.frames.split import list_split
 
     splits = map(list_split, folders)
@@ -208,7 +208,7 @@ def _digest(folders: list[Path]) -> str:
 
 def training_folders(data_dir: Sequence[str] | None) -> list[Path]:
     """The folders to learn from, none of which may hold validation frames."""
-    from homework.frames.leakage import refuse_pictures, refuse_split
+    from homework.frames.pictures import refuse_pictures, refuse_split
     from homework.frames.split import list_split
 
     folders = [options.data_folder(part, "train") for part in data_dir or (None,)]

@@ -190,7 +190,7 @@ def _plain(color: str):
 def read_info(folder: Path, case: Case) -> str:
     """`generate` and `check` on a split whose second info file is the corrupted one."""
     from homework import generate_qa
-    from homework.frames.qa_file import write_pairs
+    from homework.frames.qa_write import write_pairs
     from homework.frames.split import list_split
 
     split = folder / "train"

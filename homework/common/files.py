@@ -25,9 +25,7 @@ DATA_DIR = PACKAGE_DIR.parent / "data"
 # Not in the package, which is packed and handed in.
 RUNS_DIR = PACKAGE_DIR.parent / "runs"
 MAX_JSON_BYTES = 10_000_000  # of settings and records, which usually have some kilobytes
-Opener = Callable[
-    [Path], AbstractContextManager[BinaryIO]
-]  # `atomic_write`, `outputs.Outputs.open`
+Opener = Callable[[Path], AbstractContextManager[BinaryIO]]  # such as `atomic_write`
 PARTIAL = ".partial"  # suffix of a file or folder that is still being written
 
 _ROOM, _RIGHTS = "make room there", "give a folder that you may write to"
@@ -102,6 +100,47 @@ def read_json(
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); write it again") from None
+
+
+@contextmanager
+def reading(path: str | Path, fix: str = "") -> Iterator[None]:
+    """Raise an InputError of one line where the system refuses to read `path`.
+
+    Args:
+        fix: what to do about it, for the end of the line.
+    """
+    try:
+        yield
+    except OSError as error:
+        line = f"{path}: cannot be read ({error.strerror})"
+        raise InputError(f"{line}; {fix}" if fix else line) from None
+
+
+def quick_loads(data: bytes) -> Any:
+    """Parse JSON, by orjson where it is installed; NaN, a byte order mark and UTF-16 are read too.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        import orjson  # several times as fast; the course's environment has none
+
+        return orjson.loads(data)
+    except (ImportError, ValueError):
+        pass
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
+def quick_dumps(value: Any) -> bytes:
+    """One line of JSON, the same bytes with and without orjson: UTF-8, without spaces."""
+    try:
+        import orjson
+    except ImportError:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return orjson.dumps(value)
 
 
 # --- writing ---

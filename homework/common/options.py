@@ -20,7 +20,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from .errors import InputError, one_line
-from .files import DATA_DIR, MAX_JSON_BYTES, read_plain
+from .files import DATA_DIR, MAX_JSON_BYTES, read_plain, reading
 
 # Annotations of numbers; what stands beside the type are the bounds of `whole` and of `number`.
 Count = Annotated[int, 1]
@@ -84,9 +84,8 @@ def _read_options(
 
     parse = json.loads if file.suffix == ".json" else yaml.safe_load
     try:
-        given = parse(read_plain(file, MAX_JSON_BYTES))
-    except OSError as error:
-        raise InputError(f"--config: {file}: cannot be read ({error.strerror})") from None
+        with reading(f"--config: {file}"):
+            given = parse(read_plain(file, MAX_JSON_BYTES))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(
             f"--config: {file}: not valid {file.suffix[1:]} ({one_line(error)})"

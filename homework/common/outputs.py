@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import InputError
-from .files import atomic_write, digest, read_json, require_writable, write_json
+from .files import atomic_write, digest, read_json, reading, require_writable, write_json
 
 RECORD = ".written.json"  # name of a file -> the command that wrote it, SHA-256 of its versions
 _OF_THE_DATASET = re.compile(r".+(_info\.json|_im\.\w+)", re.IGNORECASE)
@@ -95,10 +95,8 @@ class Outputs:
             raise InputError(f"{path}: has the name of a file of the dataset; give another name")
         if self.overwrite or not path.is_file():
             return
-        try:
+        with reading(path, "move it away"):
             there = digest(path)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); move it away") from None
         if there not in (*self._versions(path), fresh):
             raise InputError(
                 f"{path}: there is a file that {self.command} did not write, or that was changed "

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 from ..common import distributed
 from ..common.files import Opener, atomic_write
 from ..data import Model, VQABenchmarkResult, VQADataset, benchmark
-from ..frames.split import training_pairs
 from .about import about_adapter
 from .majority import same_questions_baseline
-from .outcomes import image_file
+from .outcomes import image_file, training_pairs
 from .outcomes import outcomes as outcomes_of
 from .page import PAGE, report_data, write_report
 from .runs import Run

@@ -5,12 +5,26 @@ VQABenchmarkResult --outcomes--> [Outcome] --> statistics, page
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from ..common.errors import InputError
 from ..data import VQABenchmarkResult
-from ..frames.split import scenes
+from ..frames.split import (
+    INFO_SUFFIX,
+    Skipped,
+    frame_of,
+    list_split,
+    read_frames,
+    read_info,
+    view_of,
+)
 from ..labels.questions import kind_of
+from ..labels.scene import Scene, view_scene
 from ..labels.vocabulary import Probabilities
 from .statistics import Outcome, asked_kart, seen_in_training
 
@@ -53,3 +67,38 @@ def image_file(image_path: str, data_dir: Path) -> str:
     """A picture's path relative to the data folder, as files of pairs give it."""
     path = Path(image_path)
     return path.relative_to(data_dir).as_posix() if path.is_relative_to(data_dir) else path.name
+
+
+def scenes(pictures: Iterable[str]) -> dict[str, Scene | None]:
+    """Labels of each picture; None where no usable info file lies beside it."""
+    info_of = cache(_info)
+    found: dict[str, Scene | None] = {}
+    for picture in dict.fromkeys(pictures):
+        folder, name = os.path.split(picture)
+        info, view = info_of(f"{folder}/{frame_of(name)}{INFO_SUFFIX}"), view_of(name)
+        found[picture] = None
+        if info is not None and view is not None:
+            with suppress(ValueError):
+                found[picture] = view_scene(info, view)
+    return found
+
+
+def _info(file: str) -> dict[str, Any] | None:
+    try:
+        return read_info(file)
+    except InputError:
+        return None
+
+
+def training_pairs(folder: Path) -> frozenset[tuple[str, str]] | None:
+    """The (track, kart) pairs that some view of a split shows; None without its info files."""
+    try:
+        split = list_split(folder)
+    except InputError:
+        return None
+    return frozenset(
+        (scene.track, kart.name)
+        for frame in read_frames(split, split.info_files, Skipped())
+        for _, scene in frame.views
+        for kart in scene.karts
+    )

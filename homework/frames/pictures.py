@@ -1,4 +1,4 @@
-"""Decode pictures for models and people, and save drawings.
+"""Decode pictures, save drawings, and tell pictures apart: none of validation in training.
 
 `open_picture` is the only place of the package that decodes a picture of a user's.
 """
@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common.errors import InputError
-from ..common.files import Opener, atomic_write, writing
+from ..common.files import DATA_DIR, Opener, atomic_write, digest, reading, writing
 from ..labels.scene import PICTURE_SIZE
 
 if TYPE_CHECKING:
@@ -63,12 +65,12 @@ def open_picture(path: str | Path) -> Image.Image:
     except InputError:
         raise
     except Image.DecompressionBombError:
-        raise InputError(_too_large(path)) from None
+        pass
     # Decoders raise almost any exception for a broken file: OSError, SyntaxError, struct.error ...
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cut short or damaged ({reason}); copy it again") from None
-    raise InputError(_too_large(path))
+    raise InputError(f"{path}: over {MAX_PICTURE_PIXELS:,} pixels; give a smaller picture")
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -144,10 +146,6 @@ def save_picture(
         save(opened, format=kind, **options)
 
 
-def _too_large(path: str | Path) -> str:
-    return f"{path}: over {MAX_PICTURE_PIXELS:,} pixels; give a smaller picture"
-
-
 def webp_texts(pictures: Mapping[str, str | Path]) -> dict[str, str]:
     """name -> path becomes name -> base64 of a small WebP file, for a page that contains pictures.
 
@@ -175,3 +173,72 @@ def _webp_text(path: str | Path) -> str:
         picture = picture.resize(PICTURE_SIZE)
     picture.save(buffer, "WEBP", quality=WEBP_QUALITY, method=2)
     return base64.b64encode(buffer.getvalue()).decode()
+
+
+def refuse_split(split: str) -> None:
+    """Raise an InputError if the name is that of a validation split."""
+    if is_validation(split):
+        raise InputError(f"{split}: validation frames are never trained on; use the train split")
+
+
+def refuse_pictures(paths: Iterable[str | Path], data_dir: Path) -> None:
+    """Raise an InputError for the first picture of a validation split, or copy of one."""
+    # Copies of validation frames in the data folder beside the package are refused, too.
+    folders = [
+        folder
+        for parent in {data_dir.resolve(), DATA_DIR}
+        if parent.is_dir()
+        for folder in parent.iterdir()
+        if is_validation(folder.name)
+    ]
+    known = {_digest(file): file for folder in folders for file in folder.glob("*_im.jpg")}
+    for path in map(Path, paths):
+        below = path.relative_to(data_dir) if path.is_relative_to(data_dir) else path
+        if any(map(is_validation, (*below.parts[:-1], path.resolve().parent.name))):
+            raise InputError(f"{path}: lies in a validation split; train on the train split")
+        twin = known.get(_digest(path)) if known else None
+        if twin:
+            raise InputError(f"{path}: the same picture as {twin}, which is for validation")
+
+
+def is_validation(split: str) -> bool:
+    """Whether the name is that of a validation split: valid, valid_grader, sample_valid."""
+    return "valid" in split.casefold()
+
+
+def _digest(path: Path) -> str:
+    with reading(path, "copy it again"):
+        return digest(path)
+
+
+def pairs_digest(items: Iterable[Mapping[str, str]]) -> str:
+    """SHA-256 of pairs in their order, and of the bytes of their pictures.
+
+    It stays the same where the data folder is moved or unpacked again.
+
+    Args:
+        items: as of `VQADataset`.
+
+    Raises:
+        InputError: a picture cannot be read.
+    """
+    found = hashlib.sha256()
+    paths = dict.fromkeys(item["image_path"] for item in items)
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    for item in items:
+        name = Path(item["image_path"]).relative_to(root).as_posix()
+        found.update(json.dumps([name, item["question"], item["answer"]]).encode())
+    found.update(files_digest(map(Path, paths)).encode())
+    return found.hexdigest()
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """SHA-256 of the names and bytes of files, in their order.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(json.dumps([path.name, _digest(path)]).encode())
+    return found.hexdigest()

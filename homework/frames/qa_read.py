@@ -22,9 +22,8 @@ from typing import Any, cast
 from ..common.errors import InputError, note
 from ..common.files import read_json, shown
 from ..labels.questions import MAX_TEXT_LENGTH
-from .advice import SPLITS, how_to_download
-from .export import conversation_pairs
-from .split import CONTRADICTED, EMPTY, INFO_SUFFIX, Skipped
+from .qa_write import conversation_pairs
+from .split import CONTRADICTED, EMPTY, INFO_SUFFIX, SPLITS, Skipped, how_to_download
 
 QA_SUFFIX = "_qa_pairs.json"
 FIELDS = ("image_file", "question", "answer")  # of each pair

@@ -10,18 +10,18 @@ import os
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..common import quick_json
 from ..common.errors import InputError, printable
-from ..common.files import read_plain
+from ..common.files import DATA_DIR, quick_loads, read_plain, shown
 from ..labels.scene import AmbiguousView, Scene, view_scene
-from .advice import SPLITS, how_to_download, how_to_repair
 
+SPLITS = ("train", "train_demo", "valid", "valid_grader")  # of the course's dataset
+MANIFEST = "manifest.json"  # in the data folder: the download is complete
 INFO_SUFFIX = "_info.json"
 PICTURE_SUFFIX = "_im.jpg"
 CAMERAS_SUFFIX = "_cameras.json"  # beside an info file, of recordings: matrices and poses
@@ -230,7 +230,7 @@ def _load(path: str | Path) -> dict[str, Any]:
     """Parse an info file; a ValueError says what is wrong with its content."""
     data = read_plain(path, MAX_INFO_BYTES)
     try:
-        info = quick_json.loads(data)
+        info = quick_loads(data)
     except ValueError as error:
         raise ValueError(f"not valid JSON ({error})") from None
     if not isinstance(info, dict):
@@ -244,42 +244,20 @@ def _has_info_files(folder: Path) -> bool:
     return folder.is_dir() and any(name.endswith(INFO_SUFFIX) for name in os.listdir(folder))
 
 
-def scenes(pictures: Sequence[str]) -> dict[str, Scene | None]:
-    """Labels of each picture; None where no usable info file lies beside it."""
-    infos: dict[str, dict | None] = {}
-    found: dict[str, Scene | None] = {}
-    for picture in dict.fromkeys(map(str, pictures)):
-        folder, name = os.path.split(picture)
-        file = f"{folder}/{frame_of(name)}{INFO_SUFFIX}"
-        if file not in infos:
-            try:
-                infos[file] = read_info(file)
-            except InputError:
-                infos[file] = None
-        found[picture] = _scene(infos[file], name)
-    return found
+# --- advice at the end of errors: the command that brings files back ---
 
 
-def training_pairs(folder: str | Path) -> frozenset[tuple[str, str]] | None:
-    """The (track, kart) pairs that some view of a split shows; None without its info files."""
-    try:
-        split = list_split(folder)
-    except InputError:
-        return None
-    frames = read_frames(split, split.info_files, Skipped())
-    return frozenset(
-        (scene.track, kart.name)
-        for frame in frames
-        for _, scene in frame.views
-        for kart in scene.karts
-    )
+def how_to_download(data_dir: Path) -> str:
+    """What brings back every file of the dataset that is missing or damaged."""
+    here = "" if data_dir.resolve() == DATA_DIR.resolve() else f" --data_dir {shown(data_dir)}"
+    manifest = data_dir / MANIFEST
+    # With a manifest `download` only counts the files, and files of pairs count too.
+    first = f"delete {shown(manifest)} and " if manifest.exists() else ""
+    return f"{first}run python -m homework.download{here}"
 
 
-def _scene(info: dict | None, picture: str) -> Scene | None:
-    view = view_of(picture)
-    if info is None or view is None:
-        return None
-    try:
-        return view_scene(info, view)
-    except ValueError:
-        return None
+def how_to_repair(file: Path) -> str:
+    """What to do about a damaged file of a split."""
+    if file.absolute().parent.name in SPLITS:
+        return f"correct it, or {how_to_download(file.absolute().parent.parent)}"
+    return "correct it, or remove it"

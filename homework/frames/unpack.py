@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ..common.errors import InputError, note
-from .advice import SPLITS
+from .split import SPLITS
 
 MAX_UNPACKED_BYTES = 5_000_000_000
 MAX_RATIO = 100  # unpacked to packed size; info files have 10, pictures about 1

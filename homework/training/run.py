@@ -19,7 +19,7 @@ from ..common.errors import InputError
 from ..common.files import require_writable, write_json, writing
 from ..common.runs import steps_between
 from ..data import Item, VQADataset
-from ..frames.fingerprint import pairs_digest
+from ..frames.pictures import pairs_digest
 from ..model import adapter
 from ..model.loading import base_fingerprint
 from ..model.prefix_cache import encode_squares, pictures_at_once

@@ -1,13 +1,18 @@
 """Files are written whole, and what cannot be written is said before the work."""
 
+import builtins
 import errno
+import math
 import os
 import shutil
 import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from homework.common import files
 from homework.common.errors import InputError
 from homework.common.files import atomic_write, install, read_plain, require_writable
 
@@ -116,3 +121,43 @@ def test_files_over_the_limit_folders_and_pipes_are_not_read(tmp_path):
         with pytest.raises(OSError, match="not a plain file"):
             read_plain(tmp_path / "pipe", 1000)
     shutil.rmtree(tmp_path)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner),
+)
+
+
+def without_orjson(patch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def refuse(name, *rest, **more):
+        if name == "orjson":
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    patch.setattr(builtins, "__import__", refuse)
+
+
+@given(VALUES)
+def test_both_ways_give_the_same_bytes_and_values(value):
+    quick = files.quick_dumps(value)
+    with pytest.MonkeyPatch.context() as patch:
+        without_orjson(patch)
+        assert files.quick_dumps(value) == quick
+        assert files.quick_loads(quick) == value
+    assert files.quick_loads(quick) == value
+
+
+def test_what_is_not_quite_json_is_read_and_what_is_none_refused(monkeypatch):
+    for _ in range(2):
+        assert math.isnan(files.quick_loads(b'{"a": NaN}')["a"])
+        assert files.quick_loads('\ufeff{"a": 1}'.encode()) == {"a": 1}
+        for broken in (b"", b"{", b"\xff", b"[" * 100_000):
+            with pytest.raises(ValueError):
+                files.quick_loads(broken)
+        without_orjson(monkeypatch)

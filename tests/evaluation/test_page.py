@@ -12,8 +12,8 @@ from reports import make_outcomes, make_report
 from tiny import write_tiny_base
 
 from homework.base_vlm import BaseVLM
+from homework.evaluation.outcomes import scenes, training_pairs
 from homework.frames.pictures import webp_texts
-from homework.frames.split import scenes, training_pairs
 from homework.labels.questions import COUNT, EGO, KINDS
 from homework.labels.vocabulary import KARTS
 from homework.model import likelihood

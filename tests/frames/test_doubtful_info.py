@@ -16,7 +16,7 @@ from strategies import any_infos
 from homework import generate_qa
 from homework.common.errors import InputError
 from homework.data import VQADataset
-from homework.frames.qa_file import write_pairs
+from homework.frames.qa_write import write_pairs
 from homework.frames.split import AMBIGUOUS, NO_PICTURE, NO_VIEW, UNUSABLE, list_split
 from homework.inspection.draw import frame_sheet
 from homework.inspection.survey import answer_table

@@ -1,6 +1,8 @@
 """Pictures are decoded to RGB as a person sees them, or named in one line."""
 
 import hashlib
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from PIL import ExifTags, Image
 from PIL import __version__ as pillow_version
 
 from homework.common.errors import InputError
-from homework.frames.pictures import DECODING, FORMATS, open_picture
+from homework.data import VQADataset
+from homework.frames.pictures import DECODING, FORMATS, open_picture, pairs_digest
 
 PILLOW = int(pillow_version.split(".")[0])
 RNG = np.random.default_rng(0)
@@ -172,3 +175,17 @@ def test_other_pixels_come_with_another_number_of_decoding(tmp_path):
     assert found[0].shape == (150, 100, 3)
     digest = hashlib.sha256(b"".join(map(np.ndarray.tobytes, found))).hexdigest()[:16]
     assert (DECODING, digest) == (2, "feb47057ec071326")
+
+
+def test_moved_data_are_the_same_and_other_data_are_not(sample_data, tmp_path):
+    items = list(VQADataset("train", sample_data))
+    moved = Path(shutil.copytree(sample_data, tmp_path / "moved"))
+    found = pairs_digest(items)
+    assert found == pairs_digest(VQADataset("train", moved))
+    assert found != pairs_digest(items[1:])
+    assert found != pairs_digest([{**items[0], "answer": "another"}, *items[1:]])
+    # Pairs of two folders, as benchmarks mix them.
+    mixed = [*items[:9], *list(VQADataset("train", moved))[9:]]
+    assert pairs_digest(mixed) != found
+    Path(items[0]["image_path"].replace(str(sample_data), str(moved))).write_bytes(b"other")
+    assert pairs_digest(VQADataset("train", moved)) != found

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from homework.common.errors import note
 from homework.data import VQADataset
-from homework.frames.export import FORMS, conversation_pairs
 from homework.frames.qa_read import read_rows, triple
+from homework.frames.qa_write import FORMS, conversation_pairs
 
 Rows = list[dict]
 

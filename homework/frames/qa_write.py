@@ -1,5 +1,10 @@
-"""Write question/answer pairs in the forms that other programs read, and read two of them back.
+"""Write files of question/answer pairs: of a split, a balanced draw, or in the forms of others.
 
+Of a split, from its info files:
+    [
+    {"question":"What track is this?","answer":"abyss","image_file":"train/00000_00_im.jpg"},
+    ...
+    ]
 messages: a JSON object per line, the chat form of TRL and others.
     {"messages": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": Q}]},
                   {"role": "assistant", "content": [{"type": "text", "text": A}]}],
@@ -15,29 +20,135 @@ Pictures are named relative to the data folder.
 
 from __future__ import annotations
 
+import random
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..common import quick_json
 from ..common.errors import InputError
-from ..common.files import Opener, atomic_write, read_plain
+from ..common.files import Opener, atomic_write, quick_dumps, read_plain, reading, writing
+from ..common.workers import chunks, ordered_map
+from ..labels.questions import KINDS, Pair, pairs
 from .pictures import MAX_PICTURE_BYTES
+from .split import Skipped, Split, read_frames
 
 Row = tuple[str, str, str]  # image_file, question, answer
-Pair = Mapping[str, str]  # image_path, question, answer
 ROWS = 1000  # in a row group of parquet: its dictionary then holds each picture once
 
 
-def write(
-    form: str,
-    pairs: Sequence[Pair],
-    data_dir: Path,
-    file: Path,
-    open_file: Opener = atomic_write,
+@dataclass
+class Summary:
+    """Counts of what was labelled: views, occurrences of each pair, what was skipped."""
+
+    views: int = 0
+    pairs: Counter[Pair] = field(default_factory=Counter)
+    skipped: Skipped = field(default_factory=Skipped)
+
+    def add(self, other: Summary) -> None:
+        """Add the counts of `other`."""
+        self.views += other.views
+        self.pairs.update(other.pairs)
+        self.skipped.add(other.skipped)
+
+
+def write_pairs(
+    split: Split, output: str | Path, num_workers: int, open_file: Opener = atomic_write
+) -> Summary:
+    """Write the pairs of every view that has a picture to `output`, whole or not at all.
+
+    The bytes do not depend on `num_workers`, nor the memory on the size of the split.
+
+    Args:
+        open_file: opens `output`; see `common.outputs`.
+
+    Raises:
+        InputError: there is nothing to write, or `output` cannot be written.
+    """
+    summary = Summary()
+    runs = chunks(split.info_files, num_workers)
+    with (
+        writing(output, "or try --output"),
+        ordered_map(lambda run: label(split, run), runs, num_workers) as results,
+        open_file(Path(output)) as file,
+    ):
+        from tqdm import tqdm  # imported while the workers label already
+
+        with tqdm(total=len(split.info_files), unit=" info files") as progress:
+            for run, (lines, labelled) in zip(runs, results, strict=True):
+                if lines:
+                    file.write(b",\n" if summary.views else b"[\n")
+                    file.write(lines)
+                summary.add(labelled)
+                progress.update(len(run))
+        if not summary.views:
+            reasons = "; ".join(summary.skipped.lines()) or "its info files have no views"
+            raise InputError(f"{split.folder}: nothing to label; {reasons}")
+        file.write(b"\n]\n")
+    return summary
+
+
+def label(split: Split, info_files: Sequence[str]) -> tuple[bytes, Summary]:
+    """The pairs of some info files: JSON objects, one per line, with commas between them."""
+    summary = Summary()
+    lines: list[bytes] = []
+    for frame in read_frames(split, info_files, summary.skipped):
+        for picture, scene in frame.views:
+            image_file = split.image_file(picture)
+            made = list(pairs(scene))
+            for question, answer in made:
+                row = {"question": question, "answer": answer, "image_file": image_file}
+                lines.append(quick_dumps(row))
+            summary.pairs.update(made)
+            summary.views += 1
+    return b",\n".join(lines), summary
+
+
+def balanced_pairs(
+    split: Split, per_kind: int, seed: int = 0
+) -> tuple[list[dict[str, str]], Skipped]:
+    """Draw `per_kind` pairs of each kind, every pair of that kind equally likely.
+
+    No question about a picture is drawn twice.
+
+    Returns:
+        The pairs (`question`, `answer`, `image_file`), shuffled, and what of the split was skipped.
+
+    Raises:
+        InputError: the split has fewer pairs of some kind.
+    """
+    found: dict[str, dict[tuple[str, str], str]] = {name: {} for name in KINDS}
+    skipped = Skipped()
+    for frame in read_frames(split, split.info_files, skipped):
+        for picture, scene in frame.views:
+            for name, kind in KINDS.items():
+                for question, answer in kind.pairs(scene):
+                    found[name].setdefault((question, split.image_file(picture)), answer)
+
+    generator = random.Random(seed)
+    drawn = []
+    for kind, answers in found.items():
+        if len(answers) < per_kind:
+            raise InputError(
+                f"{split.folder}: has {len(answers):,} pairs of kind '{kind}', "
+                f"not {per_kind:,}; give a smaller --per_kind"
+            )
+        for question, image_file in generator.sample(list(answers), per_kind):
+            answer = answers[question, image_file]
+            drawn.append({"question": question, "answer": answer, "image_file": image_file})
+    generator.shuffle(drawn)
+    return drawn, skipped
+
+
+# --- the forms of other programs ---
+
+
+def export_pairs(
+    form: str, items: Sequence[Mapping[str, str]], data_dir: Path, file: Path, open_file: Opener
 ) -> None:
-    """Write pairs to a file, whole or not at all.
+    """Write the items of a `VQADataset` to a file, whole or not at all.
 
     Args:
         form: one of FORMS.
@@ -47,13 +158,13 @@ def write(
     Raises:
         InputError: a picture cannot be read.
     """
-    files = (Path(pair["image_path"]).relative_to(data_dir).as_posix() for pair in pairs)
-    rows = [(name, p["question"], p["answer"]) for name, p in zip(files, pairs, strict=True)]
+    files = (Path(item["image_path"]).relative_to(data_dir).as_posix() for item in items)
+    rows = [(name, i["question"], i["answer"]) for name, i in zip(files, items, strict=True)]
     with open_file(file) as opened:
         FORMS[form](opened, rows, data_dir)
 
 
-def file_to_write(form: str, output: Path, split: str) -> Path:
+def export_file(form: str, output: Path, split: str) -> Path:
     """The file for `output`; of parquet the split's file in a folder that `load_dataset` reads.
 
     Raises:
@@ -77,7 +188,7 @@ def _messages(file: BinaryIO, rows: list[Row], data_dir: Path) -> None:
         asked = [{"type": "image"}, {"type": "text", "text": question}]
         told = [{"type": "text", "text": answer}]
         turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": told}]
-        file.write(quick_json.dumps({"messages": turns, "images": [image_file]}) + b"\n")
+        file.write(quick_dumps({"messages": turns, "images": [image_file]}) + b"\n")
 
 
 def _llava(file: BinaryIO, rows: list[Row], data_dir: Path) -> None:
@@ -85,17 +196,13 @@ def _llava(file: BinaryIO, rows: list[Row], data_dir: Path) -> None:
         turns = [{"from": "human", "value": f"<image>\n{question}"}]
         turns.append({"from": "gpt", "value": answer})
         row = {"id": f"{image_file}-{number}", "image": image_file, "conversations": turns}
-        file.write((b",\n" if number else b"[\n") + quick_json.dumps(row))
+        file.write((b",\n" if number else b"[\n") + quick_dumps(row))
     file.write(b"\n]\n")
 
 
 def _parquet(file: BinaryIO, rows: list[Row], data_dir: Path) -> None:
     import pyarrow  # pyright: ignore[reportMissingImports]
-    from datasets import (  # pyright: ignore[reportMissingImports]
-        Features,
-        Image,
-        Value,
-    )
+    from datasets import Features, Image, Value  # pyright: ignore[reportMissingImports]
     from pyarrow.parquet import ParquetWriter  # pyright: ignore[reportMissingImports]
     from tqdm import tqdm
 
@@ -112,11 +219,8 @@ def _embedded(rows: list[Row], data_dir: Path) -> Iterator[dict[str, Any]]:
     picture: dict[str, Any] = {"path": None}
     for image_file, question, answer in rows:
         if picture["path"] != image_file:
-            try:
+            with reading(data_dir / image_file):
                 data = read_plain(data_dir / image_file, MAX_PICTURE_BYTES)
-            except OSError as error:
-                line = f"{data_dir / image_file}: cannot be read ({error.strerror})"
-                raise InputError(line) from None
             picture = {"bytes": data, "path": image_file}
         row = {"question": question, "answer": answer, "image_file": image_file}
         yield {"image": picture, **row}
@@ -133,9 +237,8 @@ def conversation_pairs(row: Any) -> Iterator[Any]:
     Raises:
         ValueError: it has another form; the message continues a line that begins with its number.
     """
-    name = next(
-        (n for n in ("messages", "conversations") if isinstance(row, dict) and n in row), ""
-    )
+    known = row if isinstance(row, dict) else {}
+    name = next((name for name in ("messages", "conversations") if name in known), "")
     if not name or "question" in row:
         yield row
         return
