@@ -36,9 +36,8 @@ from homework.common import cli
 from homework.common.files import atomic_write
 from homework.common.workers import num_cores
 from homework.frames.split import list_split, picture_name
-from homework.labels.questions import pairs
+from homework.labels.questions import KARTS, TRACKS, pairs
 from homework.labels.scene import view_scene
-from homework.labels.vocabulary import KARTS, TRACKS
 
 VIEWS = 10
 MADE_UP_FRAMES = 1890  # without data_dir

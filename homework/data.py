@@ -7,15 +7,15 @@ It imports no torch and opens no picture.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
-from .common.accuracy import Accuracy
 from .common.errors import InputError, note
 from .common.options import data_folder
 from .frames.qa_read import QA_SUFFIX, how_to_get, qa_files, read_pairs
@@ -200,3 +200,35 @@ def _ask(model: Model, items: Sequence[Item]) -> Sequence[str]:
 
 def _normal(text: str) -> str:
     return text.strip().casefold().removesuffix(".").rstrip()
+
+
+class Accuracy(NamedTuple):
+    """How many of some answers are correct."""
+
+    label: str
+    right: int
+    total: int
+
+    @classmethod
+    def count(cls, label: str, right: Iterable[bool]) -> Accuracy:
+        """Count the answers that are correct."""
+        flags = list(right)
+        return cls(label, sum(flags), len(flags))
+
+    @property
+    def value(self) -> float:
+        """Share of the answers that are correct, from 0 to 1."""
+        return self.right / self.total
+
+    def row(self) -> dict[str, Any]:
+        """For JSON: the counts, the accuracy and its 95% interval."""
+        low, high = wilson_interval(self.value, self.total)
+        return {**self._asdict(), "accuracy": self.value, "low": low, "high": high}
+
+
+def wilson_interval(share: float, total: int, z: float = 1.96) -> tuple[float, float]:
+    """Confidence interval of a share of `total` trials (Wilson 1927); z = 1.96 for 95%."""
+    middle = share + z * z / (2 * total)
+    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .common import distributed, options
+from .common.distributed import duration
 from .common.errors import printable
 from .common.files import PACKAGE_DIR, RUNS_DIR, writing
 from .common.options import Count, Natural
 from .common.outputs import Outputs
-from .common.progress import duration
-from .common.runs import locked
 from .data import VQADataset, benchmark, draw
 from .frames.qa_read import find_qa_files
+from .training.checkpoints import locked
 from .training.config import MODEL_NAME, TrainConfig
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from homework.common.errors import InputError
 from homework.common.files import RUNS_DIR, digest, writing
 from homework.common.options import Count, Natural, Positive
 from homework.common.outputs import Outputs
-from homework.common.runs import locked, steps_between
+from homework.training.checkpoints import locked, steps_between
 
 
 @options.checked

@@ -20,7 +20,7 @@ from homework.common import options
 from homework.common.errors import InputError
 from homework.common.options import Count, Fraction, Natural
 from homework.frames.split import info_name
-from homework.labels.vocabulary import KARTS, TRACKS
+from homework.labels.questions import KARTS, TRACKS
 
 from .recording.plan import KARTS_PER_RACE, Race, plan, plan_sample
 from .recording.session import SHARES, record

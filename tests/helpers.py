@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from homework.labels.questions import pairs
+from homework.labels.questions import KARTS, TRACKS, pairs
 from homework.labels.scene import view_scene
-from homework.labels.vocabulary import KARTS, TRACKS
 
 ROOT = Path(__file__).resolve().parent.parent
 VIEWS = 10

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from homework.labels.questions import KARTS, TRACKS
 from homework.labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, Scene, make_scene
-from homework.labels.vocabulary import KARTS, TRACKS
 from lab.pretraining import augment
 
 # A busy machine is slow at times; that is no failure.

@@ -1,4 +1,4 @@
-"""The processes of one command: one, or several that `accelerate launch` has started.
+"""The processes of one command, one or several of `accelerate launch`, and what they print.
 
     accelerate launch --config_file configs/8_gpus.yaml -m homework.finetune train
 
@@ -8,7 +8,10 @@ Every process runs the same code. Only the first one, the main process, prints a
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import machine
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 # What a launcher sets in the environment of each process.
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+FIRST_MINUTE, LATER = 5.0, 9.0  # seconds between two lines of progress
 
 
 def rank() -> int:
@@ -147,3 +151,87 @@ def gather(value: Any) -> list[Any]:
     from accelerate.utils import gather_object
 
     return gather_object([value])
+
+
+# --- how far long work is, told every few seconds, with the rate and the time left ---
+
+
+def duration(seconds: float) -> str:
+    """A time for people, of two digits or so: "40 s", "15 min", "3.4 h", "42 h", "11 days"."""
+    for length, unit in ((1, "s"), (60, "min"), (3600, "h")):
+        number = seconds / length
+        limit = {"s": 100, "min": 100, "h": 72}[unit]
+        if number < limit:
+            return f"{number:.0f} {unit}" if number >= 10 or unit == "s" else f"{number:.1f} {unit}"
+    return f"{seconds / 86_400:.0f} days"
+
+
+class Heartbeat:
+    """Prints a line every few seconds while its block runs, however long one operation takes.
+
+    Args:
+        line: what to print now; None for nothing. A second thread calls it.
+    """
+
+    def __init__(self, line: Callable[[], str | None]) -> None:
+        self._line, self._end = line, threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._start = self._last = time.monotonic()
+        if is_main():
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for a line."""
+        return time.monotonic() - self._last >= self._every
+
+    def say(self, text: str) -> None:
+        """Print a line at once; the next comes a few seconds after it."""
+        self._last = time.monotonic()
+        print0(text)
+
+    @property
+    def _every(self) -> float:
+        return FIRST_MINUTE if time.monotonic() - self._start < 60 else LATER
+
+    def _beat(self) -> None:
+        while not self._end.wait(max(0.05, self._last + self._every - time.monotonic())):
+            if self.is_due and (text := self._line()):
+                self.say(text)
+
+
+class Progress:
+    """Lines on standard error about work of a known size; none where it takes a few seconds.
+
+    It needs no thread, and so goes where none may be started: it prints when something is done.
+
+    Args:
+        what: the work, such as "answers 120 questions".
+        total: how many `unit` there are.
+    """
+
+    def __init__(self, what: str, total: int, unit: str) -> None:
+        self.what, self.total, self.unit, self.done = what, total, unit, 0
+        self._start = self._last = time.monotonic()
+
+    def add(self, number: int) -> None:
+        """So many more are done."""
+        self.done += number
+        now = time.monotonic()
+        if not is_main() or now - self._last < FIRST_MINUTE / 2 or self.done >= self.total:
+            return
+        rate = self.done / (now - self._start)
+        first = self._last == self._start
+        whole = f"{self.what}: about {duration(self.total / rate)}\n" if first else ""
+        self._last = now + FIRST_MINUTE / 2
+        left = duration((self.total - self.done) / rate)
+        line = f"{self.done} of {self.total} {self.unit}, {rate:.2g} a second, {left} left"
+        print(whole + line, file=sys.stderr, flush=True)

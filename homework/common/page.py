@@ -1,8 +1,8 @@
 """Pages that are one file: they open from disk and need neither network nor server.
 
-`page.css` and `page.js` beside this module have what all pages share: colours, buttons, bars,
-frames with boxes, and a gallery with search, filters and pages. A page adds its own body, style
-and script, three files of one name: `report.html`, `report.css` and `report.js`.
+`page.html` beside this module has what all pages share: colours, buttons, bars, frames with boxes,
+and a gallery with search, filters and pages. A page adds a file with its own style, body and
+script, in this order: `<style>...</style> ... <script>...</script>`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 SHARED = Path(__file__).with_suffix(".html")
+_PARTS = re.compile(r"<style>(.*?)</style>(.*)<script>(.*?)</script>\s*", re.DOTALL)
 
 
 def render(title: str, parts: Path, blocks: Mapping[str, Any], images: str = "data:") -> bytes:
@@ -24,27 +25,33 @@ def render(title: str, parts: Path, blocks: Mapping[str, Any], images: str = "da
 
     Args:
         title: of the browser's tab.
-        parts: the page's own body; its style and script lie beside it (.css, .js).
+        parts: the page's own style, body and script.
         blocks: id -> value that the script gets, as JSON, from `read(id)`.
         images: where pictures may come from: sources of the policy's img-src.
     """
-    style, script = (
-        "".join(file.with_suffix(suffix).read_text("utf-8") for file in (SHARED, parts))
-        for suffix in (".css", ".js")
-    )
+    own = _PARTS.fullmatch(parts.read_text("utf-8"))
+    assert own, f"{parts} has not the form of a page"
     values = {
-        # Only this script and this style run.
-        "csp": f"default-src 'none'; img-src {images}; base-uri 'none'; form-action 'none'; "
-        f"script-src '{_hash(script)}'; style-src '{_hash(style)}'",
         "title": html.escape(title),
-        "style": style,
-        "body": parts.read_text("utf-8").strip(),
+        "style": own[1],
+        "body": own[2].strip(),
         "blocks": "\n".join(map(_block, blocks, blocks.values())),
-        "script": script,
+        "script": own[3],
     }
+
+    def filled(text: str) -> str:
+        # In one pass, so that inserted text is not searched for names.
+        return re.sub(r"\{\{(\w+)\}\}", lambda name: values[name[1]], text)
+
     template = SHARED.read_text("utf-8")
-    # In one pass, so that inserted text is not searched for names.
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template).encode()
+    shared = _PARTS.search(template)
+    assert shared
+    # Only this script and this style run.
+    values["csp"] = (
+        f"default-src 'none'; img-src {images}; base-uri 'none'; form-action 'none'; "
+        f"script-src '{_hash(filled(shared[3]))}'; style-src '{_hash(filled(shared[1]))}'"
+    )
+    return filled(template).encode()
 
 
 def _hash(text: str) -> str:

@@ -23,9 +23,8 @@ from ..frames.split import (
     read_info,
     view_of,
 )
-from ..labels.questions import kind_of
+from ..labels.questions import Probabilities, kind_of
 from ..labels.scene import Scene, view_scene
-from ..labels.vocabulary import Probabilities
 from .statistics import Outcome, asked_kart, seen_in_training
 
 

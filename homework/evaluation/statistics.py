@@ -10,11 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from ..common.accuracy import Accuracy
-from ..data import ALL
-from ..labels.questions import KINDS, asked_kart
+from ..data import ALL, Accuracy
+from ..labels.questions import KINDS, Probabilities, asked_kart
 from ..labels.scene import SIZES, Kart, Scene
-from ..labels.vocabulary import Probabilities
 
 MOST_KARTS = 5  # views with this many karts or more form one class
 OTHER_ANSWER = "another answer"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..common.accuracy import Accuracy
-from ..data import ALL, VQABenchmarkResult
+from ..data import ALL, Accuracy, VQABenchmarkResult
 from .statistics import Outcome, breakdowns
 
 

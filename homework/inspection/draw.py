@@ -14,8 +14,8 @@ from ..common.errors import InputError
 from ..common.files import Opener, atomic_write
 from ..frames.pictures import SCALE, enlarge, open_picture, save_picture
 from ..frames.split import Skipped, Split, how_to_repair, picture_name, read_frames, read_info
+from ..labels.questions import TRACKS
 from ..labels.scene import PICTURE_SIZE, AmbiguousView, Kart, Scene, depth_of, side_of, view_scene
-from ..labels.vocabulary import TRACKS
 from .figures import answers_figure, line_ups_figure
 
 if TYPE_CHECKING:

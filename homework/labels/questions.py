@@ -12,9 +12,21 @@ from functools import cache
 from typing import NamedTuple
 
 from .scene import Scene, depth_of, regions, side_of
-from .vocabulary import COUNTS, KARTS, TRACKS
+
+# The identifiers in the dataset, sorted.
+_KARTS = """adiumy amanda beastie emule gavroche gnu hexley kiki konqi nolok pidgin puffy
+sara_the_racer sara_the_wizard suzanne tux wilber xue"""
+_TRACKS = """abyss black_forest candela_city cocoa_temple cornfield_crossing fortmagma
+gran_paradiso_island hacienda lighthouse minigolf olivermath overworld ravenbridge_mansion
+sandtrack scotland snowmountain snowtuxpeak tutorial volcano_island xr591 zengarden"""
+
+KARTS = tuple(_KARTS.split())
+TRACKS = tuple(_TRACKS.split())
+MAX_KARTS = 10  # in a race
+COUNTS = tuple(str(number) for number in range(1, MAX_KARTS + 1))
 
 Pair = tuple[str, str]  # question, answer
+Probabilities = tuple[tuple[str, float], ...]  # (possible answer, probability), likeliest first
 
 EGO = "What kart is the ego car?"
 COUNT = "How many karts are there in the scenario?"

@@ -18,8 +18,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..labels.questions import possible_answers
-from ..labels.vocabulary import Probabilities
+from ..labels.questions import Probabilities, possible_answers
 from .generation import decode_answers
 from .prefix_cache import (
     Loaded,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 import torch
 
 from ..common import machine
+from ..common.distributed import Progress
 from ..common.errors import InputError
-from ..common.progress import Progress
 from ..frames.pictures import open_picture
 from . import packing
 

@@ -1,4 +1,4 @@
-"""The checkpoints that a training resumes from: one file each, whole and of the same recipe.
+"""The folder of a run: one training at a time in it, and the checkpoints that it resumes from.
 
 `checkpoint-<step>.safetensors` holds the trained weights and the optimizers' moments as tensors
 and, as JSON in its header, the records so far and a SHA-256 of everything. It is written beside and
@@ -12,20 +12,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from ..common.distributed import is_main
 from ..common.errors import InputError, one_line
-from ..common.files import atomic_write, read_json, write_json
+from ..common.files import atomic_write, read_json, write_json, writing
 
 if TYPE_CHECKING:
     import torch
 
 NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
 RECIPE = "recipe.json"  # the options of an unfinished run
+LOCK = ".lock"  # an empty file that a training locks; the file stays, the lock does not
+MOST_BETWEEN = 200  # optimizer steps between two checkpoints, if no option says
+LEAST_CHECKPOINTS = 5  # in a run, at least, however short it is
 KEPT = 2  # checkpoints; the second is there should the first turn out damaged
 
 
@@ -196,3 +201,58 @@ def _digest(record: str, tensors: dict[str, torch.Tensor]) -> str:
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def steps_between(steps: int, most: int = MOST_BETWEEN, least: int = LEAST_CHECKPOINTS) -> int:
+    """Optimizer steps between two checkpoints of a run of so many steps, at least 1.
+
+    Args:
+        most: steps between two checkpoints, at most.
+        least: checkpoints in the run, at least, if it has that many steps.
+    """
+    return max(1, min(most, steps // least))
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Make `run_dir` and lock it: no other training writes there while the block runs.
+
+    With several processes the main one holds the lock for all. The system frees it
+    when that process ends, however it ends.
+
+    Raises:
+        InputError: another training runs there, or the folder cannot be written to.
+    """
+    if not is_main():
+        yield
+        return
+    with writing(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+        file = open(run_dir / LOCK, "ab")  # noqa: SIM115 (closed below; it must outlive `writing`)
+    with file:
+        if not _take(file):
+            raise InputError(
+                f"{run_dir}: another training is writing to this folder; "
+                "wait until it ends, or give another folder"
+            )
+        yield
+
+
+def _take(file: BinaryIO) -> bool:
+    """Lock an open file until it is closed; False if another process holds the lock."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            # Not flock: processes that decode pictures would inherit that and outlive a kill.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:  # some network file systems have no locks
+        print(f"{file.name}: no lock ({error.strerror}); start no second training in this folder")
+    return True

@@ -7,8 +7,8 @@ import sys
 from typing import NamedTuple
 
 from ..common import distributed
+from ..common.distributed import duration
 from ..common.errors import InputError
-from ..common.progress import duration
 from .measured import COST
 
 DAY = 86_400  # seconds; more has to be confirmed

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 
 from ..common import distributed
-from ..common.distributed import print0
-from ..common.progress import Heartbeat, duration
+from ..common.distributed import Heartbeat, duration, print0
 from . import checkpoints, trackers
 from .checkpoints import Checkpoint
 from .measured import HeldOutResult, Means, is_stalled, measure_steps

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import torch
 
-from ..common.accuracy import Accuracy
-from ..common.runs import steps_between
-from ..data import ALL
+from ..data import ALL, Accuracy
+from .checkpoints import steps_between
 
 MEASUREMENTS = 8  # on held-out pictures, in a run, however short
 MOST_BETWEEN = 200  # optimizer steps between two of them

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.accuracy import Accuracy
-from ..data import ALL
+from ..data import ALL, Accuracy
 from ..model.adapter import CARD
 from ..model.loading import EMBEDDED
 

@@ -17,7 +17,6 @@ from ..common import distributed
 from ..common.distributed import print0
 from ..common.errors import InputError
 from ..common.files import require_writable, write_json, writing
-from ..common.runs import steps_between
 from ..data import Item, VQADataset
 from ..frames.pictures import pairs_digest
 from ..model import adapter
@@ -27,6 +26,7 @@ from ..model.vlm import BaseVLM
 from . import adapters, checkpoints, expected, hub
 from .batches import HELD_OUT, ViewDataset, split_views
 from .cache import ArrayCache, cache_dir, open_cache
+from .checkpoints import steps_between
 from .config import TrainConfig
 from .curves import CURVES, save_curves
 from .expected import Work

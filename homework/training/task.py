@@ -18,11 +18,9 @@ from torch.utils.data import DataLoader
 from transformers import get_cosine_schedule_with_warmup
 
 from ..common import distributed, machine
-from ..common.accuracy import wilson_interval
-from ..common.distributed import print0
+from ..common.distributed import duration, print0
 from ..common.errors import InputError
-from ..common.progress import duration
-from ..data import draw
+from ..data import draw, wilson_interval
 from ..labels.questions import KINDS, kind_of
 from ..model import packing
 from ..model.packing import pairs_right

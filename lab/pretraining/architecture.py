@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homework.labels import questions
-from homework.labels.vocabulary import KARTS, TRACKS
+from homework.labels.questions import KARTS, TRACKS
 from homework.model.processor import Settings, write
 
 from . import descriptions

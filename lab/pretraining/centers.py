@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from homework.labels.questions import KARTS
 from homework.labels.scene import PICTURE_SIZE, Scene
-from homework.labels.vocabulary import KARTS
 
 _CLASS = {name: index for index, name in enumerate(KARTS)}
 SPREAD = 6.0  # sides of a box in standard deviations of its kart's peak

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from homework.labels.questions import DEPTHS, SIDES
+from homework.labels.questions import DEPTHS, KARTS, SIDES, TRACKS
 from homework.labels.scene import PICTURE_SIZE, Kart, Scene, is_front, is_left
-from homework.labels.vocabulary import KARTS, TRACKS
 
 _KART_ID = {name: index for index, name in enumerate(KARTS, start=1)}
 _TRACK_ID = {name: index for index, name in enumerate(TRACKS)}

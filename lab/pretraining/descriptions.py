@@ -10,9 +10,8 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from homework.labels.questions import REGIONS
+from homework.labels.questions import KARTS, REGIONS
 from homework.labels.scene import Kart, Scene, depth_of, regions, side_of
-from homework.labels.vocabulary import KARTS
 
 MAX_KARTS = 3  # karts whose place is described, per picture and step
 ABSENT = "missing"

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from homework.labels.vocabulary import KARTS
+from homework.labels.questions import KARTS
 
 from .centers import Centers
 from .dense_labels import PATCH_HEADS, PICTURE_HEADS

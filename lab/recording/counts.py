@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from homework.frames.split import Skipped, list_split, read_frames
+from homework.labels.questions import KARTS, TRACKS
 from homework.labels.scene import SIZES, Kart, Scene
-from homework.labels.vocabulary import KARTS, TRACKS
 
 from .session import MANIFEST
 

@@ -17,9 +17,10 @@ from tiny import write_tiny_base
 
 from homework import generate_qa
 from homework.common import distributed, machine
+from homework.common.distributed import Heartbeat, Progress
 from homework.common.errors import InputError
-from homework.common.runs import locked
 from homework.model import adapter
+from homework.training.checkpoints import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = 8  # pictures
@@ -206,3 +207,39 @@ def test_a_launcher_of_one_process_is_none(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
     distributed.init()
+
+
+def at(monkeypatch) -> list[float]:
+    """A clock that the test sets."""
+    now = [0.0]
+    monkeypatch.setattr(distributed.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_the_total_is_said_within_seconds_and_then_what_is_left(monkeypatch, capsys):
+    now = at(monkeypatch)
+    work = Progress("answers 120 questions", 120, "pictures")
+    for _ in range(3):
+        now[0] += 4.5
+        work.add(1)
+    assert capsys.readouterr().err.splitlines() == [
+        "answers 120 questions: about 9.0 min",
+        "1 of 120 pictures, 0.22 a second, 8.9 min left",
+        "3 of 120 pictures, 0.22 a second, 8.8 min left",
+    ]
+
+
+def test_short_work_is_silent(monkeypatch, capsys):
+    now = at(monkeypatch)
+    work = Progress("answers", 4, "pictures")
+    for _ in range(4):
+        now[0] += 0.5
+        work.add(1)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_block_that_ends_leaves_no_thread(capsys):
+    with Heartbeat(lambda: "never so soon") as heartbeat:
+        heartbeat.say("at once")
+    assert capsys.readouterr().out == "at once\n"
+    assert not heartbeat._thread.is_alive()

@@ -12,9 +12,9 @@ from homework.common.page import render
 
 @pytest.fixture
 def parts(tmp_path):
-    for suffix, text in ((".html", "<p>{{title}}</p>\n"), (".css", "p{}"), (".js", "read('it');")):
-        (tmp_path / f"own{suffix}").write_text(text)
-    return tmp_path / "own.html"
+    file = tmp_path / "own.html"
+    file.write_text("<style>p{}</style>\n<p>{{title}}</p>\n<script>read('it');</script>\n")
+    return file
 
 
 def test_the_policy_names_the_one_style_and_the_one_script(parts):

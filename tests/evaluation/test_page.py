@@ -14,8 +14,7 @@ from tiny import write_tiny_base
 from homework.base_vlm import BaseVLM
 from homework.evaluation.outcomes import scenes, training_pairs
 from homework.frames.pictures import webp_texts
-from homework.labels.questions import COUNT, EGO, KINDS
-from homework.labels.vocabulary import KARTS
+from homework.labels.questions import COUNT, EGO, KARTS, KINDS
 from homework.model import likelihood
 
 

@@ -12,9 +12,11 @@ from strategies import scenes
 from homework.labels.questions import (
     COUNT,
     EGO,
+    KARTS,
     KINDS,
     LEFT_OR_RIGHT,
     TRACK,
+    TRACKS,
     WHERE,
     extracted,
     form_of,
@@ -24,7 +26,6 @@ from homework.labels.questions import (
     possible_answers,
 )
 from homework.labels.scene import Scene, mirrored, view_scene
-from homework.labels.vocabulary import KARTS, TRACKS
 
 GOLDEN = Path(__file__).parent / "golden"
 LR = LEFT_OR_RIGHT.format("tux")

@@ -9,8 +9,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.common.files import read_json, write_json
+from homework.labels.questions import KARTS
 from homework.labels.scene import Kart, make_scene
-from homework.labels.vocabulary import KARTS
 from homework.model.stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
 from lab.pretraining import architecture, centers, heads
 

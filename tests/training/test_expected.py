@@ -7,8 +7,8 @@ import io
 import pytest
 
 from homework import finetune
+from homework.common.distributed import duration
 from homework.common.errors import InputError
-from homework.common.progress import duration
 from homework.training import expected
 from homework.training.expected import Work
 from homework.training.task import FineTuning

@@ -12,7 +12,7 @@ import torch
 from trainings import stop_at
 
 from homework import finetune
-from homework.common import distributed, progress
+from homework.common import distributed
 from homework.common.errors import InputError
 from homework.model import packing
 from homework.training import checkpoints
@@ -131,7 +131,7 @@ def test_a_run_ends_where_accuracy_rises_no_more_and_a_resumed_one_there_too(
 
 def test_lines_come_by_time(tmp_path, monkeypatch, capsys):
     """The first step's, then one whenever it is due; a step that takes long is told, too."""
-    monkeypatch.setattr(progress, "FIRST_MINUTE", 0.2)
+    monkeypatch.setattr(distributed, "FIRST_MINUTE", 0.2)
     loss = OneWeight.loss
 
     def slow(self, batch):

@@ -1,8 +1,8 @@
 """The embedded base."""
 
 from homework.labels import questions
+from homework.labels.questions import KARTS, TRACKS
 from homework.labels.scene import Kart, make_scene
-from homework.labels.vocabulary import KARTS, TRACKS
 from lab.pretraining import architecture
 
 

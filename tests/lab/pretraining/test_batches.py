@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from homework.labels.questions import KARTS, TRACKS
 from homework.labels.scene import Kart, make_scene
-from homework.labels.vocabulary import KARTS, TRACKS
 from lab import pretrain
 from lab.pretraining.augment import View
 from lab.pretraining.batches import AugmentedBatches, hold_out

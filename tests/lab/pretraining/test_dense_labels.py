@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import views
 
-from homework.labels.vocabulary import KARTS, TRACKS
+from homework.labels.questions import KARTS, TRACKS
 from lab.pretraining import dense_labels
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from strategies import scenes
 
 from homework.labels import questions
+from homework.labels.questions import KARTS
 from homework.labels.scene import Kart, make_scene
-from homework.labels.vocabulary import KARTS
 from lab.pretraining import descriptions
 
 SCENE = make_scene(

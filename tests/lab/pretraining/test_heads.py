@@ -2,7 +2,7 @@
 
 import torch
 
-from homework.labels.vocabulary import KARTS, TRACKS
+from homework.labels.questions import KARTS, TRACKS
 from lab.pretraining import heads
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homework.labels.vocabulary import TRACKS
+from homework.labels.questions import TRACKS
 from lab.record import FREE_KARTS, SAMPLE_FRAMES
 from lab.recording.attribution import attribution
 from lab.recording.plan import MOMENTS, PACKS, TINY, plan, plan_sample
