@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("homework.frames.fetch.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("homework.download.time.sleep", lambda seconds: None)
     monkeypatch.setattr("homework.download.os.sync", lambda: None)  # slow on a busy machine
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.body = zipped({f"supertux_data/{name}": data for name, data in FILES.items()})
