@@ -18,7 +18,7 @@ _HOME = {
 }
 _MODULES = ("base_vlm", "data", "finetune", "generate_qa")
 
-__all__ = [*_HOME]
+__all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

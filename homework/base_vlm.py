@@ -112,11 +112,12 @@ def ask(
 def explained(vlm: BaseVLM, image: str, question: str, answer: str) -> Image:
     """A picture of an answer: heat map, boxes and true answer if known, and a legend."""
     from .evaluation.outcomes import scenes
-    from .inspection.draw import LEGEND, with_caption
+    from .inspection.draw import LEGEND, Color, with_caption
     from .labels.questions import kind_of, pairs
     from .model.heat_map import ORANGE
 
-    legend, told = {ORANGE: LOOKED_AT}, ""
+    legend: dict[Color, str] = {ORANGE: LOOKED_AT}
+    told = ""
     if scene := scenes([image])[image]:
         legend |= LEGEND
         truth = dict(pairs(scene)).get(question)

@@ -6,6 +6,9 @@ labels and where the model looks; or type a question. It needs gradio:
 pip install -r requirements-demo.txt
 """
 
+# gradio and starlette are optional:
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import atexit

@@ -131,8 +131,7 @@ def test(
         baseline_split: the split from which the majority baseline takes its answers; the split
             that the adapter was trained on if omitted, or train if that is not known.
         report: folder to write a report to: index.html, a page to browse, and report.json.
-        against: earlier reports or files of predictions, separated by commas, to compare with
-            question by question.
+        against: earlier reports or files of predictions to compare with, separated by commas.
         heat_maps: number of answers for which the report shows where the model looks.
         base_alone: ask the base without the adapter, too, to show what fine-tuning adds; with
             --report if omitted. Answering takes twice as long.
@@ -142,6 +141,7 @@ def test(
     Raises:
         InputError: the adapter, the data or an earlier report is missing or malformed.
     """
+    from .base_vlm import load as load_checkpoint
     from .evaluation import measure, page, runs
 
     others = runs.other_runs(against, report)  # before minutes of answering
@@ -149,8 +149,6 @@ def test(
     if distributed.is_main():
         outputs.check(*page.report_files(report), *([save_predictions] if save_predictions else []))
     dataset = VQADataset(split, data_dir)
-    from .base_vlm import load as load_checkpoint
-
     distributed.init()  # first, as it chooses the GPU of this process
     start = time.perf_counter()
     vlm = load_checkpoint(checkpoint, base=base, merged=False)
@@ -160,9 +158,8 @@ def test(
     )
     if not measured:  # in the processes beside the main one
         return
-    print(measured.table())
     rate = len(measured.outcomes) / measured.seconds
-    print(f"{rate:.1f} questions/s; {_grading(loading + GRADED / rate)}")
+    print(f"{measured.table()}\n{rate:.1f} questions/s; {_grading(loading + GRADED / rate)}")
     if save_predictions:
         runs.write_predictions(save_predictions, measured.outcomes, outputs.open)
         print(f"every answer is in {save_predictions}")
@@ -219,6 +216,7 @@ def merge(checkpoint: str, output: Path, base: str | None = None) -> None:
     check_new(output)
     vlm = load_checkpoint(checkpoint, base=base)
     known = vlm.adapter
+    assert known, checkpoint
     text = card(known.base, known.fingerprint, known.training, name=output.name, merged=True)
     with writing(output):
         save_merged(vlm, output, text)

@@ -121,6 +121,7 @@ def measure_adapter(
             asked = base if probabilities else DistributedModel(base)
             alone = benchmark(asked, dataset, max_samples, batch_size=None)
     merge(vlm)
+    assert vlm.adapter
     model = ScoringModel(vlm) if probabilities else DistributedModel(vlm)
     trained = vlm.adapter.split
     baseline = str(baseline_split or trained or "train")
@@ -142,6 +143,7 @@ def report_adapter(
         others: runs to compare with, beside the base alone.
         most: heat maps; none are made of an adapter in the starter's form.
     """
+    assert vlm.adapter
     about = about_adapter(vlm.adapter, measured.dataset.data_dir)
     others = [*measured.base_run(about["base"]), *others]
     maps = {} if vlm.inputs.starter else heat_maps(vlm, measured, most)

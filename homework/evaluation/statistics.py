@@ -165,8 +165,9 @@ def calibration(outcomes: Iterable[Outcome]) -> dict | None:
     """
     bins: defaultdict[Class, list[tuple[float, bool]]] = defaultdict(list)
     for outcome in outcomes:
-        if group := _confidence_class(outcome):
-            bins[group].append((outcome.probability, outcome.right))
+        group, probability = _confidence_class(outcome), outcome.probability
+        if group and probability is not None:
+            bins[group].append((probability, outcome.right))
     total = sum(map(len, bins.values()))
     if not total:
         return None

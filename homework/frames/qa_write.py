@@ -18,6 +18,9 @@ parquet: a folder in the layout of the hub, with the columns image (embedded), q
 Pictures are named relative to the data folder.
 """
 
+# datasets and pyarrow are optional:
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import random
@@ -175,7 +178,7 @@ def export_file(form: str, output: Path, split: str) -> Path:
     if form != "parquet":
         return output
     try:
-        import datasets  # noqa: F401  # pyright: ignore[reportMissingImports]
+        import datasets  # noqa: F401
     except ImportError:
         line = "--format parquet needs datasets: pip install -r requirements-export.txt"
         raise InputError(line) from None
@@ -201,9 +204,9 @@ def _llava(file: BinaryIO, rows: list[Row], data_dir: Path) -> None:
 
 
 def _parquet(file: BinaryIO, rows: list[Row], data_dir: Path) -> None:
-    import pyarrow  # pyright: ignore[reportMissingImports]
-    from datasets import Features, Image, Value  # pyright: ignore[reportMissingImports]
-    from pyarrow.parquet import ParquetWriter  # pyright: ignore[reportMissingImports]
+    import pyarrow
+    from datasets import Features, Image, Value
+    from pyarrow.parquet import ParquetWriter
     from tqdm import tqdm
 
     texts = {name: Value("string") for name in ("question", "answer", "image_file")}

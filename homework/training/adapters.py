@@ -46,7 +46,7 @@ def save(
     """
     fresh = _empty(folder / FRESH)
     (fresh / CONFIG).touch()  # PEFT writes it last, and `is_whole` takes its absence for a move
-    model.save_pretrained(fresh, save_embedding_layers=False)
+    model.save_pretrained(str(fresh), save_embedding_layers=False)
     record = {"base": base, "sha256": fingerprint, WEIGHTS_SHA256: digest(fresh / WEIGHTS)}
     write_json(fresh / BASE, record | {"training": training})
     for path in fresh.iterdir():

@@ -78,7 +78,7 @@ class ViewDataset(Dataset):
         given, weight = index, 1.0 if index >= 0 else 0.0
         index = index if index >= 0 else ~index
         path, pairs = self.views[index]
-        seen = self.image_tokens(index) if self.features else self.square(index)
+        seen = self.image_tokens(self.features, index) if self.features else self.square(index)
         return Sample(seen, self.inputs.view_sequence(pairs), path, weight, given)
 
     def square(self, index: int) -> np.ndarray:
@@ -90,16 +90,16 @@ class ViewDataset(Dataset):
                 self.squares.put(index, square)
         return square
 
-    def image_tokens(self, index: int) -> np.ndarray:
+    def image_tokens(self, features: ArrayCache, index: int) -> np.ndarray:
         """A picture's image tokens: float16 (tokens, hidden size).
 
         Raises:
             InputError: what the cache holds of it was damaged during the run.
         """
-        tokens = self.features.get(index)
+        tokens = features.get(index)
         if tokens is None:
             path = self.views[index][0]
-            raise InputError(f"{self.features.path}: damaged at {path}; start again")
+            raise InputError(f"{features.path}: damaged at {path}; start again")
         return tokens
 
     @property

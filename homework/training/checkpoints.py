@@ -26,7 +26,7 @@ from ..common.files import atomic_write, read_json, write_json, writing
 if TYPE_CHECKING:
     import torch
 
-NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
+NAME = re.compile(r"checkpoint-\d+\.safetensors")
 RECIPE = "recipe.json"  # the options of an unfinished run
 LOCK = ".lock"  # an empty file that a training locks; the file stays, the lock does not
 MOST_BETWEEN = 200  # optimizer steps between two checkpoints, if no option says
@@ -93,7 +93,11 @@ def read(file: Path) -> Checkpoint | None:
 def checkpoints(run_dir: Path) -> list[Path]:
     """The checkpoints of a run, the oldest first."""
     found = [file for file in run_dir.glob("checkpoint-*") if NAME.fullmatch(file.name)]
-    return sorted(found, key=lambda file: int(NAME.fullmatch(file.name)[1]))
+    return sorted(found, key=_step)
+
+
+def _step(file: Path) -> int:
+    return int(file.stem.removeprefix("checkpoint-"))
 
 
 def newest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
@@ -139,7 +143,7 @@ def require_same(run_dir: Path, recipe: dict) -> None:
 def steps_done(run_dir: Path, recipe: dict) -> int:
     """Steps that the newest checkpoint of a run of this recipe has behind it; 0 without one."""
     found = checkpoints(run_dir) if saved_recipe(run_dir) == recipe else []
-    return int(NAME.fullmatch(found[-1].name)[1]) if found else 0
+    return _step(found[-1]) if found else 0
 
 
 def start(run_dir: Path, recipe: dict, overwrite: bool = False) -> None:
@@ -199,7 +203,7 @@ def _digest(record: str, tensors: dict[str, torch.Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

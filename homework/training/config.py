@@ -150,7 +150,9 @@ class TrainConfig:
             return self.max_steps
         if self.num_train_epochs is not None:
             return math.ceil(self.num_train_epochs * steps_per_epoch)
-        return min(steps_per_epoch, LONGEST[recipe or self.recipe] or steps_per_epoch)
+        recipe = recipe or self.recipe
+        assert recipe, "of_base gives one"
+        return min(steps_per_epoch, LONGEST[recipe] or steps_per_epoch)
 
     def to_dict(self, processes: int) -> dict[str, Any]:
         """The options that change the result, ready for JSON: for model card and checkpoints.

@@ -193,7 +193,7 @@ def _results_text(accuracies: Sequence[Accuracy], best: float | None) -> str:
         row = accuracy.row()
         label = f"**{ALL}**" if accuracy.label == ALL else accuracy.label
         interval = f"{row['low']:.1%} to {row['high']:.1%}"
-        rows.append((label, accuracy.total, f"{row['accuracy']:.1%}", interval))
+        rows.append((label, str(accuracy.total), f"{row['accuracy']:.1%}", interval))
     return f"On train frames held out of the training:\n\n{_table(rows)}"
 
 

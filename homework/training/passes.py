@@ -152,7 +152,7 @@ class Passes:
         return self.collator.patches * len(part.paths) + part.row.input_ids.numel()
 
 
-def keep_less(network: torch.nn.Module) -> None:
+def keep_less(network: Any) -> None:
     """Gradient checkpointing: compute layers a second time in the backward pass."""
     # The other form, reentrant, would give the first layers no gradients: no weight before
     # them is trained. transformers 4 has the older name only, and 5 warns of it.

@@ -86,13 +86,13 @@ def fit(
             holds checkpoints of another run.
     """
     fingerprint = base_fingerprint(vlm.folder)
-    train_views, held_out = split_views(dataset, HELD_OUT)
-    datasets = [
-        _dataset(views, vlm, config.train_vision, fingerprint) for views in (train_views, held_out)
-    ]
+    train_set, held_out = (
+        _dataset(views, vlm, config.train_vision, fingerprint)
+        for views in split_views(dataset, HELD_OUT)
+    )
     model = _with_lora(vlm, config)
     config = config.of_base(vlm.base, vlm.network.config.model_type)
-    task = FineTuning(vlm, model, *datasets, config)
+    task = FineTuning(vlm, model, train_set, held_out, config)
     seconds = task.prepare()
     save_steps = config.save_steps or steps_between(task.steps)
     recipe = config.to_dict(distributed.world_size())
@@ -161,7 +161,7 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
     expected.confirm(work, text, config.yes)
 
 
-def _write(loop: Loop, model: torch.nn.Module) -> None:
+def _write(loop: Loop, model: PeftModel) -> None:
     """The adapter with its card, the records and the curves; then the checkpoints go."""
     output, steps = loop.run_dir, loop.task.steps
     state = {"global_step": loop.step, "max_steps": steps, "log_history": loop.log}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -20,11 +20,17 @@ SCALE = 2.0**10  # of the loss in float16, to begin with: torch's own, 2^16, ski
 class MicroBatch(Protocol):
     """What goes through the model at a time."""
 
-    weight: float  # of its loss in the step's mean
-    paths: Sequence[str]  # of its pictures
+    @property
+    def weight(self) -> float: ...  # of its loss in the step's mean
+
+    @property
+    def paths(self) -> Sequence[str]: ...  # of its pictures
 
 
-class Task(Protocol):
+Batch = TypeVar("Batch", bound=MicroBatch)
+
+
+class Task(Protocol[Batch]):
     """What a training consists of, besides the loop.
 
     Attributes:
@@ -46,19 +52,23 @@ class Task(Protocol):
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0; a group's "rate_scale" multiplies it."""
+        ...
 
-    def batches(self, first: int) -> Iterator[list[MicroBatch]]:
+    def batches(self, first: int) -> Iterator[list[Batch]]:
         """The micro-batches of this process in each step from `first` on."""
+        ...
 
-    def loss(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, Means]:
+    def loss(self, micro_batch: Batch) -> tuple[torch.Tensor, Means]:
         """Weighted sum of losses; name -> (sum, count) of other means to log."""
+        ...
 
-    def smaller(self, micro_batches: Sequence[MicroBatch]) -> list[MicroBatch]:
+    def smaller(self, micro_batches: Sequence[Batch]) -> list[Batch]:
         """The same pictures in smaller micro-batches, once memory has run out.
 
         Raises:
             InputError: they cannot get smaller.
         """
+        ...
 
     def measure(self, step: int) -> HeldOutResult | None:
         """Loss and accuracy on the held-out pictures after so many steps; None without any.
@@ -68,6 +78,7 @@ class Task(Protocol):
 
     def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
         """The line that shows a record; the rate is None if it is a record of held-out pictures."""
+        ...
 
 
 class Stepper:

@@ -75,8 +75,11 @@ class FineTuning:
         self.buffers: dict[str, torch.Tensor] = {}
         self.weights = {n: weight for n, weight in model.named_parameters() if weight.requires_grad}
         # Fused: all weights in one pass over memory.
-        groups = _groups(self.weights, config)
-        self.optimizers = [torch.optim.AdamW(groups, weight_decay=0.0, fused=True)]
+        assert config.learning_rate, "of_base gives one"
+        self.peak_rate = config.learning_rate
+        groups = _groups(self.weights, self.peak_rate, config.vision_learning_rate)
+        adam = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
+        self.optimizers: Sequence[torch.optim.Optimizer] = [adam]
         self.accumulation = config.gradient_accumulation_steps
         self.per_device = config.per_device_train_batch_size
         self.sampler = StepSampler(
@@ -91,8 +94,6 @@ class FineTuning:
         self.measured = draw(
             len(held_out), pictures_measured(self.steps, self.sampler.pictures), config.seed
         )
-        assert config.learning_rate, "of_base gives one"
-        self.peak_rate = config.learning_rate
         self._share_of_peak = schedule(self.optimizers[0], self.steps)
         self.trained: Counter[str] = Counter()
 
@@ -245,14 +246,15 @@ class FineTuning:
         return packing.weighted_loss(logits, row), right
 
 
-def _groups(weights: dict[str, torch.nn.Parameter], config: TrainConfig) -> list[dict[str, Any]]:
+def _groups(
+    weights: dict[str, torch.nn.Parameter], rate: float, vision_rate: float | None
+) -> list[dict[str, Any]]:
     """The optimizer's groups of weights: one, or two where the vision tower has its own rate."""
-    if config.vision_learning_rate is None:
+    if vision_rate is None:
         return [{"params": [*weights.values()]}]
     text = [weight for name, weight in weights.items() if "text_model" in name]
     vision = [weight for name, weight in weights.items() if "text_model" not in name]
-    scale = config.vision_learning_rate / config.learning_rate
-    return [{"params": text}, {"params": vision, "rate_scale": scale}]
+    return [{"params": text}, {"params": vision, "rate_scale": vision_rate / rate}]
 
 
 def schedule(optimizer: torch.optim.Optimizer, steps: int) -> Callable[[int], float]:
