@@ -56,7 +56,10 @@ def train(config: TrainConfig) -> None:
     with locked(config.output):
         trackers = run.check(config)
         distributed.init()  # first, as it chooses the GPU of this process
-        run.fit(dataset, BaseVLM(config.base), config.output, config, trackers)
+        vlm = BaseVLM(config.base)
+        if config.image_side:
+            vlm.use_image_side(config.image_side, "--image_side")
+        run.fit(dataset, vlm, config.output, config, trackers)
         if config.push_to_hub and distributed.is_main():
             hub.push(config.output, config.push_to_hub)
 

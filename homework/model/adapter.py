@@ -155,7 +155,7 @@ def attach(vlm: BaseVLM, adapter: Adapter, verbose: bool = True) -> None:
         verbose: print the form of pictures and answers if the training is unknown.
 
     Raises:
-        InputError: `vlm` is another base, or the weights of the adapter do not fit it.
+        InputError: `vlm` is another base, or the adapter's weights or pictures do not fit it.
     """
     record = adapter.record
     ours = record.training is not None
@@ -164,6 +164,9 @@ def attach(vlm: BaseVLM, adapter: Adapter, verbose: bool = True) -> None:
             f"{record.folder}: trained on another {record.base} than the one in {vlm.folder}; "
             "train it again, or restore the base that it was trained on"
         )
+    side = (record.training or {}).get("image_side")
+    if side is not None:
+        vlm.use_image_side(side, f"{record.folder / BASE}: image_side")
     vlm.model = _with_weights(vlm, adapter).to(vlm.device).eval()
     own = {f"base_model.model.{name}" for name in vlm.network.state_dict()}
     vlm.can_switch = not changes_base(adapter.config) and own.isdisjoint(adapter.weights)

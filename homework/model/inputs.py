@@ -70,7 +70,7 @@ class InputBuilder:
     def __init__(self, tokenizer: Any, settings: Settings) -> None:
         self.answer_start = " "
         self.starter: Any = None
-        self.tokenizer = tokenizer
+        self.tokenizer, self.settings = tokenizer, settings
         self.side, self.resample, self.mean, self.std, image_tokens = settings
         self.end_id: int = tokenizer.eos_token_id
         self.pad_id: int = tokenizer.pad_token_id

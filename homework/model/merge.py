@@ -42,7 +42,7 @@ def save_merged(vlm: BaseVLM, folder: Path, card: str) -> None:
     from .adapter import can_merge
     from .compat import save_model
     from .generation import MAX_NEW_TOKENS
-    from .processor import own_form, read_settings, write
+    from .processor import own_form, write
 
     if not can_merge(vlm.model):
         raise InputError(
@@ -61,7 +61,7 @@ def save_merged(vlm: BaseVLM, folder: Path, card: str) -> None:
         save_model(model, fresh)
         # One resize straight to the square, as in training; this setting is about another, before.
         form = own_form(vlm.folder) if vlm.inputs.starter else {"do_resize": False}
-        write(fresh, vlm.inputs.tokenizer, read_settings(vlm.folder), form)
+        write(fresh, vlm.inputs.tokenizer, vlm.inputs.settings, form)
         (fresh / CARD).write_text(card, "utf-8")
         if folder.exists():
             folder.rmdir()  # empty

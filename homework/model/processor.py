@@ -7,6 +7,7 @@ holds. `write` writes what every version reads.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,6 +42,17 @@ class Settings(NamedTuple):
     mean: list[float]
     std: list[float]
     image_tokens: int
+
+    @property
+    def sides(self) -> range:
+        """Sides that the same model can see: each image token still joins as many whole patches."""
+        step = self.side // math.gcd(self.side, math.isqrt(self.image_tokens))
+        return range(step, self.side + 1, step)
+
+    def at(self, side: int) -> Settings:
+        """The settings for another side, one of `sides`."""
+        tokens = self.image_tokens * side**2 // self.side**2
+        return self._replace(side=side, image_tokens=tokens)
 
 
 def read_settings(folder: Path) -> Settings:
@@ -128,19 +140,22 @@ def own_form(folder: Path) -> dict[str, Any]:
     return flags | {"size": {"longest_edge": longest}}
 
 
-def library_processor(folder: Path, form: dict[str, Any] | None = None):
+def library_processor(
+    folder: Path, form: dict[str, Any] | None = None, settings: Settings | None = None
+):
     """transformers' Idefics3Processor for the folder.
 
     Args:
         form: see `own_form`. If omitted, it makes the same inputs as InputBuilder, one pair at a
             time: one square for each picture. It resizes twice to get there, so that a pixel may be
             one grey level off.
+        settings: of the picture; those of the folder if omitted.
     """
     from transformers import Idefics3Processor
 
     from .compat import image_processor_class
 
-    settings = read_settings(folder)
+    settings = settings or read_settings(folder)
     size = {"longest_edge": settings.side}
     image_processor = image_processor_class()(
         # Both are needed: without splitting, the first resize, to 2048, would still run.

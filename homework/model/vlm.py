@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, overload
 from ..common import machine
 from ..common.distributed import print0
 from ..common.errors import InputError
+from .inputs import InputBuilder
 from .loading import check_config, check_match, find_checkpoint, load_inputs, load_model
 from .processor import library_processor
 
@@ -84,10 +85,29 @@ class BaseVLM:
         attention.use(self.network)
         check_match(self.model, self.inputs, self.folder)
 
+    def use_image_side(self, side: int, named: str) -> None:
+        """Resize pictures to a square of another side than the base's own.
+
+        Args:
+            named: what asks for it, an option or a field of a file; the error begins with it.
+
+        Raises:
+            InputError: the base does not take this side.
+        """
+        settings = self.inputs.settings
+        has_stem = self.network.config.model_type == "idefics3_stem"
+        sides = [settings.side] if has_stem else settings.sides  # a stem has learned one side
+        if type(side) is not int or side not in sides:
+            raise InputError(
+                f"{named}: {self.base} takes pictures of {', '.join(map(str, sides))} pixels a "
+                f"side, not {side!r:.40}"
+            )
+        self.inputs = InputBuilder(self.inputs.tokenizer, settings.at(side))
+
     @cached_property
     def processor(self):
         """transformers' own processor of the base, which this package does not need."""
-        return library_processor(self.folder)
+        return library_processor(self.folder, settings=self.inputs.settings)
 
     @property
     def patches(self) -> int:

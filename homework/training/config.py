@@ -58,6 +58,9 @@ class TrainConfig:
             at a low rank.
         train_vision: put LoRA on the vision tower as well; False trains the text model alone, from
             image tokens that are computed once and kept on disk, in less time (docs/speed.md).
+        image_side: side in pixels of the square that the model sees; the base's own if omitted, 512
+            for SmolVLM. With 256 a step takes a quarter of the time (docs/scaling.md); what it
+            costs in accuracy has not been measured. The embedded base has one side only.
         tokens_per_pass: patches and text tokens that go through the model at a time; a step is cut
             into such passes. A smaller number takes less memory and gives the same result. If
             omitted, what fits into the memory of the device.
@@ -102,6 +105,7 @@ class TrainConfig:
     use_rslora: bool = False
     use_dora: bool = False
     train_vision: bool = True
+    image_side: Count | None = None
     tokens_per_pass: Count | None = None
     gradient_checkpointing: bool = False
     num_workers: Natural | None = None

@@ -22,6 +22,7 @@ from ..frames.pictures import pairs_digest
 from ..model import adapter
 from ..model.loading import base_fingerprint
 from ..model.prefix_cache import encode_squares, pictures_at_once
+from ..model.processor import read_settings
 from ..model.vlm import BaseVLM
 from . import adapters, checkpoints, expected, hub
 from .batches import HELD_OUT, ViewDataset, split_views
@@ -102,6 +103,8 @@ def fit(
     if config.num_train_epochs is None:  # what the run is, not which default it was
         del recipe["num_train_epochs"]
         recipe["max_steps"] = task.steps
+    if vlm.inputs.settings == read_settings(vlm.folder):  # the base's own, given or not
+        del recipe["image_side"]
     _say_time(task, seconds, checkpoints.steps_done(output, recipe), config)
     loop = Loop(
         task,
