@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .common import distributed, options
-from .common.distributed import duration
+from .common.distributed import duration, waiting
 from .common.errors import printable
 from .common.files import PACKAGE_DIR, RUNS_DIR, writing
 from .common.options import Count, Natural
@@ -48,15 +48,18 @@ def train(config: TrainConfig) -> None:
     from .frames.pictures import refuse_pictures, refuse_split
 
     refuse_split(config.train_dataset_name)
-    dataset = VQADataset(config.train_dataset_name, config.data_dir, config.max_samples)
-    refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
-    from .model.vlm import BaseVLM
-    from .training import hub, run
+    with waiting("reads the pairs"):
+        dataset = VQADataset(config.train_dataset_name, config.data_dir, config.max_samples)
+        refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
+    with waiting("loads the packages"):
+        from .model.vlm import BaseVLM
+        from .training import hub, run
 
     with locked(config.output):
         trackers = run.check(config)
         distributed.init()  # first, as it chooses the GPU of this process
-        vlm = BaseVLM(config.base)
+        with waiting("loads the base"):
+            vlm = BaseVLM(config.base)
         if config.image_side:
             vlm.use_image_side(config.image_side, "--image_side")
         run.fit(dataset, vlm, config.output, config, trackers)

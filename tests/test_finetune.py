@@ -16,9 +16,13 @@ from trainings import SMALL
 from transformers.models.idefics3.modeling_idefics3 import Idefics3Connector
 
 from homework import finetune
+from homework.common import distributed
 from homework.common.errors import InputError
-from homework.model import adapter
+from homework.model import adapter, vlm
+from homework.training import run
 from homework.training.config import TrainConfig
+from homework.training.loop import Loop
+from homework.training.task import FineTuning
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,12 +51,12 @@ def test_the_text_side_alone_learns_from_image_tokens_kept_on_disk(
     monkeypatch.setattr(
         Idefics3Connector, "forward", lambda *a, **k: made.append(1) or look(*a, **k)
     )
-    for run in ("made", "found"):
-        output = tmp_path / run
+    for name in ("made", "found"):
+        output = tmp_path / name
         finetune.train(str(data_dir), output_dir=str(output), **options)
         history = json.loads((output / "trainer_state.json").read_text())["log_history"]
         losses.append([record["loss"] for record in history if "loss" in record])
-        assert bool(made) == (run == "made")
+        assert bool(made) == (name == "made")
         made.clear()
     assert losses[0] == losses[1]
     names = load_file(output / adapter.WEIGHTS)
@@ -213,3 +217,19 @@ def test_how_long_grading_takes_here_is_said():
     assert finetune._grading(580).endswith(
         "about 9.7 min on this machine, and the grader stops at 60 s without --time_limit 720"
     )
+
+
+def test_a_slow_machine_is_not_silent_before_the_first_step(options, monkeypatch, capsys):
+    monkeypatch.setattr(distributed, "FIRST_MINUTE", 0.1)
+
+    def slow(function):
+        return lambda *args, **kwargs: time.sleep(0.25) or function(*args, **kwargs)
+
+    monkeypatch.setattr(vlm, "load_model", slow(vlm.load_model))
+    monkeypatch.setattr(run, "base_fingerprint", slow(run.base_fingerprint))
+    monkeypatch.setattr(FineTuning, "prepare", slow(FineTuning.prepare))
+    monkeypatch.setattr(Loop, "_resume", slow(Loop._resume))
+    finetune.train(**options)
+    said = capsys.readouterr().out
+    for what in ("loads the base", "looks at the base and the pairs", "tries a picture", "begins"):
+        assert f"{what}, 0 s so far" in said

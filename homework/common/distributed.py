@@ -11,7 +11,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import machine
@@ -206,6 +207,14 @@ class Heartbeat:
         while not self._end.wait(max(0.05, self._last + self._every - time.monotonic())):
             if self.is_due and (text := self._line()):
                 self.say(text)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say every few seconds that a block of unknown length goes on, and how long it has taken."""
+    start = time.monotonic()
+    with Heartbeat(lambda: f"{what}, {duration(time.monotonic() - start)} so far"):
+        yield
 
 
 class Progress:

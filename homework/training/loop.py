@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from ..common import distributed
-from ..common.distributed import Heartbeat, duration, print0
+from ..common.distributed import Heartbeat, duration, print0, waiting
 from . import checkpoints, trackers
 from .checkpoints import Checkpoint
 from .measured import HeldOutResult, Means, is_stalled, measure_steps
@@ -43,6 +43,7 @@ class Loop:
         keep_best: bool = False,
         overwrite: bool = False,
         patience: int = 0,
+        step_seconds: float | None = None,
     ) -> None:
         """
         Args:
@@ -53,11 +54,12 @@ class Loop:
             keep_best: end with the weights that did best on held-out pictures.
             patience: measurements on held-out pictures without a rise of the accuracy, after which
                 the run ends; 0 for never.
+            step_seconds: about what a step takes, as long as none has been taken.
             overwrite: what lies in `run_dir` of another run may go.
         """
         self.task, self.run_dir, self.recipe = task, run_dir, recipe
         self.save_steps, self.log_steps, self.keep_best = save_steps, log_steps, keep_best
-        self.overwrite = overwrite
+        self.overwrite, self.step_seconds = overwrite, step_seconds
         self.measure_steps, self.patience = measure_steps(task.steps), patience
         self.report_to, self.trackers = report_to, []
         self._stepper = Stepper(task, recipe["seed"])
@@ -74,11 +76,12 @@ class Loop:
             InputError: a loss or a gradient is not finite, or a checkpoint does not fit or is of
                 another recipe.
         """
-        self._resume()
-        self.trackers = trackers.start(self.report_to, self.run_dir)
+        with waiting("begins"):
+            self._resume()
+            self.trackers = trackers.start(self.report_to, self.run_dir)
         self._start, self._first, self._measuring = time.perf_counter(), self.step, 0.0
         self._passes: Sequence[MicroBatch] = ()
-        self._in_measurement = False
+        self._measures_since: float | None = None
         with Heartbeat(self._progress) as self._heartbeat:
             for micro_batches in () if self._is_over else self.task.batches(self.step):
                 numbers = self._optimizer_step(micro_batches)
@@ -149,26 +152,29 @@ class Loop:
 
     def _rate(self) -> float:
         """Steps a second in this run, without the time of measurements."""
-        return (self.step - self._first) / (time.perf_counter() - self._start - self._measuring)
+        now = self._measures_since or time.perf_counter()
+        return (self.step - self._first) / (now - self._start - self._measuring)
 
     def _progress(self) -> str:
-        """Where the run is now, for a line between two records."""
+        """Where the run is now, its rate and the time left, for a line between two records."""
         step, steps, passes = self.step, self.task.steps, len(self._passes)
-        if self._in_measurement:
-            return f"step {step}/{steps}  measures on held-out pictures"
-        if not passes:
-            return f"step {step + 1}/{steps}  reads pictures"
-        done = min(self._stepper.done, passes - 1)
-        line = f"step {step + 1}/{steps}  pass {done + 1} of {passes}"
-        if step > self._first:
-            line += f"  {duration((steps - step - done / passes) / self._rate())} left"
-        return line
+        done = min(self._stepper.done, passes - 1) / passes if passes else 0.0
+        if self._measures_since:
+            line = f"step {step}/{steps}  measures on held-out pictures"
+        elif not passes:
+            line = f"step {step + 1}/{steps}  reads pictures"
+        else:
+            line = f"step {step + 1}/{steps}  pass {round(done * passes) + 1} of {passes}"
+        each = 1 / self._rate() if step > self._first else self.step_seconds
+        if each is None:
+            return line
+        return f"{line}  {each:.1f} s a step, {duration((steps - step - done) * each)} left"
 
     def _measure(self) -> None:
-        start, self._in_measurement = time.perf_counter(), True
+        self._measures_since = time.perf_counter()
         measured = self.task.measure(self.step)
-        self._in_measurement = False
-        self._measuring += time.perf_counter() - start
+        self._measuring += time.perf_counter() - self._measures_since
+        self._measures_since = None
         if measured is None:
             return
         self._record(measured.record())

@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from ..common import distributed
-from ..common.distributed import print0
+from ..common.distributed import print0, waiting
 from ..common.errors import InputError
 from ..common.files import require_writable, write_json, writing
 from ..data import Item, VQADataset
@@ -86,19 +86,18 @@ def fit(
         InputError: a file is damaged, the disk refuses, the loss is not finite, or the folder
             holds checkpoints of another run.
     """
-    fingerprint = base_fingerprint(vlm.folder)
-    train_set, held_out = (
-        _dataset(views, vlm, config.train_vision, fingerprint)
-        for views in split_views(dataset, HELD_OUT)
-    )
-    model = _with_lora(vlm, config)
+    with waiting("looks at the base and the pairs"):
+        fingerprint = base_fingerprint(vlm.folder)
+        views = split_views(dataset, HELD_OUT)
+        data = distributed.from_main(pairs_digest(dataset) if distributed.is_main() else None)
+    train_set, held_out = (_dataset(each, vlm, config.train_vision, fingerprint) for each in views)
     config = config.of_base(vlm.base, vlm.network.config.model_type)
-    task = FineTuning(vlm, model, train_set, held_out, config)
-    seconds = task.prepare()
+    with waiting("tries a picture"):
+        model = _with_lora(vlm, config)
+        task = FineTuning(vlm, model, train_set, held_out, config)
+        seconds = task.prepare()
     save_steps = config.save_steps or steps_between(task.steps)
     recipe = config.to_dict(distributed.world_size())
-    data = pairs_digest(dataset) if distributed.is_main() else None
-    data = distributed.from_main(data)
     recipe |= {"save_steps": save_steps, "base_sha256": fingerprint, "data_sha256": data}
     if config.num_train_epochs is None:  # what the run is, not which default it was
         del recipe["num_train_epochs"]
@@ -116,6 +115,7 @@ def fit(
         keep_best=True,
         overwrite=config.overwrite,
         patience=config.patience,
+        step_seconds=seconds * _pictures(task),
     )
     with writing(output):
         start = time.perf_counter()
@@ -154,7 +154,7 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
         f"{views} pictures with {pairs} pairs to learn in {task.steps} steps, "
         f"{len(task.measured)} of {len(task.held_out)} held-out pictures to measure on"
     )
-    pictures = min(task.sampler.pictures, views) / distributed.world_size()
+    pictures = _pictures(task)
     measurements = math.ceil(steps / measure_steps(task.steps))
     measured = measurements * len(task.measured) / distributed.world_size()
     work = Work(steps, pictures, measured, views, pairs, seconds)
@@ -162,6 +162,11 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
     text = expected.line(work, None if config.recipe == "embedded" else other)
     print0(text)
     expected.confirm(work, text, config.yes)
+
+
+def _pictures(task: FineTuning) -> float:
+    """Of a step, in this process."""
+    return min(task.sampler.pictures, len(task.train_set)) / distributed.world_size()
 
 
 def _write(loop: Loop, model: PeftModel) -> None:

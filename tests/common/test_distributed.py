@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import accelerate
@@ -17,7 +18,7 @@ from tiny import write_tiny_base
 
 from homework import generate_qa
 from homework.common import distributed, machine
-from homework.common.distributed import Heartbeat, Progress
+from homework.common.distributed import Heartbeat, Progress, waiting
 from homework.common.errors import InputError
 from homework.model import adapter
 from homework.training.checkpoints import locked
@@ -243,3 +244,10 @@ def test_a_block_that_ends_leaves_no_thread(capsys):
         heartbeat.say("at once")
     assert capsys.readouterr().out == "at once\n"
     assert not heartbeat._thread.is_alive()
+
+
+def test_work_of_unknown_length_says_that_it_goes_on(monkeypatch, capsys):
+    monkeypatch.setattr(distributed, "FIRST_MINUTE", 0.1)
+    with waiting("loads the base"):
+        time.sleep(0.25)
+    assert capsys.readouterr().out.splitlines() == ["loads the base, 0 s so far"] * 2

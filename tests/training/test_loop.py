@@ -60,8 +60,8 @@ class OneWeight:
         return str(record)
 
 
-def run(task: OneWeight, folder: Path, keep_best: bool = True, patience: int = 0) -> Loop:
-    options = {"keep_best": keep_best, "patience": patience}
+def run(task: OneWeight, folder: Path, keep_best: bool = True, patience: int = 0, **others) -> Loop:
+    options = {"keep_best": keep_best, "patience": patience, **others}
     loop = Loop(task, folder, {"seed": 0}, save_steps=3, log_steps=10, **options)
     loop.run()
     return loop
@@ -139,10 +139,29 @@ def test_lines_come_by_time(tmp_path, monkeypatch, capsys):
         return loss(self, batch)
 
     monkeypatch.setattr(OneWeight, "loss", slow)
+    start = time.monotonic()
     run(OneWeight(200, best=0), tmp_path)
+    most = 2 + (time.monotonic() - start) / distributed.FIRST_MINUTE
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("step 6/200  pass 1 of 2  ")]
-    assert len(lines) < 20
+    assert len([line for line in lines if "eval_loss" not in line]) <= most
+
+
+def test_a_line_between_two_records_has_the_rate_and_the_time_left(tmp_path, monkeypatch, capsys):
+    """In the first step those that were expected; while pictures are measured, too."""
+    monkeypatch.setattr(distributed, "FIRST_MINUTE", 0.1)
+
+    def slow(function):
+        return lambda *args: time.sleep(0.3) or function(*args)
+
+    for name in ("loss", "measure"):
+        monkeypatch.setattr(OneWeight, name, slow(getattr(OneWeight, name)))
+    run(OneWeight(3, best=0), tmp_path, step_seconds=120.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert "step 1/3  pass 1 of 2  120.0 s a step, 6.0 min left" in lines
+    assert "step 1/3  measures on held-out pictures  0.6 s a step, 1 s left" in lines
+    told = [line for line in lines if line.startswith("step ")]
+    assert all(line.endswith(" left") and " s a step, " in line for line in told)
 
 
 def test_a_resume_reads_each_checkpoint_once(tmp_path, monkeypatch):
