@@ -12,7 +12,6 @@ from ..common.errors import InputError
 from .measured import COST
 
 DAY = 86_400  # seconds; more has to be confirmed
-EMBEDDED = 0.02  # time of a picture with the embedded base against SmolVLM-256M, on a CPU
 SHORT = 3_600  # seconds; a training within them needs no advice
 FEWER = (50_000, 20_000, 10_000, 5_000, 2_000, 1_000)  # numbers of pairs that are advised
 
@@ -40,18 +39,22 @@ class Work(NamedTuple):
         """Seconds that it will take."""
         return (self.steps * self.pictures + COST * self.measured) * self.seconds
 
+    @property
+    def is_long(self) -> bool:
+        """Whether its user needs to hear what would take less."""
+        return self.total > SHORT
 
-def line(work: Work, embedded_steps: int | None) -> str:
+
+def line(work: Work, embedded: float | None) -> str:
     """The total, and where it is long what would take less.
 
     Args:
-        embedded_steps: that the embedded base would take; None if that is the base.
+        embedded: seconds that the embedded base would take; None if that is not known.
     """
     parts = [f"about {duration(work.total)} on this machine"]
-    if work.total > SHORT and embedded_steps:
-        share = embedded_steps / max(1, work.steps) * EMBEDDED
-        parts.append(f"with --base embedded_base about {duration(work.total * share)}")
-    if work.total > SHORT and (fewer := _fewer(work)):
+    if work.is_long and embedded is not None:
+        parts.append(f"with --base embedded_base about {duration(embedded)}")
+    if work.is_long and (fewer := _fewer(work)):
         pairs, share = fewer
         parts.append(f"with --max_samples {pairs} about {duration(work.total * share)}")
     return "; ".join(parts)

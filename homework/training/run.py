@@ -6,6 +6,8 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +22,7 @@ from ..common.files import require_writable, write_json, writing
 from ..data import Item, VQADataset
 from ..frames.pictures import pairs_digest
 from ..model import adapter
-from ..model.loading import base_fingerprint
+from ..model.loading import EMBEDDED, base_fingerprint
 from ..model.prefix_cache import encode_squares, pictures_at_once
 from ..model.processor import read_settings
 from ..model.vlm import BaseVLM
@@ -158,10 +160,24 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
     measurements = math.ceil(steps / measure_steps(task.steps))
     measured = measurements * len(task.measured) / distributed.world_size()
     work = Work(steps, pictures, measured, views, pairs, seconds)
-    other = config.steps(task.sampler.steps_per_epoch, "embedded")
-    text = expected.line(work, None if config.recipe == "embedded" else other)
+    embedded = None
+    if work.is_long and config.recipe != "embedded" and distributed.is_main():
+        other = config.steps(task.sampler.steps_per_epoch, "embedded")
+        with suppress(InputError), waiting("tries a picture with the embedded base"):
+            share = _embedded_seconds(task.train_set, config) / seconds
+            embedded = work.total * share * other / max(1, work.steps)
+    text = expected.line(work, embedded)
     print0(text)
     expected.confirm(work, text, config.yes)
+
+
+def _embedded_seconds(pictures: ViewDataset, config: TrainConfig) -> float:
+    """What a picture takes in training with the embedded base, tried on this machine."""
+    with torch.random.fork_rng():
+        vlm = BaseVLM(EMBEDDED, verbose=False)
+        config = replace(config, recipe="embedded", max_steps=1)
+        sets = [ViewDataset(views, vlm.inputs) for views in (pictures.views, [])]
+        return FineTuning(vlm, _with_lora(vlm, config), *sets, config).prepare(verbose=False)
 
 
 def _pictures(task: FineTuning) -> float:

@@ -136,8 +136,11 @@ class FineTuning:
         """The same pictures in passes half as large; see `Passes.smaller`."""
         return self.passes.smaller(micro_batches)
 
-    def prepare(self) -> float:
+    def prepare(self, verbose: bool = True) -> float:
         """Find what a picture takes, and cut the steps into passes that fit into memory.
+
+        Args:
+            verbose: print what a pass is.
 
         Returns:
             the seconds that a picture takes.
@@ -146,7 +149,8 @@ class FineTuning:
         middle = sorted(range(len(pairs)), key=pairs.__getitem__)[len(pairs) // 2]
         [cost] = self._costs([middle])
         self.passes.fit(cost)
-        print0(self.passes.line(cost))
+        if verbose:
+            print0(self.passes.line(cost))
         if cost.seconds > SOON:
             return cost.seconds
         # So short a time is mostly that of a first pass: once more, of a step's pictures.
