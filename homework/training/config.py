@@ -59,8 +59,8 @@ class TrainConfig:
         train_vision: put LoRA on the vision tower as well; False trains the text model alone, from
             image tokens that are computed once and kept on disk, in less time (docs/speed.md).
         image_side: side in pixels of the square that the model sees; the base's own if omitted, 512
-            for SmolVLM. With 256 a step takes a quarter of the time (docs/scaling.md); what it
-            costs in accuracy has not been measured. The embedded base has one side only.
+            for SmolVLM. 256 takes 0.3 of the time of 512 (docs/scaling.md); what it costs in
+            accuracy has not been measured. The embedded base has one side only.
         tokens_per_pass: patches and text tokens that go through the model at a time; a step is cut
             into such passes. A smaller number takes less memory and gives the same result. If
             omitted, what fits into the memory of the device.
