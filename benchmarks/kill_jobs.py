@@ -107,14 +107,14 @@ def train_job(work: Path) -> Job:
     from homework import base_vlm, finetune
     from homework.common.errors import InputError
     from homework.generate_qa import generate
-    from homework.model import adapter
-    from homework.training import curves
+    from homework.inspection import figures
+    from homework.model import adapter_files
 
     torch.set_num_threads(1)
     generate(str(make_split(work / "data" / "train", frames=3, seed=0)), num_workers=1)
     base = write_tiny_base(work / "base")
     # Two plots take longer than the training; their file is written like any other.
-    curves.save_curves = lambda log, path: path.write_text(json.dumps(log))
+    figures.save_curves = lambda log, path: path.write_text(json.dumps(log))
     options = {"max_steps": 8, "save_steps": 2, "lora_r": 4, "per_device_train_batch_size": 2}
 
     def run(folder: Path) -> None:
@@ -125,7 +125,7 @@ def train_job(work: Path) -> Job:
             base_vlm.load(folder, verbose=False)
         except InputError:
             return None
-        names = (adapter.WEIGHTS, adapter.CONFIG)
+        names = (adapter_files.WEIGHTS, adapter_files.CONFIG)
         return {name: digest for name, digest in tree(folder).items() if name in names}
 
     return Job("train", run, lambda folder: read(folder) or {}, read)

@@ -25,7 +25,7 @@ from homework.common import options  # noqa: E402
 from homework.common.cli import run as run_commands  # noqa: E402
 from homework.common.files import atomic_write, write_json, writing  # noqa: E402
 from homework.data import Item, VQADataset, benchmark  # noqa: E402
-from homework.evaluation.outcomes import scenes  # noqa: E402
+from homework.evaluation.measure import scenes  # noqa: E402
 from homework.frames.pictures import (  # noqa: E402
     open_picture,
     refuse_split,

@@ -18,54 +18,12 @@ from .common.errors import InputError, one_line, printable
 from .common.options import Count
 from .common.outputs import Outputs
 from .data import VQADataset, benchmark
+from .model.adapter import load
 from .model.loading import SMOLVLM
 from .model.vlm import BaseVLM
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-LOOKED_AT = "where the model looks"
-CAVEAT = "Not one of the five kinds of question that training teaches: do not rely on the answer."
-
-
-def load(
-    checkpoint: str | Path | None = None,
-    verbose: bool = True,
-    base: str | Path | None = None,
-    merged: bool = True,
-) -> BaseVLM:
-    """Load an adapter onto the base that it was trained on, or a base alone.
-
-    Args:
-        checkpoint: folder of the adapter, or the name of one inside the package; None for a base.
-        verbose: print the base and the device.
-        base: name or folder of the base; if omitted, the one that the adapter records.
-        merged: add the adapter to the base's weights in memory, for faster answers. If False,
-            `base_alone` can switch it off, and model.adapter.merge add it later.
-
-    Raises:
-        InputError: the adapter is missing, incomplete or damaged, or does not fit the base.
-    """
-    from .model import adapter
-
-    if checkpoint is None:
-        return BaseVLM(base, verbose)
-    found = adapter.read(checkpoint, base)
-    try:
-        vlm = BaseVLM(found.record.base, verbose)
-    except InputError as error:
-        if base is not None or found.record.training is not None:
-            raise
-        folder = found.record.folder
-        hint = f"{folder} names this base; if yours is elsewhere: --base NAME or FOLDER"
-        raise InputError(f"{error} ({hint})") from None
-    adapter.attach(vlm, found, verbose)
-    if merged:
-        adapter.merge(vlm)
-    return vlm
-
-
-# --- command line ---
+    pass
 
 
 @options.checked
@@ -102,49 +60,12 @@ def ask(
     answer = vlm.generate(image, question)
     print(answer)
     if explain:
+        from .evaluation.report import explained
         from .frames.pictures import save_picture
         from .model.heat_map import METHOD
 
         save_picture(explained(vlm, str(image), question, answer), explain, outputs.open)
         print(f"wrote {explain}: {METHOD}")
-
-
-def explained(vlm: BaseVLM, image: str, question: str, answer: str) -> Image:
-    """A picture of an answer: heat map, boxes and true answer if known, and a legend."""
-    from .evaluation.outcomes import scenes
-    from .inspection.draw import LEGEND, Color, with_caption
-    from .labels.questions import kind_of, pairs
-    from .model.heat_map import ORANGE
-
-    legend: dict[Color, str] = {ORANGE: LOOKED_AT}
-    told = ""
-    if scene := scenes([image])[image]:
-        legend |= LEGEND
-        truth = dict(pairs(scene)).get(question)
-        told = f" (the labels say: {truth})" if truth is not None else ""
-    lines = [f"Question: {question}", f"Answer: {answer}{told}"]
-    lines += [CAVEAT] * (kind_of(question) == "other")
-    return with_caption(drawn(vlm, image, (question, answer)), lines, legend)
-
-
-def drawn(vlm: BaseVLM, image: str, asked: tuple[str, str] | None, boxes: bool = True) -> Image:
-    """The picture enlarged, with the boxes of its labels, where it has some.
-
-    Args:
-        asked: a question and its answer, whose heat map is laid over the picture.
-    """
-    from .evaluation.outcomes import scenes
-    from .frames.pictures import enlarge, open_picture
-    from .inspection.draw import draw_labels
-    from .model.heat_map import heat_maps, overlay
-
-    picture = open_picture(image)
-    large = enlarge(picture)
-    if asked:
-        large = overlay(picture, heat_maps(vlm, [image], *([text] for text in asked))[0])
-    if boxes and (scene := scenes([image])[image]):
-        draw_labels(large, scene)
-    return large
 
 
 @options.checked
@@ -189,8 +110,8 @@ def benchmark_base(
         max_samples: questions to draw at random, with a fixed seed; None asks all.
         baseline_split: the split from which the majority baseline takes its answers.
     """
-    from .evaluation.majority import same_questions_baseline
-    from .evaluation.table import accuracy_table
+    from .evaluation.measure import same_questions_baseline
+    from .evaluation.statistics import accuracy_table
 
     result = benchmark(BaseVLM(base), VQADataset(split, data_dir), max_samples, batch_size=None)
     print(accuracy_table(result, *same_questions_baseline(result, baseline_split, data_dir)))

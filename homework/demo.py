@@ -24,17 +24,19 @@ from html import escape
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from .base_vlm import CAVEAT, LOOKED_AT, BaseVLM, drawn, load
 from .common import options
 from .common.errors import InputError
 from .common.options import data_folder
 from .data import is_correct
-from .evaluation.outcomes import scenes
+from .evaluation.measure import scenes
+from .evaluation.report import CAVEAT, LOOKED_AT, drawn
 from .frames.pictures import open_picture
 from .inspection.draw import LEGEND
 from .labels.questions import FORMS, kind_of, pairs
+from .model.adapter import load
 from .model.heat_map import ORANGE
 from .model.loading import EMBEDDED
+from .model.vlm import BaseVLM
 
 HOST = "127.0.0.1"  # reachable from this machine alone
 FRAMES = 24  # frames of the split to pick from

@@ -63,7 +63,8 @@ def evaluate(
         changed = sum(run.answers[asked] != answer for asked, answer in said.answers.items())
         print(f"--extract: {changed:,} of {len(run.answers):,} answers taken out of a longer text")
     model = Answered(run, predictions, dataset)
-    from .evaluation.measure import measure, write_page
+    from .evaluation.measure import measure
+    from .evaluation.report import write_page
 
     measured = measure(model, dataset, max_samples, train_split, train_split)
     print(measured.table())

@@ -27,7 +27,7 @@ from .training.checkpoints import locked
 from .training.config import MODEL_NAME, TrainConfig
 
 if TYPE_CHECKING:
-    from .base_vlm import BaseVLM
+    from .model.vlm import BaseVLM
 
 DEMO_SPLIT = "train_demo"
 GRADED, GRADING_LIMIT = 128, 60  # questions of the grader, and its seconds for them
@@ -96,7 +96,7 @@ def demo_train(
         learning_rate=2e-3,
         overwrite=True,
     )
-    from .base_vlm import load as load_checkpoint
+    from .model.adapter import load as load_checkpoint
 
     vlm = load_checkpoint(output, verbose=False)
     whole = VQADataset(train_dataset_name, data_dir)
@@ -147,8 +147,9 @@ def test(
     Raises:
         InputError: the adapter, the data or an earlier report is missing or malformed.
     """
-    from .base_vlm import load as load_checkpoint
     from .evaluation import measure, page, runs
+    from .evaluation import report as reports
+    from .model.adapter import load as load_checkpoint
 
     others = runs.other_runs(against, report)  # before minutes of answering
     outputs = Outputs("finetune test", overwrite)
@@ -170,7 +171,7 @@ def test(
         runs.write_predictions(save_predictions, measured.outcomes, outputs.open)
         print(f"every answer is in {save_predictions}")
     if report:
-        print(measure.report_adapter(report, vlm, measured, others, heat_maps, outputs.open))
+        print(reports.report_adapter(report, vlm, measured, others, heat_maps, outputs.open))
 
 
 def _grading(seconds: float) -> str:
@@ -215,7 +216,7 @@ def merge(checkpoint: str, output: Path, base: str | None = None) -> None:
     Raises:
         InputError: the adapter is missing or damaged, or the folder cannot be written.
     """
-    from .base_vlm import load as load_checkpoint
+    from .model.adapter import load as load_checkpoint
     from .model.merge import check_new, save_merged
     from .training.model_card import card
 
@@ -233,9 +234,9 @@ def load(model_name: str = MODEL_NAME) -> BaseVLM:
     """Load a LoRA checkpoint with its base: a folder, or the name of one in the package.
 
     Raises:
-        InputError: see homework.base_vlm.load.
+        InputError: see model.adapter.load.
     """
-    from .base_vlm import load as load_checkpoint
+    from .model.adapter import load as load_checkpoint
 
     return load_checkpoint(model_name)
 

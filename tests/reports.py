@@ -9,11 +9,11 @@ import numpy as np
 
 from homework.data import BenchmarkSample, VQABenchmarkResult, is_correct
 from homework.evaluation import page
-from homework.evaluation.about import curves
-from homework.evaluation.outcomes import outcomes, training_pairs
+from homework.evaluation.measure import outcomes, training_pairs
 from homework.evaluation.runs import read_run
 from homework.frames.qa_write import balanced_pairs
 from homework.frames.split import list_split
+from homework.inspection.figures import curves
 from homework.labels.questions import possible_answers
 from homework.model.likelihood import softmax
 

@@ -17,6 +17,7 @@ from benchmarks.smolvlm_shape import smolvlm_config, write_smolvlm_shape
 from homework import base_vlm, finetune
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
+from homework.evaluation import report
 from homework.inspection import draw
 from homework.labels import questions
 from homework.model import prefix_cache
@@ -185,7 +186,7 @@ def test_ask_explains_into_a_picture_with_question_answer_and_legend(
     lines, legend = captions.pop()
     assert "(the labels say: " in lines[1] and "ego kart" in legend.values()
     base_vlm.ask(labelled, "Is it raining?", base=base, explain=str(target))
-    assert captions.pop()[0][-1] == base_vlm.CAVEAT
+    assert captions.pop()[0][-1] == report.CAVEAT
     with pytest.raises(InputError, match=r"not a \.png"):
         base_vlm.ask(pictures[0], questions.TRACK, base=base, explain=str(tmp_path / "out.gif"))
 

@@ -15,9 +15,10 @@ from helpers import make_split
 from PIL import Image
 from tiny import write_tiny_base
 
-from homework import base_vlm, demo
+from homework import demo
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
+from homework.evaluation import report
 from homework.labels import questions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,8 +74,8 @@ def test_the_table_marks_right_and_wrong_and_cautions_about_other_questions():
     first, second, third, last = table.split("<tr>")[1:]
     assert ">right<" in first and "75%" in first
     assert ">wrong<" in second and "the labels say 3" in second and "40%" in second
-    assert "the labels have no answer" in third and base_vlm.CAVEAT not in first + second + third
-    assert base_vlm.CAVEAT in last and "&lt;b&gt;raining?" in last and "&lt;i&gt;" in last
+    assert "the labels have no answer" in third and report.CAVEAT not in first + second + third
+    assert report.CAVEAT in last and "&lt;b&gt;raining?" in last and "&lt;i&gt;" in last
     assert "no labels beside this picture" in demo.table(found[2:])
 
 
@@ -82,7 +83,7 @@ def test_boxes_and_heat_map_are_drawn_over_the_picture_where_switched_on(vlm, sp
     picture = str(split / "00001_03_im.jpg")
     (reply,) = demo.replies(vlm, picture, [questions.EGO])
     asked = (reply.question, reply.answer)
-    drawn = [base_vlm.drawn(vlm, picture, a, b) for b in (False, True) for a in (None, asked)]
+    drawn = [report.drawn(vlm, picture, a, b) for b in (False, True) for a in (None, asked)]
     assert {image.size for image in drawn} == {(900, 600)}
     assert len({image.tobytes() for image in drawn}) == 4
 
@@ -97,7 +98,7 @@ def test_a_picture_from_elsewhere_has_no_labels(vlm, split, tmp_path):
     assert {reply.truth for reply in found} == {None}
     assert len(found[asked.index(questions.COUNT)].probabilities) == 10
     asked = (found[0].question, found[0].answer)
-    assert base_vlm.drawn(vlm, str(picture), asked).size == (1200, 800)
+    assert report.drawn(vlm, str(picture), asked).size == (1200, 800)
 
 
 def test_frames_to_pick_from_are_a_seeded_draw(split, tmp_path):
@@ -221,7 +222,7 @@ def test_the_page_works_with_the_keyboard_alone(vlm, served, size, scheme):
         page.keyboard.type("Is it raining?")
         page.keyboard.press("Enter")
         wait_until(page, f"document.querySelectorAll('#answers tr').length == {len(asked) + 1}")
-        assert base_vlm.CAVEAT in page.locator("#answers tr").last.inner_text()
+        assert report.CAVEAT in page.locator("#answers tr").last.inner_text()
         # Whole frames: the thumbnails have the shape of the pictures.
         box = page.locator("button.thumbnail-item").first.bounding_box()
         assert box["width"] / box["height"] == pytest.approx(1.5, abs=0.05)

@@ -18,7 +18,7 @@ from transformers.models.idefics3.modeling_idefics3 import Idefics3Connector
 from homework import finetune
 from homework.common import distributed
 from homework.common.errors import InputError
-from homework.model import adapter, vlm
+from homework.model import adapter_files, vlm
 from homework.training import run
 from homework.training.config import TrainConfig
 from homework.training.loop import Loop
@@ -59,7 +59,7 @@ def test_the_text_side_alone_learns_from_image_tokens_kept_on_disk(
         assert bool(made) == (name == "made")
         made.clear()
     assert losses[0] == losses[1]
-    names = load_file(output / adapter.WEIGHTS)
+    names = load_file(output / adapter_files.WEIGHTS)
     assert names and all("text_model" in name for name in names)
     capsys.readouterr()
     finetune.test(str(output), "train", str(data_dir), max_samples=4)
@@ -128,7 +128,7 @@ def test_the_learning_rate_not_given_is_the_bases(recipe, model_type, rate):
 def test_a_base_with_a_stem_takes_the_learning_rate_of_the_embedded_one(data_dir, tmp_path):
     base, output = write_tiny_base(tmp_path / "base", stem=True), tmp_path / "out"
     finetune.train(data_dir, output_dir=output, base=base, max_steps=1, **SMALL)
-    record = json.loads((output / adapter.BASE).read_text())["training"]
+    record = json.loads((output / adapter_files.BASE).read_text())["training"]
     assert record["learning_rate"] == 1e-3
     # Nothing of this machine is published.
     assert not {"data_dir", "output_dir", "recipe", "overwrite"} & record.keys()
@@ -204,7 +204,7 @@ def test_resume_after_a_kill_continues_the_same_curve(base, data_dir, tmp_path, 
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (killed / adapter.WEIGHTS).exists()
+    assert not (killed / adapter_files.WEIGHTS).exists()
     capsys.readouterr()
     finetune.train(data_dir, output_dir=killed, **options)
     assert "continues from" in capsys.readouterr().out

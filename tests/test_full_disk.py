@@ -12,7 +12,7 @@ import pytest
 
 from homework import download, finetune, generate_qa
 from homework.common.errors import InputError
-from homework.model import adapter
+from homework.model import adapter_files
 from lab import pretrain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,5 +115,5 @@ def test_a_disk_that_fills_in_the_middle_of_a_file_is_one_line(
     assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
     errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and str(out) in errors[0] and "cannot be written" in errors[0]
-    for file in ("x", adapter.BASE, "config.json", "checkpoint-*.safetensors"):
+    for file in ("x", adapter_files.BASE, "config.json", "checkpoint-*.safetensors"):
         assert not list(out.rglob(file))

@@ -12,7 +12,7 @@ from tiny import write_tiny_base
 
 from benchmarks.smolvlm_shape import write_smolvlm_shape
 from homework import finetune, generate_qa
-from homework.model import adapter
+from homework.model import adapter_files
 from homework.training import adapters, run
 from homework.training.loop import Loop
 
@@ -132,7 +132,7 @@ def stop_at(monkeypatch, step: int, error: type[BaseException]) -> None:
     monkeypatch.setattr(Loop, "_optimizer_step", stopping)
 
 
-def write_adapter(folder: Path, text: str, names: Sequence[str] = adapter.FILES) -> Path:
+def write_adapter(folder: Path, text: str, names: Sequence[str] = adapter_files.FILES) -> Path:
     """The files of an adapter, all of which hold `text`."""
     folder.mkdir(parents=True)
     for name in names:

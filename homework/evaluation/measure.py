@@ -1,29 +1,38 @@
-"""Measure a model on a split and write the report.
+"""Measure a model on a split: its answers joined with labels, and the majority baseline.
 
-python -m homework.finetune test homework/vlm_model --report out
-python -m homework.evaluate predictions.json --report out
+VQABenchmarkResult --outcomes--> [Outcome] --> statistics, page
 """
 
 from __future__ import annotations
 
-import random
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common import distributed
-from ..common.files import Opener, atomic_write
-from ..data import Model, VQABenchmarkResult, VQADataset, benchmark
-from .about import about_adapter
-from .majority import same_questions_baseline
-from .outcomes import image_file, training_pairs
-from .outcomes import outcomes as outcomes_of
-from .page import PAGE, report_data, write_report
-from .runs import Run
-from .statistics import Outcome
-from .table import accuracy_table
+from ..common.errors import InputError
+from ..common.options import data_folder
+from ..data import Item, Model, VQABenchmarkResult, VQADataset, benchmark
+from ..frames.qa_read import find_qa_files
+from ..frames.split import (
+    INFO_SUFFIX,
+    Skipped,
+    frame_of,
+    list_split,
+    read_frames,
+    read_info,
+    view_of,
+)
+from ..labels.questions import Probabilities, form_of, kind_of
+from ..labels.scene import Scene, view_scene
+from .runs import Run, image_file
+from .statistics import Outcome, accuracy_table, asked_kart, seen_in_training
 
 if TYPE_CHECKING:
     from ..model.vlm import BaseVLM
@@ -82,10 +91,10 @@ def measure(
     seconds = time.perf_counter() - start
     training = training_pairs(dataset.data_dir / train_split) if train_split else None
     computed = getattr(model, "probabilities", ())
-    outcomes = outcomes_of(result, dataset.data_dir, training, computed)
+    joined = outcomes(result, dataset.data_dir, training, computed)
     baseline, source = same_questions_baseline(result, baseline_split, dataset.data_dir)
     known = training is not None
-    return Measured(dataset, result, outcomes, baseline, source, train_split, known, seconds, base)
+    return Measured(dataset, result, joined, baseline, source, train_split, known, seconds, base)
 
 
 def measure_adapter(
@@ -121,94 +130,12 @@ def measure_adapter(
             asked = base if probabilities else DistributedModel(base)
             alone = benchmark(asked, dataset, max_samples, batch_size=None)
     merge(vlm)
-    assert vlm.adapter
     model = ScoringModel(vlm) if probabilities else DistributedModel(vlm)
+    assert vlm.adapter
     trained = vlm.adapter.split
     baseline = str(baseline_split or trained or "train")
     measured = measure(model, dataset, max_samples, trained, baseline, alone)
     return measured if distributed.is_main() else None
-
-
-def report_adapter(
-    folder: Path,
-    vlm: BaseVLM,
-    measured: Measured,
-    others: Sequence[Run],
-    most: int,
-    open_file: Opener = atomic_write,
-) -> str:
-    """Write the report of an adapter; see `write_page`.
-
-    Args:
-        others: runs to compare with, beside the base alone.
-        most: heat maps; none are made of an adapter in the starter's form.
-    """
-    assert vlm.adapter
-    about = about_adapter(vlm.adapter, measured.dataset.data_dir)
-    others = [*measured.base_run(about["base"]), *others]
-    maps = {} if vlm.inputs.starter else heat_maps(vlm, measured, most)
-    return write_page(folder, measured, about, others, maps, open_file)
-
-
-def write_page(
-    folder: Path,
-    measured: Measured,
-    about: Mapping[str, Any],
-    others: Sequence[Run] = (),
-    heat: Mapping[int, Any] | None = None,
-    open_file: Opener = atomic_write,
-) -> str:
-    """Write the report to `folder`, as a page and as JSON.
-
-    Args:
-        about: the run; name, date and more; see `about.about_adapter`.
-        others: runs to compare with, question by question.
-        heat: index of a sample -> its heat map; see `heat_maps`.
-        open_file: opens the files; see `common.outputs`.
-
-    Returns:
-        One line that says what was written.
-    """
-    samples, outcomes = measured.result.samples, measured.outcomes
-    questions = {
-        "split": measured.dataset.split,
-        "train_split": measured.train_split,
-        "seen_known": measured.seen_known,
-        "majority_source": measured.source,
-    }
-    majority = {accuracy.label: accuracy.value for accuracy in measured.baseline.accuracies}
-    data = report_data(outcomes, {**about, **questions}, majority, others)
-    files = {o.image_file: s.image_path for o, s in zip(outcomes, samples, strict=True)}
-    size = write_report(folder, data, files, heat or {}, open_file)
-    return f"wrote {folder / PAGE} and report.json ({size / 1e6:.1f} MB); open it in a browser"
-
-
-def heat_maps(vlm: BaseVLM, measured: Measured, most: int) -> dict[int, Any]:
-    """Heat maps of at most `most` samples, half of them wrong answers if there are enough.
-
-    Returns:
-        index of a sample -> float (side, side) from 0 to 1.
-    """
-    from ..model import heat_map
-
-    chosen = _chosen(measured.outcomes, most)
-    shown = [measured.result.samples[index] for index in chosen]
-    maps = heat_map.heat_maps(
-        vlm,
-        [sample.image_path for sample in shown],
-        [sample.question for sample in shown],
-        [sample.model_answer for sample in shown],
-    )
-    return dict(zip(chosen, maps, strict=True))
-
-
-def _chosen(outcomes: Sequence[Outcome], most: int) -> list[int]:
-    """Draw samples at random with a fixed seed, half of them wrong if there are enough."""
-    order = random.Random(0).sample(range(len(outcomes)), len(outcomes))
-    wrong = [index for index in order if not outcomes[index].right]
-    right = [index for index in order if outcomes[index].right]
-    kept = wrong[: max(most // 2, most - len(right))]
-    return sorted(kept + right[: most - len(kept)])
 
 
 class DistributedModel:
@@ -233,3 +160,117 @@ class DistributedModel:
             for index, answer in part:
                 answers[index] = answer
         return answers
+
+
+# --- the answers joined with labels ---
+
+
+def outcomes(
+    result: VQABenchmarkResult,
+    data_dir: Path,
+    training: frozenset[tuple[str, str]] | None,
+    probabilities: Sequence[Probabilities] = (),
+) -> list[Outcome]:
+    """One outcome per sample of `result`, in the same order.
+
+    Args:
+        data_dir: the folder that `image_file` is relative to.
+        training: see `training_pairs`.
+        probabilities: of each sample's possible answers; see `ScoringModel`.
+    """
+    views = scenes([sample.image_path for sample in result.samples])
+    found = []
+    for index, sample in enumerate(result.samples):
+        kind, scene = kind_of(sample.question), views[sample.image_path]
+        kart = asked_kart(sample.question, sample.correct_answer, kind)
+        found.append(
+            Outcome(
+                image_file(sample.image_path, data_dir),
+                sample.question,
+                kind,
+                sample.model_answer,
+                sample.correct_answer,
+                sample.is_correct,
+                scene,
+                seen_in_training(scene, kart, training),
+                probabilities[index] if probabilities else (),
+            )
+        )
+    return found
+
+
+def scenes(pictures: Iterable[str]) -> dict[str, Scene | None]:
+    """Labels of each picture; None where no usable info file lies beside it."""
+    info_of = cache(_info)
+    found: dict[str, Scene | None] = {}
+    for picture in dict.fromkeys(pictures):
+        folder, name = os.path.split(picture)
+        info, view = info_of(f"{folder}/{frame_of(name)}{INFO_SUFFIX}"), view_of(name)
+        found[picture] = None
+        if info is not None and view is not None:
+            with suppress(ValueError):
+                found[picture] = view_scene(info, view)
+    return found
+
+
+def _info(file: str) -> dict[str, Any] | None:
+    try:
+        return read_info(file)
+    except InputError:
+        return None
+
+
+def training_pairs(folder: Path) -> frozenset[tuple[str, str]] | None:
+    """The (track, kart) pairs that some view of a split shows; None without its info files."""
+    try:
+        split = list_split(folder)
+    except InputError:
+        return None
+    return frozenset(
+        (scene.track, kart.name)
+        for frame in read_frames(split, split.info_files, Skipped())
+        for _, scene in frame.views
+        for kart in scene.karts
+    )
+
+
+# --- the majority baseline: the most common answer, without looking at the picture ---
+
+
+class MajorityModel:
+    """Answers each question with the most common answer to its form in `items`.
+
+    Attributes:
+        answers: form of a question -> its most common answer; the alphabet decides a tie.
+    """
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for item in items:
+            counts[form_of(item["question"])][item["answer"]] += 1
+        self.answers = {
+            form: min(answers, key=lambda answer: (-answers[answer], answer))
+            for form, answers in counts.items()
+        }
+
+    def answer(self, image_paths: list[str], questions: list[str]) -> list[str]:
+        """The most common answers; "" to a form that `items` did not have."""
+        return [self.answers.get(form_of(question), "") for question in questions]
+
+
+def same_questions_baseline(
+    result: VQABenchmarkResult, train_split: str, data_dir: str | Path | None
+) -> tuple[VQABenchmarkResult, str]:
+    """The majority baseline on the questions of `result`, and the source of its answers.
+
+    Without pairs in the train split it takes the most common answers among these questions
+    themselves, which can only raise the baseline.
+    """
+    items: list[Item] = [
+        {"image_path": s.image_path, "question": s.question, "answer": s.correct_answer}
+        for s in result.samples
+    ]
+    if not find_qa_files(data_folder(data_dir), train_split):
+        return benchmark(MajorityModel(items), items), "these questions themselves"
+    train_items = VQADataset(train_split, data_dir)
+    return benchmark(MajorityModel(train_items), items), f"the {train_split} split"

@@ -19,8 +19,6 @@ from ..common.files import Opener, as_json, atomic_write, writing
 from ..data import VQADataset
 from ..frames.qa_read import read_rows, triple
 from ..labels.questions import extracted
-from .about import minutes
-from .outcomes import image_file
 from .statistics import Outcome
 
 DATA = "report.json"
@@ -161,3 +159,14 @@ class Answered:
 
     def _image_file(self, image_path: str) -> str:
         return image_file(image_path, self.dataset.data_dir)
+
+
+def image_file(image_path: str, data_dir: Path) -> str:
+    """A picture's path relative to the data folder, as files of pairs give it."""
+    path = Path(image_path)
+    return path.relative_to(data_dir).as_posix() if path.is_relative_to(data_dir) else path.name
+
+
+def minutes(time: datetime) -> str:
+    """A date and time as reports give it, to the minute."""
+    return time.astimezone().isoformat(" ", "minutes")

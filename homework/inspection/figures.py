@@ -1,9 +1,13 @@
-"""Histograms and tables of a split as matplotlib figures."""
+"""Figures of matplotlib: histograms and tables of a split, and the curves of a training."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..frames.pictures import save_picture
 from ..labels.questions import KINDS
 from ..labels.scene import FRAME_SIZE
 from .appearance import BOX_COLUMNS, PICTURE_COLUMNS
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_ANSWERS = 21  # bars of a histogram
 BAR_COLOR = "#4c8fb0"
+CURVES = "curves.png"  # the file beside an adapter
+HELD_OUT = "held-out "  # begins the name of a kind's accuracy on held-out pictures
 
 
 def answers_figure(found: Survey) -> Figure:
@@ -89,3 +95,57 @@ def comparison_figure(ours: Appearance, others: Appearance) -> Figure:
         axes.set_ylabel("% of views" if "box" not in title else "% of karts", fontsize=8)
     figure.axes[0].legend()
     return figure
+
+
+# --- the curves of a training ---
+
+
+def curves(log: Iterable[Mapping[str, float]]) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """The curves of a training: title of a chart -> name of a line -> (step, value).
+
+    Args:
+        log: a dict per record, with "step" and some of "loss", "accuracy", "eval_loss",
+            "eval_accuracy" and, for each kind, "held-out <kind>".
+    """
+    records = list(log)
+    both = {"": "training", "eval_": "held-out train frames"}
+    charts = {
+        title: {f"{start}{title}": name for start, name in both.items()}
+        for title in ("loss", "accuracy")
+    }
+    kinds = dict.fromkeys(
+        name for record in records for name in record if name.startswith(HELD_OUT)
+    )
+    charts["held-out accuracy by kind"] = {name: name.removeprefix(HELD_OUT) for name in kinds}
+    return {
+        title: {
+            name: points
+            for field, name in lines.items()
+            if (points := [(r["step"], r[field]) for r in records if finite(r.get(field))])
+        }
+        for title, lines in charts.items()
+    }
+
+
+def finite(value: object) -> bool:
+    """Whether JSON has this number; it has no infinity and no NaN."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def save_curves(log: list[dict[str, float]], path: Path) -> None:
+    """Draw loss and accuracy over the steps of a run, and held-out accuracy by kind of question.
+
+    Args:
+        log: see `curves`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 3.5), layout="constrained")
+    for axes, (title, lines) in zip(figure.subplots(1, 3), curves(log).items(), strict=True):
+        for label, points in lines.items():
+            axes.plot(*zip(*points, strict=True), marker=".", label=label)
+        axes.set(title=title, xlabel="step")
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    save_picture(figure, path, dpi=120)

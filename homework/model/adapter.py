@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..common.distributed import print0
 from ..common.errors import InputError, one_line
-from ..common.files import PACKAGE_DIR, PARTIAL, digest, read_json
+from ..common.files import digest, read_json
 from .adapter_config import changes_base, read_config, resolve
-from .adapter_weights import read_weights, renamed
+from .adapter_files import BASE, CONFIG, WEIGHTS, WEIGHTS_SHA256, find, read_weights, renamed
 from .loading import base_fingerprint
 from .processor import library_processor, own_form
-from .vlm import Record
+from .vlm import BaseVLM, Record
 
 if TYPE_CHECKING:
     import torch
@@ -23,20 +22,6 @@ if TYPE_CHECKING:
 
     from .vlm import BaseVLM
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-CARD = "README.md"  # the model card
-BASE = "base.json"  # our own record, written last: name and hash of the base, training options
-WEIGHTS_SHA256 = "weights_sha256"  # in that record; earlier versions did not write it
-STATE = "trainer_state.json"  # the log of its training, where `train` has written it
-NEEDED = (CONFIG, WEIGHTS)  # what PEFT writes
-FILES = (*NEEDED, BASE)  # what `train` writes
-FRESH = f"adapter{PARTIAL}"  # the folder inside an adapter's in which its successor is written
-PICKLE = "adapter_model.bin"
-CONVERT = (
-    "import torch, safetensors.torch as s; w = torch.load('adapter_model.bin', 'cpu', "
-    "weights_only=True); s.save_file({n: v.clone() for n, v in w.items()}, "
-    "'adapter_model.safetensors')"
-)
 FORMS = {
     False: "one tile per picture and a space before the answer, as `train` has it",
     True: "pictures through the processor's own chain and no space before the answer, as the "
@@ -85,6 +70,41 @@ def _targets(vision: bool) -> str:
             r"|.*connector\.modality_projection\.proj"
         )
     return modules
+
+
+def load(
+    checkpoint: str | Path | None = None,
+    verbose: bool = True,
+    base: str | Path | None = None,
+    merged: bool = True,
+) -> BaseVLM:
+    """Load an adapter onto the base that it was trained on, or a base alone.
+
+    Args:
+        checkpoint: folder of the adapter, or the name of one inside the package; None for a base.
+        verbose: print the base and the device.
+        base: name or folder of the base; if omitted, the one that the adapter records.
+        merged: add the adapter to the base's weights in memory, for faster answers. If False,
+            `base_alone` can switch it off, and model.adapter.merge add it later.
+
+    Raises:
+        InputError: the adapter is missing, incomplete or damaged, or does not fit the base.
+    """
+    if checkpoint is None:
+        return BaseVLM(base, verbose)
+    found = read(checkpoint, base)
+    try:
+        vlm = BaseVLM(found.record.base, verbose)
+    except InputError as error:
+        if base is not None or found.record.training is not None:
+            raise
+        folder = found.record.folder
+        hint = f"{folder} names this base; if yours is elsewhere: --base NAME or FOLDER"
+        raise InputError(f"{error} ({hint})") from None
+    attach(vlm, found, verbose)
+    if merged:
+        merge(vlm)
+    return vlm
 
 
 class Adapter(NamedTuple):
@@ -194,44 +214,6 @@ def can_merge(model: PeftModel) -> bool:
         any(layer.lora_bias.values()) and getattr(layer.get_base_layer(), "bias", None) is None
         for layer in layers
     )
-
-
-def find(checkpoint: str | Path) -> Path:
-    """The folder of a complete adapter: `checkpoint` itself, or of that name in the package.
-
-    Raises:
-        InputError: the adapter is missing or incomplete.
-    """
-    for folder in (Path(os.path.expanduser(str(checkpoint))), PACKAGE_DIR / checkpoint):
-        if folder.is_dir():
-            break
-    else:
-        raise InputError(f"{checkpoint}: no such checkpoint; run python -m homework.finetune train")
-    if (folder / PICKLE).is_file() and not (folder / WEIGHTS).is_file():
-        raise InputError(
-            f"{folder / PICKLE}: a pickle, which may run code when it is read; convert it there: "
-            f'python -c "{CONVERT}"'
-        )
-    if not is_whole(folder):
-        missing = next((name for name in NEEDED if not (folder / name).is_file()), BASE)
-        raise InputError(
-            f"{folder}: not a whole checkpoint, it has no {missing}; "
-            "run python -m homework.finetune train"
-        )
-    return folder
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether a folder holds one adapter, not files of two after a killed process.
-
-    `train` and `restore` remove base.json, move the files of the new adapter from the folder
-    `FRESH` one by one, the configuration before the weights, and the new base.json last. bundle.py
-    checks the same.
-    """
-    left = {path.name for path in (folder / FRESH).glob("*")}
-    moving = left and CONFIG not in left
-    whole = all((folder / name).is_file() for name in NEEDED)
-    return whole and ((folder / BASE).is_file() or not moving)
 
 
 def _with_weights(vlm: BaseVLM, adapter: Adapter) -> PeftModel:

@@ -8,18 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.files import PARTIAL, RUNS_DIR, atomic_write, digest, install, shown, write_json
-from ..model.adapter import (
-    BASE,
-    CARD,
-    CONFIG,
-    FILES,
-    FRESH,
-    STATE,
-    WEIGHTS,
-    WEIGHTS_SHA256,
-)
+from ..inspection.figures import CURVES
+from ..model.adapter_files import BASE, CARD, CONFIG, FILES, FRESH, STATE, WEIGHTS, WEIGHTS_SHA256
 from .checkpoints import RECIPE
-from .curves import CURVES
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..common.errors import InputError, one_line
-from ..model.adapter import CARD, FILES
+from ..model.adapter_files import CARD, FILES
 
 
 def check(repository: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import ALL, Accuracy
-from ..model.adapter import CARD
+from ..model.adapter_files import CARD
 from ..model.loading import EMBEDDED
 
 SMOLVLM_FAMILY = "HuggingFaceTB/SmolVLM"

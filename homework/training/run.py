@@ -21,7 +21,8 @@ from ..common.errors import InputError
 from ..common.files import require_writable, write_json, writing
 from ..data import Item, VQADataset
 from ..frames.pictures import pairs_digest
-from ..model import adapter
+from ..inspection.figures import CURVES, save_curves
+from ..model import adapter, adapter_files
 from ..model.loading import EMBEDDED, base_fingerprint
 from ..model.prefix_cache import encode_squares, pictures_at_once
 from ..model.processor import read_settings
@@ -31,7 +32,6 @@ from .batches import HELD_OUT, ViewDataset, split_views
 from .cache import ArrayCache, cache_dir, open_cache
 from .checkpoints import steps_between
 from .config import TrainConfig
-from .curves import CURVES, save_curves
 from .expected import Work
 from .loop import Loop
 from .measured import measure_steps
@@ -200,7 +200,7 @@ def _write(loop: Loop, model: PeftModel) -> None:
                 f"keeps the adapter of step {step}, the best on the held-out pictures: "
                 f"accuracy {measured.accuracy:.1%}, in the last step {last:.1%}"
             )
-    write_json(output / adapter.STATE, state)
+    write_json(output / adapter_files.STATE, state)
     accuracies = loop.best[1].accuracies if loop.best else []
     base, fingerprint = record["base"], record["base_sha256"]
     text = card(base, fingerprint, record, accuracies)
@@ -259,7 +259,7 @@ def _look(dataset: ViewDataset, vlm: BaseVLM, features: ArrayCache) -> None:
 def _report(model, output: Path, seconds: float, learned: dict[str, float]) -> None:
     """Print the closing lines."""
     trainable, total = model.get_nb_trainable_parameters()
-    megabytes = (output / adapter.WEIGHTS).stat().st_size / 1e6
+    megabytes = (output / adapter_files.WEIGHTS).stat().st_size / 1e6
     print(f"wrote {output}: adapter {megabytes:.2f} MB, {CURVES}")
     print(
         f"{seconds:.0f} s, {learned['pairs'] / seconds:.1f} pairs/s, "

@@ -21,7 +21,7 @@ from homework.common import distributed, machine
 from homework.common.errors import InputError
 from homework.common.files import PARTIAL, install
 from homework.common.outputs import Outputs
-from homework.evaluation.about import HELD_OUT
+from homework.inspection.figures import HELD_OUT
 from homework.labels.questions import KARTS, TRACKS
 from homework.model import attention, packing
 from homework.model.compat import save_model

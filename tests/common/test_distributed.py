@@ -20,7 +20,7 @@ from homework import generate_qa
 from homework.common import distributed, machine
 from homework.common.distributed import Heartbeat, Progress, waiting
 from homework.common.errors import InputError
-from homework.model import adapter
+from homework.model import adapter_files
 from homework.training.checkpoints import locked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +88,7 @@ def assert_same(found: Path, expected: Path, names=("loss", "accuracy", "grad_no
     for record, other in zip(*histories, strict=True):
         for name in set(names) & other.keys():
             assert record[name] == pytest.approx(other[name], rel=1e-4), name
-    weights, others = (load_file(folder / adapter.WEIGHTS) for folder in (found, expected))
+    weights, others = (load_file(folder / adapter_files.WEIGHTS) for folder in (found, expected))
     assert weights.keys() == others.keys()
     for name, weight in weights.items():
         torch.testing.assert_close(weight, others[name], rtol=1e-3, atol=1e-4)
@@ -146,7 +146,7 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on(options, alone, t
     ended = launch(tmp_path, train=train, killed_at=5)
     assert ended.returncode != 0
     assert "Signal 9 (SIGKILL)" in ended.stderr
-    assert not (output / adapter.BASE).exists()
+    assert not (output / adapter_files.BASE).exists()
     del train["gradient_accumulation_steps"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine, "choose", machine.choose)

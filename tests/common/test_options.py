@@ -19,7 +19,7 @@ from homework.common.files import DATA_DIR
 from homework.common.options import Count, Fraction, Natural, Positive, coerce, data_folder
 from homework.data import VQADataset
 from homework.frames.qa_read import find_qa_files
-from homework.model import adapter, loading
+from homework.model import adapter_files, loading
 
 VALUES = st.one_of(
     st.none(),
@@ -85,7 +85,7 @@ def test_every_command_finds_its_data_in_the_same_way(monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r"^--data_dir: True is no path; give one"):
         VQADataset("train", True)  # as Fire passes on --data_dir without a value
     with pytest.raises(InputError, match=re.escape(f"{there}: not a whole checkpoint")):
-        adapter.find("~/data")
+        adapter_files.find("~/data")
     with pytest.raises(InputError, match=re.escape(str(there))):
         loading.find_checkpoint("~/data")
 

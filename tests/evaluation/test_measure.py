@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers import make_split
 
-from homework import finetune
+from homework import evaluate, finetune, generate_qa
 from homework.common import distributed
 from homework.common.errors import InputError
+from homework.data import VQADataset, benchmark
 from homework.evaluation import measure
-from homework.evaluation.about import about_adapter
-from homework.model import adapter
+from homework.evaluation.measure import MajorityModel, same_questions_baseline
+from homework.evaluation.report import about_adapter
+from homework.labels.questions import COUNT, EGO
+from homework.model import adapter, adapter_files
 
 
 @pytest.mark.parametrize(
@@ -41,7 +48,7 @@ def test_results_that_cannot_be_written_are_refused_before_the_first_question(
 def test_a_report_names_its_run_by_date_and_hash_without_private_folders(tmp_path):
     folder = tmp_path / "vlm_model"
     folder.mkdir()
-    for name in adapter.FILES:
+    for name in adapter_files.FILES:
         (folder / name).write_bytes(b"{}")
     record = adapter.Record(folder, str(tmp_path / "base"), None, {})
     about = about_adapter(record, tmp_path / "data")
@@ -69,3 +76,68 @@ def test_each_process_answers_whole_pictures_and_gets_every_answer(monkeypatch):
         answers = model(rank).answer(paths, questions)
     assert answers == ["a1", "a2", "b3", "c4", "b5"]
     assert asked == {0: ["a", "a", "c"], 1: ["b", "b"]}
+
+
+def items(*pairs):
+    return [{"image_path": "x.jpg", "question": q, "answer": a} for q, a in pairs]
+
+
+def test_majority_baseline():
+    side = "Is {} to the left or right of the ego car?"
+    train = items(
+        (side.format("tux"), "left"),
+        (side.format("gnu"), "left"),
+        (side.format("xue"), "right"),
+        (COUNT, "2"),
+        (COUNT, "1"),
+    )
+    model = MajorityModel(train)
+    assert model.answers == {side: "left", COUNT: "1"}
+    result = benchmark(model, items((side.format("kiki"), "left"), (COUNT, "2"), (EGO, "tux")))
+    assert result.accuracy_per_kind == {
+        "ego": (0.0, 1),
+        "count": (0.0, 1),
+        "relative position": (1.0, 1),
+    }
+
+
+def test_import_needs_the_standard_library_only():
+    code = "import sys, homework.evaluation.measure; "
+    code += "print([m for m in ('torch', 'PIL', 'fire', 'numpy') if m in sys.modules])"
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_a_tilde_in_the_data_folder_changes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    generate_qa.generate(
+        str(make_split(tmp_path / "data" / "train", frames=2, seed=0)), num_workers=1
+    )
+    dataset = VQADataset("train", "~/data")
+    result = benchmark(MajorityModel(dataset), dataset)
+    baselines = [same_questions_baseline(result, "train", f) for f in ("~/data", tmp_path / "data")]
+    assert baselines[0] == baselines[1]
+    assert baselines[0][1] == "the train split"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda folder: generate_qa.generate(f"{folder}/train", num_workers=1),
+        lambda folder: generate_qa.inspect(f"{folder}/train", num_workers=1),
+        lambda folder: generate_qa.export("llava", "~/out.json", f"{folder}/train"),
+        lambda folder: generate_qa.balance("train", 2, data_dir=folder),
+        lambda folder: evaluate.evaluate("~/data/train/train_qa_pairs.json", "train", folder),
+    ],
+)
+def test_every_command_reads_a_tilde_in_its_data_folder(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    generate_qa.generate(
+        str(make_split(tmp_path / "data" / "train", frames=2, seed=0)), num_workers=1
+    )
+    command("~/data")
+    assert not (tmp_path / "~").exists()

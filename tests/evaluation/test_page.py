@@ -12,7 +12,7 @@ from reports import make_outcomes, make_report
 from tiny import write_tiny_base
 
 from homework.base_vlm import BaseVLM
-from homework.evaluation.outcomes import scenes, training_pairs
+from homework.evaluation.measure import scenes, training_pairs
 from homework.frames.pictures import webp_texts
 from homework.labels.questions import COUNT, EGO, KARTS, KINDS
 from homework.model import likelihood

@@ -4,8 +4,10 @@ import math
 
 import pytest
 
+from homework.data import BenchmarkSample, VQABenchmarkResult
 from homework.evaluation import statistics
-from homework.evaluation.statistics import Outcome
+from homework.evaluation.measure import same_questions_baseline
+from homework.evaluation.statistics import Outcome, accuracy_table
 from homework.labels import questions
 from homework.labels.questions import kind_of
 from homework.labels.scene import Kart, make_scene
@@ -98,3 +100,26 @@ def test_the_sign_test_is_the_binomials():
     assert statistics.sign_test(0, 0) == 1
     assert statistics.sign_test(5, 5) == 1
     assert math.isclose(statistics.sign_test(3000, 1000), statistics.sign_test(1000, 3000))
+
+
+def sample(question, answer, truth):
+    return BenchmarkSample("p.jpg", question, answer, truth, answer == truth)
+
+
+RESULT = VQABenchmarkResult(
+    [
+        sample(questions.COUNT, "1", "1"),
+        sample(questions.COUNT, "1", "2"),
+        sample(questions.COUNT, "3", "1"),
+        sample(questions.TRACK, "abyss", "abyss"),
+    ]
+)
+
+
+def test_table_has_each_kind_beside_the_majority(tmp_path):
+    baseline, source = same_questions_baseline(RESULT, "train", tmp_path)
+    assert source == "these questions themselves"
+    lines = accuracy_table(RESULT, baseline, source).splitlines()
+    assert lines[1].split() == ["count", "3", "33.3%", "6.1%", "to", "79.2%", "66.7%"]
+    assert lines[2].split() == ["track", "1", "100.0%", "20.7%", "to", "100.0%", "100.0%"]
+    assert lines[3].split() == ["all", "4", "50.0%", "15.0%", "to", "85.0%", "75.0%"]

@@ -13,7 +13,7 @@ from homework import base_vlm
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.data import VQADataset
-from homework.model import adapter, packing
+from homework.model import adapter, adapter_files, packing
 from homework.model.compat import dtype_option
 from homework.training.batches import Collator, ViewDataset, split_views
 
@@ -70,13 +70,13 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(trained, base, tmp_path):
         return folder
 
     def rewrite(folder, change):
-        weights = load_file(folder / adapter.WEIGHTS)
+        weights = load_file(folder / adapter_files.WEIGHTS)
         change(weights)
-        save_file(weights, folder / adapter.WEIGHTS)
+        save_file(weights, folder / adapter_files.WEIGHTS)
         record(folder, weights_sha256=None)  # as in a record of an earlier version
 
     def record(folder, **fields):
-        path = folder / adapter.BASE
+        path = folder / adapter_files.BASE
         path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
     other = write_tiny_base(tmp_path / "other", seed=1)
@@ -84,9 +84,9 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(trained, base, tmp_path):
         "missing": lambda f: rewrite(f, lambda w: w.pop(next(iter(w)))),
         "unexpected": lambda f: rewrite(f, lambda w: w.update(extra=torch.zeros(2))),
         "misshapen": lambda f: rewrite(f, lambda w: w.update({next(iter(w)): torch.zeros(2)})),
-        "damaged": lambda f: (f / adapter.WEIGHTS).write_bytes(b"nothing"),
+        "damaged": lambda f: (f / adapter_files.WEIGHTS).write_bytes(b"nothing"),
         "another": lambda f: record(f, base=str(other)),
-        "not a whole": lambda f: (f / adapter.CONFIG).unlink(),
+        "not a whole": lambda f: (f / adapter_files.CONFIG).unlink(),
     }
     for words, change in wrong.items():
         with pytest.raises(InputError, match=words) as caught:

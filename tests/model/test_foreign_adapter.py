@@ -17,8 +17,8 @@ from homework import base_vlm, demo, finetune
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.data import VQADataset
-from homework.evaluation.about import about_adapter
-from homework.model import adapter, adapter_config
+from homework.evaluation.report import about_adapter
+from homework.model import adapter, adapter_config, adapter_files
 from homework.model.compat import dtype_option
 from homework.model.generation import MAX_NEW_TOKENS
 from homework.model.processor import library_processor
@@ -250,26 +250,26 @@ OLDER = {
 @pytest.mark.parametrize("layout", OLDER)
 def test_older_names_of_weights_are_those_of_today(layout, base, tmp_path):
     folder = write(tmp_path / "adapter", base)
-    weights = load_file(folder / adapter.WEIGHTS)
+    weights = load_file(folder / adapter_files.WEIGHTS)
     expected = base_vlm.load(folder, verbose=False).network.state_dict()
-    save_file({OLDER[layout](n): v for n, v in weights.items()}, folder / adapter.WEIGHTS)
+    save_file({OLDER[layout](n): v for n, v in weights.items()}, folder / adapter_files.WEIGHTS)
     found = base_vlm.load(folder, verbose=False).network.state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_weights_of_half_precision_are_read(base, tmp_path):
     folder = write(tmp_path / "adapter", base)
-    weights = load_file(folder / adapter.WEIGHTS)
-    save_file({n: v.bfloat16() for n, v in weights.items()}, folder / adapter.WEIGHTS)
+    weights = load_file(folder / adapter_files.WEIGHTS)
+    save_file({n: v.bfloat16() for n, v in weights.items()}, folder / adapter_files.WEIGHTS)
     same_logits(folder, base)
 
 
 def test_absent_fields_are_defaults_and_later_fields_are_left_out(base, tmp_path, capsys):
     folder = write(tmp_path / "adapter", base)
-    settings = json.loads((folder / adapter.CONFIG).read_text())
+    settings = json.loads((folder / adapter_files.CONFIG).read_text())
     kept = ("peft_type", "r", "lora_alpha", "target_modules", "base_model_name_or_path")
     few = {name: settings[name] for name in kept} | {"field_of_2031": {"on": True}}
-    (folder / adapter.CONFIG).write_text(json.dumps(few))
+    (folder / adapter_files.CONFIG).write_text(json.dumps(few))
     same_logits(folder, base)
     assert "'field_of_2031'" in capsys.readouterr().out
 
@@ -283,22 +283,22 @@ def test_ours_with_an_older_configuration_or_without_its_record_answers_the_same
     expected = base_vlm.load(trained, verbose=False).score(*asked)
     folder = tmp_path / "adapter"
     shutil.copytree(trained, folder)
-    settings = json.loads((folder / adapter.CONFIG).read_text())
+    settings = json.loads((folder / adapter_files.CONFIG).read_text())
     for name in ("ensure_weight_tying", "target_parameters", "peft_version"):
         settings.pop(name, None)
-    (folder / adapter.CONFIG).write_text(json.dumps(settings | {"corda_config": None}))
+    (folder / adapter_files.CONFIG).write_text(json.dumps(settings | {"corda_config": None}))
     assert base_vlm.load(folder, verbose=False).score(*asked) == expected
-    (folder / adapter.BASE).unlink()
+    (folder / adapter_files.BASE).unlink()
     vlm = base_vlm.load(folder, verbose=False)
     assert vlm.score(*asked) == expected and vlm.adapter.split is None
 
 
 def test_the_base_is_the_one_that_is_given_or_the_one_that_is_named(base, tmp_path):
     folder = write(tmp_path / "adapter", base)
-    settings = json.loads((folder / adapter.CONFIG).read_text())
+    settings = json.loads((folder / adapter_files.CONFIG).read_text())
     for named, words in ((None, "names no base"), ("/gone", "/gone: not in the hub cache")):
         changed = settings | {"base_model_name_or_path": named}
-        (folder / adapter.CONFIG).write_text(json.dumps(changed))
+        (folder / adapter_files.CONFIG).write_text(json.dumps(changed))
         with pytest.raises(InputError, match=f"{words}.*--base") as caught:
             base_vlm.load(folder, verbose=False)
         assert "\n" not in str(caught.value)
@@ -320,15 +320,15 @@ def test_report_and_table_leave_out_what_is_not_known(base, sample_data, tmp_pat
 
 def test_a_pickle_is_refused_and_the_printed_command_converts_it(base, tmp_path, monkeypatch):
     folder = write(tmp_path / "adapter", base)
-    weights = load_file(folder / adapter.WEIGHTS)
-    torch.save(weights, folder / adapter.PICKLE)
-    (folder / adapter.WEIGHTS).unlink()
+    weights = load_file(folder / adapter_files.WEIGHTS)
+    torch.save(weights, folder / adapter_files.PICKLE)
+    (folder / adapter_files.WEIGHTS).unlink()
     with pytest.raises(InputError, match=r"adapter_model\.bin: a pickle") as caught:
         base_vlm.load(folder, verbose=False)
     code = str(caught.value).partition('python -c "')[2].removesuffix('"')
     monkeypatch.chdir(folder)
     exec(code, {})
-    found = load_file(folder / adapter.WEIGHTS)
+    found = load_file(folder / adapter_files.WEIGHTS)
     assert all(torch.equal(found[name], value) for name, value in weights.items())
     same_logits(folder, base)
 
@@ -362,13 +362,13 @@ def test_what_cannot_be_applied_safely_is_refused_in_one_line(
 ):
     monkeypatch.setattr(adapter_config, "SECONDS", 0.2)
     folder = write(tmp_path / "adapter", base)
-    settings = json.loads((folder / adapter.CONFIG).read_text())
+    settings = json.loads((folder / adapter_files.CONFIG).read_text())
     if field not in settings:
         pytest.skip(f"this version of PEFT has no {field}")
     settings |= {field: value}
     if field in ("layers_pattern", "layers_to_transform"):
         settings |= {"target_modules": ["q_proj"], "layers_to_transform": [0], field: value}
-    (folder / adapter.CONFIG).write_text(json.dumps(settings))
+    (folder / adapter_files.CONFIG).write_text(json.dumps(settings))
     with pytest.raises(InputError) as caught:
         base_vlm.load(folder, verbose=False)
-    assert adapter.CONFIG in str(caught.value) and "\n" not in str(caught.value)
+    assert adapter_files.CONFIG in str(caught.value) and "\n" not in str(caught.value)

@@ -18,7 +18,7 @@ from trainings import stop_at
 
 from homework import finetune
 from homework.common.errors import InputError
-from homework.model import adapter
+from homework.model import adapter_files
 from homework.training import checkpoints
 from homework.training.checkpoints import LOCK, Checkpoint, locked, steps_between
 from lab import pretrain
@@ -68,7 +68,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert f"continues from {unfinished / 'checkpoint-2.safetensors'}" in capsys.readouterr().out
     again = {**options, "output_dir": str(unfinished.parent / "undisturbed")}
     finetune.train(**again)
-    weights = [Path(o["output_dir"], adapter.WEIGHTS).read_bytes() for o in (options, again)]
+    weights = [Path(o["output_dir"], adapter_files.WEIGHTS).read_bytes() for o in (options, again)]
     assert weights[0] == weights[1]
     assert not checkpoints.checkpoints(unfinished)
 

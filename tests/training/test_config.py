@@ -19,7 +19,7 @@ from homework.common import cli
 from homework.common.errors import InputError
 from homework.common.files import read_json
 from homework.common.options import takes
-from homework.model import adapter
+from homework.model import adapter_files
 from homework.training import hub
 from homework.training.config import TrainConfig
 
@@ -94,14 +94,14 @@ def train(output: Path, base: Path, sample_data: Path, **options) -> dict[str, t
     """The adapter that three steps make."""
     options = {"max_steps": 3, "report_to": "none", **SMALL, **options}
     finetune.train(sample_data, output_dir=output, base=base, **options)
-    return load_file(output / adapter.WEIGHTS)
+    return load_file(output / adapter_files.WEIGHTS)
 
 
 @pytest.mark.parametrize("variant", ["use_rslora", "use_dora"])
 def test_variants_of_lora_are_learned_and_read_again(variant, base, sample_data, tmp_path):
     weights = train(tmp_path / "out", base, sample_data, **{variant: True})
-    assert json.loads((tmp_path / "out" / adapter.CONFIG).read_text())[variant] is True
-    assert read_json(tmp_path / "out" / adapter.BASE)["training"][variant] is True
+    assert json.loads((tmp_path / "out" / adapter_files.CONFIG).read_text())[variant] is True
+    assert read_json(tmp_path / "out" / adapter_files.BASE)["training"][variant] is True
     if variant == "use_dora":
         assert any("magnitude" in name for name in weights)
     assert all(weight.abs().max() > 0 for weight in weights.values())
@@ -163,7 +163,7 @@ def test_an_adapter_goes_to_a_private_repository(base, sample_data, tmp_path, mo
     made, uploaded = fake.calls
     assert made == {"repository": "me/adapter", "private": True, "exist_ok": True}
     assert uploaded["folder_path"] == tmp_path / "out"
-    assert uploaded["allow_patterns"] == [*adapter.FILES, adapter.CARD]
+    assert uploaded["allow_patterns"] == [*adapter_files.FILES, adapter_files.CARD]
     assert "uploaded to https://huggingface.co/me/adapter" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from homework import finetune
 from homework.common import machine
 from homework.common.errors import InputError
-from homework.model import adapter
+from homework.model import adapter_files
 from homework.training import passes
 from homework.training.passes import Cost, Passes, kept_bytes
 from homework.training.task import FineTuning
@@ -51,7 +51,9 @@ def test_a_run_goes_on_in_smaller_passes(
     finetune.train(**options | {"num_workers": workers, "tokens_per_pass": 10_000})
     assert tried[0] == 4 and set(tried[-4:]) == {1}
     assert "memory has run out: goes on with" in capsys.readouterr().out
-    found, expected = (load_file(f / adapter.WEIGHTS) for f in (tmp_path / "out", finished_run))
+    found, expected = (
+        load_file(f / adapter_files.WEIGHTS) for f in (tmp_path / "out", finished_run)
+    )
     for name, weight in expected.items():
         torch.testing.assert_close(found[name], weight, rtol=0.1, atol=3e-3)  # in bf16, on some
 
@@ -72,7 +74,7 @@ def test_dropout_is_drawn_again_where_a_step_begins_anew(options, tmp_path, monk
     monkeypatch.setattr(FineTuning, "_forward", failing)
     monkeypatch.setattr(Passes, "smaller", lambda self, parts, pictures=None: parts)
     finetune.train(**options)
-    files = [tmp_path / name / adapter.WEIGHTS for name in ("whole", "out")]
+    files = [tmp_path / name / adapter_files.WEIGHTS for name in ("whole", "out")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 

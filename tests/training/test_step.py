@@ -13,7 +13,7 @@ from homework import finetune
 from homework.common import distributed, machine
 from homework.common.errors import InputError
 from homework.common.files import read_json
-from homework.model import adapter
+from homework.model import adapter_files
 from homework.training import checkpoints
 from homework.training.step import SCALE, Stepper
 
@@ -26,7 +26,7 @@ def half(monkeypatch):
 
 
 def losses(output) -> list[float]:
-    log = read_json(output / adapter.STATE)["log_history"]
+    log = read_json(output / adapter_files.STATE)["log_history"]
     return [record["loss"] for record in log if "loss" in record]
 
 
@@ -39,7 +39,7 @@ def test_float16_learns_as_float32_does(options, tmp_path, monkeypatch):
     assert losses(folders[0]) == pytest.approx(losses(folders[1]), rel=2e-2)
     found, expected = (
         torch.cat([w.flatten() for name, w in sorted(load_file(file).items()) if "lora_B" in name])
-        for file in (folder / adapter.WEIGHTS for folder in folders)
+        for file in (folder / adapter_files.WEIGHTS for folder in folders)
     )  # they begin at 0
     assert torch.nn.functional.cosine_similarity(found, expected, 0) > 0.9
 
@@ -53,7 +53,7 @@ def test_a_float16_run_resumes_to_the_bit(half, options, tmp_path, monkeypatch):
     saved = checkpoints.newest(tmp_path / "out")[1].record["scaler"]
     assert saved["scale"] > 1 and saved["_growth_tracker"] == 2
     finetune.train(**options)
-    files = [tmp_path / name / adapter.WEIGHTS for name in ("whole", "out")]
+    files = [tmp_path / name / adapter_files.WEIGHTS for name in ("whole", "out")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -88,7 +88,7 @@ def test_a_float16_step_that_overflows_changes_nothing_and_the_run_goes_on(
     same = [torch.equal(a, b) for (a, _), (b, _) in pairwise(before)]
     assert same == [True, True, False]
     assert [scale for _, scale in before] == [SCALE, SCALE / 2, SCALE / 4, SCALE / 4]
-    first = read_json(tmp_path / "out" / adapter.STATE)["log_history"][0]
+    first = read_json(tmp_path / "out" / adapter_files.STATE)["log_history"][0]
     assert "loss" in first and "grad_norm" not in first
 
 
@@ -101,5 +101,5 @@ def test_a_float16_run_that_never_stops_overflowing_ends_with_a_line(half, optio
 @pytest.mark.slow
 def test_processes_that_decode_change_no_bit(options, finished_run, tmp_path):
     finetune.train(**options | {"num_workers": 2})
-    files = [folder / adapter.WEIGHTS for folder in (tmp_path / "out", finished_run)]
+    files = [folder / adapter_files.WEIGHTS for folder in (tmp_path / "out", finished_run)]
     assert files[0].read_bytes() == files[1].read_bytes()

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from trainings import SMALL
 
 from homework import finetune
-from homework.model import adapter
+from homework.model import adapter_files
 from homework.training.task import schedule
 
 
@@ -27,6 +27,6 @@ def test_every_step_learns_and_the_peak_is_reached(steps):
 def test_a_training_of_one_step_learns(base, sample_data, tmp_path):
     output = tmp_path / "out"
     finetune.train(sample_data, output_dir=output, base=base, max_steps=1, **SMALL)
-    weights = load_file(output / adapter.WEIGHTS)
+    weights = load_file(output / adapter_files.WEIGHTS)
     changed = [weight.abs().max() > 0 for name, weight in weights.items() if "lora_B" in name]
     assert changed and all(changed)  # PEFT begins with zeros

@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from homework.evaluation.about import MAX_POINTS, about_adapter, curves
-from homework.model import adapter
+from homework.evaluation.report import MAX_POINTS, about_adapter
+from homework.inspection.figures import curves
+from homework.model import adapter, adapter_files
 
 
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "run").mkdir()
-    for name in adapter.FILES:
+    for name in adapter_files.FILES:
         (tmp_path / "run" / name).write_text("{}")
     return tmp_path / "run"
 
@@ -21,7 +22,7 @@ def folder(tmp_path):
 )
 def test_a_damaged_log_leaves_the_curves_out(folder, text):
     if text is not None:
-        (folder / adapter.STATE).write_text(text)
+        (folder / adapter_files.STATE).write_text(text)
     about = about_adapter(adapter.Record(folder, "base", None, {}), folder.parent)
     assert not any(about["curves"].values()) and about["recipe"] == {"base": "base"}
 
@@ -29,7 +30,7 @@ def test_a_damaged_log_leaves_the_curves_out(folder, text):
 def test_long_curves_are_thinned_and_numbers_are_those_that_json_has(folder):
     log = [{"step": step, "loss": 1.0} for step in range(10 * MAX_POINTS)]
     log += [{"step": 7, "eval_loss": float("nan")}, {"loss": 2.0}]
-    (folder / adapter.STATE).write_text(json.dumps({"log_history": log}))
+    (folder / adapter_files.STATE).write_text(json.dumps({"log_history": log}))
     training = {"seed": 1, "rate": float("nan"), "list": [1]}
     about = about_adapter(adapter.Record(folder, "/private/base", None, training), folder.parent)
     assert about["recipe"] == {"seed": 1, "base": "base"}

@@ -1,6 +1,6 @@
 """The curves of a training as a picture."""
 
-from homework.training.curves import save_curves
+from homework.inspection.figures import save_curves
 
 
 def test_curves_are_drawn_from_the_trainers_history(tmp_path):
