@@ -3,6 +3,7 @@
 Training throughput in pairs per second, against the usual recipe (benchmarks/usual.py), on the same
 frames with the same number of pairs per step. Each runs in its own process, for its peak memory.
 They take turns; the ratio compares the best turn of each. SmolVLM-256M's shape has random weights.
+A GPU wants some 64 frames in a step (--frames).
 On a machine with other work, compare the CPU seconds ("cpu"), which count this process alone.
 """
 
@@ -27,11 +28,13 @@ from benchmarks import floor  # noqa: E402
 
 WAYS = {
     "embedded": ("ours", "usual", "usual, no 2048", "ours, small passes", "ours, text side"),
-    "smolvlm": ("ours", "ours, small passes", "usual"),
+    "smolvlm": ("ours", "ours, default passes", "usual", "usual, no 2048"),
 }
 FRAMES = {"embedded": 16, "smolvlm": 2}  # of a step
 LARGE = 16_384  # patches and tokens of a pass: 50 frames of the embedded base
-SMALL = 2304  # patches and tokens of a small pass: 8 frames of the embedded base
+# Patches and tokens of a pass; 2,304 are 8 frames of the embedded base.
+PASSES = {"": LARGE, "text side": LARGE, "small passes": 2304, "default passes": None}
+DTYPE = "precision of matrix products; what the machine is fast in if omitted"
 STEPS = {"embedded": 5, "smolvlm": 2}  # the first is not timed
 SHAPES = {"embedded": floor.EMBEDDED, "smolvlm": floor.SMOLVLM}
 
@@ -45,6 +48,10 @@ def main() -> None:
     parser.add_argument("--split", default="sample")
     parser.add_argument("--shapes", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--turns", type=int, default=1)
+    parser.add_argument("--ways", nargs="+", help="of the table's first column; all if omitted")
+    parser.add_argument("--frames", type=int, help="of a step; by the shape if omitted")
+    parser.add_argument("--steps", type=int, help="the first is not timed; by the shape if omitted")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help=DTYPE)
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -59,14 +66,15 @@ def main() -> None:
                 from benchmarks.smolvlm_shape import write_smolvlm_shape
 
                 base = str(write_smolvlm_shape(Path(scratch) / "base"))
+            ways = [way for way in WAYS[shape] if way in (options.ways or WAYS[shape])]
             runs = [
                 (way, measure(options, shape, way, base, scratch))
                 for _ in range(options.turns)
-                for way in WAYS[shape]
+                for way in ways
             ]
             results[shape] = {
                 way: max((run for name, run in runs if name == way), key=lambda r: r["pairs_s"])
-                for way in WAYS[shape]
+                for way in ways
             }
             table(shape, results[shape])
     print(
@@ -85,6 +93,9 @@ def main() -> None:
 def measure(options, shape: str, way: str, base: str, scratch: str) -> dict:
     """Run one way in a process of its own."""
     command = [sys.executable, __file__, "--data_dir", options.data_dir, "--split", options.split]
+    for name in ("frames", "steps", "dtype"):
+        if value := getattr(options, name):
+            command += [f"--{name}", str(value)]
     command += ["--child", shape, way, base, str(time.time())]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if ended.returncode:
@@ -94,11 +105,11 @@ def measure(options, shape: str, way: str, base: str, scratch: str) -> dict:
 
 def table(shape: str, results: dict[str, dict]) -> None:
     """One shape's results, against the usual recipe."""
-    usual = results["usual"]
+    usual = results.get("usual") or next(iter(results.values()))
     bound = floor.training_flops(SHAPES[shape], floor.PAIRS, False) / floor.training_flops(
         SHAPES[shape], floor.PAIRS, True
     )
-    first = results["ours"]
+    first = next(iter(results.values()))
     print(
         f"\n{SHAPES[shape].name}: {first['pairs']} pairs on {first['frames']} frames a step, "
         f"{first['precision']}, sharing's arithmetic bound {bound:.1f}x"
@@ -122,9 +133,15 @@ def table(shape: str, results: dict[str, dict]) -> None:
 
 def child(options, shape: str, way: str, base: str, started: str) -> None:
     """Train for some steps and print what was measured."""
+    import torch
+
+    from homework.common import machine
     from homework.data import VQADataset
 
-    frames, steps = FRAMES[shape], STEPS[shape]
+    frames, steps = options.frames or FRAMES[shape], options.steps or STEPS[shape]
+    if options.dtype:
+        chosen = machine.choose()._replace(dtype=getattr(torch, options.dtype))
+        machine.choose = lambda: chosen._replace(reason=f"{chosen.device}, {options.dtype}")
     items = [dict(item) for item in VQADataset(options.split, options.data_dir)]
     counts = Counter(item["image_path"] for item in items)
     paths, number = sorted(counts), frames * steps
@@ -211,7 +228,7 @@ def ours(items, base, frames, steps, way, output, clock):
         per_device_train_batch_size=frames,
         train_vision="text side" not in way,
         max_steps=steps,
-        tokens_per_pass=SMALL if "small passes" in way else LARGE,
+        tokens_per_pass=PASSES[way.removeprefix("ours").removeprefix(", ")],
     )
     run.fit(items, vlm, output, config)
     return (vlm.device, vlm.dtype), machine.choose()[2]
@@ -240,6 +257,7 @@ def usual(items, base, frames, steps, way, output, clock):
             max_steps=steps,
             learning_rate=5e-4,
             bf16=vlm.dtype == torch.bfloat16,
+            fp16=vlm.dtype == torch.float16,
             use_cpu=vlm.device == "cpu",
             save_strategy="no",
             remove_unused_columns=False,

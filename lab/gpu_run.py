@@ -2,9 +2,9 @@
 
 The whole of a run on a lent GPU, within a time that it keeps by itself: unpack the archives,
 pre-train a base, fine-tune it, measure it on races that it has not learned and on the validation
-split. Each stage has a share of the time. How many steps fit is derived from a few that are
-timed; what does not fit is cut, and what is finished lies in --output at once: base/, adapter/ and
-results.json.
+split. Without --valid it makes the base alone, of all races. Each stage has a share of the time.
+How many steps fit is derived from a few that are timed; what does not fit is cut, and what is
+finished lies in --output at once: base/, adapter/ and results.json.
 """
 
 from __future__ import annotations
@@ -15,22 +15,17 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from homework.common import options
 from homework.common.errors import InputError
 from homework.common.files import RUNS_DIR, write_json, writing
 from homework.common.options import Count, Natural, Positive
-from homework.common.outputs import Outputs
 
 from .gpu_data import HELD_OUT_RACES, hold_races_out, unpack
-from .gpu_time import PROBE, Budget, steps_within, timed, until
+from .gpu_time import PROBE, Budget, steps_within
 
-if TYPE_CHECKING:
-    from .pretraining.task import Pretraining
-
-DENSE = 0.25  # share of the steps of pre-training that train the vision tower alone
-PROBE_SHARE = 0.03  # of the time, for those of each kind
+PROBE_SHARE = 0.03  # of the time, for timed steps of fine-tuning
 ASKED = 200  # questions that are timed
 RESULTS = "results.json"
 
@@ -38,11 +33,14 @@ RESULTS = "results.json"
 @options.checked
 def run(
     archives: Sequence[str],
-    valid: Path,
     output: Path,
+    valid: Path | None = None,
     work_dir: Path | None = None,
     minutes: Positive = 13,
     batch_size: Count = 256,
+    described: Positive = 0.5,
+    stems: Sequence[str] = ("blocks",),
+    trial_minutes: Positive = 1,
     most_steps: Count = 20_000,
     num_workers: Natural | None = None,
     seed: Natural = 0,
@@ -53,12 +51,16 @@ def run(
         archives: tar files of one split each, with commas between; the first is the dataset's
             train split, on which the base is also fine-tuned. lab/README.md has the command that
             packs one.
-        valid: a tar file of the validation split, which is measured on and never learned.
         output: an empty or new folder for base, adapter and results.json.
+        valid: a tar file of the validation split, which is measured on and never learned.
         work_dir: an empty or new folder, where archives are unpacked and checkpoints lie; runs/gpu
             beside the package if omitted.
         minutes: the time for everything.
         batch_size: pictures of a step of pre-training.
+        described: share of them that sentences describe, once the dense steps are over.
+        stems: forms of the stem, with commas between: blocks, no_blocks. Of several each is first
+            trained for --trial_minutes; then the best on held-out frames is trained anew.
+        trial_minutes: see --stems.
         most_steps: of pre-training, however many would fit.
         num_workers: processes that prepare pictures; one per core but one if omitted, none without
             a GPU.
@@ -69,11 +71,13 @@ def run(
     """
     from homework.common import machine
 
+    from .gpu_pretrain import STEMS, TimedPretraining
     from .pretrain import training_folders
 
+    forms = options.names("--stems", stems, tuple(STEMS))
     budget, work_dir = Budget(minutes * 60), work_dir or RUNS_DIR / "gpu"
     for name, folder in (("--output", output), ("--work_dir", work_dir)):
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{name} {folder}: is not empty; give a new folder")
     results: dict[str, Any] = {"complete": False, "minutes": minutes, "stages": {}}
     chosen = machine.choose()
@@ -89,22 +93,31 @@ def run(
         output.mkdir(parents=True, exist_ok=True)
         data = work_dir / "data"
         folders = [unpack(options.path("--archives", archive), data) for archive in archives]
-        asked = [unpack(valid, data).name]
-        races = hold_races_out(folders, data)
+        asked = [unpack(valid, data).name] if valid else []
+        races = hold_races_out(folders, data) if valid else []
         asked = [HELD_OUT_RACES, *asked] if races else asked
         training_folders([str(folder) for folder in folders])  # none is for validation
-        _write_pairs(data, [folders[0].name, *asked])
+        if valid:
+            _write_pairs(data, [folders[0].name, *asked])
         done("unpack", {"folders": [folder.name for folder in folders], "held_out_races": races})
 
         recipe = {"batch_size": batch_size, "seed": seed, "learning_rate": 3e-3}
-        base, found = _pretrain(folders, work_dir, recipe, most_steps, workers, budget)
+        recipe |= {"described": min(described, 1.0), "most_steps": most_steps}
+        end = budget.clock() + budget.left("pretrain" if valid else "evaluate")
+        pretraining = TimedPretraining(folders, work_dir, recipe, workers, budget.clock)
+        stem = forms[0]
+        if len(forms) > 1:
+            stem, trials = pretraining.best_stem(forms, trial_minutes * 60)
+            done("trials", trials)
+        task, found = pretraining.train("pretrain", stem, end)
+        base = pretraining.save(task)
         shutil.copytree(base, output / "base")
         done("pretrain", found)
 
-        adapter, found = _finetune(folders[0], base, work_dir, workers, budget)
-        shutil.copytree(adapter, output / "adapter")
-        done("finetune", found)
-
+        if valid:
+            adapter, found = _finetune(folders[0], base, work_dir, workers, budget)
+            shutil.copytree(adapter, output / "adapter")
+            done("finetune", found)
         for place, split in enumerate(asked):
             seconds = budget.left("evaluate") / (len(asked) - place)
             done(f"evaluate {split}", _evaluate(adapter, data, folders[0].name, split, seconds))
@@ -118,49 +131,6 @@ def _write_pairs(data: Path, splits: Sequence[str]) -> None:
 
     for split in splits:
         generate(data / split)
-
-
-def _pretrain(
-    folders: Sequence[Path],
-    work_dir: Path,
-    recipe: dict[str, Any],
-    most_steps: int,
-    workers: int,
-    budget: Budget,
-) -> tuple[Path, dict[str, Any]]:
-    """Pre-train within the stage's time; the base's folder, and what was measured."""
-    from homework.training.loop import Loop
-    from homework.training.measured import measure_steps
-
-    from .pretrain import HELD_OUT
-    from .pretraining.batches import load_views
-    from .pretraining.draws import CHANCES
-    from .pretraining.task import STEPS_PER_RECORD, Pretraining
-
-    views = [load_views(folder, workers) for folder in folders]
-    recipe |= {"augmentations": list(CHANCES), "held_out": "frame", "start": None}
-
-    def task(name: str, steps: int, dense_steps: int) -> Pretraining:
-        recipe.update(steps=steps, dense_steps=dense_steps)
-        return Pretraining(views, work_dir / name, recipe, HELD_OUT["frame"], None, workers)
-
-    seconds = budget.seconds * PROBE_SHARE
-    dense, described, measuring = timed(task("probe", 2 * PROBE, PROBE), seconds, budget.clock)
-    per_step = DENSE * dense + (1 - DENSE) * described
-    steps = steps_within(budget.left("pretrain"), per_step)
-    overhead = math.ceil(steps / measure_steps(steps)) * measuring
-    steps = min(steps_within(budget.left("pretrain"), per_step, overhead), most_steps)
-    print(f"{dense:.3f} s a dense step, {described:.3f} s with sentences: {steps} steps fit")
-    training = task("pretrain", steps, int(steps * DENSE))
-    end = budget.clock() + budget.left("pretrain")
-    training.batches = until(training.batches, end, budget.clock)
-    loop = Loop(training, work_dir / "pretrain", recipe, steps, STEPS_PER_RECORD)
-    loop.run()
-    training.save(work_dir / "base", Outputs("pretrain"))
-    rate = {"dense": recipe["batch_size"] / dense, "described": recipe["batch_size"] / described}
-    found = {"steps": steps, "taken": loop.step, "pictures": loop.step * recipe["batch_size"]}
-    held_out = [record for record in loop.log if "eval_accuracy" in record]
-    return work_dir / "base", {**found, "pictures_per_second": rate, "held_out": held_out}
 
 
 def _finetune(

@@ -51,7 +51,7 @@ def timed(
     The task's weights are spoilt by it.
 
     Args:
-        seconds: after which no further step of a kind is timed, once two of them are.
+        seconds: of further steps of a kind, once two of them are timed.
     """
     kinds = [_steps(task, first, seconds, clock) for first in (0, task.dense_steps)]
     # The first steps choose kernels and wait for the workers.
@@ -77,7 +77,7 @@ def _steps(
             optimizer.step()
             optimizer.zero_grad()
         times.append(clock())
-        if len(times) > PROBE or (len(times) > 2 and times[-1] - times[0] > seconds):
+        if len(times) > PROBE or (len(times) > 2 and times[-1] - times[1] > seconds):
             break
     return [after - before for before, after in pairwise(times)]
 

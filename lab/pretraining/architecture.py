@@ -7,9 +7,11 @@ class is its Idefics3ForConditionalGeneration with a convolutional stem (see `st
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain, product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from homework.labels import questions
 from homework.labels.questions import KARTS, TRACKS
@@ -57,8 +59,12 @@ CHAT_TEMPLATE = (
 )
 
 
-def base_config() -> Idefics3StemConfig:
-    """The configuration of the embedded base: about 6M parameters."""
+def base_config(stem: Mapping[str, Any] = MappingProxyType({})) -> Idefics3StemConfig:
+    """The configuration of the embedded base: about 6M parameters.
+
+    Args:
+        stem: what is other than in STEM.
+    """
     from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 
     from homework.model.stem import Idefics3StemConfig
@@ -90,7 +96,7 @@ def base_config() -> Idefics3StemConfig:
         hidden_act="relu",  # GELU took a tenth of the time of pre-training
     )
     return Idefics3StemConfig(
-        **STEM,
+        **(STEM | dict(stem)),
         image_token_id=SPECIAL_TOKENS.index("<image>"),
         scale_factor=SCALE_FACTOR,
         tie_word_embeddings=True,

@@ -36,8 +36,6 @@ from .descriptions import Statement, statements
 from .device_augment import Orders, orders
 from .draws import CHANCES, Changes
 
-DESCRIBED = 0.5  # share of a step's pictures that are described, after the dense steps
-
 
 def load_views(data_dir: str | Path, num_workers: int = 0) -> list[View]:
     """Every labelled view of a split, shuffled by frame: the same order on every machine.
@@ -179,6 +177,7 @@ class Batch(NamedTuple):
     squares: torch.Tensor | None  # uint8 (B, side, side, 3); None where `orders` tells them
     row: packing.Row  # of sentences about the first of them
     targets: dict[str, torch.Tensor]  # see `dense_labels.labels`, stacked
+    centers: torch.Tensor  # int64 (K,), patches with a kart's centre, through the batch
     fine: centers.Centers  # of tensors
     paths: list[str]
     orders: Orders | None = None  # what the device is to make of the pictures in its memory
@@ -193,6 +192,7 @@ class Batch(NamedTuple):
             targets={
                 head: target.to(device, non_blocking=True) for head, target in self.targets.items()
             },
+            centers=self.centers.to(device, non_blocking=True),
             fine=centers.Centers(*(part.to(device, non_blocking=True) for part in self.fine)),
         )
 
@@ -207,6 +207,7 @@ class Steps(Dataset):
         dense_steps: the first steps, in which nothing is described.
         share: number of this process, and how many share a step.
         on_device: leave the pictures to the device (`device_augment`), and draw the changes alone.
+        described: share of a step's pictures that are described, after the dense steps.
     """
 
     def __init__(
@@ -218,8 +219,9 @@ class Steps(Dataset):
         dense_steps: int,
         share: tuple[int, int],
         on_device: bool = False,
+        described: float = 0.5,
     ) -> None:
-        self.drawn, self.inputs = drawn, inputs
+        self.drawn, self.inputs, self.described = drawn, inputs, described
         self.patches, self.fine_side = patches, fine_side
         self.dense_steps, self.share, self.on_device = dense_steps, share, on_device
 
@@ -227,8 +229,8 @@ class Steps(Dataset):
         rng = random.Random(f"{self.drawn.seed}/{step}/pairs")
         rank, processes = self.share
         drawn = self.drawn.drawn(step)[rank::processes]
-        described = drawn[: int(len(drawn) * DESCRIBED)] if step >= self.dense_steps else []
-        sentences = [statements(changes.scene, rng) for _, changes in described]
+        described = int(len(drawn) * self.described) if step >= self.dense_steps else 0
+        sentences = [statements(changes.scene, rng) for _, changes in drawn[:described]]
         if not self.on_device:
             return self.batch(self.drawn.applied(drawn), sentences)
         views, (numbers, changes) = self.drawn.views, zip(*drawn, strict=True)
@@ -257,6 +259,7 @@ class Steps(Dataset):
             for some in sentences
         ]
         fine = centers.centers(scenes, self.fine_side)
+        with_center = np.stack([target["center"] for target in targets]).ravel().nonzero()[0]
         return Batch(
             squares,
             packing.pack(sequences, len(self.inputs.prefix_ids)),
@@ -264,6 +267,7 @@ class Steps(Dataset):
                 head: torch.from_numpy(np.stack([target[head] for target in targets]))
                 for head in targets[0]
             },
+            torch.from_numpy(with_center),
             centers.Centers(*(torch.from_numpy(part) for part in fine)),
             paths,
             asked,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -20,13 +22,21 @@ from homework.training.loop import copy
 from . import architecture
 
 
-def first_model(start: Path | Checkpoint | None, seed: int, inputs: InputBuilder):
+def first_model(
+    start: Path | Checkpoint | None,
+    seed: int,
+    inputs: InputBuilder,
+    stem: Mapping[str, Any] = MappingProxyType({}),
+):
     """The embedded base with fresh weights, or with those of the base in the folder `start`.
+
+    Args:
+        stem: what is other than in `architecture.STEM`.
 
     Raises:
         InputError: `start` is a base of another form.
     """
-    model = architecture.build_model(seed)
+    model = architecture.build_model(seed, architecture.base_config(stem) if stem else None)
     if not isinstance(start, Path):
         model.stem.normalise()
         return model

@@ -34,7 +34,9 @@ class Heads(nn.Module):
 
     def __init__(self, width: int, word_ids: Mapping[str, Sequence[int]]) -> None:
         super().__init__()
-        self.word_ids = word_ids
+        self.words = list(word_ids)
+        for name, ids in word_ids.items():
+            self.register_buffer(f"{name} ids", torch.tensor(ids), persistent=False)
         own = [1 if name in word_ids else classes for name, classes in PATCH_HEADS.items()]
         self._own = own
         self.patch = nn.Linear(width, sum(own))
@@ -51,8 +53,9 @@ class Heads(nn.Module):
         tokens = functional.rms_norm(tokens, tokens.shape[-1:])
         own = self.patch(tokens).float().split(self._own, dim=-1)
         scores = dict(zip(PATCH_HEADS, own, strict=True))
-        for name, ids in self.word_ids.items():
-            words = functional.linear(tokens, embeddings[ids]).float() * self.sharpness
+        for name in self.words:
+            shown = embeddings[self.get_buffer(f"{name} ids")]
+            words = functional.linear(tokens, shown).float() * self.sharpness
             scores[name] = torch.cat([scores[name], words], dim=-1)
         picture = self.picture(tokens.mean(dim=1)).float()
         picture = picture.split(list(PICTURE_HEADS.values()), dim=-1)
@@ -110,7 +113,7 @@ def center_losses(scores: torch.Tensor, truth: Centers) -> dict[str, torch.Tenso
 
 
 def losses(
-    scores: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]
+    scores: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], centers: torch.Tensor
 ) -> dict[str, torch.Tensor]:
     """Mean cross-entropy of every head; of AT_CENTERS once more at the centres of karts.
 
@@ -119,11 +122,14 @@ def losses(
 
     Args:
         targets: `dense_labels.labels` of B scenes, stacked.
+        centers: int64 (K,), the patches with a kart's centre, counted through the batch.
     """
     found = {}
-    centers = targets["center"].flatten().nonzero().squeeze(1)
     for name, values in scores.items():
-        weight = values.new_tensor([1.0, _CENTER_WEIGHT]) if name == "center" else None
+        weight = None
+        if name == "center":
+            weight = torch.ones(2, device=values.device)
+            weight[1:] = _CENTER_WEIGHT
         found[name] = functional.cross_entropy(
             values.flatten(0, -2), targets[name].flatten(), weight=weight
         )

@@ -43,7 +43,7 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:
         """Change each weight that has a gradient.
 
-        Weights of one shape are orthogonalised together: a GPU takes as long for one.
+        Weights of one shape change together: a GPU takes as long for one.
         """
         for group in self.param_groups:
             alike: dict[torch.Size, list[torch.Tensor]] = defaultdict(list)
@@ -51,22 +51,24 @@ class Muon(torch.optim.Optimizer):
                 if weight.grad is not None:
                     alike[weight.shape].append(weight)
             for shape, weights in alike.items():
-                momentum = torch.stack([self._momentum(w, group["momentum"]) for w in weights])
-                updates = orthogonal(momentum.to(self.dtype))
+                momentum = self._momentum(weights, group["momentum"])
+                updates = orthogonal(momentum.to(self.dtype)).to(momentum.dtype)
                 # The root mean square of AdamW's updates is about 0.2 (Liu et al., 2025, Muon is
                 # Scalable for LLM Training); that of a matrix with orthogonal rows depends on its
                 # longer side.
                 rate, scale = group["lr"], 0.2 * max(shape) ** 0.5
-                for weight, update in zip(weights, updates, strict=True):
-                    weight.mul_(1 - rate * group["weight_decay"]).add_(update, alpha=-rate * scale)
+                torch._foreach_mul_(weights, 1 - rate * group["weight_decay"])
+                torch._foreach_add_(weights, updates.unbind(), alpha=-rate * scale)
 
-    def _momentum(self, weight: torch.Tensor, momentum: float) -> torch.Tensor:
-        """The weight's Nesterov momentum, with this step's gradient."""
-        state = self.state[weight]
-        if not state:
-            state["momentum_buffer"] = torch.zeros_like(weight)
-        mean = state["momentum_buffer"].lerp_(weight.grad, 1 - momentum)
-        return weight.grad.lerp(mean, momentum)
+    def _momentum(self, weights: list[torch.Tensor], momentum: float) -> torch.Tensor:
+        """Nesterov momentum of weights of one shape, with this step's gradients, stacked."""
+        gradients = [weight.grad for weight in weights]
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        means = [self.state[weight]["momentum_buffer"] for weight in weights]
+        torch._foreach_lerp_(means, gradients, 1 - momentum)
+        return torch.stack(gradients).lerp_(torch.stack(means), momentum)
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,7 @@ from homework.model.packing import pairs_right
 from homework.training.checkpoints import Checkpoint
 from homework.training.measured import HeldOutResult, Means
 
-from . import architecture, begin, dense_labels, heads
+from . import architecture, begin, compiled, dense_labels, heads
 from .augment import View
 from .batches import AugmentedBatches, Batch, Steps, hold_out
 from .descriptions import KINDS, language, statements
@@ -83,8 +83,12 @@ class Pretraining:
             architecture.save_processor(work_dir / "processor")
         distributed.wait()
         self.inputs = load_inputs(work_dir / "processor")
-        self.model = begin.first_model(start, self.seed, self.inputs).to(self.device)
+        self.model = begin.first_model(start, self.seed, self.inputs, recipe.get("stem", {})).to(
+            self.device
+        )
         attention.use(self.model)
+        if self.device == "cuda":
+            compiled.use(self.model)
         self._make_heads()
         self.silent = self._silent_words().to(self.device)
         self.throw_away = torch.nn.ModuleList([self.heads, self.center_head])
@@ -107,6 +111,7 @@ class Pretraining:
             self.dense_steps,
             (distributed.rank(), distributed.world_size()),
             on_device,
+            recipe.get("described", 0.5),
         )
         self.pictures = Pictures(learned, vision.image_size, self.device) if on_device else None
         distributed.print0(
@@ -158,7 +163,7 @@ class Pretraining:
             pixels = self.inputs.normalise(squares)
             tokens = packing.image_tokens(self.model, pixels)  # (B, P, D)
             embeddings = self.model.get_input_embeddings().weight
-            parts = heads.losses(self.heads(tokens, embeddings), batch.targets)
+            parts = heads.losses(self.heads(tokens, embeddings), batch.targets, batch.centers)
             total = sum(DENSE_WEIGHTS.get(name, 1.0) * part for name, part in parts.items())
             side = self.data.patches
             patches = tokens.transpose(1, 2).unflatten(2, (side, side))
@@ -174,8 +179,12 @@ class Pretraining:
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, the peak, then a straight line to 0 from two fifths of the steps on."""
-        left = (self.steps - step) / (0.6 * self.steps)
+        left = (1 - self.progress(step)) / 0.6
         return self.peak_rate * min((step + 1) / WARM_UP_STEPS, left, 1.0)
+
+    def progress(self, step: int) -> float:
+        """Share of the run that is over before a step."""
+        return step / self.steps
 
     def batches(self, first: int) -> Iterator[list[Batch]]:
         """This process's share of the pictures of each step from `first` on."""
@@ -293,5 +302,5 @@ def build_optimizers(model, heads, dtype: torch.dtype) -> list[torch.optim.Optim
     ]
     return [
         Muon(matrices, dtype, weight_decay=0.05),
-        torch.optim.AdamW(groups, betas=(0.9, 0.98)),
+        torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=model.device.type == "cuda"),
     ]
