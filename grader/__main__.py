@@ -53,8 +53,9 @@ from .report import Report
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python3 -m grader", __doc__)
-    parser.add_argument("submission", type=home_path, help="the zip, or a folder")
-    parser.add_argument(
+    add = parser.add_argument
+    add("submission", type=home_path, help="the zip, or a folder")
+    add(
         "-v",
         "--verbose",
         action="count",
@@ -62,15 +63,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="the submission's traceback and the accuracy per kind of question; "
         "-vv also its prints and every wrong answer",
     )
-    parser.add_argument("--log_path", type=home_path, help="write everything there, JSON last")
-    parser.add_argument(
-        "--format", choices=["text", "gradescope"], default="text", help="gradescope: --output, too"
-    )
-    parser.add_argument(
-        "--output", type=home_path, help="where --format gradescope writes its results.json"
-    )
-    parser.add_argument("--disable_color", action="store_true", help="no colours")
-    parser.add_argument("--open", action="store_true", help="no lock, for debugging")
+    add("--log_path", type=home_path, help="write everything there, JSON last")
+    forms = ["text", "gradescope"]
+    add("--format", choices=forms, default="text", help="gradescope: --output, too")
+    text = "where --format gradescope writes its results.json"
+    add("--output", type=home_path, help=text)
+    add("--disable_color", action="store_true", help="no colours")
+    add("--open", action="store_true", help="no lock, for debugging")
     parser.add_grading_options()
     parser.add_python_options()
     options = parser.parse_args(arguments)
@@ -85,25 +84,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["class"]:
         from .classroom import command
 
-        return _guarded(
-            lambda: command.run(words[1:]),
-            command.STOPPED,
-            before_error=lambda: print(end="\n" * sys.stdout.isatty()),  # the progress line
-        )
+        def end_line() -> None:  # of the progress
+            print(end="\n" * sys.stdout.isatty())
+
+        return _guarded(lambda: command.run(words[1:]), command.STOPPED, end_line)
     options = _parse(words)
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not options.disable_color
     report = Report(options.verbose, color)
-    return _guarded(
-        lambda: _grade_one(options, report), "nothing was graded", before_error=report.abort
-    )
+    return _guarded(lambda: _grade_one(options, report), "nothing was graded", report.abort)
 
 
 def _grade_one(options: argparse.Namespace, report: Report) -> int:
     python = None if options.course else chosen_python(options)
     path = options.submission
-    check_readable(
-        path, " (make it with python3 bundle.py homework ID)" if path.suffix == ".zip" else ""
-    )
+    hint = " (make it with python3 bundle.py homework ID)" if path.suffix == ".zip" else ""
+    check_readable(path, hint)
     forms = {options.log_path: Report.is_log, options.output: gradescope.is_results}
     outputs = [path for path in forms if path]
     for output in outputs:
@@ -134,9 +129,7 @@ def _grade_one(options: argparse.Namespace, report: Report) -> int:
     return 0
 
 
-def _guarded(
-    do: Callable[[], int], after_stop: str, before_error: Callable[[], None] = lambda: None
-) -> int:
+def _guarded(do: Callable[[], int], after_stop: str, before_error: Callable[[], None]) -> int:
     """Run `do` and return its exit code; an error or Ctrl-C prints one line and has its own code.
 
     Args:
@@ -150,15 +143,16 @@ def _guarded(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except GraderError as error:
-        before_error()
-        return _fail(f"error: {error}", 1)
+        message, code = f"error: {error}", 1
     except OSError as error:  # without a name it is of printing
-        before_error()
         where = error.filename or "the grader's output"
-        return _fail(f"error: {where}: {error.strerror or error}; correct that and run again", 1)
+        message = f"error: {where}: {error.strerror or error}; correct that and run again"
+        code = 1
     except KeyboardInterrupt:
-        before_error()
-        return _fail(f"stopped by Ctrl-C; {after_stop}", 130)
+        message, code = f"stopped by Ctrl-C; {after_stop}", 130
+    before_error()
+    print(printable(message), file=sys.stderr)
+    return code
 
 
 def _stoppable(do: Callable[[], int]) -> int:
@@ -173,11 +167,6 @@ def _stoppable(do: Callable[[], int]) -> int:
         if isinstance(stop := error.__context__, KeyboardInterrupt | SystemExit):
             raise stop from None
         raise
-
-
-def _fail(message: str, code: int) -> int:
-    print(printable(message), file=sys.stderr)
-    return code
 
 
 def _stop(number: int, _: object) -> None:

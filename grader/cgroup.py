@@ -18,17 +18,12 @@ _PREFIX = "grader-"
 
 
 def make(pid: int, memory_bytes: int, threads: int) -> Path | None:
-    """Put a process into a new cgroup that limits it.
-
-    Returns:
-        The cgroup's folder, for `remove`; None where none can be made.
-    """
+    """Put a process into a new cgroup that limits it; its folder, or None if none can be made."""
     try:
         own = ROOT / OWN.read_text("utf-8").rpartition("0::")[2].strip().lstrip("/")
         place = ROOT if own == ROOT else own.parent
-        if not {"memory", "pids"} <= {
-            *(place / "cgroup.subtree_control").read_text("utf-8").split()
-        }:
+        controllers = (place / "cgroup.subtree_control").read_text("utf-8").split()
+        if not {"memory", "pids"} <= {*controllers}:
             return None
         for left in place.glob(f"{_PREFIX}*"):  # of a grader that was killed
             remove(left)
@@ -50,9 +45,8 @@ def make(pid: int, memory_bytes: int, threads: int) -> Path | None:
 def ran_out_of_memory(folder: Path) -> bool:
     """Whether the kernel has ended a process of the cgroup because of the limit."""
     with contextlib.suppress(OSError):
-        return bool(
-            re.search(r"^oom_kill [1-9]", (folder / "memory.events").read_text("utf-8"), re.M)
-        )
+        events = (folder / "memory.events").read_text("utf-8")
+        return bool(re.search(r"^oom_kill [1-9]", events, re.MULTILINE))
     return False
 
 

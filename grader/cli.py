@@ -22,24 +22,16 @@ class Parser(argparse.ArgumentParser):
     """Ends with one line and exit code 2 on a wrong command line."""
 
     def __init__(self, prog: str, description: str | None) -> None:
-        super().__init__(
-            prog=prog,
-            description=description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        form = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, None, description, formatter_class=form, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
     def add_grading_options(self) -> None:
         """The options that decide which questions are asked, and how long answering may take."""
-        self.add_argument(
-            "--data_dir",
-            type=home_path,
-            default=DATA_DIR,
-            help="data folder (data beside the grader)",
-        )
+        text = "data folder (data beside the grader)"
+        self.add_argument("--data_dir", type=home_path, default=DATA_DIR, help=text)
         self.add_argument(
             "--split",
             default="valid_grader",
@@ -85,17 +77,16 @@ def chosen_python(options: argparse.Namespace) -> Interpreter:
     return interpreter.own()
 
 
+# Types of options: each raises an argparse.ArgumentTypeError for another text.
+
+
 def home_path(text: str) -> Path:
-    """An option's file or folder: a shell leaves the `~` in --data_dir=~/data as it is."""
+    """A file or folder; a shell leaves the `~` in --data_dir=~/data as it is."""
     return Path(os.path.expanduser(text))
 
 
 def above_zero(text: str) -> float:
-    """An option's finite number above 0.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
+    """A finite number above 0."""
     with contextlib.suppress(ValueError):
         if math.isfinite(value := float(text)) and value > 0:
             return value
@@ -103,22 +94,14 @@ def above_zero(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """An option's number of submissions.
-
-    Raises:
-        argparse.ArgumentTypeError: it is not above 0.
-    """
+    """A number of submissions."""
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of submissions above 0")
     return int(text)
 
 
 def local_time(text: str) -> datetime:
-    """An option's date and time, without its time zone.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
+    """A date and time, returned without its time zone, as local time."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -129,14 +112,7 @@ def local_time(text: str) -> datetime:
 
 
 def check_readable(path: Path, hint: str = "") -> None:
-    """Find out before the grading, not after it, that an input is missing.
-
-    Args:
-        hint: added to the message.
-
-    Raises:
-        GraderError: it is neither a file nor a folder that can be read.
-    """
+    """Find out before the grading that an input is missing: GraderError, `hint` at its end."""
     if not path.exists():
         raise GraderError(f"{path}: no such file or folder{hint}")
     if not os.access(path, os.R_OK):

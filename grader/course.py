@@ -1,9 +1,8 @@
 """Where the course's own grader differs from this one. Pure: no files, no processes.
 
-This grader accepts what the course's grader accepts. Where the course's grader would refuse a
-submission or give another score, a line of the report begins with "the course's grader would".
-docs/grading.md has a table of these rules, and tests/grader/test_course.py tests them. They were
-found by grading the same submissions with both.
+Where the course's grader would refuse a submission or give another score, a line of the report
+begins with "the course's grader would". docs/grading.md has a table of these rules. They were found
+by grading the same submissions with both.
 """
 
 from __future__ import annotations
@@ -49,32 +48,27 @@ def of_zip(tops: Sequence[str], package: str, repeated: Sequence[str]) -> list[s
     return lines
 
 
-def of_model(facts: Mapping[str, object]) -> list[str]:
+# A fact about the model, the value that makes it worth a line, and the line.
+_OF_MODEL = (
+    ("package.data", False, "give 0 points: it uses `data` of the imported package, and "
+     "__init__.py does not import it; add: from . import data"),
+    ("model.model", False, "give 0 points: it counts the parameters of `load_vlm().model`, and "
+     "there is no such attribute with parameters()"),
+    ("clip", True, "also grade the CLIP half (load_clip and MultiChoiceQADataset; each half is "
+     "worth 50 points there); this one grades the VLM half alone, of 100"),
+    ("tuple", True, "accept the tuple that answer() returns, and so does this one"),
+)  # fmt: skip
+
+
+def of_model(facts: object) -> list[str]:
     """Lines about a submission that has answered.
 
     Args:
         facts: what `child.Submission.course` returns; it comes from the submission's process, so
-            that anything may be in it.
+            that it may be anything.
     """
-    lines = []
-    if facts.get("package.data") is False:
-        lines.append(
-            f"{_WOULD} give 0 points: it uses `data` of the imported package, and __init__.py does "
-            "not import it; add: from . import data"
-        )
-    if facts.get("model.model") is False:
-        lines.append(
-            f"{_WOULD} give 0 points: it counts the parameters of `load_vlm().model`, and there is "
-            "no such attribute with parameters()"
-        )
-    if facts.get("clip") is True:
-        lines.append(
-            f"{_WOULD} also grade the CLIP half (load_clip and MultiChoiceQADataset; each half is "
-            "worth 50 points there); this one grades the VLM half alone, of 100"
-        )
-    if facts.get("tuple") is True:
-        lines.append(f"{_WOULD} accept the tuple that answer() returns, and so does this one")
-    return lines
+    known = facts if isinstance(facts, dict) else {}
+    return [f"{_WOULD} {line}" for fact, value, line in _OF_MODEL if known.get(fact) is value]
 
 
 def of_time(seconds: float, limit: float) -> list[str]:
@@ -93,11 +87,7 @@ def of_time(seconds: float, limit: float) -> list[str]:
 
 
 def verdict(result: Mapping[str, Any]) -> str:
-    """A sentence about what the course's grader gives, by its rules, with these packages.
-
-    Args:
-        result: what `grade` returns.
-    """
+    """A sentence about what the course's grader gives for a result, with these packages."""
     versions = result["python"]["packages"]
     names = ", ".join(f"{name} {versions[name]}" for name in ("transformers", "torch", "peft"))
     by = f"By the course's rules, with {names}"
@@ -107,8 +97,7 @@ def verdict(result: Mapping[str, Any]) -> str:
     if found := failed or refused:
         return f"{by}: 0 points ({found[0]})"
     total, seconds = result["course"]["total"], result["course"]["seconds"]
-    most = scoring.FULL_POINTS + scoring.EXTRA_POINTS
-    return f"{by}: {total:.1f} of {most:g} points, in {seconds:.1f} s"
+    return f"{by}: {total:.1f} of {scoring.MAX_TOTAL:g} points, in {seconds:.1f} s"
 
 
 def score(samples: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, Any] | None:
@@ -140,6 +129,6 @@ def of_score(samples: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     return [
         f"{_WOULD} give {found['total']:.1f} points ({found['accuracy']:.1%}): it accepts any "
-        "answer that begins with the right one, "
-        f"and judges {found['differently']} answers otherwise"
+        "answer that begins with the right one, and judges "
+        f"{found['differently']} answers otherwise"
     ]

@@ -40,23 +40,22 @@ def course() -> Path:
         return folder
     if folder.exists() and not state.is_file():
         raise GraderError(f"{folder}: is not an environment that --course made; move it elsewhere")
-    python = _find_python()
-    print(f"making {folder}, once: Python {'.'.join(map(str, python[1]))} and", flush=True)
+    python, version = _find_python()
+    print(f"making {folder}, once: Python {version} and", flush=True)
     print(f"    {', '.join(_pinned())} and others", flush=True)
     try:
-        subprocess.run([python[0], "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
         state.touch()
         _install(folder)
         state.write_text(pins, "utf-8")
-    except (OSError, subprocess.CalledProcessError) as error:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if not isinstance(error, OSError | subprocess.CalledProcessError):
+            raise
         raise GraderError(
             f"{folder}: could not be made ({error}); it needs the network and room on the disk. "
             f"Or make one yourself: pip install -r {COURSE_PINS}, and give its --python"
         ) from None
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     return folder
 
 
@@ -78,7 +77,7 @@ def _pinned() -> list[str]:
     return [line for line in COURSE_PINS.read_text("utf-8").split() if "==" in line]
 
 
-def _find_python() -> tuple[str, tuple[int, int]]:
+def _find_python() -> tuple[str, str]:
     """An interpreter and its version: the course's if one is found, or else this one.
 
     Raises:
@@ -91,13 +90,12 @@ def _find_python() -> tuple[str, tuple[int, int]]:
     for candidate in found:
         try:  # it may be a shim of pyenv's for a version that is not chosen
             subprocess.run([candidate, "-m", "venv", "--help"], capture_output=True, check=True)
-            return candidate, PYTHON
+            return candidate, version
         except (OSError, subprocess.CalledProcessError):
             continue
-    own = sys.version_info[:2]
-    if not FITTING[0] <= own <= FITTING[1]:
+    if not FITTING[0] <= sys.version_info[:2] <= FITTING[1]:
         raise GraderError(f"--course needs Python {version}; install it")
-    return sys.executable, own
+    return sys.executable, ".".join(map(str, sys.version_info[:2]))
 
 
 def has_nvidia_gpu() -> bool:

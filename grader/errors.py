@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-_LONGEST = 4000  # characters of a message
-
 
 class GraderError(Exception):
     """The grader itself cannot work. One line: what is wrong, where, and how to fix it."""
@@ -36,9 +34,9 @@ def one_line(text: str, limit: int = 400) -> str:
 def printable(text: str) -> str:
     """`text` with control characters made visible, and without the middle of a long word.
 
-    The end stays, as that of a message says how to fix it.
+    The end stays, as that of a message says how to fix it; of 4,000 characters at most.
     """
-    return re.sub(r"(\S{150})\S{10,}(\S{150})", r"\1 ... \2", _visible(text))[:_LONGEST]
+    return re.sub(r"(\S{150})\S{10,}(\S{150})", r"\1 ... \2", _visible(text))[:4000]
 
 
 def safe_lines(text: str) -> list[str]:

@@ -8,14 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import course, interpreter, labels, scoring, submission
-from .advice import advice
+from . import course, interpreter, labels, reasons, scoring, submission
 from .child import MAX_ANSWER
 from .errors import SubmissionError, one_line, safe_lines
+from .files import private_folder
 from .interpreter import Interpreter
-from .private import private_folder
-from .process import Child
-from .replies import FORGED
+from .process import FORGED, Child
 from .report import Case, Report
 from .slot import Slot
 
@@ -24,7 +22,6 @@ PARAMETER_LIMIT = 300_000_000
 INTERFACE_QUESTIONS = 4
 SHOWN_DENIALS = 10  # the others need -v
 OPEN = "Not locked (--open): the submission's code runs with all your rights"
-MAX_TOTAL = scoring.FULL_POINTS + scoring.EXTRA_POINTS
 
 
 def grade(
@@ -56,9 +53,7 @@ def grade(
     Raises:
         GraderError: the grader itself cannot work. A submission's fault is a result instead.
     """
-    every = labels.read(data_dir, split)
-    questions = [every[index] for index in scoring.draw(len(every))]
-    labels.check_images(data_dir, questions)
+    questions = labels.asked(data_dir, split)
     python = python or interpreter.own()
     grading = _Grading(questions, split, time_limit, report)
     report.say(f"Grading {one_line(str(path))}")
@@ -86,16 +81,16 @@ class _Grading:
     ) -> None:
         self._questions, self._split = questions, split
         self._limit, self._report = time_limit, report
-        self._opens = Case("Submission opens (50 MB at most)")
-        self._loads = Case("Model loads: load_vlm()")
-        self._fits = Case("Parameters at most 300M")
-        self._accuracy = Case(f"Accuracy on {len(questions)} questions", scoring.FULL_POINTS)
-        self._extra = Case("Extra credit (80% to 85%)", scoring.EXTRA_POINTS)
-        self._interface = Case("Course interface: VQADataset and benchmark")
         self._cases = [
-            self._opens, self._loads, self._fits, self._accuracy, self._extra, self._interface
-        ]  # fmt: skip
+            Case("Submission opens (50 MB at most)"),
+            Case("Model loads: load_vlm()"),
+            Case("Parameters at most 300M"),
+            Case(f"Accuracy on {len(questions)} questions", scoring.FULL_POINTS),
+            Case("Extra credit (80% to 85%)", scoring.EXTRA_POINTS),
+            Case("Course interface: VQADataset and benchmark"),
+        ]
         self._samples: list[dict[str, Any]] = []
+        self._kinds: dict[str, tuple[int, int]] = {}  # right and asked
         self._share = 0.0  # of right answers
         self._course_s = 0.0  # as the course counts them
         self.layers: dict[str, list[str]] = {}  # of the lock
@@ -103,46 +98,48 @@ class _Grading:
 
     def unpack(self, path: Path, folder: Path) -> str:
         """The first case; returns the name of the package."""
-        with self._running(self._opens):
+        case = self._cases[0]
+        with self._running(case):
             unpacked = submission.unpack(path, folder)
-            self._opens.detail, self._opens.remarks = unpacked.size, unpacked.remarks
+            case.detail, case.remarks = unpacked.size, unpacked.remarks
         return unpacked.package
 
     def ask(self, child: Child, package: str, data: Path) -> None:
         """The cases that need the submission's process."""
+        loads, fits, accuracy, extra, interface = self._cases[1:]
         self._say_layers(child)
         start = child.clock()
         until = _Until(start + self._limit, self._limit)
-        with self._running(self._loads, child):
+        with self._running(loads, child):
             child.call("start", *until("importing the package"), package=package)
             child.call("load", *until("importing the package and load_vlm()"))
-            self._loads.detail = f"{child.clock() - start:.1f} s"
-        with self._running(self._fits, child):
-            _check_parameters(self._fits, child, until)
-        with self._running(self._accuracy, child):
+            loads.detail = f"{child.clock() - start:.1f} s"
+        with self._running(fits, child):
+            _check_parameters(fits, child, until)
+        with self._running(accuracy, child):
             self._samples = _answer(self._questions, data, child, until)
-            self._score(child.clock() - start, child.import_s)
-        with self._running(self._extra):
-            self._extra.points = scoring.extra_points(self._share)
-            self._extra.remarks = course.of_score(self._samples)
-        table = scoring.by_kind((one["question"], one["is_correct"]) for one in self._samples)
-        self._report.say_answers(self._samples, table)
-        with self._running(self._interface, child):
+            self._score(accuracy, child.clock() - start, child.import_s)
+        with self._running(extra):
+            extra.points = scoring.extra_points(self._share)
+            extra.remarks = course.of_score(self._samples)
+        self._report.say_answers(self._samples, self._kinds)
+        with self._running(interface, child):
             until = _Until(child.clock() + self._limit, self._limit)
-            self._interface.remarks = _ask_about_course(child, until)
-            _check_interface(self._interface, child, until, self._split, len(self._questions))
+            interface.remarks = _ask_about_course(child, until)
+            _check_interface(interface, child, until, self._split, len(self._questions))
 
-    def _score(self, seconds: float, import_s: float) -> None:
+    def _score(self, case: Case, seconds: float, import_s: float) -> None:
         """Complete the case of the accuracy."""
+        self._kinds = scoring.by_kind((s["question"], s["is_correct"]) for s in self._samples)
         correct = sum(sample["is_correct"] for sample in self._samples)
-        self._share = share = correct / len(self._samples)
+        self._share = correct / len(self._samples)
         self._course_s = seconds + import_s
-        self._accuracy.points = scoring.points(share)
-        self._accuracy.detail = (
-            f"{share:.1%} ({correct} right), {seconds:.1f} s of {self._limit:g} s"
+        case.points = scoring.points(self._share)
+        case.detail = (
+            f"{self._share:.1%} ({correct} right), {seconds:.1f} s of {self._limit:g} s"
             f" ({self._course_s:.1f} s with imports, as the course counts)"
         )
-        self._accuracy.remarks = course.of_time(self._course_s, self._limit)
+        case.remarks = course.of_time(self._course_s, self._limit)
 
     @contextlib.contextmanager
     def _running(self, case: Case, child: Child | None = None) -> Iterator[None]:
@@ -154,7 +151,8 @@ class _Grading:
             case.status = "ok"
         except SubmissionError as error:
             case.status, case.detail, details = "failed", str(error), error.details
-            if known := advice(case.detail, details, child.python.versions if child else None):
+            versions = child.python.versions if child else None
+            if known := reasons.advice(case.detail, details, versions):
                 case.detail = f"{case.detail}; {known}"
             raise
         finally:
@@ -163,8 +161,8 @@ class _Grading:
                 self._report.end(case, details)
                 if child:
                     self._say_denials(child)
-                output = child.output() if child else ""
-                self._report.say_block("printed by the submission", safe_lines(output), level=2)
+                    printed = safe_lines(child.output())
+                    self._report.say_block("printed by the submission", printed, level=2)
 
     def _say_layers(self, child: Child) -> None:
         """One line: the layers of the lock that are active, and why others are not."""
@@ -196,20 +194,17 @@ class _Grading:
                 "but the online grader may refuse the whole submission"
             )
         total = sum(case.points for case in self._cases)
-        self._report.say(f"Total: {total:.1f} / {scoring.FULL_POINTS:g} ({MAX_TOTAL:g} at most)")
-        samples = self._samples
-        table = scoring.by_kind((sample["question"], sample["is_correct"]) for sample in samples)
+        full, most = scoring.FULL_POINTS, scoring.MAX_TOTAL
+        self._report.say(f"Total: {total:.1f} / {full:g} ({most:g} at most)")
         return {
             "submission": str(path),
             "total": total,
-            "max_total": MAX_TOTAL,
-            "accuracy": self._share if samples else None,
+            "max_total": most,
+            "accuracy": self._share if self._samples else None,
             "cases": [asdict(case) for case in self._cases],
-            "course": course.score(samples, self._course_s),
-            "kinds": {
-                kind: {"right": right, "asked": asked} for kind, (right, asked) in table.items()
-            },
-            "samples": samples,
+            "course": course.score(self._samples, self._course_s),
+            "kinds": {k: {"right": r, "asked": asked} for k, (r, asked) in self._kinds.items()},
+            "samples": self._samples,
         }
 
 
@@ -286,5 +281,4 @@ def _check_interface(case: Case, child: Child, until: _Until, split: str, total:
 
 def _ask_about_course(child: Child, until: _Until) -> list[str]:
     """What the course's grader would do otherwise with the package and its model."""
-    facts = child.call("course", *until("looking at the model"))
-    return course.of_model(facts if isinstance(facts, dict) else {})
+    return course.of_model(child.call("course", *until("looking at the model")))

@@ -21,11 +21,9 @@ METADATA = "submission_metadata.yml"  # of the export of an assignment's submiss
 def find(folder: Path) -> Path:
     """The submission in the folder that Gradescope puts an upload into.
 
-    Gradescope unpacks a zip that is uploaded by itself, and leaves it packed beside other files.
-
-    Returns:
-        The only zip in the folder, if it holds no package; or the only package, if it is not named
-        homework; or else the folder as it is.
+    Gradescope unpacks a zip that is uploaded by itself, and leaves it packed beside other files. So
+    it is the only zip in the folder, if that holds no package; or the only package, if it is not
+    named homework; or else the folder as it is.
     """
     packages = [path.parent for path in folder.glob("*/__init__.py")]
     zips = [path for path in folder.glob("*.zip") if not path.name.startswith(".")]
@@ -52,28 +50,19 @@ class Submitter(NamedTuple):
 def submitters(text: bytes, path: str) -> dict[str, list[Submitter]]:
     """The content of an export's METADATA file: a submission's folder -> who handed it in.
 
-    Args:
-        path: of the file, for the message.
-
-    Raises:
-        GraderError: it has another form.
+    A GraderError, which names `path`, if it has another form.
     """
     import yaml  # transformers has it
 
     try:
-        found = {}
+        found: dict[str, list[Submitter]] = {}
         # Every value as its text: an ID may look like a number. Ruby's tags are left out.
         for folder, about in yaml.load(text, yaml.BaseLoader).items():
             about = _named(about)
             date = _date(about.get("created_at"))
-            found[folder] = [
-                Submitter(
-                    one.get("name", ""),
-                    [one[field] for field in ("sid", "email") if one.get(field)],
-                    date,
-                )
-                for one in map(_named, about["submitters"] or [{}])
-            ]
+            for one in map(_named, about["submitters"] or [{}]):
+                ids = [one[field] for field in ("sid", "email") if one.get(field)]
+                found.setdefault(folder, []).append(Submitter(one.get("name", ""), ids, date))
         return found
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise GraderError(
@@ -85,9 +74,7 @@ def submitters(text: bytes, path: str) -> dict[str, list[Submitter]]:
 def _date(created: Any) -> datetime | None:
     """Local time of "2026-10-02 01:30:00.123456000 Z", as a text or as Ruby's own object of it."""
     text = created.get("utc") if isinstance(created, dict) else created
-    if not isinstance(text, str):
-        return None
-    with contextlib.suppress(ValueError, OverflowError):
+    with contextlib.suppress(ValueError, OverflowError, AttributeError):
         date = datetime.fromisoformat(text.replace(" Z", "Z").replace(" UTC", "Z"))
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone().replace(tzinfo=None)
     return None

@@ -22,6 +22,7 @@ _ITS_OWN = re.compile(
     "VIRTUAL_ENV.*|CONDA_.*|PYTHON(HOME|PATH|USERBASE|STARTUP|EXECUTABLE|PLATLIBDIR|SAFEPATH)"
     "|__PYVENV_LAUNCHER__"
 )
+_NAMED = ("transformers", "torch", "peft", "torchvision")
 
 
 class Interpreter(NamedTuple):
@@ -50,14 +51,11 @@ class Interpreter(NamedTuple):
 
     def variables(self) -> dict[str, str]:
         """This process's environment variables, as far as they are for this interpreter."""
-        return {
-            name: value
-            for name, value in os.environ.items()
-            if self.is_own or not _ITS_OWN.fullmatch(name)
-        }
+        return dict(os.environ) if self.is_own else _for_another()
 
 
-_NAMED = ("transformers", "torch", "peft", "torchvision")
+def _for_another() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not _ITS_OWN.fullmatch(name)}
 
 
 def own() -> Interpreter:
@@ -77,12 +75,17 @@ def other(path: Path, option: str = "--python") -> Interpreter:
     Raises:
         GraderError: it does not run, has a version that the grader is not for, or lacks a package.
     """
-    executable = _executable(path, option)
-    bare = Interpreter(executable, "", [], None, {}, is_own=False)
+    says = f"{option} {path}:"
+    inside = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+    program = shutil.which(path / inside if path.is_dir() else path)  # also by its name alone
+    if program is None:
+        raise GraderError(f"{says} no such program")
+    # Not resolved: an environment's is a link, and its place tells which environment it is.
+    program = os.path.abspath(program)
     try:
         done = subprocess.run(
-            [executable, str(PROBE), *packages.FOR_SUBMISSIONS],
-            env=bare.variables(),
+            [program, str(PROBE), *packages.FOR_SUBMISSIONS],
+            env=_for_another(),
             capture_output=True,
             encoding="utf-8",
             timeout=PROBE_LIMIT_S,
@@ -90,29 +93,17 @@ def other(path: Path, option: str = "--python") -> Interpreter:
         )
         found = json.loads(done.stdout)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise GraderError(f"{option} {path}: does not run: {error}") from None
+        raise GraderError(f"{says} does not run: {error}") from None
     except ValueError:
         last = one_line((done.stderr.strip().splitlines() or ["it printed nothing"])[-1], 200)
-        raise GraderError(f"{option} {path}: is no Python of today ({last})") from None
+        raise GraderError(f"{says} is no Python of today ({last})") from None
     version = tuple(int(number) for number in found["python"].split(".")[:2])
     if not OLDEST <= version <= NEWEST:
-        raise GraderError(
-            f"{option} {path}: is Python {found['python']}; give one of "
-            f"{'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST))}"
-        )
+        oldest, newest = (".".join(map(str, one)) for one in (OLDEST, NEWEST))
+        raise GraderError(f"{says} is Python {found['python']}; give one of {oldest} to {newest}")
     if missing := found.pop("missing"):
         raise GraderError(
-            f"{option} {path}: has no {', '.join(missing)}, which submissions need: "
-            f"{executable} -m pip install -r {packages.COURSE_PINS}"
+            f"{says} has no {', '.join(missing)}, which submissions need: "
+            f"{program} -m pip install -r {packages.COURSE_PINS}"
         )
-    return Interpreter(executable, **found, is_own=False)
-
-
-def _executable(path: Path, option: str) -> str:
-    if path.is_dir():
-        path = path / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    found = shutil.which(path)  # also by its name alone
-    if found is None:
-        raise GraderError(f"{option} {path}: no such program")
-    # Not resolved: an environment's is a link, and its place tells which environment it is.
-    return os.path.abspath(found)
+    return Interpreter(program, **found, is_own=False)

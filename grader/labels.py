@@ -7,6 +7,7 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from . import scoring
 from .errors import GraderError, one_line
 
 
@@ -46,14 +47,21 @@ def read(data_dir: Path, split: str) -> list[Question]:
     return questions
 
 
-def check_images(data_dir: Path, questions: list[Question]) -> None:
-    """Raise GraderError if a question's image is missing: no submission could answer it."""
+def asked(data_dir: Path, split: str) -> list[Question]:
+    """The questions of a split that are asked: all, or those that `scoring.draw` chooses.
+
+    Raises:
+        GraderError: see `read`; or a picture is missing, so that no submission could answer.
+    """
+    every = read(data_dir, split)
+    questions = [every[index] for index in scoring.draw(len(every))]
     missing = sorted({q.image for q in questions if not (data_dir / q.image).is_file()})
     if missing:
         raise GraderError(
             f"{data_dir / missing[0]}: no such image ({len(missing)} missing); "
             "put the data there or name its folder with --data_dir"
         )
+    return questions
 
 
 def hidden(data_dir: Path, split: str, questions: list[Question]) -> list[Path]:
@@ -77,18 +85,15 @@ def _read_file(file: Path) -> list[Question]:
         raise GraderError(f"{file}: expected a list of question/answer records")
     questions = []
     for index, record in enumerate(records):
+        where = f"{file}: record {index}:"
         fields = record if isinstance(record, dict) else {}
-        file_name, question, answer = map(fields.get, ("image_file", "question", "answer"))
+        name, question, answer = map(fields.get, ("image_file", "question", "answer"))
         if type(answer) is int:  # as in `homework.data`, a whole number is its digits
             answer = str(answer)
-        if not (
-            isinstance(file_name, str) and isinstance(question, str) and isinstance(answer, str)
-        ):
-            raise GraderError(
-                f"{file}: record {index}: expected 'question', 'answer' and 'image_file' as text"
-            )
-        image = PurePosixPath(file_name.replace("\\", "/"))
+        if not (isinstance(name, str) and isinstance(question, str) and isinstance(answer, str)):
+            raise GraderError(f"{where} expected 'question', 'answer' and 'image_file' as text")
+        image = PurePosixPath(name.replace("\\", "/"))
         if image.is_absolute() or ".." in image.parts:
-            raise GraderError(f"{file}: record {index}: 'image_file' leads out of the data folder")
+            raise GraderError(f"{where} 'image_file' leads out of the data folder")
         questions.append(Question(str(image), question, answer))
     return questions

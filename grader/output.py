@@ -14,16 +14,12 @@ _POSIX = os.name == "posix"
 
 
 class Output:
-    """Reads a pipe in a thread of its own.
-
-    Args:
-        pipe: the child's standard error, which takes its standard output too.
-    """
+    """Reads a pipe, the child's standard error and output, in a thread of its own."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe.fileno()
         self._kept = b""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
 
@@ -32,9 +28,7 @@ class Output:
         # Prints may lag behind the reply that came after them, which has a pipe of its own.
         deadline = time.monotonic() + 0.2
         with contextlib.suppress(OSError, ValueError):
-            while _POSIX and self.thread.is_alive() and time.monotonic() < deadline:
-                if not self._readable(0):
-                    break
+            while self.thread.is_alive() and time.monotonic() < deadline and self._is_readable(0):
                 time.sleep(0.001)
         with self._lock:
             output, self._kept = self._kept, b""
@@ -48,24 +42,21 @@ class Output:
 
     def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            while self._read_some():
-                pass
+            while True:
+                self._is_readable(None)
+                # Under the lock: what has left the pipe is in _kept for whoever looks next. Without
+                # `poll` (Windows) the reading itself waits, which must not hold the lock.
+                with self._lock if _POSIX else contextlib.nullcontext():
+                    chunk = os.read(self._pipe, 65_536)
+                    with self._lock:
+                        self._kept = (self._kept + chunk)[-MAX_OUTPUT_BYTES:]
+                if not chunk:
+                    return
 
-    def _read_some(self) -> bool:
-        """Wait for more; False at the end."""
+    def _is_readable(self, timeout_ms: int | None) -> bool:
+        """Whether there is more, or the end, within some time (POSIX)."""
         if not _POSIX:
-            chunk = os.read(self._pipe, 65_536)
-            with self._lock:
-                self._kept = (self._kept + chunk)[-MAX_OUTPUT_BYTES:]
-            return bool(chunk)
-        self._readable(None)
-        # Under the lock: what has left the pipe is in _kept for whoever looks next.
-        with self._lock:
-            chunk = os.read(self._pipe, 65_536)
-            self._kept = (self._kept + chunk)[-MAX_OUTPUT_BYTES:]
-        return bool(chunk)
-
-    def _readable(self, timeout_ms: int | None) -> bool:
+            return False
         waiting = select.poll()
         waiting.register(self._pipe, select.POLLIN)
         return bool(waiting.poll(timeout_ms))

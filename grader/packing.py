@@ -12,37 +12,22 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from .files import replacing
+
 TOP = "homework"
-# The zip must stay under 50 MB. Read as decimal megabytes, the stricter of the two readings:
-# 50 MiB would be 52,428,800 bytes.
+# Under 50 MB, read as decimal megabytes, the stricter of the two readings.
 LIMIT_BYTES = 50_000_000
 MAX_DEPTH = 32  # folders above a file, as the grader has it
 
-# Never packed, at any depth; a folder that matches is left out with all it holds.
+# Never packed, at any depth; a folder that matches is left out with all it holds: caches, what
+# training leaves beside the adapter, logs, half-written files and other zips.
 LEFT_OUT = (
-    ".*",
-    # caches
-    "__pycache__",
-    "__MACOSX",
-    "*.pyc",
-    "*.egg-info",
-    # what training leaves beside the adapter
-    "checkpoint-*",
-    "optimizer.pt",
-    "scheduler.pt",
-    "rng_state*",
-    "training_args.bin",
-    "trainer_state.json",
-    "curves.png",
-    # logs
-    "runs",
-    "*.log",
-    "events.out.tfevents*",
-    # half-written files and other zips
-    "*.partial",
-    "*.tmp",
-    "*.zip",
-)
+    ".*", "__pycache__", "__MACOSX", "*.pyc", "*.egg-info",
+    "checkpoint-*", "optimizer.pt", "scheduler.pt", "rng_state*", "training_args.bin",
+    "trainer_state.json", "curves.png",
+    "runs", "*.log", "events.out.tfevents*",
+    "*.partial", "*.tmp", "*.zip",
+)  # fmt: skip
 
 # base.json is written last: without it the other two may be of two different trainings.
 ADAPTER = (
@@ -51,10 +36,8 @@ ADAPTER = (
     "vlm_model/base.json",
 )
 VENV = "pyvenv.cfg"  # marks a virtual environment
-_CHUNK = 1 << 20
 # Fixed, so that the bytes depend on the files' names and contents alone.
 DATE = (1980, 1, 1, 0, 0, 0)
-_MODE = stat.S_IFREG | 0o644
 
 
 class BundleError(Exception):
@@ -69,7 +52,6 @@ def members(folder: str | Path) -> dict[str, Path]:
     Raises:
         BundleError: no such folder, no `__init__.py` in it, or an entry that is neither a
             plain file nor a folder (links are never followed).
-        OSError: a folder cannot be listed.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -103,42 +85,31 @@ def _walk(folder: Path, prefix: str) -> dict[str, Path]:
 
 
 def write_zip(files: Mapping[str, Path], target: Path) -> list[zipfile.ZipInfo]:
-    """Write the zip beside `target` and rename it; whole or not at all.
+    """Write a zip, whole or not at all; returns its entries, sizes filled in.
 
     Args:
         files: name inside the zip -> file, in the order to write.
 
-    Returns:
-        The zip's entries, sizes filled in.
-
     Raises:
         BundleError: the zip would be over LIMIT_BYTES; names the files to delete.
-        OSError: a file cannot be read or the zip cannot be written.
     """
-    partial = target.with_name(target.name + ".partial")
-    partial.unlink(missing_ok=True)  # of a run that was killed; a link there is not followed
-    file = open(partial, "xb")  # noqa: SIM115 (closed below)
-    try:
-        with file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(target) as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, path in files.items():
                 _add(archive, name, path, files)
-            infos = archive.infolist()
-        if partial.stat().st_size > LIMIT_BYTES:
+        if file.seek(0, os.SEEK_END) > LIMIT_BYTES:
             raise BundleError(_too_large(files))
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return infos
+    return archive.infolist()
 
 
 def _add(archive: zipfile.ZipFile, name: str, path: Path, files: Mapping[str, Path]) -> None:
     info = zipfile.ZipInfo(name, DATE)
     info.compress_type = zipfile.ZIP_DEFLATED
     info.create_system = 3  # Unix, on every system, so that the mode below is read as one
-    info.external_attr = _MODE << 16
+    info.external_attr = (stat.S_IFREG | 0o644) << 16
     info.file_size = path.stat().st_size
     with open(path, "rb") as source, archive.open(info, "w") as sink:
-        while chunk := source.read(_CHUNK):
+        while chunk := source.read(1 << 20):
             sink.write(chunk)
             # Stop early: a forgotten multi-gigabyte file would be packed for minutes.
             if archive.fp and archive.fp.tell() > LIMIT_BYTES:
@@ -149,18 +120,16 @@ def _too_large(files: Mapping[str, Path]) -> str:
     """The line that says which files to delete, largest first."""
     sizes = {name: path.stat().st_size for name, path in files.items()}
     largest = sorted(sizes, key=lambda name: (-sizes[name], name))
-    extras = [name for name in largest if not _needed(name)]
-    left, chosen = sum(sizes.values()), []
-    while left > LIMIT_BYTES and extras:
-        chosen.append(extras.pop(0))
-        left -= sizes[chosen[-1]]
-    text = f"the zip would be over {size_text(LIMIT_BYTES)}"
-    if chosen and left <= LIMIT_BYTES:
-        return f"{text}: delete " + ", ".join(
-            f"{name} ({size_text(sizes[name])})" for name in chosen
-        )
-    listed = ", ".join(f"{name} ({size_text(sizes[name])})" for name in largest[:5])
-    return f"{text}: delete or shrink some of its largest files: {listed}"
+    chosen, left = [], sum(sizes.values())
+    for name in largest:
+        if left > LIMIT_BYTES and not _needed(name):
+            chosen.append(name)
+            left -= sizes[name]
+    fix, named = "delete", chosen
+    if left > LIMIT_BYTES or not chosen:
+        fix, named = "delete or shrink some of its largest files:", largest[:5]
+    listed = ", ".join(f"{name} ({size_text(sizes[name])})" for name in named)
+    return f"the zip would be over {size_text(LIMIT_BYTES)}: {fix} {listed}"
 
 
 def _needed(name: str) -> bool:

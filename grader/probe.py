@@ -41,20 +41,19 @@ def about(names: list[str]) -> dict[str, Any]:
     places += site.getsitepackages()
     if site.ENABLE_USER_SITE:
         places.append(site.getusersitepackages())
+    versions: dict[str, str | None] = dict.fromkeys(DISTRIBUTIONS)
+    for name in DISTRIBUTIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
     return {
         "python": ".".join(map(str, sys.version_info[:3])),
         "places": places,
         "user_base": site.getuserbase() if site.ENABLE_USER_SITE else None,
         "missing": [name for name in names if find_spec(name) is None],
-        "versions": {name: _version(name) for name in DISTRIBUTIONS},
+        "versions": versions,
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from . import cgroup, interpreter, packages, usage
-from .errors import GraderError, SubmissionError
+from .child import MAX_TEXT
+from .errors import GraderError, SubmissionError, one_line
 from .interpreter import Interpreter
 from .lock import places
 from .output import Output
-from .replies import read_denial, read_reply
 from .slot import Slot
 
 # What 32 answers of `child.MAX_ANSWER` letters take at most; JSON grows by 30 when it is read.
@@ -29,6 +29,7 @@ START_LIMIT_S = 60.0  # for the lock
 END_LIMIT_S = 1.0  # for the other threads to end, once the first one has
 IMPORT_LIMIT_S = 300.0  # for Python itself and the packages, from a cold disk
 CHILD = Path(__file__).with_name("child.py")
+FORGED = "the submission wrote into the grader's channel"
 _DENIED = b'{"denied": '
 
 
@@ -44,7 +45,6 @@ class Child:
 
     Attributes:
         layers: the `active` and the `missing` layers of the lock; empty without one.
-        python: what runs it.
         import_s: seconds that the import of the environment's packages took.
     """
 
@@ -58,11 +58,17 @@ class Child:
         self._slot = slot or Slot()
         self._shared = usage.shared_memory() if sys.platform == "linux" else 0
         self.python = python or interpreter.own()
+        self.layers: dict[str, list[str]] = {}
+        self._cgroup: Path | None = None
+        self._id = self._told = 0  # requests made, denials told
+        self._replies: queue.Queue[bytes] = queue.Queue(maxsize=4)
+        self._denials: list[str] = []
+        self._lock = threading.Lock()
+        watched = hidden is not None and sys.platform == "linux"
         # What the lock's seccomp filter reports through.
-        locks_calls = hidden is not None and sys.platform == "linux"
-        ours, theirs = socket.socketpair() if locks_calls else (None, None)
+        ours, theirs = socket.socketpair() if watched else (None, None)
         try:
-            variables = environment(folder, hidden, self.python)
+            variables = places.environment(folder, hidden, self.python)
             command = [self.python.executable, str(CHILD)]
             self._process = self._slot.start(command, folder, variables, theirs)
             listener_fd = theirs.fileno() if theirs else None
@@ -71,25 +77,19 @@ class Child:
                 theirs.close()
         stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
         assert stdin and stdout and stderr, "Slot.start makes all three"
-        self._stdin, self._stdout, self._stderr = stdin, stdout, stderr
-        self._id = 0
-        self._replies: queue.Queue[bytes] = queue.Queue(maxsize=4)
-        self._denials: dict[str, None] = {}
-        self._new_denials: list[str] = []
-        self._lock = threading.Lock()
-        self._output = Output(self._stderr)
-        self._threads = [threading.Thread(target=self._read_replies, daemon=True)]
-        self._threads[0].start()
-        self._threads.append(self._output.thread)
-        self.layers: dict[str, list[str]] = {}
-        self._cgroup: Path | None = None
+        self._stdin, self._stdout = stdin, stdout
+        self._pipes = stdin, stdout, stderr
+        self._output = Output(stderr)
+        reader = threading.Thread(target=self._read_replies, daemon=True)
+        reader.start()
+        self._threads = [reader, self._output.thread]
         try:
-            if hidden and sys.platform == "linux":
+            if watched:
                 limits = self._slot.memory_bytes, usage.THREAD_LIMIT
                 self._cgroup = cgroup.make(self._process.pid, *limits)
             self._import_packages()
-            if hidden:
-                self.layers = self._apply_lock(folder, hidden, listener_fd, ours)
+            if hidden is not None:
+                self._apply_lock(folder, hidden, listener_fd, ours)
         except BaseException:
             self.__exit__()
             raise
@@ -99,8 +99,7 @@ class Child:
 
     def _import_packages(self) -> None:
         """Import the environment's packages; nothing of the submission has run when it ends."""
-        over = f"not done after {IMPORT_LIMIT_S:g} s"
-        start = self.clock()
+        over, start = f"not done after {IMPORT_LIMIT_S:g} s", self.clock()
         try:
             names = packages.BEFORE_THE_LOCK
             self.call("import_packages", start + IMPORT_LIMIT_S, over, names=names)
@@ -118,24 +117,25 @@ class Child:
         hidden: list[Path],
         listener_fd: int | None,
         channel: socket.socket | None,
-    ) -> dict[str, list[str]]:
+    ) -> None:
         try:
-            policy = {
-                "folder": str(folder),
-                "data_dir": os.path.realpath(hidden[0]),
-                "readable": places.readable(folder, hidden, self.python),
-                "devices": places.devices(),
-                "gpus": bool(places.gpus()),
-                # A GPU's driver maps far more than it uses: there the memory is only watched.
-                "memory_bytes": None
-                if places.gpus()
-                else usage.data_limit(self._slot.memory_bytes),
-                "cpu_s": usage.cpu_limit(),
-                "one_processor": self._slot.processor is not None,
-                "listener_fd": listener_fd,
-            }
+            readable = places.readable(folder, hidden, self.python)
         except ValueError as error:
             raise GraderError(f"{error}, which a submission may read; move it elsewhere") from None
+        gpus = bool(places.gpus())
+        policy = {
+            "folder": str(folder),
+            "data_dir": os.path.realpath(hidden[0]),
+            "readable": readable,
+            "devices": places.devices(),
+            "gpus": gpus,
+            # Above the limit that is watched, as the system counts whole stacks. A GPU's driver
+            # maps far more than it uses: there the memory is only watched.
+            "memory_bytes": None if gpus else self._slot.memory_bytes * 5 // 4,
+            "cpu_s": usage.CPU_LIMIT_S,
+            "one_processor": self._slot.processor is not None,
+            "listener_fd": listener_fd,
+        }
         try:
             over = f"not done after {START_LIMIT_S:g} s"
             layers = self.call("lock", self.clock() + START_LIMIT_S, over, policy=policy)
@@ -145,10 +145,11 @@ class Child:
         if self._cgroup:
             layers["active"].append("cgroup")
         if channel:
-            from .lock import listener
+            from .lock import seccomp
 
-            listener.listen(channel, self._note_denied_call)
-        return layers
+            says = "tried to {}: not allowed in grading (from native code)"
+            seccomp.listen(channel, lambda action: self._note_denial(says.format(action)))
+        self.layers = layers
 
     def __enter__(self) -> Child:
         return self
@@ -164,7 +165,7 @@ class Child:
         # A process that escaped the group may still hold the pipes; closing one that a thread
         # uses would wait for it.
         if not any(thread.is_alive() for thread in self._threads):
-            for pipe in (self._stdin, self._stdout, self._stderr):
+            for pipe in self._pipes:
                 pipe.close()
 
     def clock(self) -> float:
@@ -194,18 +195,14 @@ class Child:
 
     def denials(self) -> list[str]:
         """What the lock has denied since the last call of this, each sentence once."""
-        with self._lock:
-            denials, self._new_denials = self._new_denials, []
-        return denials
-
-    def _note_denied_call(self, action: str) -> None:
-        self._note_denial(f"tried to {action}: not allowed in grading (from native code)")
+        new = self._denials[self._told :]
+        self._told += len(new)
+        return new
 
     def _note_denial(self, sentence: str) -> None:
         with self._lock:
             if sentence not in self._denials and len(self._denials) < MAX_DENIALS:
-                self._denials[sentence] = None
-                self._new_denials.append(sentence)
+                self._denials.append(sentence)
 
     def _send(self, request: bytes) -> None:
         with contextlib.suppress(OSError):  # a child that has gone shows in the reply
@@ -276,13 +273,29 @@ class Child:
         self._replies.put(b"")
 
 
-def environment(folder: Path, hidden: list[Path] | None, python: Interpreter) -> dict[str, str]:
-    """The child's variables; see `Child`."""
-    own = python.variables() if hidden is None else places.environment(folder, hidden, python)
-    return {
-        **own,
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONIOENCODING": "utf-8:backslashreplace",
-        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp")),
-    }
+def read_reply(line: bytes, number: int) -> Any:
+    """The value in the reply to a request; the submission may have written anything there.
+
+    Raises:
+        SubmissionError: it is none, or not to this request; or the submission raised.
+    """
+    try:
+        reply = json.loads(line)
+        if reply["id"] == number and type(reply["id"]) is int:
+            if "error" not in reply:
+                return reply["value"]
+            texts = reply["error"]["message"], reply["error"]["traceback"]
+            if all(isinstance(text, str) for text in texts):
+                raise SubmissionError(*(text[:MAX_TEXT] for text in texts))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise SubmissionError(FORGED)
+
+
+def read_denial(line: bytes) -> str:
+    """The sentence of a `denied` line; the submission may have written it."""
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        # The child's own are shorter than this, however JSON writes their letters.
+        if len(line) < 7 * MAX_TEXT and isinstance(sentence := json.loads(line)["denied"], str):
+            return one_line(sentence)
+    return "tried to write into the grader's channel"

@@ -1,4 +1,5 @@
-"""The reason of a score: one sentence that staff can send to the student as it is. Pure."""
+"""What a failure means: the reason of a score, in a sentence that staff can send to the student as
+it is, its group on the staff's page, and what a person can do about it. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import interpreter
+
 GRADED = "graded"
 VERSIONS = "made for other versions of the packages"
 WEIGHTS = "weights are missing"
@@ -15,16 +18,19 @@ NOT_GRADED = (
     "Not graded, by no fault of the submission: the grader itself failed on it ({}). It is graded "
     "by hand or in a later run."
 )
-# What the failed case is about; {} stands for its detail.
-_FAILED = (
-    ("Submission opens", "The zip cannot be graded: {}."),
-    ("Model loads", "The model does not load: {}."),
-    ("Parameters", "The model is refused: {}."),
-    ("Accuracy", "The model does not answer the questions: {}."),
-)
+# The cases that must succeed for the answers to count: the sentence, {} is the case's detail, and
+# the group where none of the below fits.
+_CASES = {
+    "Submission opens": ("The zip cannot be graded: {}.", "the zip is refused"),
+    "Model loads": ("The model does not load: {}.", "an error while loading"),
+    "Parameters": ("The model is refused: {}.", "an error while counting the parameters"),
+    "Accuracy": ("The model does not answer the questions: {}.", "an error while answering"),
+}
+_TIME = r"took over .* s and was stopped"
+_NO_CLASS = r"(cannot import name|has no attribute) '?AutoModelForVision2Seq"
 # A pattern of the detail, and the group it belongs to; the first that fits.
 _GROUPS = (
-    (r"took over .* s and was stopped", "over the time limit"),
+    (_TIME, "over the time limit"),
     (r"of memory|MemoryError|out of memory", "over the memory limit"),
     (r"over \d+ threads|can't start new thread", "too many threads"),
     (r"parameters; the course refuses", "too many parameters"),
@@ -33,54 +39,87 @@ _GROUPS = (
     (r"process ended itself|process was ended|SystemExit|KeyboardInterrupt", "ends the process"),
     (r"hub cache", WEIGHTS),
     (
-        r"(cannot import name|has no attribute) '?AutoModelForVision2Seq"
-        r"|(cannot import name \S+ from|No module named) '(transformers|peft|torch|torchvision|"
-        r"huggingface_hub|tokenizers|accelerate|cv2)\b",
+        rf"{_NO_CLASS}|(cannot import name \S+ from|No module named) "
+        r"'(transformers|peft|torch|torchvision|huggingface_hub|tokenizers|accelerate|cv2)\b",
         VERSIONS,
     ),
     (r"ModuleNotFoundError|ImportError|SyntaxError", "an import fails"),
 )
-_OTHERWISE = {
-    "Submission opens": "the zip is refused",
-    "Model loads": "an error while loading",
-    "Parameters": "an error while counting the parameters",
-    "Accuracy": "an error while answering",
-}
-_DOWNLOAD = re.compile(r"python -m homework\.base_vlm download HuggingFaceTB/[\w.-]*\w")
+# A pattern of the message or the traceback, and what to do. {transformers} is the version that the
+# submission has, {checkpoint} the weights' name on the hub.
+_ADVICE = (
+    (
+        _NO_CLASS,
+        "transformers 5 has no AutoModelForVision2Seq (installed: {transformers}): grade with the "
+        "course's versions (--course), or use AutoModelForImageTextToText in its place",
+    ),
+    (
+        r"No module named 'torchvision'|requires the Torchvision library",
+        "torchvision is not installed (requirements.txt leaves it out): use an image processor "
+        "that needs Pillow alone, such as Idefics3ImageProcessorPil, or install the torchvision "
+        "that fits the installed torch, or grade with the course's versions (--course)",
+    ),
+    (
+        r"couldn't connect to '\S*' to load|LocalEntryNotFoundError|OfflineModeIsEnabled"
+        r"|outgoing traffic has been disabled",
+        "the grader is offline on purpose, so the weights must be in this machine's hub cache: run "
+        "python -m homework.base_vlm download {checkpoint} once, with a network",
+    ),
+    (
+        r"No module named 'homework'",
+        "the folder in the zip has another name and is imported under it; import its modules "
+        "relatively (from . import data), or name the folder homework, as bundle.py does",
+    ),
+)
+_CHECKPOINT = r"HuggingFaceTB/[\w.-]*\w"
+SMOLVLM = "HuggingFaceTB/SmolVLM-256M-Instruct"  # the course's starter code loads it
+_DOWNLOAD = re.compile(rf"python -m homework\.base_vlm download {_CHECKPOINT}")
 _LONGEST_DENIAL = 200  # characters that are quoted
-_MEMORY_OF_ALL = re.compile(r"used over .* of memory|out of memory\?")
-_TIME = re.compile(_GROUPS[0][0])
+_MEMORY_OF_ALL = r"used over .* of memory|out of memory\?"
 
 
-def failed_case(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The case that ended a grading before the answers counted, or None."""
-    names = tuple(_OTHERWISE)
+def advice(
+    message: str, details: str = "", versions: Mapping[str, str | None] | None = None
+) -> str | None:
+    """What to do about a failure, or None where nothing is known.
+
+    Args:
+        message: the reason that is reported.
+        details: its traceback; may be empty.
+        versions: of the packages that the submission has; those of this Python by default.
+    """
+    text = f"{message}\n{details}"
+    for pattern, what in _ADVICE:
+        if re.search(pattern, text):
+            found = re.search(_CHECKPOINT, text)
+            checkpoint = found.group() if found else SMOLVLM
+            version = (versions or interpreter.own().versions)["transformers"] or "none"
+            return what.format(transformers=version, checkpoint=checkpoint)
+    return None
+
+
+def _failed(result: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Detail, sentence and group of the case that ended a grading before the answers counted."""
     for case in result["cases"]:
-        if case["status"] == "failed" and case["name"].startswith(names):
-            return case
+        for name, (sentence, group) in _CASES.items():
+            if case["status"] == "failed" and case["name"].startswith(name):
+                return case["detail"], sentence, group
     return None
 
 
 def group(result: Mapping[str, Any]) -> str:
     """A few words that failures of one sort share, or GRADED."""
-    case = failed_case(result)
-    if case is None:
+    if not (failed := _failed(result)):
         return GRADED
-    for pattern, words in _GROUPS:
-        if re.search(pattern, case["detail"]):
-            return words
-    return next(w for name, w in _OTHERWISE.items() if case["name"].startswith(name))
+    detail, _, otherwise = failed
+    return next((words for form, words in _GROUPS if re.search(form, detail)), otherwise)
 
 
 def reason(result: Mapping[str, Any]) -> str:
-    """The sentence.
-
-    Args:
-        result: what `grade` returns.
-    """
-    if case := failed_case(result):
-        template = next(t for name, t in _FAILED if case["name"].startswith(name))
-        return template.format(case["detail"].rstrip(".")) + _denied(result)
+    """The sentence about what `grade` returns."""
+    if failed := _failed(result):
+        detail, sentence, _ = failed
+        return sentence.format(detail.rstrip(".")) + _denied(result)
     right = sum(row["right"] for row in result["kinds"].values())
     asked = sum(row["asked"] for row in result["kinds"].values())
     text = f"{right} of {asked} answers are right ({result['accuracy']:.1%})"
@@ -116,19 +155,13 @@ def shared(
             f"{count} of {len(rows)} submissions are {VERSIONS} than those here ({had}); {cure}"
         )
     if (count := counts[WEIGHTS]) > 1:
-        found = {
-            d for row in rows if row["group"] == WEIGHTS for d in _DOWNLOAD.findall(row["reason"])
-        }
+        lacking = [row["reason"] for row in rows if row["group"] == WEIGHTS]
+        found = {command for reason in lacking for command in _DOWNLOAD.findall(reason)}
         notes.append(
             f"{count} of {len(rows)} submissions need weights that are not in this machine's hub "
             f"cache: run {' and '.join(sorted(found))}, and grade them again into another --output"
         )
     return notes
-
-
-def remarks(result: Mapping[str, Any]) -> str:
-    """Where the course's own grader would differ; empty if nowhere."""
-    return "; ".join(remark for case in result["cases"] for remark in case["remarks"])
 
 
 def may_be_caused_by_others(result: Mapping[str, Any], time_is_own: bool) -> bool:
@@ -139,8 +172,9 @@ def may_be_caused_by_others(result: Mapping[str, Any], time_is_own: bool) -> boo
     Args:
         time_is_own: whether the time that others had the processor was not counted.
     """
-    detail = case["detail"] if (case := failed_case(result)) else ""
-    return bool(_MEMORY_OF_ALL.search(detail) or (not time_is_own and _TIME.search(detail)))
+    detail = failed[0] if (failed := _failed(result)) else ""
+    causes = _MEMORY_OF_ALL if time_is_own else f"{_MEMORY_OF_ALL}|{_TIME}"
+    return bool(re.search(causes, detail))
 
 
 def _denied(result: Mapping[str, Any]) -> str:

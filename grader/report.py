@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -42,9 +42,7 @@ class Report:
     """
 
     def __init__(self, verbosity: int = 0, color: bool = False, out: IO[str] | None = None) -> None:
-        self._verbosity = verbosity
-        self._out = out
-        self._color = color
+        self._verbosity, self._color, self._out = verbosity, color, out
         self._lines: list[str] = []
         self._in_line = False
 
@@ -54,13 +52,10 @@ class Report:
         if level <= self._verbosity:
             self._print(text)
 
-    def say_block(self, title: str, lines: Iterable[str], level: int) -> None:
+    def say_block(self, title: str, lines: Sequence[str], level: int) -> None:
         """Add indented lines under a title; nothing if there are none."""
-        lines = list(lines)
-        if lines:
-            self.say(f"    {title}:", level)
-        for line in lines:
-            self.say(f"    | {line}", level)
+        for line in [f"{title}:", *(f"| {line}" for line in lines)] if lines else ():
+            self.say(f"    {line}", level)
 
     def begin(self, case: Case) -> None:
         """Show a case's name while it runs."""
@@ -69,14 +64,9 @@ class Report:
 
     def end(self, case: Case, details: str = "") -> None:
         """Complete the line of a case; `details` (a traceback) follow with -v."""
-        verdict = f"{case.verdict():<12}"
-        text = (
-            case.detail
-            if case.status == "ok"
-            else f"{case.status}: {case.detail}".removesuffix(": ")
-        )
-        if case.status != "ok" and not case.max_points:
-            text = case.detail
+        verdict, text = f"{case.verdict():<12}", case.detail
+        if case.status != "ok" and case.max_points:  # the verdict says the points alone
+            text = f"{case.status}: {text}" if text else case.status
         self._in_line = False
         self._lines.append(f"{self._name(case)}{verdict}{text}".rstrip())
         if self._color and case.status != "not run":
@@ -87,25 +77,19 @@ class Report:
         self.say_block("from the submission", safe_lines(details), level=1)
 
     def say_answers(
-        self, samples: Sequence[Mapping[str, Any]], by_kind: Mapping[str, tuple[int, int]]
+        self, samples: Sequence[Mapping[str, Any]], kinds: Mapping[str, tuple[int, int]]
     ) -> None:
         """Show the table per kind (-v) and every wrong answer (-vv).
 
         Args:
-            by_kind: kind -> correct answers and questions.
+            kinds: kind -> correct answers and questions.
         """
         rows = [f"{'kind':<18}{'right':>6}{'asked':>7}{'accuracy':>10}"]
-        for kind, (right, asked) in by_kind.items():
+        for kind, (right, asked) in kinds.items():
             rows.append(f"{kind:<18}{right:>6}{asked:>7}{right / asked:>10.1%}")
         self.say_block("accuracy per kind", rows, level=1)
-        wrong = [
-            one_line(
-                f"{sample['image_file']} {sample['question']} {sample['model_answer']!r}, "
-                f"expected {sample['correct_answer']!r}"
-            )
-            for sample in samples
-            if not sample["is_correct"]
-        ]
+        form = "{image_file} {question} {model_answer!r}, expected {correct_answer!r}"
+        wrong = [one_line(form.format(**one)) for one in samples if not one["is_correct"]]
         self.say_block("wrong answers", wrong, level=2)
 
     def abort(self) -> None:

@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterable
 
 QUESTIONS = 128
-FULL_POINTS = 100.0
-FULL_ACCURACY = 0.70
-EXTRA_POINTS = 5.0
-EXTRA_FROM, EXTRA_TO = 0.80, 0.85
+FULL_POINTS, FULL_ACCURACY = 100.0, 0.70
+EXTRA_POINTS, EXTRA_FROM, EXTRA_TO = 5.0, 0.80, 0.85
+MAX_TOTAL = FULL_POINTS + EXTRA_POINTS
 SEED = 0
 
 
@@ -52,23 +51,16 @@ _KINDS = {
     "ego": r"What kart is the ego car\?",
     "count": r"How many karts are there in the scenario\?",
     "track": r"What track is this\?",
-    "relative position": (
-        r"Is \S+ to the left or right of the ego car\?"
-        r"|Is \S+ in front of or behind the ego car\?"
-        r"|Where is \S+ relative to the ego car\?"
-    ),
-    "region": (
-        r"How many karts are (?:to the left of|to the right of|in front of|behind) the ego car\?"
-    ),
+    "relative position": r"Is \S+ to the left or right of the ego car\?"
+    r"|Is \S+ in front of or behind the ego car\?|Where is \S+ relative to the ego car\?",
+    "region": r"How many karts are (to the left of|to the right of|in front of|behind) "
+    r"the ego car\?",
 }
 
 
 def kind_of(question: str) -> str:
     """The kind of a question by its exact words, or "other"."""
-    for kind, words in _KINDS.items():
-        if re.fullmatch(words, question):
-            return kind
-    return "other"
+    return next((kind for kind, words in _KINDS.items() if re.fullmatch(words, question)), "other")
 
 
 def by_kind(results: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:

@@ -23,14 +23,13 @@ class Slot:
 
     Attributes:
         processor: the number of the only one that it may use; None for all of them.
+        memory_bytes: what its process may have in use.
     """
 
     processor: int | None = None
 
-    @property
-    def memory_bytes(self) -> int:
-        """What its process may have in use."""
-        return usage.memory_limit()
+    def __init__(self, memory_bytes: int | None = None) -> None:
+        self.memory_bytes = memory_bytes or usage.memory_limit()
 
     def clock(self, pid: int) -> float:
         """Seconds that have passed for a process, from an arbitrary start."""
@@ -46,15 +45,10 @@ class Slot:
         environment: Mapping[str, str],
         channel: socket.socket | None,
     ) -> subprocess.Popen[bytes]:
-        """Start a process.
+        """Start a process in a folder; GraderError if none can be started.
 
         Args:
-            command: the program and its arguments.
-            folder: its working folder.
             channel: a socket that it inherits under the same number, or None.
-
-        Raises:
-            GraderError: no process can be started.
         """
         try:
             process = subprocess.Popen(
@@ -85,31 +79,26 @@ class ClassSlot(Slot):
 
     Args:
         number: of the slot, from 0; the processors are given out in turn.
-        memory_bytes: what its process may have in use.
         stop: set when the grading is to end.
     """
 
     def __init__(self, number: int, memory_bytes: int, stop: threading.Event) -> None:
+        super().__init__(memory_bytes)
         if hasattr(os, "sched_getaffinity"):
             processors = sorted(os.sched_getaffinity(0))
             self.processor = processors[number % len(processors)]
-        self._memory_bytes = memory_bytes
         self._stop = stop
         # The last reading: process id, clock, seconds of processor time, seconds of waiting.
         self._seen = (0, 0.0, 0.0, 0.0)
         self._lost = 0.0
-
-    @property
-    def memory_bytes(self) -> int:
-        return self._memory_bytes
 
     def clock(self, pid: int) -> float:
         now, found = time.monotonic(), usage.processor_seconds(pid)
         if self._seen[0] != pid:
             self._seen, self._lost = (pid, now, 0.0, 0.0), 0.0
         if found:
-            used, waited = found
             _, then, used_before, waited_before = self._seen
+            used, waited = found
             # Threads of its own that keep it waiting use the processor meanwhile.
             free = max(0.0, now - then - (used - used_before))
             self._lost += min(waited - waited_before, free)

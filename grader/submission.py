@@ -29,7 +29,6 @@ MAX_UNPACKED_BYTES = 1_000_000_000
 MAX_RATIO, RATIO_FROM_BYTES = 200, 10_000_000
 HIDDEN = "hidden"  # in place of every expected answer
 _OURS = ("data", "tmp")  # the private folder's own
-_CHUNK = 1 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # Errors that a name or a position in the zip causes; all others are the file system's own.
 _OWN_ERRORS = (
@@ -68,7 +67,7 @@ def unpack(path: Path, folder: Path) -> Unpacked:
         if path.is_dir():
             path = _pack(path, folder / "submission.zip")
         return _unpack_zip(path, folder)
-    except (SubmissionError, GraderError):
+    except SubmissionError:
         raise
     except OSError as error:
         if error.errno in _DISK_FULL:
@@ -85,9 +84,8 @@ def unpack(path: Path, folder: Path) -> Unpacked:
 
 
 def _pack(path: Path, target: Path) -> Path:
-    inner = path / packing.TOP
-    if not (path / "__init__.py").is_file() and inner.is_dir():
-        path = inner
+    if not (path / "__init__.py").is_file() and (path / packing.TOP).is_dir():
+        path /= packing.TOP
     try:
         packing.write_zip(packing.members(path), target)
     except packing.BundleError as error:
@@ -99,7 +97,10 @@ def _unpack_zip(path: Path, folder: Path) -> Unpacked:
     size = path.stat().st_size
     if size > packing.LIMIT_BYTES:
         raise SubmissionError(f"over 50 MB: at most {packing.LIMIT_BYTES} bytes are allowed")
-    _check_directory(path)
+    # zipfile reads the whole list of files, which can need gigabytes. (A file in the zip may be a
+    # zip itself, whose entries are counted here, too.)
+    if path.read_bytes().count(_MEMBER) > 10 * MAX_FILES:
+        raise SubmissionError(_too_many())
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         files = _checked(entries)
@@ -114,19 +115,10 @@ def _unpack_zip(path: Path, folder: Path) -> Unpacked:
     return Unpacked(package, f"{packing.size_text(size)}, {len(own)} files", remarks)
 
 
-def _check_directory(path: Path) -> None:
-    """Refuse a list of files that zipfile, which reads it whole, would need gigabytes for.
-
-    A file in the zip may be a zip itself, whose entries are counted here, too.
-    """
-    if path.read_bytes().count(_MEMBER) > 10 * MAX_FILES:
-        raise SubmissionError(_too_many())
-
-
-def _checked(infos: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+def _checked(entries: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     """The files by name, the last of each, once every entry of the zip has been found safe."""
     files: dict[str, zipfile.ZipInfo] = {}
-    for number, info in enumerate(infos):
+    for number, info in enumerate(entries):
         name = info.orig_filename
         if fault := _fault(info):
             raise SubmissionError(f"{name[:100]!r} in the zip {fault}; make the zip with bundle.py")
@@ -135,7 +127,12 @@ def _checked(infos: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
         if info.is_dir():
             continue
         files[name] = info
-    _check_sizes(files.values())
+    for name, info in files.items():  # by the sizes it claims; the real ones are counted later
+        size = info.file_size
+        if size > RATIO_FROM_BYTES and size > MAX_RATIO * max(info.compress_size, 1):
+            raise SubmissionError(f"{name!r} in the zip grows over {MAX_RATIO} times when unpacked")
+    if sum(info.file_size for info in files.values()) > MAX_UNPACKED_BYTES:
+        raise SubmissionError(_too_much())
     _check_clashes(files)
     return files
 
@@ -159,18 +156,6 @@ def _package(names: Collection[str]) -> str:
 
 def _top_folders(names: Iterable[str]) -> list[str]:
     return sorted({name.split("/")[0] for name in names if "/" in name})
-
-
-def _check_sizes(infos: Collection[zipfile.ZipInfo]) -> None:
-    """Refuse a bomb by the sizes it claims; the real sizes are counted while unpacking."""
-    for info in infos:
-        size = info.file_size
-        if size > RATIO_FROM_BYTES and size > MAX_RATIO * max(info.compress_size, 1):
-            raise SubmissionError(
-                f"{info.orig_filename!r} in the zip grows over {MAX_RATIO} times when unpacked"
-            )
-    if sum(info.file_size for info in infos) > MAX_UNPACKED_BYTES:
-        raise SubmissionError(_too_much())
 
 
 def _check_clashes(names: Collection[str]) -> None:
@@ -227,18 +212,16 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def _unpack_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, folder: Path, budget: int
-) -> int:
-    """Write one file; returns its size in bytes. More than `budget` bytes are refused."""
+def _unpack_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, folder: Path, most: int) -> int:
+    """Write one file; returns its size in bytes. More than `most` bytes are refused."""
     target = folder / info.filename
     target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     # "x": where case does not count, two names could be one file.
     with archive.open(info) as source, open(target, "xb") as sink:
-        while chunk := source.read(_CHUNK):
+        while chunk := source.read(1 << 20):
             written += len(chunk)
-            if written > budget:
+            if written > most:
                 raise SubmissionError(_too_much())
             sink.write(chunk)
     return written
@@ -250,8 +233,6 @@ def write_data(data_dir: Path, folder: Path, split: str, questions: Sequence[Que
     The pictures are copied: a link would lead to the expected answers, and to originals that
     an unlocked submission could overwrite.
 
-    Raises:
-        GraderError: a picture cannot be copied.
     """
     target = folder / "data"
     records = [{"image_file": q.image, "question": q.question, "answer": HIDDEN} for q in questions]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 MEMORY_LIMIT_BYTES = 8_000_000_000
 THREAD_LIMIT = max(512, 8 * (os.cpu_count() or 1))
+CPU_LIMIT_S = 1800 * (os.cpu_count() or 1)  # of all threads; ends a child whose parent has gone
 FIRST_THREAD_ENDED = "ended its first thread and was stopped"
 UNREADABLE = "could not be checked against its limits and was stopped"
 OF_AN_END = (FIRST_THREAD_ENDED, UNREADABLE)
-CPU_LIMIT_S = 1800  # for each core; ends a child whose parent has gone
 
 
 def excess(pid: int, shared_before: int | None, limit: int) -> str | None:
@@ -61,11 +61,7 @@ def _threads(pid: int) -> dict[int, dict[str, int]]:
 
 
 def _memory(pid: int, threads: dict[int, dict[str, int]], shared_before: int | None) -> int:
-    """Bytes that a process has in use.
-
-    Raises:
-        OSError, ValueError: they cannot be told.
-    """
+    """Bytes that a process has in use; an OSError or ValueError if they cannot be told."""
     # All threads have the same memory, but for one that is ending, which has none.
     for thread, sizes in threads.items():
         if "VmRSS" in sizes:
@@ -93,11 +89,7 @@ def shared_mappings(maps: bytes) -> int:
 
 
 def shared_memory() -> int:
-    """Bytes of shared memory of the whole machine (Linux).
-
-    Raises:
-        OSError: they cannot be told.
-    """
+    """Bytes of shared memory of the whole machine (Linux); OSError if they cannot be told."""
     sizes = _sizes(Path("/proc/meminfo").read_bytes())
     if "Shmem" not in sizes:
         raise OSError("/proc/meminfo: no line 'Shmem', so that memory cannot be watched")
@@ -109,11 +101,6 @@ def _sizes(text: bytes) -> dict[str, int]:
     # Of bytes: a process may have any name, which is a line of its own.
     rows = re.findall(rb"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)
     return {name.decode(): int(size) * 1024 for name, size in rows}
-
-
-def counts_waiting() -> bool:
-    """Whether `processor_seconds` can be told on this system."""
-    return processor_seconds(os.getpid()) is not None
 
 
 def processor_seconds(pid: int) -> tuple[float, float] | None:
@@ -131,23 +118,14 @@ def processor_seconds(pid: int) -> tuple[float, float] | None:
     return None
 
 
-def installed_memory() -> int:
-    """Bytes of this machine; enough for one submission where that cannot be told."""
+def usable_memory() -> int:
+    """Nine tenths of this machine's bytes; enough for one submission where that is not known."""
+    installed = 2 * MEMORY_LIMIT_BYTES
     with contextlib.suppress(AttributeError, OSError, ValueError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 2 * MEMORY_LIMIT_BYTES
+        installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return installed * 9 // 10
 
 
 def memory_limit() -> int:
     """MEMORY_LIMIT_BYTES, or less where the machine has hardly more."""
-    return min(MEMORY_LIMIT_BYTES, installed_memory() * 9 // 10)
-
-
-def data_limit(limit: int) -> int:
-    """For the system's own limit in bytes: above the watched one, as it counts whole stacks."""
-    return limit * 5 // 4
-
-
-def cpu_limit() -> int:
-    """Seconds of CPU time, summed over all threads."""
-    return CPU_LIMIT_S * (os.cpu_count() or 1)
+    return min(MEMORY_LIMIT_BYTES, usable_memory())

@@ -19,10 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from grader import labels, scoring  # noqa: E402
+from grader import labels  # noqa: E402
 from grader.cli import Parser, home_path  # noqa: E402
 from grader.errors import GraderError  # noqa: E402
-from grader.files import check_output  # noqa: E402
+from grader.files import check_output, replacing  # noqa: E402
 from grader.packages import COURSE_PINS  # noqa: E402
 
 SCRIPTS = ("setup.sh", "run_autograder")
@@ -66,9 +66,7 @@ def contents(
     Raises:
         GraderError: the split has no questions, or a picture is missing.
     """
-    every = labels.read(data_dir, split)
-    asked = [every[index] for index in scoring.draw(len(every))]
-    labels.check_images(data_dir, asked)
+    asked = labels.asked(data_dir, split)
     records = [{"image_file": q.image, "question": q.question, "answer": q.answer} for q in asked]
     options = ["--split", split, "--time_limit", f"{time_limit:g}"]
     if course:  # as another's environment, which need not have this project's packages
@@ -100,21 +98,14 @@ def is_own(content: bytes) -> bool:
 
 
 def write(path: Path, files: dict[str, bytes]) -> None:
-    """Write the zip beside `path` and rename it; whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)  # of a run that was killed; a link there is not followed
-    file = open(partial, "xb")  # noqa: SIM115 (closed below)
-    try:
-        with file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in files.items():
-                info = zipfile.ZipInfo(name, _DATE)
-                info.compress_type = zipfile.ZIP_DEFLATED
-                info.create_system = 3  # Unix, so that the mode is read as one
-                info.external_attr = (stat.S_IFREG | (0o755 if name in SCRIPTS else 0o644)) << 16
-                archive.writestr(info, content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write the zip, whole or not at all."""
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name, _DATE)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.create_system = 3  # Unix, so that the mode is read as one
+            info.external_attr = (stat.S_IFREG | (0o755 if name in SCRIPTS else 0o644)) << 16
+            archive.writestr(info, content)
 
 
 if __name__ == "__main__":

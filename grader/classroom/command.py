@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,8 +31,7 @@ from typing import Any
 
 from .. import cli, gradescope, labels, reasons, usage
 from ..errors import GraderError, one_line
-from ..files import write_whole
-from ..private import private_folder
+from ..files import private_folder, write_whole
 from ..slot import Slot, Stopped
 from . import outputs, page, pool, table
 from .canvas import Gradebook
@@ -227,7 +227,7 @@ class _Class:
             self._sha256[submission.file] = sha
             path = gradescope.find(copy) if copy.is_dir() else copy
             record = {"sha256": sha, **grade_one(path, self._rules, slot)}
-            own_time = usage.counts_waiting()
+            own_time = usage.processor_seconds(os.getpid()) is not None
             if not self._alone and reasons.may_be_caused_by_others(record["result"], own_time):
                 self._again[sha] = submission
             else:

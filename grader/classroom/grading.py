@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import labels, scoring
+from .. import labels
 from ..grade import grade
 from ..interpreter import Interpreter
 from ..report import Report
@@ -71,9 +71,7 @@ def depends_on(rules: Rules) -> dict[str, Any]:
     Raises:
         GraderError: the split cannot be read.
     """
-    every = labels.read(rules.data_dir, rules.split)
-    asked = [every[index] for index in scoring.draw(len(every))]
-    labels.check_images(rules.data_dir, asked)
+    asked = labels.asked(rules.data_dir, rules.split)
     pictures = hashlib.sha256()
     for image in sorted({question.image for question in asked}):
         pictures.update(hashlib.sha256((rules.data_dir / image).read_bytes()).digest())

@@ -15,7 +15,6 @@ from typing import Any
 
 from .. import reasons, scoring
 from ..errors import GraderError, one_line
-from ..grade import MAX_TOTAL
 from .table import CASES
 
 try:
@@ -125,7 +124,7 @@ def _checked(line: bytes) -> tuple[str, dict[str, Any]]:
     texts = [sha256, *denied, *kinds, *(case["detail"] for case in cases)]
     texts += [remark for case in cases for remark in case["remarks"]]
     lists = [cases, denied, *(case["remarks"] for case in cases)]
-    numbers = [(record["seconds"], 1e9), (result["total"], MAX_TOTAL)]
+    numbers = [(record["seconds"], 1e9), (result["total"], scoring.MAX_TOTAL)]
     numbers += [(result["accuracy"], 1)] * (result["accuracy"] is not None)
     numbers += [(case["points"], case["max_points"]) for case in cases]
     numbers += [(case["max_points"], scoring.FULL_POINTS) for case in cases]
@@ -140,7 +139,7 @@ def _checked(line: bytes) -> tuple[str, dict[str, Any]]:
         and all(case["status"] in ("ok", "failed", "not run") for case in cases),
         "kinds": all(type(kind["asked"]) is int and kind["asked"] > 0 for kind in kinds.values()),
         "total": abs(result["total"] - sum(case["points"] for case in cases)) < 0.01,
-        "accuracy": (result["accuracy"] is None) == (reasons.failed_case(result) is not None),
+        "accuracy": (result["accuracy"] is None) == (reasons.group(result) != reasons.GRADED),
         "adapter_sha256": isinstance(record["adapter_sha256"], str | None),
         "course and lock": {"course", "lock"} <= result.keys(),
     }.items():

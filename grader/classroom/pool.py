@@ -26,7 +26,7 @@ def shares(jobs: int | None, memory_gb: float | None) -> tuple[int, int]:
     Raises:
         GraderError: they need more memory than there is.
     """
-    installed = usage.installed_memory() * 9 // 10
+    installed = usage.usable_memory()
     if jobs is None:
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         least = int(memory_gb * 1e9) if memory_gb else LEAST_MEMORY

@@ -66,6 +66,7 @@ def row(
     accuracy = result["accuracy"]
     days = math.ceil((hours_late or 0) / 24)
     who["penalty"] = round(result["total"] * min(1.0, days * late_penalty / 100), 2)
+    remarks = [remark for case in result["cases"] for remark in case["remarks"]]
     reason = reasons.reason(result)
     if who["penalty"]:
         reason += f" {who['penalty']:g} points are taken off: {hours_late:g} hours late."
@@ -75,7 +76,7 @@ def row(
         "accuracy": None if accuracy is None else round(accuracy, 4),
         **{column: _cell(result, name) for column, name in CASES.items()},
         "reason": reason,
-        "remarks": "; ".join(filter(None, (submission.remark, reasons.remarks(result)))),
+        "remarks": "; ".join(filter(None, [submission.remark, *remarks])),
         "seconds": round(record["seconds"], 1),
         **who,
         "group": reasons.group(result),

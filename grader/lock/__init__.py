@@ -6,10 +6,9 @@
     seccomp          Linux, x86-64/arm64 every system call but those on a list
     audit hook       everywhere          the same, from Python code, with a sentence that says so
 
-On Linux `precheck` first makes sure that nothing is left which these do not reach. `apply` runs in
-the child, in this order; `places` and `listener` belong to the parent. Nothing here imports the
-rest of the grader, and only the standard library is used: the kernel's own interfaces are small
-and fixed, while the bindings on PyPI are pre-releases or need a C library.
+`apply` puts them on in this order, in the child; `places` and `seccomp.listen` are the parent's.
+Nothing here imports the rest of the grader, and only the standard library is used: the kernel's
+interfaces are small and fixed, while the bindings on PyPI are pre-releases or need a C library.
 """
 
 from __future__ import annotations
@@ -58,43 +57,41 @@ def apply(policy: dict[str, Any], report: Callable[[str], None]) -> dict[str, li
         The layers that are `active`, and those that are `missing` with the reason.
 
     Raises:
-        RuntimeError: Linux: something of this process would escape the lock; see `precheck`.
+        RuntimeError: Linux: something of this process would escape the lock; see `linux.check`.
     """
     from . import audit, limits
 
     rules = Policy(**policy)
-    active: list[str] = []
-    missing: list[str] = []
+    layers: dict[str, list[str]] = {"active": [], "missing": []}
     if limits.apply(rules):
-        active.append("resource limits")
+        layers["active"].append("resource limits")
     else:
-        missing.append("resource limits: Windows has none")
+        layers["missing"].append("resource limits: Windows has none")
     if sys.platform == "linux":
-        _apply_kernel_layers(rules, active, missing)
+        _apply_kernel_layers(rules, **layers)
     else:
-        missing.append(
+        layers["missing"].append(
             "Landlock and seccomp: they need Linux; what is left stops mistakes but no attack, so "
             "grade only what you would run yourself"
         )
     audit.install(rules, report)
-    active.append("Python audit hook")
-    return {"active": active, "missing": missing}
+    layers["active"].append("Python audit hook")
+    return layers
 
 
 def _apply_kernel_layers(policy: Policy, active: list[str], missing: list[str]) -> None:
-    from . import landlock, limits, precheck, seccomp
-    from .linux import Unavailable
+    from . import landlock, linux, seccomp
 
-    precheck.check(policy.listener_fd)
-    limits.give_up_privileges()
+    linux.check(policy.listener_fd)
+    linux.give_up_privileges()
     try:
         landlock.install(policy)
         active.append("Landlock")
-    except Unavailable as error:
+    except linux.Unavailable as error:
         missing.append(f"Landlock: {error}")
     try:
         # Without Landlock it is left to seccomp to stop native code from writing.
         seccomp.install(policy, deny_writing=bool(missing))
         active.append("seccomp")
-    except Unavailable as error:
+    except linux.Unavailable as error:
         missing.append(f"seccomp: {error}")

@@ -31,31 +31,22 @@ _SOCKETS = ("socket.__new__", "socket.connect", "socket.bind", "socket.sendto", 
 _LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr",
             "socket.getnameinfo")  # fmt: skip
 _FILES = {
-    "os.remove": "delete",
-    "os.rmdir": "delete",
-    "os.rename": "rename",
-    "os.truncate": "write",
-    "os.link": "link",
-    "os.symlink": "link",
-    "os.chmod": "change the rights of",
-    "os.lchmod": "change the rights of",
-    "os.chown": "change the owner of",
-    "os.lchown": "change the owner of",
-    "os.chflags": "change the flags of",
-    "os.lchflags": "change the flags of",
+    "os.remove": "delete", "os.rmdir": "delete", "os.rename": "rename", "os.truncate": "write",
+    "os.link": "link", "os.symlink": "link",
+    "os.chmod": "change the rights of", "os.lchmod": "change the rights of",
+    "os.chown": "change the owner of", "os.lchown": "change the owner of",
+    "os.chflags": "change the flags of", "os.lchflags": "change the flags of",
     "os.utime": "change the time of",
-    "os.setxattr": "change the attributes of",
-    "os.removexattr": "change the attributes of",
-}
+    "os.setxattr": "change the attributes of", "os.removexattr": "change the attributes of",
+}  # fmt: skip
 # Libraries try these by themselves and work without them: denied, but not reported.
 _HABITS = re.compile(
     r"start a process \((fc-list|lscpu|uname)\)|write tmp/fontlist-[^/]*\.matplotlib-lock"
 )
 _REGISTRY = ("winreg.CreateKey", "winreg.DeleteKey", "winreg.DeleteValue", "winreg.SetValue")
 
-Rule = Callable[
-    [tuple[Any, ...]], str | None
-]  # arguments of an event -> what it would do, if denied
+# Arguments of an event -> what it would do, if denied.
+Rule = Callable[[tuple[Any, ...]], str | None]
 
 
 def install(policy: Policy, report: Callable[[str], None]) -> None:
@@ -91,6 +82,7 @@ def _rules(policy: Policy) -> dict[str, Rule]:
         "open": files.open,
         "os.listdir": files.read,
         "os.scandir": files.read,
+        "os.mkdir": files.make_folder,
         "sqlite3.connect": files.database,
         "os.kill": lambda a: None if a[0] == own else syscalls.SIGNAL_OTHERS,
         "os.killpg": lambda a: syscalls.SIGNAL_OTHERS,
@@ -101,7 +93,6 @@ def _rules(policy: Policy) -> dict[str, Rule]:
     rules |= dict.fromkeys(_SOCKETS, lambda a: "open a socket")
     rules |= dict.fromkeys(_LOOKUPS, lambda a: f"look up an address ({_text(a[0])})")
     rules |= dict.fromkeys(_REGISTRY, lambda a: "change the registry")
-    rules["os.mkdir"] = files.make_folder
     for event, verb in _FILES.items():
         rules[event] = lambda a, verb=verb: f"{verb} {files.name(a[0])}"
     return rules

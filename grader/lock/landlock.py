@@ -29,26 +29,17 @@ NET_BIND_AND_CONNECT_TCP = 0b11  # from version 4 on
 SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 0b11  # from version 6 on
 
 
-def version() -> int:
-    """The version of the kernel's interface.
-
-    Raises:
-        Unavailable: it has none, or it is switched off.
-    """
-    try:
-        return syscall(CREATE_RULESET, None, 0, GET_VERSION)
-    except OSError as error:
-        reason = "switched off" if error.errno == errno.EOPNOTSUPP else "not in this kernel"
-        raise Unavailable(reason) from None
-
-
 def install(policy: Policy) -> None:
     """Restrict this thread, and those it starts later, for good.
 
     Raises:
-        Unavailable: see `version`.
+        Unavailable: this kernel has no such interface, or it is switched off.
     """
-    known = version()
+    try:
+        known = syscall(CREATE_RULESET, None, 0, GET_VERSION)
+    except OSError as error:
+        reason = "switched off" if error.errno == errno.EOPNOTSUPP else "not in this kernel"
+        raise Unavailable(reason) from None
     handled = (1 << RIGHTS[min(known, max(RIGHTS))]) - 1
     # A kernel refuses a longer structure than it knows, unless the rest is zero.
     attributes = struct.pack("=Q", handled)

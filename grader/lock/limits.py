@@ -1,11 +1,8 @@
-"""Resource limits and privileges: what a process gives up by itself."""
+"""Resource limits (POSIX)."""
 
 from __future__ import annotations
 
-import ctypes
-import os
 import signal
-import struct
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,7 +10,6 @@ if TYPE_CHECKING:
     from . import Policy
 
 MAX_OPEN_FILES = 4096
-CAP_DAC_READ_SEARCH = 1 << 2
 
 
 def apply(policy: Policy) -> bool:
@@ -47,19 +43,3 @@ def apply(policy: Policy) -> bool:
     # A write past RLIMIT_FSIZE is then an OSError, not the end of the process.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     return True
-
-
-def give_up_privileges() -> None:
-    """Linux: no privileges, and none to be gained by a program."""
-    from . import linux
-
-    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-    # Root may go on reading, as its packages may be somebody else's, but cannot mount, trace,
-    # change owners or raise limits.
-    machine = os.uname().machine
-    if machine in linux.CAPSET and sys.byteorder == "little":
-        version_3, this_process = 0x20080522, 0
-        header, held = struct.pack("=Ii", version_3, this_process), bytearray(24)
-        linux.syscall(linux.CAPGET[machine], header, (ctypes.c_char * 24).from_buffer(held))
-        kept = struct.unpack_from("=I", held, 4)[0] & CAP_DAC_READ_SEARCH
-        linux.syscall(linux.CAPSET[machine], header, struct.pack("=6I", kept, kept, 0, 0, 0, 0))

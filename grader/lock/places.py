@@ -6,7 +6,7 @@ import glob
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,14 +54,9 @@ def readable(folder: Path, hidden: Iterable[Path], python: Interpreter) -> list[
         ValueError: a hidden one lies inside one of them; its message says so.
     """
     secrets = {path: os.path.realpath(path) for path in (*hidden, tempfile.gettempdir())}
-    wanted = [
-        *python.places,
-        *_python_path(python, secrets.values()),
-        hub_cache(),
-        *_SYSTEM,
-        str(folder),
-        str(Path(__file__).resolve().parent.parent),
-    ]
+    own = str(folder), str(Path(__file__).resolve().parent.parent)
+    path = _python_path(python, secrets.values())
+    wanted = [*python.places, *path, hub_cache(), *_SYSTEM, *own]
     # /proc/self is a link to another process here than in the child.
     found = {p if p == "/proc/self" else os.path.realpath(p) for p in wanted if os.path.exists(p)}
     for path in found:
@@ -89,21 +84,34 @@ def hub_cache() -> str:
     return os.path.realpath(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub"))
 
 
-def environment(folder: Path, hidden: Iterable[Path], python: Interpreter) -> Mapping[str, str]:
-    """The child's variables: no secrets, and every default place for files is `folder`/tmp."""
+def environment(folder: Path, hidden: Iterable[Path] | None, python: Interpreter) -> dict[str, str]:
+    """The child's variables: no secrets, and every default place for files is `folder`/tmp.
+
+    Without a lock, where `hidden` is None, it has all of the grader's.
+    """
     temporary = str(folder / "tmp")
-    kept = {name: value for name, value in python.variables().items() if _KEPT.fullmatch(name)}
-    if "PYTHONPATH" in kept:
-        kept["PYTHONPATH"] = os.pathsep.join(_python_path(python, map(os.path.realpath, hidden)))
-    if python.user_base:
-        kept["PYTHONUSERBASE"] = python.user_base
-    return kept | {
-        **dict.fromkeys(_HOMES, temporary),
-        **dict.fromkeys(("USER", "LOGNAME", "USERNAME"), "submission"),
-        "HF_HUB_CACHE": hub_cache(),
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": os.environ.get("TOKENIZERS_PARALLELISM", "true"),
+    kept = python.variables()
+    if hidden is not None:
+        kept = {name: value for name, value in kept.items() if _KEPT.fullmatch(name)}
+        if "PYTHONPATH" in kept:
+            secrets = map(os.path.realpath, hidden)
+            kept["PYTHONPATH"] = os.pathsep.join(_python_path(python, secrets))
+        if python.user_base:
+            kept["PYTHONUSERBASE"] = python.user_base
+        kept |= {
+            **dict.fromkeys(_HOMES, temporary),
+            **dict.fromkeys(("USER", "LOGNAME", "USERNAME"), "submission"),
+            "HF_HUB_CACHE": hub_cache(),
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": os.environ.get("TOKENIZERS_PARALLELISM", "true"),
+        }
+    return {
+        **kept,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary),
     }
 
 

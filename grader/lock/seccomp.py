@@ -1,19 +1,26 @@
 """seccomp: a filter that allows a list of system calls, whoever makes them: Python, C, assembler.
 
 Any other call fails with "operation not permitted". Where the kernel can (Linux 5.0), it is first
-passed to the parent, which notes what was tried (`listener.py`) and sends the same answer.
+passed to the parent, which notes what was tried (`listen`) and sends the same answer.
 
 After the kernel's include/uapi/linux/seccomp.h, filter.h and audit.h.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
+import fcntl
 import os
 import platform
+import select
+import socket
 import struct
 import sys
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from . import syscalls
 from .linux import Unavailable, syscall
@@ -41,6 +48,12 @@ CLONE_THREAD = 0x00010000
 CLONE_MORE = 0x7E026000
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
+# struct seccomp_notif: id, pid, flags, then seccomp_data: number, architecture, address, arguments
+_NOTICE = struct.Struct("=QII" + "iIQ6Q")
+_ANSWER = struct.Struct("=QqiI")  # struct seccomp_notif_resp: id, value, error, flags
+_RECEIVE = 0xC0502100  # SECCOMP_IOCTL_NOTIF_RECV
+_SEND = 0xC0182101  # SECCOMP_IOCTL_NOTIF_SEND
+
 # Is it a terminal, how wide, how much to read; blocking or not, inherited or not.
 IOCTLS = (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 # Bits 8 to 15 of the calls of GPU drivers: NVIDIA's (F, and 0 for its memory), AMD's (K),
@@ -67,19 +80,16 @@ def install(policy: Policy, deny_writing: bool) -> None:
     machine = platform.machine()
     if machine not in MACHINES or sys.maxsize < 2**32:
         raise Unavailable(f"no table of system calls for {machine}")
-    judged: dict[str, Any] = {
-        "deny_writing": deny_writing,
-        "gpus": policy.gpus,
-        "one_processor": policy.one_processor,
-    }
-    if policy.listener_fd is not None:
-        import socket
 
-        judged["channel"] = policy.listener_fd
+    def load(denial: int, flags: int) -> int:
+        judged = deny_writing, policy.gpus, policy.one_processor, policy.listener_fd
+        return _load(program(machine, os.getpid(), denial, *judged), flags)
+
+    if policy.listener_fd is not None:
         # Before the filter: asking what kind of socket it is would be denied.
         with socket.socket(fileno=policy.listener_fd) as channel:
             try:
-                listener = _load(program(machine, os.getpid(), NOTIFY, **judged), NEW_LISTENER)
+                listener = load(NOTIFY, NEW_LISTENER)
             except OSError:
                 pass  # an older kernel, or this process is watched in the same way already
             else:
@@ -88,7 +98,7 @@ def install(policy: Policy, deny_writing: bool) -> None:
                 os.close(listener)
                 return
     try:
-        _load(program(machine, os.getpid(), FAIL | errno.EPERM, **judged), 0)
+        load(FAIL | errno.EPERM, 0)
     except OSError as error:
         raise Unavailable(f"refused by this kernel ({error.strerror})") from None
 
@@ -108,7 +118,7 @@ def program(
         machine: one of MACHINES.
         pid: the one process that signals may go to.
         denial: what a denied call gets: NOTIFY, or FAIL with an errno.
-        deny_writing: see `install`.
+        deny_writing: deny opening any file for writing as well.
         gpus: allow the device calls of GPU drivers.
         one_processor: deny changing which processors a thread runs on.
         channel: the one descriptor that may be sent through.
@@ -199,8 +209,41 @@ def _argument(index: int, offset: int = 0) -> list[bytes]:
 
 
 def _load(code: bytes, flags: int) -> int:
-    import ctypes
-
     buffer = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
     return syscall(SECCOMP[platform.machine()], SET_MODE_FILTER, flags, header)
+
+
+def listen(channel: socket.socket, note: Callable[[str], None]) -> None:
+    """In the parent: note every denied call of the child and have it fail, until the child ends.
+
+    Args:
+        channel: what the child has sent its listener through, if it has one; closed here.
+        note: called with what a denied call would have done, such as "open a socket".
+    """
+    with channel, contextlib.suppress(OSError):  # it has none
+        channel.settimeout(0)  # it was sent before the child answered that it is locked
+        for descriptor in socket.recv_fds(channel, 1, 1)[1]:
+            threading.Thread(target=_serve, args=(descriptor, note), daemon=True).start()
+
+
+def _serve(descriptor: int, note: Callable[[str], None]) -> None:
+    column = MACHINES.index(platform.machine())
+    names = {
+        numbers[column]: what
+        for what, calls in syscalls.DENIED.items()
+        for numbers in calls.values()
+    }
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    try:
+        while not waiting.poll()[0][1] & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+            notice = bytearray(_NOTICE.size)
+            # The caller may be killed at any moment: then there is nobody to answer.
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(descriptor, _RECEIVE, notice)
+                number, *_, call = _NOTICE.unpack(notice)[:4]
+                note(names.get(call, f"make system call {call}, which no model needs"))
+                fcntl.ioctl(descriptor, _SEND, _ANSWER.pack(number, 0, -errno.EPERM, 0))
+    finally:
+        os.close(descriptor)

@@ -15,7 +15,7 @@ import pytest
 from fake_submission import GOOD, ROOT, make_zip
 from grading import gone
 
-from grader import private
+from grader import files as private
 from grader.__main__ import main
 
 TIMEOUT = 300  # seconds, for a command that hangs; none takes so long

@@ -16,7 +16,7 @@ from grading import failure
 
 import bundle
 from grader import course
-from grader.advice import advice
+from grader.reasons import advice
 from grader.process import Child
 from homework.data import benchmark
 
