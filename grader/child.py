@@ -1,22 +1,16 @@
 """Runs in a process of its own: imports the submission and does what the parent asks.
 
 First it imports the environment's own packages, then it locks itself, and then the submission's
-first line runs; docs/trust.md says why in this order.
+first line runs; docs/trust.md says why in this order. Expected answers never come here.
 
 Requests come on what was stdin, replies go to what was stdout; both are moved to private file
 descriptors first, so that the submission's prints cannot mix with the replies. Each is a JSON
-object on one line, one reply per request:
+object on one line, one reply per request. Before it there can be lines of what the lock has denied:
 
     {"id": 3, "do": "answer", "image_paths": [...], "questions": [...]}
+    {"denied": "tried to open a socket: not allowed in grading (homework/vlm.py, line 3)"}
     {"id": 3, "value": ["...", ...]}
     {"id": 3, "error": {"message": "KeyError: 'x' (homework/data.py, line 7)", "traceback": "..."}}
-
-Before a reply there can be lines that say what the lock has denied:
-
-    {"denied": "tried to open a socket: not allowed in grading (homework/vlm.py, line 3)"}
-
-Whatever the submission raises becomes an `error` reply; the process ends when the requests do.
-Expected answers never come here.
 """
 
 from __future__ import annotations
@@ -33,7 +27,6 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from types import ModuleType
 from typing import IO, Any
 
@@ -53,7 +46,6 @@ class Submission:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._package: ModuleType
-        self._load_vlm: Callable[[], Any]
         self._model: Any = None
         self._facts: dict[str, bool] = {}
 
@@ -63,8 +55,8 @@ class Submission:
             _start_blas_threads()
         sys.path.insert(0, self._folder)
         self._package = importlib.import_module(package)
-        if not str(self._package.__file__).startswith(self._folder + os.sep):
-            place = self._package.__file__
+        place = str(self._package.__file__)
+        if not place.startswith(self._folder + os.sep):
             raise ImportError(f"{package} was imported from {place}, not from the zip")
         self._load_vlm = self._package.load_vlm
 
@@ -76,9 +68,8 @@ class Submission:
         # Now: answering may import `data`, which is too late for the course's grader.
         self._facts["package.data"] = _has(self._package, "data")
         self._facts["clip"] = _has(self._package, "load_clip")
-        self._facts["model.model"] = _has(self._model, "model") and _has(
-            self._model.model, "parameters"
-        )
+        inner = _has(self._model, "model") and _has(self._model.model, "parameters")
+        self._facts["model.model"] = inner
 
     def parameters(self) -> int | None:
         """The number of distinct parameters of the model, or None if it shows none.
@@ -112,8 +103,8 @@ class Submission:
         """What only the course's grader uses or accepts; see `course.of_model`."""
         return self._facts
 
-    def interface(self, split: str, count: int) -> int:
-        """Call the package as the course does; returns the number of samples of the result."""
+    def interface(self, split: str, count: int) -> None:
+        """Call the package as the course does, and check the form of what it returns."""
         data = importlib.import_module(f"{self._package.__name__}.data")
         result = data.benchmark(self._model, data.VQADataset(split), count)
         accuracy = float(result.accuracy)
@@ -129,15 +120,10 @@ class Submission:
             bool(sample.is_correct)
         if len(samples) != count:
             raise ValueError(f"benchmark(): {len(samples)} samples for {count} questions")
-        return len(samples)
 
 
 class Channel:
-    """Writes whole lines, also from several threads.
-
-    Args:
-        replies: an unbuffered binary file.
-    """
+    """Writes whole lines to an unbuffered binary file, also from several threads."""
 
     def __init__(self, replies: IO[bytes]) -> None:
         self._replies = replies
@@ -206,11 +192,10 @@ def _start_blas_threads() -> None:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
             paths = {line.split(maxsplit=5)[5].strip() for line in maps if "openblas" in line}
         for path in paths:
-            library = ctypes.CDLL(path)
+            library, function = ctypes.CDLL(path), "openblas_set_num_threads"
             # numpy's own name for it, a distribution's, and the usual one.
-            for prefix, suffix in (("scipy_", "64_"), ("", "64_"), ("", "")):
-                set_threads = getattr(library, f"{prefix}openblas_set_num_threads{suffix}", None)
-                if set_threads:
+            for name in (f"scipy_{function}64_", f"{function}64_", function):
+                if set_threads := getattr(library, name, None):
                     set_threads(count)
                     break
 
@@ -264,8 +249,8 @@ def _type(value: object) -> str:
 def end_with_parent() -> None:
     """Be killed when the parent has gone, whatever this process is doing then."""
     if sys.platform == "linux":  # the lock denies to change it
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0)
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
         return
 
     def watch(parent: int) -> None:

@@ -74,8 +74,8 @@ def submitters(text: bytes, path: str) -> dict[str, list[Submitter]]:
 def _date(created: Any) -> datetime | None:
     """Local time of "2026-10-02 01:30:00.123456000 Z", as a text or as Ruby's own object of it."""
     text = created.get("utc") if isinstance(created, dict) else created
-    with contextlib.suppress(ValueError, OverflowError, AttributeError):
-        date = datetime.fromisoformat(text.replace(" Z", "Z").replace(" UTC", "Z"))
+    with contextlib.suppress(ValueError, OverflowError):
+        date = datetime.fromisoformat(str(text).replace(" Z", "Z").replace(" UTC", "Z"))
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone().replace(tzinfo=None)
     return None
 

@@ -7,8 +7,8 @@ the separator, quoting and encoding are.
 
 from __future__ import annotations
 
-import codecs
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +18,8 @@ from ..errors import GraderError
 _ASSIGNMENT = re.compile(r"(?P<name>.+) \((?P<number>\d+)\)")
 _POINTS_ROW = "Points Possible"
 _BOM = "\ufeff"
+_BOMS = (BOM_UTF8, "utf-8"), (BOM_UTF16_LE, "utf-16-le"), (BOM_UTF16_BE, "utf-16-be")
 _SEPARATORS = ",;\t|"
-_BOMS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF16_LE: "utf-16-le",
-    codecs.BOM_UTF16_BE: "utf-16-be",
-}
 
 
 class Cell:
@@ -76,11 +72,10 @@ class Gradebook:
     def __init__(self, path: Path, assignment: str | None) -> None:
         try:
             content = path.read_bytes()
+            self._encoding = _encoding(content)
+            text = content.decode(self._encoding)
         except OSError as error:
             raise GraderError(f"{path}: cannot be read ({error.strerror})") from None
-        self._encoding = _encoding(content)
-        try:
-            text = content.decode(self._encoding)
         except UnicodeDecodeError as error:
             raise GraderError(f"{path}: cannot be read ({error}); export it again") from None
         for self._separator in _SEPARATORS:
@@ -90,7 +85,6 @@ class Gradebook:
                 if {"Student", "ID"} <= {*header}:
                     self._places = {name: header.index(name) for name in header}
                     self._assignment = _column(path, header, assignment)
-                    self._column = self._places[self._assignment]
                     self._students = [r for r in self._rows[number + 1 :] if self._cell(r, "ID")]
                     return
         raise GraderError(
@@ -122,11 +116,7 @@ class Gradebook:
         return ""
 
     def fill(self, rows: Iterable[Mapping[str, Any]]) -> Filled:
-        """The gradebook with the totals of a class filled in.
-
-        Args:
-            rows: of the class's table.
-        """
+        """The gradebook with the totals of the rows of a class's table filled in."""
         by_user = {self._cell(row, "ID"): row for row in self._students}
         filled: set[str] = set()
         without_row = []
@@ -138,19 +128,23 @@ class Gradebook:
             self._write(by_user[user], self._number(one["total"]))
             filled.add(user)
         text = "".join(cell.raw + cell.end for row in self._rows for cell in row)
-        others = [
-            self._cell(r, "Student") for r in self._students if self._cell(r, "ID") not in filled
-        ]
+        others = [row for row in self._students if self._cell(row, "ID") not in filled]
         points = [row for row in self._rows if self._cell(row, "Student") == _POINTS_ROW]
-        possible = points[0][self._column].value if points and len(points[0]) > self._column else ""
-        return Filled(text.encode(self._encoding), len(filled), others, without_row, possible)
+        return Filled(
+            text.encode(self._encoding),
+            len(filled),
+            [self._cell(row, "Student") for row in others],
+            without_row,
+            self._cell(points[0], self._assignment) if points else "",
+        )
 
     def _write(self, row: Row, text: str) -> None:
-        while len(row) <= self._column:  # a program may leave empty cells at the end out
+        column = self._places[self._assignment]
+        while len(row) <= column:  # a program may leave empty cells at the end out
             row.append(Cell("", row[-1].end))
             row[-2].end = self._separator
-        cell = row[self._column]
-        cell.raw = f'"{text}"' if cell.raw.startswith('"') or self._separator in text else text
+        quoted = row[column].raw.startswith('"') or self._separator in text
+        row[column].raw = f'"{text}"' if quoted else text
 
     def _number(self, value: float) -> str:
         """A score, with a decimal comma where the gradebook's own numbers have one."""
@@ -187,7 +181,7 @@ def _column(path: Path, header: Sequence[str], assignment: str | None) -> str:
 
 def _encoding(content: bytes) -> str:
     """The encoding of a gradebook; a byte order mark stays in the text."""
-    for mark, name in _BOMS.items():
+    for mark, name in _BOMS:
         if content.startswith(mark):
             return name
     if 0 in content[:2]:

@@ -31,70 +31,55 @@ from typing import Any
 
 from .. import cli, gradescope, labels, reasons, usage
 from ..errors import GraderError, one_line
-from ..files import private_folder, write_whole
+from ..files import check_output, private_folder, write_whole
 from ..slot import Slot, Stopped
-from . import outputs, page, pool, table
+from . import page, pool, table
 from .canvas import Gradebook
-from .grading import Rules, depends_on, digest, grade_one
-from .journal import Journal
 from .names import Submission, hours_late
+from .results import Journal, Rules, depends_on, digest, grade_one
 from .room import Classroom, Found
 
 STOPPED = "the results so far are kept: the same command with --resume goes on"
+FILLED = ".canvas.csv"  # suffix of the gradebook's copy
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = cli.Parser("python3 -m grader class", __doc__)
-    parser.add_argument("submissions", type=cli.home_path, help="a folder or a zip of submissions")
-    parser.add_argument(
-        "--output", type=cli.home_path, required=True, help="the table to write, such as grades.csv"
-    )
-    parser.add_argument(
-        "--jobs",
-        type=cli.count,
-        help="submissions at a time (one for each processor; 1 with a GPU)",
-    )
-    parser.add_argument(
-        "--memory",
-        type=cli.above_zero,
-        help="GB for each submission (8, or less where the machine's memory is not enough)",
-    )
-    parser.add_argument(
-        "--format", choices=["csv", "canvas"], default="csv", help="canvas: fill --gradebook, too"
-    )
-    parser.add_argument(
+    add, path = parser.add_argument, cli.home_path
+    add("submissions", type=path, help="a folder or a zip of submissions")
+    add("--output", type=path, required=True, help="the table to write, such as grades.csv")
+    text = "submissions at a time (one for each processor; 1 with a GPU)"
+    add("--jobs", type=cli.count, help=text)
+    text = "GB for each submission (8, or less where the machine's memory is not enough)"
+    add("--memory", type=cli.above_zero, help=text)
+    forms = ["csv", "canvas"]
+    add("--format", choices=forms, default="csv", help="canvas: fill --gradebook, too")
+    add(
         "--gradebook",
-        type=cli.home_path,
+        type=path,
         help="a gradebook exported from Canvas (CSV); the totals are filled into a copy beside the "
         "table, grades.canvas.csv, for upload",
     )
-    parser.add_argument(
-        "--assignment",
-        help="which column of the gradebook, by name or number (needed if it has several)",
-    )
-    parser.add_argument(
+    text = "which column of the gradebook, by name or number (needed if it has several)"
+    add("--assignment", help=text)
+    add(
         "--names",
         choices=["auto", "canvas", "plain"],
         default="auto",
         help="whether names such as STUDENT_12345_67890_ID.zip are Canvas's (auto: if all zips "
         "have this form)",
     )
-    parser.add_argument(
-        "--latest", action="store_true", help="of several files of a student the last one counts"
-    )
-    parser.add_argument("--resume", action="store_true", help="keep the results of earlier runs")
-    parser.add_argument(
+    text = "of several files of a student the last one counts"
+    add("--latest", action="store_true", help=text)
+    add("--resume", action="store_true", help="keep the results of earlier runs")
+    add(
         "--due",
         type=cli.local_time,
         help="due date and time, such as 2026-10-01T23:59: the table then says how many hours "
         "after it each file is dated (local time)",
     )
-    parser.add_argument(
-        "--late_penalty",
-        type=cli.above_zero,
-        default=0.0,
-        help="percent of the points that each day or part of a day after --due costs (none)",
-    )
+    text = "percent of the points that each day or part of a day after --due costs (none)"
+    add("--late_penalty", type=cli.above_zero, default=0.0, help=text)
     parser.add_grading_options()
     parser.add_python_options()
     options = parser.parse_args(arguments)
@@ -114,30 +99,21 @@ def run(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     python = None if options.course else cli.chosen_python(options)
     cli.check_readable(options.submissions)
-    if options.output.suffix != ".csv":
-        raise GraderError(f"{options.output}: give --output a name that ends in .csv")
     gradebook = Gradebook(options.gradebook, options.assignment) if options.gradebook else None
-    outputs.check(options.output, options.gradebook, gradebook)
+    _check_outputs(options.output, options.gradebook, gradebook)
     jobs, memory = pool.shares(options.jobs, options.memory)
     # The results are in one folder. A gradebook is the students' as much as their submissions.
     hidden = [options.submissions, options.output.parent, options.gradebook]
     if python is None:  # last, as the environment may have to be made
         labels.read(options.data_dir, options.split)
         python = cli.chosen_python(options)
-    rules = Rules(
-        options.data_dir,
-        options.split,
-        options.time_limit,
-        memory,
-        python,
-        (*filter(None, hidden),),
-    )
+    limits = options.time_limit, memory
+    rules = Rules(options.data_dir, options.split, *limits, python, (*filter(None, hidden),))
     about = depends_on(rules)
     room = Classroom(options.submissions)
     found = room.find(options.names, *([gradebook.user] if gradebook else []))
     _check_students(found, options.latest)
-    journal_path = options.output.with_suffix(".results.jsonl")
-    with Journal(journal_path, options.resume) as journal:
+    with Journal(options.output.with_suffix(".results.jsonl"), options.resume) as journal:
         graded = _Class(room, rules, journal, digest(about), found)
         graded.grade(jobs)
         rows = graded.rows(options.due, options.late_penalty)
@@ -150,8 +126,27 @@ def run(arguments: Sequence[str]) -> int:
         print(f"note: {note}")
     _summarize(rows, found, options.output)
     if gradebook:
-        _fill(gradebook, rows, options.output.with_suffix(outputs.FILLED))
+        _fill(gradebook, rows, options.output.with_suffix(FILLED))
     return 1 if graded.crashed else 0
+
+
+def _check_outputs(output: Path, exported: Path | None, gradebook: Gradebook | None) -> None:
+    """Raise a GraderError if a file cannot be written, or would replace what is no earlier result.
+
+    Args:
+        output: the table; the others lie beside it.
+        exported: the file of the gradebook.
+    """
+    if output.suffix != ".csv":
+        raise GraderError(f"{output}: give --output a name that ends in .csv")
+    forms = {".csv": table.is_table, ".json": table.is_whole, ".html": page.is_page}
+    if gradebook:
+        forms[FILLED] = gradebook.is_filled
+    for suffix, is_own in forms.items():
+        path = output.with_suffix(suffix)
+        if exported and path.exists() and path.samefile(exported):
+            raise GraderError(f"{path}: is the gradebook that you gave; give another --output")
+        check_output(path, is_own)
 
 
 class _Class:

@@ -86,7 +86,7 @@ class Students:
 
     def read(self, files: Mapping[str, File]) -> list[Submission]:
         """The submissions; other files are left out, unless they cannot be read."""
-        canvas = {path: m for path in files if (m := _CANVAS.fullmatch(_name(path)))}
+        canvas = {path: m for path in files if (m := _CANVAS.fullmatch(path.rpartition("/")[2]))}
         zips = [path for path in files if _is_zip(path)]
         plain = [path for path in files if _is_zip(path) or files[path].fault]
         if self._naming == "plain" or (self._naming == "auto" and not _all_canvas(zips, canvas)):
@@ -110,29 +110,30 @@ class Students:
         read = {path: _Plain.read(path) for path in files}
         names = {_normal(one.name) for one in read.values()}
         found, alike = [], defaultdict(list)
+
+        def add(path: str, id: str, again: int, remark: str = "") -> None:
+            file, student = files[path], read[path].student
+            order = (True, 0, again, file.modified, path)
+            who = student, "", False, order, file.modified, self.key(id), file.fault, remark
+            found.append(Submission(id, path, *who))
+
         for path, one in read.items():
             tried = _TRY.fullmatch(one.name)
             again = one.again + (int(tried["n"] or tried["m"] or 1) if tried else 0)
             if self._user_of(one.name):
-                found.append(self._of_plain(path, files[path], one, one.name, one.again))
+                add(path, one.name, one.again)
             elif tried and self._user_of(tried["id"]):
-                found.append(self._of_plain(path, files[path], one, tried["id"], again))
+                add(path, tried["id"], again)
             elif known := [part for part in one.folders if self._user_of(part)]:
-                found.append(self._of_plain(path, files[path], one, known[-1], again))
+                add(path, known[-1], again)
             else:
-                root = tried["id"] if tried and _normal(tried["id"]) in names else one.name
-                alike[_normal(root)].append(path)
+                stem = tried["id"] if tried and _normal(tried["id"]) in names else one.name
+                alike[_normal(stem)].append(path)
         for paths in alike.values():
             ids, remark = _ids({path: read[path] for path in paths}, read.values())
             for path in paths:
-                one = self._of_plain(path, files[path], read[path], ids[path], read[path].again)
-                found.append(one._replace(remark=remark))
+                add(path, ids[path], read[path].again, remark)
         return found
-
-    def _of_plain(self, path: str, file: File, one: _Plain, id: str, again: int) -> Submission:
-        order = (True, 0, again, file.modified, path)
-        key = self.key(id)
-        return Submission(id, path, one.student, "", False, order, file.modified, key, file.fault)
 
 
 class _Plain(NamedTuple):
@@ -153,7 +154,7 @@ class _Plain(NamedTuple):
                 parts[place] = f"{student}_{match['number']}"
                 parts[place + 1 :] = parts[place + 1 :] or [match["file"]]
                 break
-        stem = parts[-1][:-4] if parts[-1].lower().endswith(".zip") else parts[-1]
+        stem = parts[-1][:-4] if _is_zip(parts[-1]) else parts[-1]
         return cls(tuple(parts[:-1]), *_without_copies(stem), student)
 
 
@@ -200,10 +201,6 @@ def _without_copies(name: str) -> tuple[str, int]:
 
 def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold().strip()
-
-
-def _name(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def _is_zip(path: str) -> bool:

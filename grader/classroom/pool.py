@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from .. import usage
@@ -26,16 +27,16 @@ def shares(jobs: int | None, memory_gb: float | None) -> tuple[int, int]:
     Raises:
         GraderError: they need more memory than there is.
     """
-    installed = usage.usable_memory()
+    usable = usage.usable_memory()
+    given = int(memory_gb * 1e9) if memory_gb else 0
     if jobs is None:
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        least = int(memory_gb * 1e9) if memory_gb else LEAST_MEMORY
         # Time on a GPU that others use cannot be told apart.
-        jobs = 1 if places.gpus() else max(1, min(processors, installed // least))
-    memory = int(memory_gb * 1e9) if memory_gb else min(usage.memory_limit(), installed // jobs)
-    if jobs * memory > installed:
+        jobs = 1 if places.gpus() else max(1, min(processors, usable // (given or LEAST_MEMORY)))
+    memory = given or min(usage.memory_limit(), usable // jobs)
+    if jobs * memory > usable:
         raise GraderError(
-            f"{jobs} submissions of {memory / 1e9:g} GB need more than the {installed / 1e9:.1f} "
+            f"{jobs} submissions of {memory / 1e9:g} GB need more than the {usable / 1e9:.1f} "
             "GB that can be used here; give a smaller --jobs or --memory"
         )
     return jobs, memory
@@ -52,37 +53,33 @@ def each(
     Raises:
         Exception: the first one that a call raised; the other calls are stopped then.
     """
-    waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
-    for item in items:
-        waiting.put(item)
-    jobs = min(jobs, waiting.qsize())
-    stop, errors = threading.Event(), []
+    stop, slots = threading.Event(), queue.SimpleQueue[Slot]()
+    for number in range(jobs):
+        slots.put(ClassSlot(number, memory_bytes, stop))
 
-    def work(number: int) -> None:
+    def work(item: Item) -> None:
+        slot = slots.get()
         try:
-            slot = ClassSlot(number, memory_bytes, stop)
-            while not stop.is_set():
-                do(waiting.get_nowait(), slot)
-        except (queue.Empty, Stopped):
+            if not stop.is_set():
+                do(item, slot)
+        except Stopped:
             pass
-        except BaseException as error:
-            errors.append(error)
+        except BaseException:
             stop.set()
+            raise
+        finally:
+            slots.put(slot)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(jobs)]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():  # short waits: signals are handled between them
-                thread.join(0.2)
-    except BaseException:
-        stop.set()
-        for thread in threads:
-            thread.join()
-        raise
-    if errors:
-        raise errors[0]
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            left = {pool.submit(work, item) for item in items}
+            while left:  # short waits: on Windows signals are handled between them
+                done, left = wait(left, 0.2, FIRST_EXCEPTION)
+                for one in done:
+                    one.result()
+        except BaseException:
+            stop.set()
+            raise
 
 
 class Progress:
@@ -94,10 +91,9 @@ class Progress:
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._done = self._failed = 0
+        self._done = self._failed = self._width = 0
         self._start = self._last = time.monotonic()
         self._lock = threading.Lock()
-        self._width = 0
 
     def add(self, failed: bool) -> None:
         """Count one more."""
@@ -105,20 +101,19 @@ class Progress:
             self._done += 1
             self._failed += failed
             now, last = time.monotonic(), self._done == self._total
-            if not sys.stdout.isatty() and not last and now - self._last < _LINE_EVERY_S:
+            on_terminal = sys.stdout.isatty()
+            if not on_terminal and not last and now - self._last < _LINE_EVERY_S:
                 return
             self._last = now
             text = progress_text(self._done, self._total, self._failed, now - self._start)
-            if sys.stdout.isatty():
-                self._width = max(self._width, len(text))
-                print(f"\r{text:<{self._width}}", end="\n" if last else "", flush=True)
-            else:
-                print(text, flush=True)
+            self._width = max(self._width, len(text))
+            line = f"\r{text:<{self._width}}" if on_terminal else text
+            print(line, end="" if on_terminal and not last else "\n", flush=True)
 
 
 def progress_text(done: int, total: int, failed: int, seconds: float) -> str:
     """The progress line."""
     rate = done / max(seconds, 1e-9) * 60
-    left = max(1, round((total - done) / rate)) if rate else 0
     text = f"graded {done} of {total}, {failed} without points, {rate:.1f} a minute"
+    left = max(1, round((total - done) / rate)) if rate else 0
     return f"{text}, {left} min left" if done < total else text

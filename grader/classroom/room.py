@@ -18,7 +18,7 @@ from ..errors import GraderError
 from ..submission import MAX_UNPACKED_BYTES
 from .names import File, Students, Submission
 
-_CHUNK = 1 << 20
+_NO_DATE = datetime(1980, 1, 1)  # that a zip can have
 _LINK = "it is a link, which is not followed; put what it leads to in its place"
 
 
@@ -76,11 +76,11 @@ class Classroom:
         found = {}
         for folder, folders, names in os.walk(self._path, onerror=fail):
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-            for name in names + links:
-                file = Path(folder, name)
+            for file in (Path(folder, name) for name in names + links):
                 about = file.lstat()
-                kind = stat.S_IFMT(about.st_mode)
-                fault = {stat.S_IFREG: "", stat.S_IFLNK: _LINK}.get(kind, "it is no plain file")
+                fault = _LINK if stat.S_ISLNK(about.st_mode) else "it is no plain file"
+                if stat.S_ISREG(about.st_mode):
+                    fault = ""
                 place = file.relative_to(self._path).as_posix()
                 found[place] = File(datetime.fromtimestamp(about.st_mtime), fault)
         return found
@@ -100,15 +100,14 @@ class Classroom:
             if info.filename in found:
                 raise GraderError(f"{self._path}: has two files {info.filename!r}; unpack it first")
             if not info.is_dir():
-                fault = _LINK * stat.S_ISLNK(info.external_attr >> 16)
-                found[info.filename] = File(_date(info.date_time), fault)
+                date = _NO_DATE
+                with contextlib.suppress(ValueError):
+                    date = datetime(*info.date_time)
+                found[info.filename] = File(date, _LINK * stat.S_ISLNK(info.external_attr >> 16))
         return found
 
     def find(self, naming: str = "auto", user_of: Callable[[str], str] = lambda id: "") -> Found:
-        """Tell which student each file belongs to.
-
-        Args:
-            naming, user_of: of `names.Students`.
+        """Tell which student each file belongs to, by `names.Students(naming, user_of)`.
 
         Raises:
             GraderError: there are no submissions.
@@ -147,15 +146,11 @@ class Classroom:
                 self._folders.add(folder)
                 fault = "" if dates else "its folder is not in the export, or is empty"
                 for person in people:
-                    date = person.created or max(dates, default=datetime(1980, 1, 1))
+                    date = person.created or max(dates, default=_NO_DATE)
                     known = [id for id in person.ids if not students.key(id).startswith("ID ")]
                     id = [*known, *person.ids, name][0]
-                    order = (True, 0, 0, date, folder)
-                    found.append(
-                        Submission(
-                            id, folder, person.name, "", False, order, date, students.key(id), fault
-                        )
-                    )
+                    about = (True, 0, 0, date, folder), date, students.key(id), fault
+                    found.append(Submission(id, folder, person.name, "", False, *about))
             del visible[path]
         return found
 
@@ -194,7 +189,7 @@ class Classroom:
             self._open(path) as source,
             open(target, "xb") if target else contextlib.nullcontext() as sink,
         ):
-            while chunk := source.read(min(_CHUNK, most - copied)):
+            while chunk := source.read(min(1 << 20, most - copied)):
                 digest.update(chunk)
                 copied += len(chunk)
                 if sink:
@@ -208,12 +203,9 @@ class Classroom:
                 yield file
             return
         # The file may have become a link or a pipe since it was found.
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        with open(
-            self._path / path,
-            "rb",
-            opener=lambda p, _: os.open(p, flags | getattr(os, "O_BINARY", 0)),
-        ) as file:
+        names = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")  # as far as the system has them
+        flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in names)
+        with open(self._path / path, "rb", opener=lambda p, _: os.open(p, flags)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OSError(f"{path} is no plain file")
             yield file
@@ -222,9 +214,3 @@ class Classroom:
 def _hidden(file: str) -> bool:
     """Whether a system has put the file there."""
     return any(part.startswith(".") or part == "__MACOSX" for part in file.split("/"))
-
-
-def _date(parts: tuple[int, int, int, int, int, int]) -> datetime:
-    with contextlib.suppress(ValueError):
-        return datetime(*parts)
-    return datetime(1980, 1, 1)

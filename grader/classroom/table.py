@@ -86,16 +86,11 @@ def row(
 
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> None:
-    """Write the CSV file, and the JSON file beside it.
-
-    Args:
-        about: what the JSON file says beside the rows.
-    """
+    """Write the CSV file, and beside it the JSON file, which has `about` beside the rows."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
-    for one in rows:
-        table.writerow([safe_cell(one[column]) for column in COLUMNS])
+    table.writerows([safe_cell(one[column]) for column in COLUMNS] for one in rows)
     write_whole(path, text.getvalue())
     whole = json.dumps({**about, "submissions": rows}, indent=1)
     write_whole(path.with_suffix(".json"), whole + "\n")
@@ -119,10 +114,11 @@ def safe_cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    return _CELL_START.sub(
-        lambda start: start[0] + "'" * (unicodedata.normalize("NFKC", start[1])[:1] in "=+-@"),
-        value,
-    )
+
+    def quoted(start: re.Match[str]) -> str:
+        return start[0] + "'" * (unicodedata.normalize("NFKC", start[1])[:1] in "=+-@")
+
+    return _CELL_START.sub(quoted, value)
 
 
 def _cell(result: Mapping[str, Any], name: str) -> Any:

@@ -16,8 +16,8 @@ from grading import failure
 
 import bundle
 from grader import course
-from grader.reasons import advice
 from grader.process import Child
+from grader.reasons import advice
 from homework.data import benchmark
 
 HERE = Path(__file__).resolve().parents[1]  # the folder of the tests

@@ -21,7 +21,7 @@ from grading import gone
 
 from grader.__main__ import main
 from grader.classroom import command as class_command
-from grader.classroom.journal import Journal
+from grader.classroom.results import Journal
 from grader.cli import local_time
 from grader.errors import SubmissionError
 
@@ -163,7 +163,7 @@ def test_earlier_results_are_kept_only_if_asked_for(graded_class, place, submiss
     _, table, _, _ = graded_class()
     code, _, _, err = graded_class()
     assert code == 1 and "holds 5 results of an earlier run; give --resume" in err
-    monkeypatch.setattr("grader.classroom.grading.grade", None)  # would end as "not graded"
+    monkeypatch.setattr("grader.classroom.results.grade", None)  # would end as "not graded"
     code, again, out, _ = graded_class("--resume")
     assert code == 0 and again == table and "6 submissions, 0 to grade" in out
 

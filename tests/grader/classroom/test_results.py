@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grader.classroom import page, table
-from grader.classroom.journal import Journal
 from grader.classroom.names import Submission
+from grader.classroom.results import Journal, digest
 from grader.errors import GraderError
 
 CASES = [
@@ -41,7 +41,8 @@ RECORD = {
 }  # fmt: skip
 DATE = datetime(2026, 1, 1)
 KEY = f"{'a' * 64}:{'b' * 64}"
-LINE = json.dumps({"key": KEY} | RECORD)
+WHOLE = {"key": KEY} | RECORD
+LINE = json.dumps(WHOLE | {"line_sha256": digest(WHOLE)})
 
 
 def read(path, content: bytes) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def test_a_line_with_another_value_is_refused_or_shown(tmp_path, place):
         inside[place[-1]] = value
         if value is ...:
             del inside[place[-1]]
-        content = f"{json.dumps({'key': KEY} | record)}\n".encode()
+        content = f"{json.dumps({'key': KEY} | record | {'line_sha256': digest(WHOLE)})}\n".encode()
         try:
             [found] = read(file, content).values()
             show(found)
