@@ -132,9 +132,7 @@ def _grade_one(options: argparse.Namespace, report: Report) -> int:
 def _guarded(do: Callable[[], int], after_stop: str, before_error: Callable[[], None]) -> int:
     """Run `do` and return its exit code; an error or Ctrl-C prints one line and has its own code.
 
-    Args:
-        after_stop: what the line of Ctrl-C ends with.
-        before_error: called before an error's line is printed.
+    The line of Ctrl-C ends with `after_stop`; `before_error` is called before a line is printed.
     """
     try:
         return _stoppable(do)

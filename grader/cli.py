@@ -64,11 +64,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def chosen_python(options: argparse.Namespace) -> Interpreter:
-    """The Python that runs submissions.
-
-    Raises:
-        GraderError: it lacks packages, or the course's environment could not be made.
-    """
+    """The Python that runs submissions; GraderError if it lacks packages or cannot be made."""
     if options.course:
         return interpreter.other(environments.course(), "--course")
     if options.python:

@@ -61,23 +61,13 @@ _OF_MODEL = (
 
 
 def of_model(facts: object) -> list[str]:
-    """Lines about a submission that has answered.
-
-    Args:
-        facts: what `child.Submission.course` returns; it comes from the submission's process, so
-            that it may be anything.
-    """
+    """Lines about a submission by its `child.Submission.course`, which may have become anything."""
     known = facts if isinstance(facts, dict) else {}
     return [f"{_WOULD} {line}" for fact, value, line in _OF_MODEL if known.get(fact) is value]
 
 
 def of_time(seconds: float, limit: float) -> list[str]:
-    """A line where the time is over the limit as the course counts it.
-
-    Args:
-        seconds: with the import of the environment's packages, which this grader does not count.
-        limit: in seconds.
-    """
+    """A line where the seconds, with the import of the packages, are over the course's limit."""
     if seconds <= limit:
         return []
     return [

@@ -29,8 +29,7 @@ _STATE = "made-for-grading"  # in the environment: the SHA-256 of what was insta
 def course() -> Path:
     """The folder of the course's environment, which is made if it is not there.
 
-    Raises:
-        GraderError: it cannot be made; nothing of it is left then.
+    GraderError if it cannot be made; nothing of it is left then.
     """
     root = Path(__file__).resolve().parent.parent
     folder = (Path.cwd() if root.name == "site-packages" else root) / COURSE
@@ -78,11 +77,7 @@ def _pinned() -> list[str]:
 
 
 def _find_python() -> tuple[str, str]:
-    """An interpreter and its version: the course's if one is found, or else this one.
-
-    Raises:
-        GraderError: this one does not do.
-    """
+    """An interpreter and its version: the course's if one is found, or else this one if it does."""
     version = ".".join(map(str, PYTHON))
     pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
     found = [sys.executable] * (sys.version_info[:2] == PYTHON)

@@ -35,16 +35,11 @@ def find(folder: Path) -> Path:
 
 
 class Submitter(NamedTuple):
-    """Who handed in a submission of Gradescope's export.
-
-    Attributes:
-        ids: the student ID and the e-mail address, as far as they are there.
-        created: when, local time; None where that cannot be read.
-    """
+    """Who handed in a submission of Gradescope's export."""
 
     name: str
-    ids: list[str]
-    created: datetime | None
+    ids: list[str]  # the student ID and the e-mail address, as far as they are there
+    created: datetime | None  # when, local time; None where that cannot be read
 
 
 def submitters(text: bytes, path: str) -> dict[str, list[Submitter]]:

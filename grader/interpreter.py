@@ -26,23 +26,14 @@ _NAMED = ("transformers", "torch", "peft", "torchvision")
 
 
 class Interpreter(NamedTuple):
-    """A Python interpreter.
-
-    Attributes:
-        executable: its path.
-        python: its version, such as "3.12.1".
-        places: files and folders of it and its packages, which submissions may read.
-        user_base: where a user's own packages lie; None if it does not use them.
-        versions: of some packages; None for one that is not installed.
-        is_own: whether it is the one that runs the grader.
-    """
+    """A Python interpreter."""
 
     executable: str
-    python: str
-    places: list[str]
-    user_base: str | None
-    versions: dict[str, str | None]
-    is_own: bool
+    python: str  # its version, such as "3.12.1"
+    places: list[str]  # files and folders of it and its packages, which submissions may read
+    user_base: str | None  # where a user's own packages lie; None if it does not use them
+    versions: dict[str, str | None]  # of some packages; None for one that is not installed
+    is_own: bool  # whether it is the one that runs the grader
 
     def __str__(self) -> str:
         """Its path and versions, for a line of the report."""

@@ -50,8 +50,7 @@ def read(data_dir: Path, split: str) -> list[Question]:
 def asked(data_dir: Path, split: str) -> list[Question]:
     """The questions of a split that are asked: all, or those that `scoring.draw` chooses.
 
-    Raises:
-        GraderError: see `read`; or a picture is missing, so that no submission could answer.
+    GraderError as in `read`, or if a picture is missing: no submission could answer.
     """
     every = read(data_dir, split)
     questions = [every[index] for index in scoring.draw(len(every))]

@@ -27,8 +27,7 @@ COURSE_PINS = Path(__file__).with_name("course_requirements.txt")
 def check() -> None:
     """Find out before the grading, not from the submission, what this environment lacks.
 
-    Raises:
-        GraderError: a package is missing; the message names the environment and the remedy.
+    GraderError if a package is missing; the message names the environment and the remedy.
     """
     missing = [name for name in REQUIRED if find_spec(name) is None]
     if missing:

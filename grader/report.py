@@ -79,11 +79,7 @@ class Report:
     def say_answers(
         self, samples: Sequence[Mapping[str, Any]], kinds: Mapping[str, tuple[int, int]]
     ) -> None:
-        """Show the table per kind (-v) and every wrong answer (-vv).
-
-        Args:
-            kinds: kind -> correct answers and questions.
-        """
+        """Show the table per kind, of right answers and questions (-v), and wrong answers (-vv)."""
         rows = [f"{'kind':<18}{'right':>6}{'asked':>7}{'accuracy':>10}"]
         for kind, (right, asked) in kinds.items():
             rows.append(f"{kind:<18}{right:>6}{asked:>7}{right / asked:>10.1%}")

@@ -64,11 +64,7 @@ def kind_of(question: str) -> str:
 
 
 def by_kind(results: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
-    """Kind -> (right, asked), kinds without a question left out.
-
-    Args:
-        results: (question, whether its answer was correct) pairs.
-    """
+    """Kind -> (right, asked), of questions and whether each answer was correct; no empty kinds."""
     table: dict[str, tuple[int, int]] = dict.fromkeys([*_KINDS, "other"], (0, 0))
     for question, correct in results:
         right, asked = table[kind := kind_of(question)]

@@ -19,17 +19,12 @@ class Stopped(Exception):
 
 
 class Slot:
-    """The part of the machine that one submission may use: all of it, and its time is the clock's.
+    """What one submission may use of the machine: all of it, and its time is the clock's."""
 
-    Attributes:
-        processor: the number of the only one that it may use; None for all of them.
-        memory_bytes: what its process may have in use.
-    """
-
-    processor: int | None = None
+    processor: int | None = None  # the number of the only one that it may use
 
     def __init__(self, memory_bytes: int | None = None) -> None:
-        self.memory_bytes = memory_bytes or usage.memory_limit()
+        self.memory_bytes = memory_bytes or usage.memory_limit()  # that its process may have in use
 
     def clock(self, pid: int) -> float:
         """Seconds that have passed for a process, from an arbitrary start."""
@@ -74,12 +69,9 @@ class Slot:
 class ClassSlot(Slot):
     """One processor and a part of the memory, while other submissions are graded beside this one.
 
-    The time that the process was ready to run while others had its processor does not count.
-    So a busy neighbour costs no time; computing and sleeping do.
-
-    Args:
-        number: of the slot, from 0; the processors are given out in turn.
-        stop: set when the grading is to end.
+    The processors are given out in turn by the slot's number. The time that the process was ready
+    to run while others had its processor does not count. So a busy neighbour costs no time;
+    computing and sleeping do. `stop` is set when the grading is to end.
     """
 
     def __init__(self, number: int, memory_bytes: int, stop: threading.Event) -> None:

@@ -39,17 +39,11 @@ _MEMBER = b"PK\1\2"  # begins each entry of the list of files at a zip's end
 
 
 class Unpacked(NamedTuple):
-    """A submission in the private folder.
+    """A submission in the private folder."""
 
-    Attributes:
-        package: the name of its folder, which it is imported under.
-        size: of the zip, and the number of its files, for the report.
-        remarks: where the course's grader would do otherwise; see `grader.course`.
-    """
-
-    package: str
-    size: str
-    remarks: list[str]
+    package: str  # the name of its folder, which it is imported under
+    size: str  # of the zip, and the number of its files, for the report
+    remarks: list[str]  # where the course's grader would do otherwise; see `grader.course`
 
 
 def unpack(path: Path, folder: Path) -> Unpacked:

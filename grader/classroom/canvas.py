@@ -41,32 +41,20 @@ Row = list[Cell]
 
 
 class Filled(NamedTuple):
-    """A gradebook with the scores.
+    """A gradebook with the scores."""
 
-    Attributes:
-        content: of the file.
-        count: rows that got a score.
-        without_submission: the students of the other rows.
-        without_row: submissions that fit no row, or more than one, or have no score.
-        points_possible: of the assignment, as the gradebook has it; may be empty.
-    """
-
-    content: bytes
-    count: int
-    without_submission: list[str]
-    without_row: list[str]
-    points_possible: str
+    content: bytes  # of the file
+    count: int  # rows that got a score
+    without_submission: list[str]  # the students of the other rows
+    without_row: list[str]  # submissions that fit no row, or more than one, or have no score
+    points_possible: str  # of the assignment, as the gradebook has it; may be empty
 
 
 class Gradebook:
-    """An exported gradebook.
+    """An exported gradebook; GraderError if it is none, or has no such assignment.
 
     Args:
-        path: of it.
         assignment: name or number of the assignment; None if there is only one.
-
-    Raises:
-        GraderError: it is no gradebook, or has no such assignment.
     """
 
     def __init__(self, path: Path, assignment: str | None) -> None:

@@ -91,11 +91,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Grade a class; returns the exit code.
-
-    Raises:
-        GraderError: nothing, or not all, could be graded.
-    """
+    """Grade a class; returns the exit code. GraderError if nothing, or not all, could be graded."""
     options = _parse(arguments)
     python = None if options.course else cli.chosen_python(options)
     cli.check_readable(options.submissions)
@@ -131,12 +127,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _check_outputs(output: Path, exported: Path | None, gradebook: Gradebook | None) -> None:
-    """Raise a GraderError if a file cannot be written, or would replace what is no earlier result.
-
-    Args:
-        output: the table; the others lie beside it.
-        exported: the file of the gradebook.
-    """
+    """Raise GraderError if a file beside the table cannot be written, or replaces no result."""
     if output.suffix != ".csv":
         raise GraderError(f"{output}: give --output a name that ends in .csv")
     forms = {".csv": table.is_table, ".json": table.is_whole, ".html": page.is_page}
@@ -150,18 +141,14 @@ def _check_outputs(output: Path, exported: Path | None, gradebook: Gradebook | N
 
 
 class _Class:
-    """The gradings of a class.
-
-    Attributes:
-        crashed: a submission's file -> why it has no result: it cannot be read, or a mistake in the
-            grader itself.
-    """
+    """The gradings of a class."""
 
     def __init__(
         self, room: Classroom, rules: Rules, journal: Journal, settings: str, found: Found
     ) -> None:
         self._room, self._rules, self._journal = room, rules, journal
         self._settings = settings
+        # File -> why it has no result: it cannot be read, or a mistake in the grader itself.
         self.crashed: dict[str, str] = {}
         self._sha256: dict[str, str] = {}
         self._submissions = found.counting
@@ -242,11 +229,7 @@ class _Class:
 
 
 def _check_students(found: Found, latest: bool) -> None:
-    """Say which files are of one student.
-
-    Raises:
-        GraderError: a student has several files, and --latest was not given.
-    """
+    """Say which files are of one student; GraderError if there are several without --latest."""
     several = found.several()
     _list("students with several files", several)
     if several and not latest:

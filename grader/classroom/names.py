@@ -33,43 +33,25 @@ _TRY = re.compile(r"(?P<id>.+?)[-_](?:v?(?P<n>\d{1,2})|copy[-_]?(?P<m>\d{0,2}))"
 
 
 class File(NamedTuple):
-    """A file of a class.
+    """A file of a class."""
 
-    Attributes:
-        modified: its date, local time.
-        fault: why it is not read, such as that it is a link; empty otherwise.
-    """
-
-    modified: datetime
-    fault: str = ""
+    modified: datetime  # its date, local time
+    fault: str = ""  # why it is not read, such as that it is a link
 
 
 class Submission(NamedTuple):
-    """What was handed in.
+    """What was handed in."""
 
-    Attributes:
-        id: the file's name without its ending, and without what Canvas and others add.
-        file: its path inside the class's folder or zip.
-        student, user: the name that Canvas or another platform gives the student, and Canvas's
-            number; empty where the name does not tell.
-        late: whether Canvas marks it as late.
-        order: later ones of the same student are greater.
-        modified: the file's date, local time.
-        key: the same for all files of one student.
-        fault: why it is not read; empty otherwise.
-        remark: which other files may be the same student's; empty otherwise.
-    """
-
-    id: str
-    file: str
-    student: str
-    user: str
-    late: bool
-    order: tuple[bool, int, int, datetime, str]
-    modified: datetime
-    key: str
-    fault: str = ""
-    remark: str = ""
+    id: str  # the file's name without its ending, and without what Canvas and others add
+    file: str  # its path inside the class's folder or zip
+    student: str  # the name that Canvas or another platform gives the student; may be empty
+    user: str  # Canvas's number of the student; may be empty
+    late: bool  # whether Canvas marks it as late
+    order: tuple[bool, int, int, datetime, str]  # later ones of the same student are greater
+    modified: datetime  # the file's date, local time
+    key: str  # the same for all files of one student
+    fault: str = ""  # why it is not read
+    remark: str = ""  # which other files may be the same student's
 
 
 class Students:

@@ -22,11 +22,7 @@ _LINE_EVERY_S = 10.0  # where the output is no terminal
 
 
 def shares(jobs: int | None, memory_gb: float | None) -> tuple[int, int]:
-    """How many at a time, and bytes of memory for each.
-
-    Raises:
-        GraderError: they need more memory than there is.
-    """
+    """How many at a time, and bytes of memory for each; GraderError if there is less than that."""
     usable = usage.usable_memory()
     given = int(memory_gb * 1e9) if memory_gb else 0
     if jobs is None:
@@ -45,13 +41,9 @@ def shares(jobs: int | None, memory_gb: float | None) -> tuple[int, int]:
 def each(
     items: Iterable[Item], jobs: int, memory_bytes: int, do: Callable[[Item, Slot], None]
 ) -> None:
-    """Call `do(item, slot)` for every item, at most `jobs` at a time.
+    """Call `do(item, slot)` for every item, at most `jobs` at a time; `memory_bytes` for each.
 
-    Args:
-        memory_bytes: for each slot.
-
-    Raises:
-        Exception: the first one that a call raised; the other calls are stopped then.
+    The first exception that a call raises is raised here; the other calls are stopped then.
     """
     stop, slots = threading.Event(), queue.SimpleQueue[Slot]()
     for number in range(jobs):
@@ -83,11 +75,7 @@ def each(
 
 
 class Progress:
-    """One line that says how far a class is; may be called from several threads.
-
-    Args:
-        total: submissions to grade.
-    """
+    """One line that says how far a class is; may be called from several threads."""
 
     def __init__(self, total: int) -> None:
         self._total = total

@@ -34,30 +34,21 @@ _START = b'{"key": "'  # of each line
 
 
 class Rules(NamedTuple):
-    """How a class is graded.
-
-    Attributes:
-        python: what runs each submission.
-        hidden: files and folders of the class, which no submission may read.
-    """
+    """How a class is graded."""
 
     data_dir: Path
     split: str
     time_limit: float
     memory_bytes: int
-    python: Interpreter
-    hidden: tuple[Path, ...]
+    python: Interpreter  # that runs each submission
+    hidden: tuple[Path, ...]  # files and folders of the class, which no submission may read
 
 
 def grade_one(path: Path, rules: Rules, slot: Slot) -> dict[str, Any]:
     """What the journal keeps of a submission: result without samples, seconds, adapter's SHA-256.
 
-    Args:
-        path: of a copy that nobody changes.
-
-    Raises:
-        GraderError: the grader itself cannot work.
-        Stopped: the class is stopped.
+    `path` is of a copy that nobody changes. GraderError if the grader cannot work, Stopped if the
+    class is stopped.
     """
     start = time.monotonic()
     asked, quiet = (rules.data_dir, rules.split, rules.time_limit), Report(out=io.StringIO())
@@ -69,11 +60,7 @@ def grade_one(path: Path, rules: Rules, slot: Slot) -> dict[str, Any]:
 
 
 def depends_on(rules: Rules) -> dict[str, Any]:
-    """All that a result depends on beside the submission, ready for JSON.
-
-    Raises:
-        GraderError: the split cannot be read.
-    """
+    """All that a result depends on beside the submission, ready for JSON."""
     asked = labels.asked(rules.data_dir, rules.split)
     images = sorted({question.image for question in asked})
     pictures = [hashlib.sha256((rules.data_dir / i).read_bytes()).hexdigest() for i in images]
@@ -109,15 +96,11 @@ def _adapter_sha256(path: Path) -> str | None:
 
 
 class Journal:
-    """Results by key; a context manager that keeps the file to this process.
-
-    Args:
-        path: of the file; it is made if it is not there.
-        resume: whether results may be in it already.
+    """Results by key; a context manager that makes the file and keeps it to this process.
 
     Raises:
-        GraderError: another process uses it, it is no journal, or it holds results and `resume` is
-            False.
+        GraderError: another process uses it, it is no journal, or it holds results already and
+            `resume` is False.
     """
 
     def __init__(self, path: Path, resume: bool) -> None:

@@ -23,17 +23,11 @@ _LINK = "it is a link, which is not followed; put what it leads to in its place"
 
 
 class Found(NamedTuple):
-    """The submissions of a class.
+    """The submissions of a class."""
 
-    Attributes:
-        counting: one for each student, the last one, sorted by ID.
-        superseded: earlier ones of the same students.
-        ignored: other files.
-    """
-
-    counting: list[Submission]
-    superseded: list[Submission]
-    ignored: list[str]
+    counting: list[Submission]  # one for each student, the last one, sorted by ID
+    superseded: list[Submission]  # earlier ones of the same students
+    ignored: list[str]  # other files
 
     def several(self) -> list[str]:
         """A line for each student with several files: the one that counts, then the others."""
@@ -48,14 +42,7 @@ class Found(NamedTuple):
 
 
 class Classroom:
-    """A folder or a zip of submissions.
-
-    Args:
-        path: of it.
-
-    Raises:
-        GraderError: it is neither, is damaged, or is a submission itself.
-    """
+    """A folder or a zip of submissions; GraderError if it is none, damaged, or one submission."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -107,11 +94,7 @@ class Classroom:
         return found
 
     def find(self, naming: str = "auto", user_of: Callable[[str], str] = lambda id: "") -> Found:
-        """Tell which student each file belongs to, by `names.Students(naming, user_of)`.
-
-        Raises:
-            GraderError: there are no submissions.
-        """
+        """Which student each file belongs to (`names.Students`); GraderError if there is none."""
         students = Students(naming, user_of)
         visible = {path: file for path, file in self._files.items() if not _hidden(path)}
         exported = self._exported(visible, students)
@@ -155,15 +138,10 @@ class Classroom:
         return found
 
     def copy(self, submission: Submission, target: Path | None = None) -> str:
-        """Copy a submission; or only read it, without a target.
+        """Copy a submission, or only read it without a target; returns the SHA-256 of the copy.
 
-        Of one that is larger than may be graded, only the beginning is copied.
-
-        Returns:
-            The SHA-256 of what was copied.
-
-        Raises:
-            OSError: it cannot be read or written; or what zipfile raises on a damaged file.
+        Of one that is larger than may be graded, only the beginning is copied. OSError if it cannot
+        be read or written, or what zipfile raises on a damaged file.
         """
         if submission.fault:
             raise OSError(submission.fault)

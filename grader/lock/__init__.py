@@ -21,29 +21,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Policy:
-    """What a locked process may do.
+    """What a locked process may do."""
 
-    Attributes:
-        folder: the private folder; paths below it are named relative to it.
-        data_dir: the folder with the expected answers, never readable.
-        readable: files and folders that may be read, resolved.
-        devices: device files that may be read and written.
-        gpus: whether some of these are GPUs.
-        memory_bytes: of data, whatever part of it is in use; None for no limit.
-        cpu_s: seconds of CPU time, summed over all threads.
-        one_processor: whether it has to stay on the processor that it was given.
-        listener_fd: a socket that takes seccomp's notifications to the parent, or None.
-    """
-
-    folder: str
-    data_dir: str
-    readable: list[str]
-    devices: list[str] = field(default_factory=list)
-    gpus: bool = False
-    memory_bytes: int | None = None
-    cpu_s: int = 3600
-    one_processor: bool = False
-    listener_fd: int | None = None
+    folder: str  # the private folder; paths below it are named relative to it
+    data_dir: str  # the folder with the expected answers, never readable
+    readable: list[str]  # files and folders that may be read, resolved
+    devices: list[str] = field(default_factory=list)  # that may be read and written
+    gpus: bool = False  # whether some of these are GPUs
+    memory_bytes: int | None = None  # of data, whatever part of it is in use; None for no limit
+    cpu_s: int = 3600  # seconds of CPU time, summed over all threads
+    one_processor: bool = False  # whether it has to stay on the processor that it was given
+    listener_fd: int | None = None  # a socket that takes seccomp's notifications to the parent
 
 
 def apply(policy: dict[str, Any], report: Callable[[str], None]) -> dict[str, list[str]]:

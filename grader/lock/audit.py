@@ -52,8 +52,7 @@ Rule = Callable[[tuple[Any, ...]], str | None]
 def install(policy: Policy, report: Callable[[str], None]) -> None:
     """Deny by PermissionError what the policy does not allow, for good.
 
-    Args:
-        report: called once with each new sentence, before the submission knows of it.
+    `report` is called once with each new sentence, before the submission knows of it.
     """
     rules = _rules(policy)
     reported: set[str] = set()

@@ -30,11 +30,7 @@ SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 0b11  # from version 6 on
 
 
 def install(policy: Policy) -> None:
-    """Restrict this thread, and those it starts later, for good.
-
-    Raises:
-        Unavailable: this kernel has no such interface, or it is switched off.
-    """
+    """Restrict this thread, and those it starts later, for good; or raise `Unavailable`."""
     try:
         known = syscall(CREATE_RULESET, None, 0, GET_VERSION)
     except OSError as error:

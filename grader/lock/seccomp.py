@@ -71,11 +71,7 @@ MADVICE = (0, 1, 2, 3, 4, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 20, 22, 23, 25, 
 def install(policy: Policy, deny_writing: bool) -> None:
     """Filter this thread's system calls, and those of the threads it starts later, for good.
 
-    Args:
-        deny_writing: deny opening any file for writing as well.
-
-    Raises:
-        Unavailable: no such filters here.
+    `deny_writing` denies opening any file for writing as well. `Unavailable` if it cannot be done.
     """
     machine = platform.machine()
     if machine not in MACHINES or sys.maxsize < 2**32:
