@@ -27,7 +27,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from grader.errors import printable
-from grader.packages import COURSE_PINS
+from grader.interpreter import COURSE_PINS
 from grader.packing import (
     ADAPTER,
     DATE,

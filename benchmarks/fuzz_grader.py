@@ -248,7 +248,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=600, help="at most, for each kind")
     options = parser.parse_args()
-    process.packages.BEFORE_THE_LOCK = ()
+    process.interpreter.BEFORE_THE_LOCK = ()
     kinds = {
         "zips": (one_zip, options.cases),
         "replies": (one_reply, options.cases),

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
-from . import environments, interpreter, packages
+from . import environments, interpreter
 from .errors import GraderError
 from .grade import TIME_LIMIT_S
 from .interpreter import Interpreter
@@ -69,7 +69,7 @@ def chosen_python(options: argparse.Namespace) -> Interpreter:
         return interpreter.other(environments.course(), "--course")
     if options.python:
         return interpreter.other(options.python)
-    packages.check()
+    interpreter.check()
     return interpreter.own()
 
 

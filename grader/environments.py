@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from .errors import GraderError
-from .packages import COURSE_PINS
+from .interpreter import COURSE_PINS
 
 COURSE = ".venv-course"
 PYTHON = (3, 12)  # the course's

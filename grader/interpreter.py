@@ -1,4 +1,4 @@
-"""The Python that runs a submission: this one, or that of another environment (--python)."""
+"""The Python that runs a submission, this one or another environment's, and its"""
 
 from __future__ import annotations
 
@@ -8,12 +8,26 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from . import packages, probe
+from . import probe
 from .errors import GraderError, one_line
 
+# The packages that grading needs, by the names they are imported by: those of requirements.txt
+# without orjson, which is optional: the course's environment has none.
+REQUIRED = (
+    "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "peft", "accelerate",
+    "PIL", "numpy", "yaml", "regex", "psutil", "fire", "tqdm", "matplotlib", "tensorboard",
+)  # fmt: skip
+# Imported before the process is locked. What these do at import is theirs and not the
+# submission's: torch's CUDA build starts ldconfig and gcc to find a library, for example.
+BEFORE_THE_LOCK = ("numpy", "PIL", "torch", "safetensors.torch", "tokenizers", "transformers",
+                   "accelerate", "peft")  # fmt: skip
+# What another environment (--python) must have: requirements.txt is this project's own.
+FOR_SUBMISSIONS = tuple(name.partition(".")[0] for name in BEFORE_THE_LOCK)
+COURSE_PINS = Path(__file__).with_name("course_requirements.txt")
 PROBE = Path(__file__).with_name("probe.py")
 PROBE_LIMIT_S = 120.0  # from a cold disk
 OLDEST, NEWEST = (3, 10), (3, 13)  # that the lock is tried with
@@ -75,7 +89,7 @@ def other(path: Path, option: str = "--python") -> Interpreter:
     program = os.path.abspath(program)
     try:
         done = subprocess.run(
-            [program, str(PROBE), *packages.FOR_SUBMISSIONS],
+            [program, str(PROBE), *FOR_SUBMISSIONS],
             env=_for_another(),
             capture_output=True,
             encoding="utf-8",
@@ -95,6 +109,29 @@ def other(path: Path, option: str = "--python") -> Interpreter:
     if missing := found.pop("missing"):
         raise GraderError(
             f"{says} has no {', '.join(missing)}, which submissions need: "
-            f"{program} -m pip install -r {packages.COURSE_PINS}"
+            f"{program} -m pip install -r {COURSE_PINS}"
         )
     return Interpreter(program, **found, is_own=False)
+
+
+def check() -> None:
+    """Find out before the grading, not from the submission, what this environment lacks.
+
+    GraderError if a package is missing; the message names the environment and the remedy.
+    """
+    missing = [name for name in REQUIRED if find_spec(name) is None]
+    if missing:
+        raise GraderError(f"{sys.executable} has no {', '.join(missing)}; {remedy()}")
+
+
+def remedy() -> str:
+    """The command that gives an environment with every package."""
+    root = Path(__file__).resolve().parent.parent
+    venv = root / ".venv"
+    activate = venv / ("Scripts/activate" if sys.platform == "win32" else "bin/activate")
+    if activate.exists() and Path(sys.prefix).resolve() != venv:
+        return f"activate the environment first: source {activate}"
+    return (
+        f"in a virtual environment: pip install -r {root / 'requirements.txt'} "
+        f"(python3 {root / 'quickstart.py'} makes one, .venv)"
+    )

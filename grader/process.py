@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from . import cgroup, interpreter, packages, usage
+from . import cgroup, interpreter, usage
 from .child import MAX_TEXT
 from .errors import GraderError, SubmissionError, one_line
 from .interpreter import Interpreter
@@ -101,10 +101,10 @@ class Child:
         """Import the environment's packages; nothing of the submission has run when it ends."""
         over, start = f"not done after {IMPORT_LIMIT_S:g} s", self.clock()
         try:
-            names = packages.BEFORE_THE_LOCK
+            names = interpreter.BEFORE_THE_LOCK
             self.call("import_packages", start + IMPORT_LIMIT_S, over, names=names)
         except SubmissionError as error:
-            remedy = packages.remedy() if self.python.is_own else "mend that environment"
+            remedy = interpreter.remedy() if self.python.is_own else "mend that environment"
             raise GraderError(
                 f"{self.python.executable} cannot import its packages: {error}; {remedy}"
             ) from None

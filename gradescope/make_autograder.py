@@ -23,7 +23,7 @@ from grader import labels  # noqa: E402
 from grader.cli import Parser, home_path  # noqa: E402
 from grader.errors import GraderError  # noqa: E402
 from grader.files import check_output, replacing  # noqa: E402
-from grader.packages import COURSE_PINS  # noqa: E402
+from grader.interpreter import COURSE_PINS  # noqa: E402
 
 SCRIPTS = ("setup.sh", "run_autograder")
 _DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the bytes depend on the contents alone

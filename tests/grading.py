@@ -21,7 +21,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_data(tmp_path / "data")
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr("grader.packages.BEFORE_THE_LOCK", ())
+    monkeypatch.setattr("grader.interpreter.BEFORE_THE_LOCK", ())
     return tmp_path
 
 

@@ -131,7 +131,7 @@ def test_usage(capsys, arguments):
 
 # The same command without the packages, which take seconds to import.
 QUICK = (
-    "import runpy; from grader import packages; packages.BEFORE_THE_LOCK = ()\n"
+    "import runpy; from grader import interpreter; interpreter.BEFORE_THE_LOCK = ()\n"
     "runpy.run_module('grader', run_name='__main__')"
 )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fake_submission import GOOD, ROOT, make_zip, write_files
 
-from grader import packages
+from grader import interpreter
 from grader.__main__ import main
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's layers need Linux")
@@ -35,7 +35,7 @@ def package(place, monkeypatch):
     def install(code: str) -> None:
         write_files(place / "site", {"habit.py": code})
         monkeypatch.setenv("PYTHONPATH", str(place / "site"))
-        monkeypatch.setattr(packages, "BEFORE_THE_LOCK", ("habit",))
+        monkeypatch.setattr(interpreter, "BEFORE_THE_LOCK", ("habit",))
 
     return install
 
@@ -102,7 +102,7 @@ def test_what_has_ended_or_leads_nowhere_is_no_obstacle(graded, package, code):
 
 
 def test_nothing_of_the_submission_is_imported_before_the_lock(place, capsys, monkeypatch):
-    monkeypatch.setattr(packages, "BEFORE_THE_LOCK", ("homework",))
+    monkeypatch.setattr(interpreter, "BEFORE_THE_LOCK", ("homework",))
     assert "ModuleNotFoundError: No module named 'homework'" in grade(place, capsys)
 
 
@@ -117,8 +117,8 @@ def test_the_packages_are_those_of_the_requirements():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     pinned = [line.split("==")[0] for line in lines if line[0] != "#"]
     needed = {NAMES.get(name, name) for name in pinned} - {"orjson"}  # which is optional
-    assert sorted(needed) == sorted(packages.REQUIRED)
-    assert {name.split(".")[0] for name in packages.BEFORE_THE_LOCK} <= set(packages.REQUIRED)
+    assert sorted(needed) == sorted(interpreter.REQUIRED)
+    assert {name.split(".")[0] for name in interpreter.BEFORE_THE_LOCK} <= set(interpreter.REQUIRED)
 
 
 # Without its site-packages an interpreter is as bare as one outside the environment.

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fake_submission import GOOD, ROOT, VLM, make_zip, write_files
 
-from grader import packages
+from grader import interpreter
 from grader.__main__ import main
 
 make_autograder = runpy.run_path(str(ROOT / "gradescope" / "make_autograder.py"))["main"]
@@ -133,7 +133,7 @@ def test_an_autograder_with_the_courses_packages_runs_submissions_with_them(plac
     arguments = ["--data_dir", str(place / "data"), "--output", str(output), "--course"]
     assert make_autograder(arguments) == 0
     with zipfile.ZipFile(output) as archive:
-        assert archive.read("requirements.txt") == packages.COURSE_PINS.read_bytes()
+        assert archive.read("requirements.txt") == interpreter.COURSE_PINS.read_bytes()
         # What setup.sh makes, beside these files, where run_autograder begins.
         assert archive.read("options").decode().splitlines()[-2:] == ["--python", ".venv"]
     setup = (ROOT / "gradescope" / "setup.sh").read_text()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fake_submission import GOOD, ROOT, make_zip, write_data, write_files
 
-from grader import environments, interpreter, packages
+from grader import environments, interpreter
 from grader.__main__ import main
 from grader.errors import GraderError
 
@@ -43,7 +43,7 @@ def bare(tmp_path_factory) -> Path:
 @pytest.fixture
 def one_package(monkeypatch) -> None:
     """Submissions need `only_there` and nothing else."""
-    monkeypatch.setattr(packages, "FOR_SUBMISSIONS", ("only_there",))
+    monkeypatch.setattr(interpreter, "FOR_SUBMISSIONS", ("only_there",))
 
 
 # Which interpreter
@@ -109,7 +109,7 @@ def test_no_variable_of_this_python_reaches_another_one(bare, one_package, monke
 def test_the_submission_has_the_packages_of_that_environment_alone(
     bare, one_package, graded, monkeypatch
 ):
-    monkeypatch.setattr(packages, "BEFORE_THE_LOCK", ("only_there",))
+    monkeypatch.setattr(interpreter, "BEFORE_THE_LOCK", ("only_there",))
     init = f"""
 import importlib.util, sys
 from pathlib import Path
@@ -141,7 +141,7 @@ def test_the_lock_works_in_other_versions_of_python(graded, monkeypatch, version
     python = next((p for p in found if runs(p)), None)
     if python is None:
         pytest.skip(f"no Python {version} here")
-    monkeypatch.setattr(packages, "FOR_SUBMISSIONS", ())
+    monkeypatch.setattr(interpreter, "FOR_SUBMISSIONS", ())
     tries = "try:\n    open('/etc/passwd').read()\nexcept PermissionError: pass\n"
     tries += "import ctypes\nassert ctypes.CDLL(None).socket(2, 1, 0) == -1\n"
     files = GOOD | {"__init__.py": tries + GOOD["__init__.py"]}
@@ -224,7 +224,7 @@ def test_the_courses_environment_is_made_once_and_its_size_is_said_first(makes, 
     out = capsys.readouterr().out
     assert "torch==2.6.0" in out and "transformers==4.52.4" in out and "on disk" in out
     installs = [" ".join(command) for command in makes.commands if "install" in command]
-    assert installs[-1].endswith(f"install -r {packages.COURSE_PINS}")
+    assert installs[-1].endswith(f"install -r {interpreter.COURSE_PINS}")
     assert sys.platform != "linux" or "torch==2.6.0 torchvision==0.21.0 --index-url" in installs[0]
     count = len(makes.commands)
     assert makes() == tmp_path / ".venv-course"

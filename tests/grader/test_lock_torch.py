@@ -11,10 +11,10 @@ from fake_submission import GOOD
 from PIL import Image
 from tiny import write_tiny_base
 
-from grader import packages
+from grader import interpreter
 
 PACKAGE = Path(__file__).resolve().parents[2] / "homework"
-BEFORE_THE_LOCK = packages.BEFORE_THE_LOCK
+BEFORE_THE_LOCK = interpreter.BEFORE_THE_LOCK
 LOAD = """
 def load_vlm():
     import peft
@@ -26,7 +26,7 @@ def load_vlm():
 
 @pytest.fixture(autouse=True)
 def real_packages(place, monkeypatch):
-    monkeypatch.setattr(packages, "BEFORE_THE_LOCK", BEFORE_THE_LOCK)
+    monkeypatch.setattr(interpreter, "BEFORE_THE_LOCK", BEFORE_THE_LOCK)
 
 
 LOOK = """

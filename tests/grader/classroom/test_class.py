@@ -26,7 +26,7 @@ from grader.cli import local_time
 from grader.errors import SubmissionError
 
 QUICK = (
-    "import runpy; from grader import packages; packages.BEFORE_THE_LOCK = ()\n"
+    "import runpy; from grader import interpreter; interpreter.BEFORE_THE_LOCK = ()\n"
     "runpy.run_module('grader', run_name='__main__')"
 )
 
@@ -366,7 +366,7 @@ def test_what_cannot_be_read_is_not_graded_and_tried_again(graded_class, place, 
         assert code == 1 and table[1]["total"] == "" and table[0]["total"] == "105.0"
         assert "OSError: [Errno 5] Input/output error" in table[1]["reason"]
     monkeypatch.undo()
-    monkeypatch.setattr("grader.packages.BEFORE_THE_LOCK", ())
+    monkeypatch.setattr("grader.interpreter.BEFORE_THE_LOCK", ())
     code, table, out, _ = graded_class("--resume")
     assert code == 0 and table[1]["total"] == "71.43" and "1 to grade" in out
 

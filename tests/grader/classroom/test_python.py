@@ -8,7 +8,7 @@ import sys
 import pytest
 from fake_submission import GOOD, make_zip
 
-from grader import interpreter, packages, reasons
+from grader import interpreter, reasons
 from grader.__main__ import main
 
 CLASS = "cannot import name 'AutoModelForVision2Seq' from 'transformers'"
@@ -47,7 +47,7 @@ def test_a_cause_that_failures_share_is_said_once_with_the_command_that_cures_it
 
 
 def test_the_python_is_among_what_a_result_depends_on(graded_class, monkeypatch):
-    monkeypatch.setattr(packages, "FOR_SUBMISSIONS", ())
+    monkeypatch.setattr(interpreter, "FOR_SUBMISSIONS", ())
     make_zip(graded_class.folder / "good.zip")
     _, before, _ = graded_class()
     _, after, _ = graded_class("--resume", "--python", sys.executable)
