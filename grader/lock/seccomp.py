@@ -20,7 +20,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import syscalls
 from .linux import Unavailable, syscall
@@ -79,7 +79,10 @@ def install(policy: Policy, deny_writing: bool) -> None:
 
     def load(denial: int, flags: int) -> int:
         judged = deny_writing, policy.gpus, policy.one_processor, policy.listener_fd
-        return _load(program(machine, os.getpid(), denial, *judged), flags)
+        code = program(machine, os.getpid(), denial, *judged)
+        buffer = ctypes.create_string_buffer(code, len(code))
+        header = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
+        return syscall(SECCOMP[machine], SET_MODE_FILTER, flags, header)
 
     if policy.listener_fd is not None:
         # Before the filter: asking what kind of socket it is would be denied.
@@ -99,25 +102,14 @@ def install(policy: Policy, deny_writing: bool) -> None:
         raise Unavailable(f"refused by this kernel ({error.strerror})") from None
 
 
-def program(
-    machine: str,
-    pid: int,
-    denial: int,
-    deny_writing: bool = False,
-    gpus: bool = False,
-    one_processor: bool = False,
-    channel: int | None = None,
-) -> bytes:
+def program(machine: str, pid: int, denial: int, *judged: Any, **more: Any) -> bytes:
     """The filter as the kernel reads it.
 
     Args:
         machine: one of MACHINES.
         pid: the one process that signals may go to.
         denial: what a denied call gets: NOTIFY, or FAIL with an errno.
-        deny_writing: deny opening any file for writing as well.
-        gpus: allow the device calls of GPU drivers.
-        one_processor: deny changing which processors a thread runs on.
-        channel: the one descriptor that may be sent through.
+        judged, more: the other arguments of `_judges`.
     """
     column = MACHINES.index(machine)
     lines = [
@@ -131,7 +123,7 @@ def program(
     allow, missing = _line(RETURN, ALLOW), _line(RETURN, FAIL | errno.ENOSYS)
     rules = [(numbers, allow) for calls in syscalls.ALLOWED.values() for numbers in calls.values()]
     rules += [(numbers, missing) for numbers in syscalls.MISSING.values()]
-    judges = _judges(pid, _line(RETURN, denial), deny_writing, gpus, one_processor, channel)
+    judges = _judges(pid, _line(RETURN, denial), *judged, **more)
     rules += [(syscalls.JUDGED[name], body) for name, body in judges.items()]
     for numbers, body in rules:
         if (number := numbers[column]) is not None:
@@ -142,46 +134,52 @@ def program(
 def _judges(
     pid: int,
     deny: list[bytes],
-    deny_writing: bool,
-    gpus: bool,
-    one_processor: bool,
-    channel: int | None,
+    deny_writing: bool = False,
+    gpus: bool = False,
+    one_processor: bool = False,
+    channel: int | None = None,
 ) -> dict[str, list[bytes]]:
-    """Name of a call -> the instructions that look at its arguments and return."""
+    """Name of a call -> the instructions that look at its arguments and return.
+
+    Args:
+        deny: the instruction that denies it.
+        deny_writing: deny opening any file for writing as well.
+        gpus: allow the device calls of GPU drivers.
+        one_processor: deny changing which processors a thread runs on.
+        channel: the one descriptor that may be sent through.
+    """
     allow = _line(RETURN, ALLOW)
     # Looking up a user asks a name service first, which is nothing to report.
     quiet = _line(RETURN, FAIL | errno.EPERM)
     unknown = _line(RETURN, FAIL | errno.EINVAL)  # as a kernel without names of memory answers
 
+    def among(index: int, values: tuple[int, ...], then: list[bytes] = allow) -> list[bytes]:
+        return _if_in(_argument(index), values, then)
+
     def opening(flags: int) -> list[bytes]:
         refuse = _argument(flags) + _line(ANY_BIT, WRITING, 0, 1) + deny if deny_writing else []
         return refuse + allow
 
-    own = _if_in(_argument(0), (pid,), allow)
+    thread = _line(ANY_BIT, CLONE_MORE, 2, 0) + _line(ANY_BIT, CLONE_THREAD, 0, 1)
     driver = _if_in(_argument(1) + _line(AND, 0xFF00), GPU_IOCTLS, allow) if gpus else []
     # Reading a limit passes no new one, in either half of the pointer.
     reads = _argument(2) + _line(EQUAL, 0, 1, 0) + deny + _argument(2, 4) + _line(EQUAL, 0, 1, 0)
-    return {
-        "clone": _argument(0)
-        + _line(ANY_BIT, CLONE_MORE, 2, 0)
-        + _line(ANY_BIT, CLONE_THREAD, 0, 1)
-        + allow
-        + deny,
+    judges = {
+        "clone": _argument(0) + thread + allow,
         "open": opening(1),
         "openat": opening(2),
-        "socket": _if_in(_argument(0), (AF_UNIX,), quiet) + deny,
-        "sendmsg": _if_in(_argument(0), () if channel is None else (channel,), allow) + deny,
-        "ioctl": _if_in(_argument(1), IOCTLS, allow) + driver + deny,
-        "fcntl": _if_in(_argument(1), FCNTLS, allow) + deny,
-        "prctl": _if_in(_argument(0), PRCTLS, allow)
-        + _if_in(_argument(0), (NAME_MEMORY,), unknown)
-        + deny,
-        "madvise": _if_in(_argument(2), MADVICE, allow) + deny,
-        "kill": own + deny,
-        "tgkill": own + deny,
-        "sched_setaffinity": _if_in(_argument(0), () if one_processor else (0,), allow) + deny,
-        "prlimit64": reads + deny + _if_in(_argument(0), (0, pid), allow) + deny,
+        "socket": among(0, (AF_UNIX,), quiet),
+        "sendmsg": among(0, () if channel is None else (channel,)),
+        "ioctl": among(1, IOCTLS) + driver,
+        "fcntl": among(1, FCNTLS),
+        "prctl": among(0, PRCTLS) + among(0, (NAME_MEMORY,), unknown),
+        "madvise": among(2, MADVICE),
+        "kill": among(0, (pid,)),
+        "tgkill": among(0, (pid,)),
+        "sched_setaffinity": among(0, () if one_processor else (0,)),
+        "prlimit64": reads + deny + among(0, (0, pid)),
     }
+    return {name: body + deny for name, body in judges.items()}
 
 
 def _if_in(load: list[bytes], values: tuple[int, ...], then: list[bytes]) -> list[bytes]:
@@ -202,12 +200,6 @@ def _line(code: int, value: int, if_true: int = 0, if_false: int = 0) -> list[by
 def _argument(index: int, offset: int = 0) -> list[bytes]:
     """Load half of a call's argument: the lower 32 bits, or with an offset of 4 the upper."""
     return _line(LOAD, 16 + 8 * index + offset)
-
-
-def _load(code: bytes, flags: int) -> int:
-    buffer = ctypes.create_string_buffer(code, len(code))
-    header = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
-    return syscall(SECCOMP[platform.machine()], SET_MODE_FILTER, flags, header)
 
 
 def listen(channel: socket.socket, note: Callable[[str], None]) -> None:
