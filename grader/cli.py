@@ -64,7 +64,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def chosen_python(options: argparse.Namespace) -> Interpreter:
-    """The Python that runs submissions; GraderError if it lacks packages or cannot be made."""
+    """The Python that runs submissions; GraderError if it lacks packages or cannot be set up."""
     if options.course:
         return interpreter.other(environments.course(), "--course")
     if options.python:
@@ -108,7 +108,7 @@ def local_time(text: str) -> datetime:
 
 
 def check_readable(path: Path, hint: str = "") -> None:
-    """Find out before the grading that an input is missing: GraderError, `hint` at its end."""
+    """Raise GraderError if an input cannot be read; `hint` ends the message if it is missing."""
     if not path.exists():
         raise GraderError(f"{path}: no such file or folder{hint}")
     if not os.access(path, os.R_OK):

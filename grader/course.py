@@ -61,13 +61,13 @@ _OF_MODEL = (
 
 
 def of_model(facts: object) -> list[str]:
-    """Lines about a submission by its `child.Submission.course`, which may have become anything."""
+    """Lines from what `child.Submission.course` returned; the submission may have changed it."""
     known = facts if isinstance(facts, dict) else {}
     return [f"{_WOULD} {line}" for fact, value, line in _OF_MODEL if known.get(fact) is value]
 
 
 def of_time(seconds: float, limit: float) -> list[str]:
-    """A line where the seconds, with the import of the packages, are over the course's limit."""
+    """A line if the time, with the import of the packages, is over the limit (both in seconds)."""
     if seconds <= limit:
         return []
     return [

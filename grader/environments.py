@@ -77,7 +77,7 @@ def _pinned() -> list[str]:
 
 
 def _find_python() -> tuple[str, str]:
-    """An interpreter and its version: the course's if one is found, or else this one if it does."""
+    """An interpreter and its version: the course's, or else this one if its version fits."""
     version = ".".join(map(str, PYTHON))
     pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
     found = [sys.executable] * (sys.version_info[:2] == PYTHON)

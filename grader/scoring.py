@@ -64,7 +64,7 @@ def kind_of(question: str) -> str:
 
 
 def by_kind(results: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
-    """Kind -> (right, asked), of questions and whether each answer was correct; no empty kinds."""
+    """Kind -> (right, asked), from pairs of a question and whether its answer is right."""
     table: dict[str, tuple[int, int]] = dict.fromkeys([*_KINDS, "other"], (0, 0))
     for question, correct in results:
         right, asked = table[kind := kind_of(question)]

@@ -226,7 +226,6 @@ def write_data(data_dir: Path, folder: Path, split: str, questions: Sequence[Que
 
     The pictures are copied: a link would lead to the expected answers, and to originals that
     an unlocked submission could overwrite.
-
     """
     target = folder / "data"
     records = [{"image_file": q.image, "question": q.question, "answer": HIDDEN} for q in questions]

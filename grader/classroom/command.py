@@ -127,7 +127,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _check_outputs(output: Path, exported: Path | None, gradebook: Gradebook | None) -> None:
-    """Raise GraderError if a file beside the table cannot be written, or replaces no result."""
+    """Raise GraderError if an output cannot be written, or would replace what is no result."""
     if output.suffix != ".csv":
         raise GraderError(f"{output}: give --output a name that ends in .csv")
     forms = {".csv": table.is_table, ".json": table.is_whole, ".html": page.is_page}

@@ -22,7 +22,7 @@ _LINE_EVERY_S = 10.0  # where the output is no terminal
 
 
 def shares(jobs: int | None, memory_gb: float | None) -> tuple[int, int]:
-    """How many at a time, and bytes of memory for each; GraderError if there is less than that."""
+    """Submissions at a time, and bytes of memory for each; GraderError if the machine has less."""
     usable = usage.usable_memory()
     given = int(memory_gb * 1e9) if memory_gb else 0
     if jobs is None:

@@ -130,7 +130,7 @@ class Journal:
         self._file.close()
 
     def add(self, key: str, record: dict[str, Any]) -> None:
-        """Write a result, which is on the disk when this returns; GraderError if it is full."""
+        """Write a result; it is on the disk when this returns. GraderError if the disk is full."""
         whole = {"key": key} | record
         line = json.dumps(whole | {"line_sha256": digest(whole)}).encode() + b"\n"
         with self._lock:

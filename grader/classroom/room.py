@@ -94,7 +94,7 @@ class Classroom:
         return found
 
     def find(self, naming: str = "auto", user_of: Callable[[str], str] = lambda id: "") -> Found:
-        """Which student each file belongs to (`names.Students`); GraderError if there is none."""
+        """Tell which student each file belongs to; GraderError if there is no submission."""
         students = Students(naming, user_of)
         visible = {path: file for path, file in self._files.items() if not _hidden(path)}
         exported = self._exported(visible, students)
