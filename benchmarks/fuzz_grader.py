@@ -86,6 +86,10 @@ class Replies:
         self._rng = rng
         self._number = 0
 
+    def clock(self) -> float:
+        """As `Child.clock`."""
+        return time.monotonic()
+
     def call(self, do: str, deadline: float, over: str, **arguments: object) -> object:
         """As `Child.call`."""
         self._number += 1
