@@ -159,3 +159,24 @@ def test_what_a_message_quotes_is_printable_and_cut():
     assert message.isprintable() and message.startswith(r"a\x1b[31m\u202e\ud800bbb")
     assert len(message) < 400 and message.endswith("; give its base")
     assert len(str(InputError("a b " * 30_000))) <= 2000
+
+
+# A bar that Ctrl-C stops in its constructor, and what tqdm 4.67 does when it is deleted.
+HALF_MADE = """if True:
+    import sys, tqdm
+    from homework.common import cli
+    def stopped():
+        bar = tqdm.tqdm.__new__(tqdm.tqdm)
+        raise KeyboardInterrupt
+    tqdm.tqdm.__del__ = lambda self: self.disable
+    sys.argv = ["command"]
+    cli.run(stopped)
+"""
+
+
+def test_a_bar_that_ctrl_c_stops_half_made_says_nothing():
+    ended = subprocess.run(
+        [sys.executable, "-c", HALF_MADE], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.returncode == 130
+    assert ended.stderr == "stopped by Ctrl-C; what was complete is kept\n"
