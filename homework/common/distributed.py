@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # What a launcher sets in the environment of each process.
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 FIRST_MINUTE, LATER = 5.0, 9.0  # seconds between two lines of progress
+_last_line = time.monotonic()  # when `print0` printed last; to begin with, when this was imported
 
 
 def rank() -> int:
@@ -71,7 +72,9 @@ def is_main() -> bool:
 
 def print0(text: str) -> None:
     """Print, in the main process alone."""
+    global _last_line
     if is_main():
+        _last_line = time.monotonic()
         print(text, flush=True)
 
 
@@ -170,6 +173,8 @@ def duration(seconds: float) -> str:
 class Heartbeat:
     """Prints a line every few seconds while its block runs, however long one operation takes.
 
+    The seconds count from the last line of `print0`, be it before the block.
+
     Args:
         line: what to print now; None for nothing. A second thread calls it.
     """
@@ -179,7 +184,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Heartbeat:
-        self._start = self._last = time.monotonic()
+        self._start = time.monotonic()
         if is_main():
             self._thread.start()
         return self
@@ -192,21 +197,16 @@ class Heartbeat:
     @property
     def is_due(self) -> bool:
         """Whether it is time for a line."""
-        return time.monotonic() - self._last >= self._every
-
-    def say(self, text: str) -> None:
-        """Print a line at once; the next comes a few seconds after it."""
-        self._last = time.monotonic()
-        print0(text)
+        return time.monotonic() - _last_line >= self._every
 
     @property
     def _every(self) -> float:
         return FIRST_MINUTE if time.monotonic() - self._start < 60 else LATER
 
     def _beat(self) -> None:
-        while not self._end.wait(max(0.05, self._last + self._every - time.monotonic())):
+        while not self._end.wait(max(0.05, _last_line + self._every - time.monotonic())):
             if self.is_due and (text := self._line()):
-                self.say(text)
+                print0(text)
 
 
 @contextmanager

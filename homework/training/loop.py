@@ -148,12 +148,16 @@ class Loop:
         first = "loss" in values and self.step == self._first + 1
         if first or "loss" not in values or self._heartbeat.is_due:
             rate = self._rate() if "loss" in values else None
-            self._heartbeat.say(self.task.line(self.log[-1], rate))
+            print0(self.task.line(self.log[-1], rate))
 
-    def _rate(self) -> float:
-        """Steps a second in this run, without the time of measurements."""
+    def _rate(self, share: float = 0.0) -> float:
+        """Steps a second in this run, without the time of measurements.
+
+        Args:
+            share: of the next step that is done.
+        """
         now = self._measures_since or time.perf_counter()
-        return (self.step - self._first) / (now - self._start - self._measuring)
+        return (self.step + share - self._first) / (now - self._start - self._measuring)
 
     def _progress(self) -> str:
         """Where the run is now, its rate and the time left, for a line between two records."""
@@ -165,7 +169,7 @@ class Loop:
             line = f"step {step + 1}/{steps}  reads pictures"
         else:
             line = f"step {step + 1}/{steps}  pass {round(done * passes) + 1} of {passes}"
-        each = 1 / self._rate() if step > self._first else self.step_seconds
+        each = 1 / self._rate(done) if step + done > self._first else self.step_seconds
         if each is None:
             return line
         return f"{line}  {each:.1f} s a step, {duration((steps - step - done) * each)} left"

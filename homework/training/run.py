@@ -231,10 +231,11 @@ def _dataset(views: list, vlm: BaseVLM, vision: bool, fingerprint: str) -> ViewD
 
 def _cache(views: list, shape: tuple, dtype: str, maker: str) -> ArrayCache | None:
     # One process makes the file; the others find it.
-    for turn in (True, False):
-        if distributed.is_main() == turn:
-            cache = open_cache([path for path, _ in views], shape, dtype, maker)
-        distributed.wait()
+    with waiting("looks for kept pictures"):
+        for turn in (True, False):
+            if distributed.is_main() == turn:
+                cache = open_cache([path for path, _ in views], shape, dtype, maker)
+            distributed.wait()
     return cache
 
 

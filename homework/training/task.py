@@ -151,10 +151,8 @@ class FineTuning:
         self.passes.fit(cost)
         if verbose:
             print0(self.passes.line(cost))
-        if cost.seconds > SOON:
-            return cost.seconds
-        # So short a time is mostly that of a first pass: once more, of a step's pictures.
-        pictures = next(self.sampler.batches([0]))
+        # A first pass takes longer than those after it. Where it is short: of a step's pictures.
+        pictures = [middle] if cost.seconds > SOON else next(self.sampler.batches([0]))
         return sum(cost.seconds for cost in self._costs(pictures)) / len(pictures)
 
     def _costs(self, pictures: list[int]) -> list[Cost]:
