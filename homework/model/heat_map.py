@@ -129,9 +129,11 @@ def _loss(vlm: BaseVLM, patches: torch.Tensor, pairs: list[tuple[str, str]]) -> 
     Args:
         patches: (N, P, C), of the picture of each (question, answer) in `pairs`.
     """
+    from accelerate.utils import send_to_device
+
     from . import packing
 
     sequences = [vlm.inputs.view_sequence([pair]) for pair in pairs]
-    row = packing.to_device(packing.pack(sequences, len(vlm.inputs.prefix_ids)), vlm.device)
+    row = send_to_device(packing.pack(sequences, len(vlm.inputs.prefix_ids)), vlm.device)
     tokens = vlm.network.model.connector(patches)  # (N, image tokens, D)
     return packing.weighted_loss(packing.answer_logits(vlm.network, row, tokens), row)

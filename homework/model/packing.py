@@ -29,7 +29,7 @@ Each weight is 1, but where a device has nothing left to do in a step (see `trai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -60,20 +60,6 @@ class Row(NamedTuple):
     answers: torch.Tensor
     pairs: torch.Tensor
     weights: torch.Tensor
-
-
-Parts = TypeVar("Parts", bound=NamedTuple)
-
-
-def to_device(parts: Parts, device) -> Parts:
-    """A named tuple with its tensors, and those of the tuples in it, on another device."""
-    moved: list[Any] = [*parts]
-    for place, part in enumerate(moved):
-        if isinstance(part, torch.Tensor):
-            moved[place] = part.to(device, non_blocking=True)
-        elif hasattr(part, "_make"):
-            moved[place] = to_device(part, device)
-    return parts._make(moved)
 
 
 def pack(sequences: Sequence[ViewSequence], size: int) -> Row:

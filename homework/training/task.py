@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader
 from transformers import get_cosine_schedule_with_warmup
 
@@ -237,7 +238,7 @@ class FineTuning:
 
     def _forward(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Sum of weighted losses of a micro-batch, and which of its pairs are right."""
-        row = packing.to_device(micro_batch.row, self.device)
+        row = send_to_device(micro_batch.row, self.device, non_blocking=True)
         seen = micro_batch.seen.to(self.device)
         network = self.vlm.network
         with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):

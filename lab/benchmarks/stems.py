@@ -162,7 +162,7 @@ def evaluate(task) -> dict[str, Any]:
     hook = task.center_head.register_forward_hook(keep)
     for start in range(0, len(task.held_out), BATCH_SIZE):
         views = task.held_out[start : start + BATCH_SIZE]
-        batch = task.data.batch(views, []).to(task.device)
+        batch = task.data.batch(views, [])
         with torch.no_grad():
             losses = task.loss(batch)[1]
         for name in SHOWN:

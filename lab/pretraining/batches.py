@@ -183,19 +183,6 @@ class Batch(NamedTuple):
     orders: Orders | None = None  # what the device is to make of the pictures in its memory
     weight: float = 1.0  # each process's mean counts the same
 
-    def to(self, device) -> Batch:
-        """The batch with its tensors on another device."""
-        return self._replace(
-            squares=self.squares.to(device, non_blocking=True) if self.orders is None else None,
-            orders=self.orders and self.orders.to(device),
-            row=self.row.to(device),
-            targets={
-                head: target.to(device, non_blocking=True) for head, target in self.targets.items()
-            },
-            centers=self.centers.to(device, non_blocking=True),
-            fine=centers.Centers(*(part.to(device, non_blocking=True) for part in self.fine)),
-        )
-
 
 class Steps(Dataset):
     """The batch that each optimizer step takes, by the number of the step.

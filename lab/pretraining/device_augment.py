@@ -53,10 +53,6 @@ class Orders(NamedTuple):
     contrast: torch.Tensor
     shift: torch.Tensor
 
-    def to(self, device) -> Orders:
-        """The orders on another device."""
-        return Orders(*(part.to(device, non_blocking=True) for part in self))
-
 
 def orders(
     views: Sequence[View],

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
@@ -155,7 +156,7 @@ class Pretraining:
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Means]:
         """Weighted sum of all losses, and each of them by name."""
-        batch = batch.to(self.device)
+        batch = send_to_device(batch, self.device, non_blocking=True)
         row, squares = batch.row, batch.squares
         if squares is None:
             squares = self.pictures.squares(batch.orders)
@@ -224,7 +225,7 @@ class Pretraining:
         for start in range(0, len(self.held_out), self.batch_size):
             views = self.held_out[start : start + self.batch_size]
             told = [statements(view.scene, rng) for view in views]
-            batch = self.data.batch(views, told).to(self.device)
+            batch = send_to_device(self.data.batch(views, told), self.device)
             row, pixels = batch.row, self.inputs.normalise(batch.squares)
             with torch.no_grad(), self._autocast():
                 seen = packing.image_tokens(self.model, pixels)

@@ -111,5 +111,5 @@ def test_a_step_has_the_same_labels_whoever_makes_its_pictures(tmp_path):
         assert here.targets.keys() == there.targets.keys()
         for head, target in here.targets.items():
             assert torch.equal(target, there.targets[head])
-        squares = Pictures(shown, inputs.side, "cpu").squares(there.to("cpu").orders)
+        squares = Pictures(shown, inputs.side, "cpu").squares(there.orders)
         assert (squares.int() - here.squares.int()).abs().max() <= ROUNDING + 1
