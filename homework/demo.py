@@ -105,7 +105,7 @@ def suggestions(picture: str) -> list[str]:
 
 def replies(vlm: BaseVLM, picture: str, questions: list[str]) -> list[Reply]:
     """The model's answers to questions about one picture file, beside those of the labels."""
-    from .model.likelihood import ScoringModel
+    from .model.generation import ScoringModel
 
     model = ScoringModel(vlm)
     answers = model.answer([picture] * len(questions), questions)

@@ -53,7 +53,7 @@ def train(config: TrainConfig) -> None:
         refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
     with waiting("loads the packages"):
         from .model.vlm import BaseVLM
-        from .training import hub, run
+        from .training import adapters, run
 
     with locked(config.output):
         trackers = run.check(config)
@@ -64,7 +64,7 @@ def train(config: TrainConfig) -> None:
             vlm.use_image_side(config.image_side, "--image_side")
         run.fit(dataset, vlm, config.output, config, trackers)
         if config.push_to_hub and distributed.is_main():
-            hub.push(config.output, config.push_to_hub)
+            adapters.push_to_hub(config.output, config.push_to_hub)
 
 
 @options.checked
@@ -217,7 +217,7 @@ def merge(checkpoint: str, output: Path, base: str | None = None) -> None:
         InputError: the adapter is missing or damaged, or the folder cannot be written.
     """
     from .model.adapter import load as load_checkpoint
-    from .model.merge import check_new, save_merged
+    from .training.adapters import check_new, save_merged
     from .training.model_card import card
 
     check_new(output)

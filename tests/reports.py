@@ -15,7 +15,7 @@ from homework.frames.qa_write import balanced_pairs
 from homework.frames.split import list_split
 from homework.inspection.figures import curves
 from homework.labels.questions import possible_answers
-from homework.model.likelihood import softmax
+from homework.model.generation import softmax
 
 # Of a training, as trainer_state.json has it.
 LOG = [

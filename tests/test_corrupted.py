@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homework.common.errors import InputError
-from homework.model import adapter_config
+from homework.model import adapter_files
 
 ROOT = Path(__file__).resolve().parent.parent
 LEAST = {"info file": 200, "QA file": 80, "picture": 60, "adapter": 80, "base": 80}
@@ -32,7 +32,7 @@ NEVER_READ = ("cut at", "gigabyte", "brackets", "pipe", "NaN", "nan", "folder", 
 def anywhere(tmp_path, monkeypatch) -> Path:
     """A current folder that may be written to."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(adapter_config, "SECONDS", 0.2)
+    monkeypatch.setattr(adapter_files, "SECONDS", 0.2)
     return tmp_path
 
 

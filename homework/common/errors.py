@@ -7,9 +7,6 @@ import re
 import sys
 from functools import cache
 
-NAMED = 4  # pictures of a batch that an error names
-
-
 _LONGEST_WORD, _LONGEST = 300, 2000  # characters of a message
 
 
@@ -45,12 +42,3 @@ def note(text: str) -> None:
     """Print a line to standard error, once, and in the first process of a command alone."""
     if os.environ.get("RANK", "0") == "0":
         print(printable(text), file=sys.stderr, flush=True)
-
-
-def not_finite(what: str, step: int, pictures: list[str]) -> InputError:
-    """The error that stops training before an optimizer step with this loss or gradient."""
-    named = ", ".join(pictures[:NAMED]) + (", ..." if len(pictures) > NAMED else "")
-    return InputError(
-        f"step {step}: the {what} of this batch is not finite: {named}; lower --learning_rate or "
-        "repair or remove these pictures (the last checkpoint is kept)"
-    )

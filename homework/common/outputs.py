@@ -1,4 +1,4 @@
-"""The one rule for files that a user asks a command to write: nothing of the user's is replaced.
+"""What a command writes for its user: files, of which none of the user's is replaced, and pages.
 
 A command replaces a file only if it has written it itself and nobody has changed it since. For
 this, `.written.json` in the file's folder holds the SHA-256 of what each command wrote there. Files
@@ -7,8 +7,12 @@ of the dataset are never written over, not with `--overwrite` either.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +21,9 @@ from .errors import InputError
 from .files import atomic_write, digest, read_json, reading, require_writable, write_json
 
 RECORD = ".written.json"  # name of a file -> the command that wrote it, SHA-256 of its versions
+# What all pages share: colours, buttons, bars, frames with boxes, a gallery with filters.
+PAGE = Path(__file__).with_name("page.html")
+_PARTS = re.compile(r"<style>(.*?)</style>(.*)<script>(.*?)</script>\s*", re.DOTALL)
 _OF_THE_DATASET = re.compile(r".+(_info\.json|_im\.\w+)", re.IGNORECASE)
 
 
@@ -111,3 +118,50 @@ def _read(folder: Path) -> dict[str, Any]:
     except InputError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+# --- pages that are one file: they open from disk and need neither network nor server ---
+
+
+def render(title: str, parts: Path, blocks: Mapping[str, Any], images: str = "data:") -> bytes:
+    """The page as HTML in UTF-8. Its content security policy (CSP) forbids every request.
+
+    Args:
+        title: of the browser's tab.
+        parts: a file with the page's own parts, `<style>...</style> ... <script>...</script>`.
+        blocks: id -> value that the script gets, as JSON, from `read(id)`.
+        images: where pictures may come from: sources of the policy's img-src.
+    """
+    own = _PARTS.fullmatch(parts.read_text("utf-8"))
+    assert own, f"{parts} has not the form of a page"
+    values = {
+        "title": html.escape(title),
+        "style": own[1],
+        "body": own[2].strip(),
+        "blocks": "\n".join(map(_block, blocks, blocks.values())),
+        "script": own[3],
+    }
+
+    def filled(text: str) -> str:
+        # In one pass, so that inserted text is not searched for names.
+        return re.sub(r"\{\{(\w+)\}\}", lambda name: values[name[1]], text)
+
+    template = PAGE.read_text("utf-8")
+    shared = _PARTS.search(template)
+    assert shared
+    # Only this script and this style run.
+    values["csp"] = (
+        f"default-src 'none'; img-src {images}; base-uri 'none'; form-action 'none'; "
+        f"script-src '{_hash(filled(shared[3]))}'; style-src '{_hash(filled(shared[1]))}'"
+    )
+    return filled(template).encode()
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _block(name: str, value: Any) -> str:
+    """A script element that holds JSON, which cannot end the element."""
+    text = json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{name}">{text}</script>'

@@ -120,7 +120,7 @@ def measure_adapter(
         None in the processes beside the main one.
     """
     from ..model.adapter import merge
-    from ..model.likelihood import ScoringModel
+    from ..model.generation import ScoringModel
 
     if probabilities and not distributed.is_main():
         return None

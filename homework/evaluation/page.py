@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import Opener, atomic_write
-from ..common.page import render
+from ..common.outputs import render
 from ..data import ALL, count_by_kind, is_correct
 from ..frames.pictures import webp_texts
 from ..labels.scene import Scene

@@ -19,8 +19,7 @@ from typing import Any
 
 from ..common.errors import InputError
 from ..common.files import PARTIAL, install, shown, writing
-from ..common.outputs import Outputs
-from ..common.page import render
+from ..common.outputs import Outputs, render
 from ..frames.qa_read import QA_SUFFIX, find_qa_files, read_pairs
 from ..frames.split import NAMED, Skipped, Split, frame_of, read_frames, view_of
 from ..labels.questions import KINDS, Pair, asked_kart, kind_of, pairs

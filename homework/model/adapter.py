@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..common.distributed import print0
 from ..common.errors import InputError, one_line
 from ..common.files import digest, read_json
-from .adapter_config import changes_base, read_config, resolve
-from .adapter_files import BASE, CONFIG, WEIGHTS, WEIGHTS_SHA256, find, read_weights, renamed
+from .adapter_files import (
+    BASE,
+    CONFIG,
+    WEIGHTS,
+    WEIGHTS_SHA256,
+    changes_base,
+    find,
+    read_config,
+    read_weights,
+    renamed,
+    resolve,
+)
 from .loading import base_fingerprint
 from .processor import library_processor, own_form
 from .vlm import BaseVLM, Record

@@ -194,7 +194,7 @@ class BaseVLM:
             InputError: the numbers of pictures, questions and lists of candidates differ, a
                 question or a candidate is too long, or a picture cannot be read.
         """
-        from .likelihood import score
+        from .generation import score
 
         counts = {len(image_paths), len(questions), len(candidates)}
         if len(counts) > 1:

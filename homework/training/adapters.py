@@ -1,4 +1,7 @@
-"""The adapter that a training delivers, written whole; the one that it replaces is kept."""
+"""The adapter that a training delivers: written whole, uploaded, or merged with its base.
+
+The adapter that it replaces is kept.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,25 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.files import PARTIAL, RUNS_DIR, atomic_write, digest, install, shown, write_json
+from ..common.errors import InputError, one_line
+from ..common.files import (
+    PARTIAL,
+    RUNS_DIR,
+    atomic_write,
+    digest,
+    install,
+    require_writable,
+    shown,
+    write_json,
+)
 from ..inspection.figures import CURVES
 from ..model.adapter_files import BASE, CARD, CONFIG, FILES, FRESH, STATE, WEIGHTS, WEIGHTS_SHA256
 from .checkpoints import RECIPE
 
 if TYPE_CHECKING:
     from peft import PeftModel
+
+    from ..model.vlm import BaseVLM
 
 _WRITTEN = (*FILES, CARD, CURVES, STATE)  # what `train` leaves in its folder
 
@@ -30,7 +45,7 @@ def save(
     """Write the adapter to `folder`; what was there stays whole until the new one is.
 
     Args:
-        base, fingerprint: of the base that it was trained on; see model.adapter.Adapter.
+        base, fingerprint: of the base that it was trained on; see model.vlm.Record.
         training: how it was trained, for the record.
         card: text of its model card.
         overwrite: see `put`.
@@ -54,7 +69,7 @@ def put(fresh: Path, folder: Path, overwrite: bool = False) -> None:
     any moment leaves one of the two whole. No copy is made if both adapters are equal, or with
     `overwrite`.
     """
-    if not overwrite and is_adapter(folder) and not _same(fresh, folder):
+    if not overwrite and is_adapter(folder) and _digests(fresh) != _digests(folder):
         kept = _keep(folder)
         print(
             f"the previous adapter is kept in {shown(kept)}; to bring it back:\n"
@@ -93,21 +108,16 @@ def is_adapter(folder: Path) -> bool:
     return all((folder / name).is_file() for name in FILES)
 
 
+def _digests(folder: Path) -> list[str | None]:
+    files = [folder / name for name in FILES]
+    return [digest(file) if file.is_file() else None for file in files]
+
+
 def kept_folder(folder: Path) -> Path:
     """Where the adapter in `folder` is kept when another takes its place: the next free number."""
     name = folder.resolve().name
     taken = [re.fullmatch(re.escape(name) + r"-(\d+)", path.name) for path in RUNS_DIR.glob("*")]
     return RUNS_DIR / f"{name}-{max((int(found[1]) for found in taken if found), default=0) + 1}"
-
-
-def _same(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same adapter, to the byte."""
-
-    def digests(folder: Path) -> list[str | None]:
-        files = [folder / name for name in FILES]
-        return [digest(file) if file.is_file() else None for file in files]
-
-    return digests(one) == digests(other)
 
 
 def _copy_files(source: Path, folder: Path) -> Path:
@@ -128,3 +138,105 @@ def _empty(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+# --- the hub ---
+
+
+def check_hub(repository: str) -> None:
+    """Raise an InputError if it cannot be a repository, or the hub does not know the user."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repository)
+        HfApi().whoami()
+    except HFValidationError as error:
+        raise InputError(f"--push_to_hub: {one_line(error)}") from None
+    except Exception as error:  # of the network, of the server, or no token
+        raise InputError(
+            f"--push_to_hub: the hub does not know you ({one_line(error)}); run: hf auth login"
+        ) from None
+
+
+def push_to_hub(folder: Path, repository: str) -> None:
+    """Upload an adapter with its card to a repository, which is made, private, if it is new.
+
+    Raises:
+        InputError: the hub refuses; the adapter is in its folder all the same.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        url = HfApi().create_repo(repository, private=True, exist_ok=True)
+        HfApi().upload_folder(repo_id=repository, folder_path=folder, allow_patterns=[*FILES, CARD])
+    except Exception as error:  # of the network or of the server
+        raise InputError(
+            f"--push_to_hub: {one_line(error)}; the adapter is in {folder}; to upload it later: "
+            f"hf upload {repository} {folder} . --include {' '.join([*FILES, CARD])}"
+        ) from None
+    print(f"uploaded to {url}")
+
+
+# --- adapter and base as one model, in the layout of the hub ---
+
+
+def check_new(folder: Path) -> None:
+    """Raise an InputError if a folder holds something or cannot be written."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"--output: {folder} is there already; give a new folder")
+    require_writable(folder / CARD)
+
+
+def save_merged(vlm: BaseVLM, folder: Path, card: str) -> None:
+    """Write the model with the adapter in its weights, and its processor, whole or not at all.
+
+    The weights stay float32, as rounding them could change an answer. A base with a stem, which
+    transformers does not have, takes its class along: `stem.py`, loaded with `trust_remote_code`.
+
+    Args:
+        vlm: with an adapter; of no further use, as the adapter is taken out.
+        card: text of the model card.
+
+    Raises:
+        InputError: the layers of the base cannot take the adapter in.
+    """
+    from ..model.adapter import can_merge
+    from ..model.compat import save_model
+    from ..model.generation import MAX_NEW_TOKENS
+    from ..model.processor import own_form, write
+
+    if not can_merge(vlm.model):
+        line = "the adapter has biases (lora_bias) where its base has none: not mergeable"
+        raise InputError(line)
+    fresh = folder.with_name(f"{folder.name}{PARTIAL}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        model = vlm.model.unload()  # `adapter.attach` has merged it already
+        generation = model.generation_config
+        generation.eos_token_id, generation.pad_token_id = vlm.inputs.end_id, vlm.inputs.pad_id
+        generation.max_new_tokens = MAX_NEW_TOKENS
+        if model.config.model_type == "idefics3_stem":
+            _save_class(model, fresh)
+        save_model(model, fresh)
+        # One resize straight to the square, as in training; this setting is about another, before.
+        form = own_form(vlm.folder) if vlm.inputs.starter else {"do_resize": False}
+        write(fresh, vlm.inputs.tokenizer, vlm.inputs.settings, form)
+        (fresh / CARD).write_text(card, "utf-8")
+        if folder.exists():
+            folder.rmdir()  # empty
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _save_class(model, folder: Path) -> None:
+    from ..model import stem
+
+    folder.mkdir(parents=True)
+    shutil.copyfile(stem.__file__, folder / "stem.py")
+    model.config.auto_map = {
+        "AutoConfig": f"stem.{type(model.config).__name__}",
+        "AutoModelForImageTextToText": f"stem.{type(model).__name__}",
+    }

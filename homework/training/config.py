@@ -170,3 +170,21 @@ class TrainConfig:
         pictures = self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
         options = {name: value for name, value in asdict(self).items() if name not in _BESIDE}
         return options | {"pictures_per_step": pictures}
+
+
+def check_trackers(report_to: Sequence[str]) -> list[str]:
+    """The names of trackers, without "none".
+
+    Raises:
+        InputError: accelerate does not know one, or it is not installed.
+    """
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    names = [name for name in report_to if name != "none"]
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            known = ", ".join(sorted(LOGGER_TYPE_TO_CLASS))
+            raise InputError(f"--report_to: no tracker {name!r}; there are: {known}, none")
+        if name not in [str(tracker) for tracker in get_available_trackers()]:
+            raise InputError(f"--report_to: {name} is not installed; pip install {name}")
+    return names

@@ -11,16 +11,20 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..common import distributed
 from ..common.distributed import Heartbeat, duration, print0, waiting
-from . import checkpoints, trackers
+from . import checkpoints
 from .checkpoints import Checkpoint
-from .measured import HeldOutResult, Means, is_stalled, measure_steps
-from .step import MicroBatch, Stepper, Task
+from .step import HeldOutResult, Means, MicroBatch, Stepper, Task, is_stalled, measure_steps
+
+if TYPE_CHECKING:
+    from accelerate.tracking import GeneralTracker
+
+PROJECT = "homework"  # the runs' name at a tracker that has projects
 
 
 class Loop:
@@ -78,7 +82,7 @@ class Loop:
         """
         with waiting("begins"):
             self._resume()
-            self.trackers = trackers.start(self.report_to, self.run_dir)
+            self.trackers = start_trackers(self.report_to, self.run_dir)
         self._start, self._first, self._measuring = time.perf_counter(), self.step, 0.0
         self._passes: Sequence[MicroBatch] = ()
         self._measures_since: float | None = None
@@ -144,7 +148,7 @@ class Loop:
         """Log named numbers of this step, to the trackers and as a line."""
         self.log.append({"step": self.step, **values})
         for tracker in self.trackers:
-            tracker.log(trackers.grouped(values), step=self.step)
+            tracker.log({tag(name): value for name, value in values.items()}, step=self.step)
         first = "loss" in values and self.step == self._first + 1
         if first or "loss" not in values or self._heartbeat.is_due:
             rate = self._rate() if "loss" in values else None
@@ -257,3 +261,35 @@ def copy(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) ->
     with torch.no_grad():
         for name, tensor in to.items():
             tensor.copy_(tensors[name])
+
+
+# --- trackers of experiments, which get the curves of a training: accelerate's own ---
+
+
+def start_trackers(names: Sequence[str], run_dir: Path) -> list[GeneralTracker]:
+    """Start trackers; in other processes than the main one they do nothing.
+
+    Args:
+        names: see `check_trackers`.
+        run_dir: trackers that write files do so in `run_dir`/runs/<time>.
+    """
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    # One folder a run, or TensorBoard would draw them as one curve.
+    folder = str(run_dir / "runs" / time.strftime("%Y%m%d-%H%M%S"))
+    trackers = []
+    for name in names:
+        kind = LOGGER_TYPE_TO_CLASS[name]
+        project = "" if name == "tensorboard" else PROJECT  # its folder is name enough
+        files = {"logging_dir": folder} if kind.requires_logging_directory else {}
+        trackers.append(kind(project, **files))
+        trackers[-1].start()
+    return trackers
+
+
+def tag(name: str) -> str:
+    """A record's name in groups as trackers show them: eval_loss -> eval/loss."""
+    for start, group in (("eval_", "eval/"), ("held-out ", "held-out/")):
+        if name.startswith(start):
+            return group + name.removeprefix(start).replace(" ", "_")
+    return f"train/{name}"

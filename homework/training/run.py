@@ -27,17 +27,16 @@ from ..model.loading import EMBEDDED, base_fingerprint
 from ..model.prefix_cache import encode_squares, pictures_at_once
 from ..model.processor import read_settings
 from ..model.vlm import BaseVLM
-from . import adapters, checkpoints, expected, hub
+from . import adapters, checkpoints, costs
 from .batches import HELD_OUT, ViewDataset, split_views
 from .cache import ArrayCache, cache_dir, open_cache
 from .checkpoints import steps_between
-from .config import TrainConfig
-from .expected import Work
+from .config import TrainConfig, check_trackers
+from .costs import Work
 from .loop import Loop
-from .measured import measure_steps
 from .model_card import card, results_line
+from .step import measure_steps
 from .task import FineTuning
-from .trackers import check_trackers
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -55,7 +54,7 @@ def check(config: TrainConfig) -> list[str]:
     """
     trackers = check_trackers(config.report_to)
     if config.push_to_hub:
-        hub.check(config.push_to_hub)
+        adapters.check_hub(config.push_to_hub)
     output = config.output
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
@@ -166,9 +165,9 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
         with suppress(InputError), waiting("tries a picture with the embedded base"):
             share = _embedded_seconds(task.train_set, config) / seconds
             embedded = work.total * share * other / max(1, work.steps)
-    text = expected.line(work, embedded)
+    text = costs.line(work, embedded)
     print0(text)
-    expected.confirm(work, text, config.yes)
+    costs.confirm(work, text, config.yes)
 
 
 def _embedded_seconds(pictures: ViewDataset, config: TrainConfig) -> float:
@@ -176,8 +175,8 @@ def _embedded_seconds(pictures: ViewDataset, config: TrainConfig) -> float:
     with torch.random.fork_rng():
         vlm = BaseVLM(EMBEDDED, verbose=False)
         config = replace(config, recipe="embedded", max_steps=1)
-        sets = [ViewDataset(views, vlm.inputs) for views in (pictures.views, [])]
-        return FineTuning(vlm, _with_lora(vlm, config), *sets, config).prepare(verbose=False)
+        views, none = ViewDataset(pictures.views, vlm.inputs), ViewDataset([], vlm.inputs)
+        return FineTuning(vlm, _with_lora(vlm, config), views, none, config).prepare(verbose=False)
 
 
 def _pictures(task: FineTuning) -> float:

@@ -1,20 +1,28 @@
-"""One optimizer step: the gradients of its passes, summed over the processes, and clipped."""
+"""One optimizer step, with its gradients summed over the processes; means and measurements."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 
 from ..common import distributed, machine
-from ..common.errors import not_finite
-from .measured import HeldOutResult, Means
+from ..common.errors import InputError
+from ..data import ALL, Accuracy
+from .checkpoints import steps_between
 
 MAX_NORM = 1.0  # of the gradient; a longer one is scaled down to it
-
 SCALE = 2.0**10  # of the loss in float16, to begin with: torch's own, 2^16, skips the first steps
+MEASUREMENTS = 8  # on held-out pictures, in a run, however short
+MOST_BETWEEN = 200  # optimizer steps between two of them
+SHARE = 0.03  # of the time of a run, about, for all of them
+COST = 0.4  # time of a measured picture against one that is learned: it has no backward pass
+NAMED = 4  # pictures of a batch that an error names
+LEAST = 32  # pictures that are measured, however short the run
+
+Means = dict[str, tuple[torch.Tensor | float, float]]  # name -> (sum, count)
 
 
 class MicroBatch(Protocol):
@@ -125,7 +133,7 @@ class Stepper:
             numbers = {"grad_norm": gradient.item(), **numbers}
         elif not self.scaler.is_enabled() or self.scaler.get_scale() < 1:
             paths = [path for micro_batch in micro_batches for path in micro_batch.paths]
-            raise not_finite("gradient", step, paths)
+            raise _not_finite("gradient", step, paths)
         for optimizer in self.task.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.get("rate_scale", 1.0)
@@ -159,6 +167,80 @@ class Stepper:
             # Before any number is read: a GPU is waited for there.
             self.scaler.scale(loss / weight).backward()
             if not torch.isfinite(loss):
-                raise not_finite("loss", step, list(micro_batch.paths))
+                raise _not_finite("loss", step, list(micro_batch.paths))
             means.append({"loss": (loss.item() / weight, 0), **others})
         return means
+
+
+def _not_finite(what: str, step: int, pictures: list[str]) -> InputError:
+    """The error that stops training before an optimizer step with this loss or gradient."""
+    named = ", ".join(pictures[:NAMED]) + (", ..." if len(pictures) > NAMED else "")
+    return InputError(
+        f"step {step}: the {what} of this batch is not finite: {named}; lower --learning_rate or "
+        "repair or remove these pictures (the last checkpoint is kept)"
+    )
+
+
+# --- what a training measures ---
+
+
+class HeldOutResult(NamedTuple):
+    """Loss and accuracy on held-out pictures.
+
+    Attributes:
+        loss: mean over the questions.
+        kinds: kind of question -> (answered right, asked).
+    """
+
+    loss: float
+    kinds: dict[str, tuple[int, int]]
+
+    @property
+    def accuracies(self) -> list[Accuracy]:
+        """What was answered right, of each kind and last of all kinds."""
+        right, asked = (sum(numbers) for numbers in zip(*self.kinds.values(), strict=True))
+        kinds = (Accuracy(kind, *numbers) for kind, numbers in self.kinds.items())
+        return [*kinds, Accuracy(ALL, right, asked)]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all questions answered right."""
+        return self.accuracies[-1].value
+
+    def record(self) -> dict[str, float]:
+        """The numbers by the names under which they are logged."""
+        kinds = {f"held-out {kind}": right / asked for kind, (right, asked) in self.kinds.items()}
+        asked = self.accuracies[-1].total
+        numbers = {"eval_loss": self.loss, "eval_accuracy": self.accuracy, "eval_questions": asked}
+        return numbers | kinds
+
+    @property
+    def goodness(self) -> tuple[float, float]:
+        """More is better: accuracy, and among equals a smaller loss."""
+        return self.accuracy, -self.loss
+
+
+def measure_steps(steps: int) -> int:
+    """Optimizer steps between two measurements."""
+    return steps_between(steps, MOST_BETWEEN, MEASUREMENTS)
+
+
+def pictures_measured(steps: int, pictures: int) -> int:
+    """Held-out pictures of a measurement, so that all of them take a small share of the run.
+
+    Args:
+        pictures: that a step learns from.
+    """
+    measurements = -(-steps // measure_steps(steps))
+    return max(LEAST, int(SHARE / COST * steps * pictures / measurements))
+
+
+def is_stalled(log: Iterable[Mapping[str, float]], patience: int) -> bool:
+    """Whether the held-out accuracy has not risen in the last `patience` measurements.
+
+    Args:
+        log: the records of a run.
+        patience: 0 for never.
+    """
+    found = [record["eval_accuracy"] for record in log if "eval_accuracy" in record]
+    return bool(found) and 0 < patience <= len(found) - 1 - found.index(max(found))

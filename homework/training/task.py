@@ -28,8 +28,8 @@ from ..model.packing import pairs_right
 from ..model.vlm import BaseVLM
 from .batches import Collator, MicroBatch, StepSampler, ViewDataset
 from .config import TrainConfig
-from .measured import HeldOutResult, Means, pictures_measured
-from .passes import Cost, Passes, kept_bytes
+from .costs import Cost, Passes, kept_bytes
+from .step import HeldOutResult, Means, pictures_measured
 
 WARM_UP = 0.03  # share of the steps
 SOON = 2.0  # seconds

@@ -29,7 +29,7 @@ from homework.model.compat import save_model
 from homework.model.loading import CONFIG, load_inputs
 from homework.model.packing import pairs_right
 from homework.training.checkpoints import Checkpoint
-from homework.training.measured import HeldOutResult, Means
+from homework.training.step import HeldOutResult, Means
 
 from . import architecture, begin, compiled, dense_labels, heads
 from .augment import View

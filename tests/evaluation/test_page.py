@@ -15,7 +15,7 @@ from homework.base_vlm import BaseVLM
 from homework.evaluation.measure import scenes, training_pairs
 from homework.frames.pictures import webp_texts
 from homework.labels.questions import COUNT, EGO, KARTS, KINDS
-from homework.model import likelihood
+from homework.model import generation
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +75,11 @@ def test_scores_come_with_the_models_own_answers(tmp_path):
     picture = str(tmp_path / "p.png")
     Image.new("RGB", (150, 100), "teal").save(picture)
     asked = [COUNT, "Free?", EGO, EGO.replace("ego", "other")]
-    model = likelihood.ScoringModel(vlm)
+    model = generation.ScoringModel(vlm)
     assert model.answer([picture] * 4, asked) == vlm.answer([picture] * 4, asked)
     count, free, ego, _ = model.probabilities
     assert free == () and len(count) == 10 and len(ego) == 18
-    apart = likelihood.softmax(KARTS, vlm.score([picture], [EGO], [KARTS])[0])
+    apart = generation.softmax(KARTS, vlm.score([picture], [EGO], [KARTS])[0])
     assert dict(ego) == pytest.approx(dict(apart), rel=0.02)
     assert sum(probability for _, probability in ego) == pytest.approx(1)
 

@@ -18,7 +18,7 @@ from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.data import VQADataset
 from homework.evaluation.report import about_adapter
-from homework.model import adapter, adapter_config, adapter_files
+from homework.model import adapter, adapter_files
 from homework.model.compat import dtype_option
 from homework.model.generation import MAX_NEW_TOKENS
 from homework.model.processor import library_processor
@@ -360,7 +360,7 @@ def test_a_pickle_is_refused_and_the_printed_command_converts_it(base, tmp_path,
 def test_what_cannot_be_applied_safely_is_refused_in_one_line(
     field, value, base, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(adapter_config, "SECONDS", 0.2)
+    monkeypatch.setattr(adapter_files, "SECONDS", 0.2)
     folder = write(tmp_path / "adapter", base)
     settings = json.loads((folder / adapter_files.CONFIG).read_text())
     if field not in settings:

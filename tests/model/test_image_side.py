@@ -20,7 +20,7 @@ from homework.common.errors import InputError
 from homework.common.files import read_json
 from homework.data import VQADataset
 from homework.labels import questions
-from homework.model import adapter, packing
+from homework.model import adapter_files, packing
 from homework.model.compat import dtype_option
 from homework.model.processor import Settings
 
@@ -100,7 +100,7 @@ def small(tmp_path_factory, base, sample_data) -> Path:
 
 
 def test_an_adapter_is_asked_with_its_own_side_merged_too(small, base, sample_data, tmp_path):
-    assert read_json(small / adapter.BASE)["training"]["image_side"] == 72
+    assert read_json(small / adapter_files.BASE)["training"]["image_side"] == 72
     dataset = VQADataset("train", sample_data, 20)
     asked = [(item["image_path"], item["question"]) for item in dataset]
     paths, texts = zip(*asked, strict=True)
@@ -125,7 +125,7 @@ def test_image_tokens_that_are_kept_are_those_of_the_side(base, sample_data, tmp
         options = {"output_dir": tmp_path / str(side), "base": base, "image_side": side}
         finetune.train(sample_data, **options, max_steps=2, train_vision=False, **SMALL)
         assert base_vlm.load(tmp_path / str(side)).inputs.side == side
-    training = read_json(tmp_path / "144" / adapter.BASE)["training"]
+    training = read_json(tmp_path / "144" / adapter_files.BASE)["training"]
     assert "image_side" not in training  # the base's own
 
 
@@ -154,8 +154,8 @@ def test_a_side_that_the_base_does_not_take_is_one_line(base, small, sample_data
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
     for wrong in (100, 72.0, True, "72", [72], 10**30):
         folder = shutil.copytree(small, tmp_path / "wrong", dirs_exist_ok=True)
-        record = read_json(folder / adapter.BASE)
+        record = read_json(folder / adapter_files.BASE)
         record["training"]["image_side"] = wrong
-        (folder / adapter.BASE).write_text(json.dumps(record))
+        (folder / adapter_files.BASE).write_text(json.dumps(record))
         with pytest.raises(InputError, match=r"base\.json: image_side: .* not "):
             base_vlm.load(folder)

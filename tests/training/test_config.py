@@ -20,7 +20,7 @@ from homework.common.errors import InputError
 from homework.common.files import read_json
 from homework.common.options import takes
 from homework.model import adapter_files
-from homework.training import hub
+from homework.training import adapters
 from homework.training.config import TrainConfig
 
 
@@ -171,11 +171,11 @@ def test_a_hub_that_refuses_is_one_line(tmp_path, monkeypatch):
     fake = Hub()
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: fake)
     with pytest.raises(InputError, match=r"^--push_to_hub: .*Repo id"):
-        hub.check("no such name")
+        adapters.check_hub("no such name")
     with monkeypatch.context() as patch:
         patch.setattr(fake, "whoami", lambda: 1 / 0)
         with pytest.raises(InputError, match=r"does not know you .*; run: hf auth login"):
-            hub.check("me/adapter")
+            adapters.check_hub("me/adapter")
     monkeypatch.setattr(fake, "upload_folder", lambda **options: 1 / 0)
     with pytest.raises(InputError, match=r"the adapter is in .*out; to upload it later: hf upload"):
-        hub.push(tmp_path / "out", "me/adapter")
+        adapters.push_to_hub(tmp_path / "out", "me/adapter")

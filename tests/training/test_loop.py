@@ -17,7 +17,7 @@ from homework.common.errors import InputError
 from homework.model import packing
 from homework.training import checkpoints
 from homework.training.loop import Loop
-from homework.training.measured import HeldOutResult
+from homework.training.step import HeldOutResult
 
 
 class Batch(NamedTuple):

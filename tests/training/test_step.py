@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from trainings import stop_at
 
@@ -15,7 +17,16 @@ from homework.common.errors import InputError
 from homework.common.files import read_json
 from homework.model import adapter_files
 from homework.training import checkpoints
-from homework.training.step import SCALE, Stepper
+from homework.training.step import (
+    COST,
+    LEAST,
+    SCALE,
+    SHARE,
+    Stepper,
+    is_stalled,
+    measure_steps,
+    pictures_measured,
+)
 
 
 @pytest.fixture
@@ -103,3 +114,31 @@ def test_processes_that_decode_change_no_bit(options, finished_run, tmp_path):
     finetune.train(**options | {"num_workers": 2})
     files = [folder / adapter_files.WEIGHTS for folder in (tmp_path / "out", finished_run)]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@given(st.integers(1, 20_000), st.integers(1, 256))
+def test_all_measurements_take_a_small_share_of_a_run(steps, pictures):
+    each = pictures_measured(steps, pictures)
+    measurements = -(-steps // measure_steps(steps))
+    assert each == LEAST or COST * each * measurements <= SHARE * steps * pictures + 1e-6
+    assert each >= LEAST
+
+
+def log(*accuracies: float) -> list[dict[str, float]]:
+    return [{"loss": 1.0}, *({"eval_accuracy": each} for each in accuracies)]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "stalled"),
+    [
+        ((), False),
+        ((0.5, 0.6, 0.7), False),
+        ((0.7, 0.6), False),
+        ((0.7, 0.6, 0.7), True),  # to equal is no rise
+        ((0.1, 0.7, 0.6, 0.8), False),
+        ((0.1, 0.8, 0.6, 0.7), True),
+    ],
+)
+def test_a_run_is_stalled_after_so_many_measurements_without_a_rise(accuracies, stalled):
+    assert is_stalled(log(*accuracies), 2) == stalled
+    assert not is_stalled(log(*accuracies), 0)

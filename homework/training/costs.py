@@ -1,4 +1,4 @@
-"""How a step's pictures are cut into passes, so that these fit into the memory of the device.
+"""What a training costs: its passes fit into the memory of the device; how long it will take.
 
 The gradients of a step are summed over its passes, so that its result does not depend on them
 (but for rounding). What one picture needs is counted; where memory runs out all the same, passes
@@ -7,21 +7,27 @@ get half as large and the step begins anew.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 
-from ..common import machine
-from ..common.distributed import print0
+from ..common import distributed, machine
+from ..common.distributed import duration, print0
 from ..common.errors import InputError
 from .batches import Collator, MicroBatch, ViewDataset
+from .step import COST
 
 # Patches and tokens of a pass, at most: more gain no speed.
 LARGEST = {"cpu": 2_304, "mps": 4_096, "cuda": 16_384}
 # Activations of a pass: the whole of SmolVLM-256M stays under 4 GB on a CPU, 6 GB on a GPU.
 MAX_BYTES = {"cpu": 1.0e9, "mps": 3.5e9, "cuda": 3.5e9}
 ROOM = 0.6  # share of the free memory for them; gradients and intermediate results need the rest
+DAY = 86_400  # seconds; more has to be confirmed
+SHORT = 3_600  # seconds; a training within them needs no advice
+FEWER = (50_000, 20_000, 10_000, 5_000, 2_000, 1_000)  # numbers of pairs that are advised
 
 
 class Cost(NamedTuple):
@@ -103,15 +109,13 @@ class Passes:
         Args:
             pictures: whose they are; those to learn from if omitted.
         """
-        return [
-            part
-            for each in passes
-            for part in (
-                self._again(each, pictures or self.pictures)
-                if self.cost(each) > self.collator.budget
-                else [each]
-            )
-        ]
+        pictures, fitting = pictures or self.pictures, []
+        for each in passes:
+            if len(each.paths) == 1 or self.cost(each) <= self.collator.budget:
+                fitting.append(each)
+            else:
+                fitting += self.collator([pictures[index] for index in each.indices])
+        return fitting
 
     def smaller(
         self, passes: Sequence[MicroBatch], pictures: ViewDataset | None = None
@@ -142,11 +146,6 @@ class Passes:
         self.use()
         return self.cut(passes, pictures)
 
-    def _again(self, part: MicroBatch, pictures: ViewDataset) -> list[MicroBatch]:
-        if len(part.paths) == 1:
-            return [part]
-        return self.collator([pictures[index] for index in part.indices])
-
     def cost(self, part: MicroBatch) -> int:
         """Patches and tokens of a pass."""
         return self.collator.patches * len(part.paths) + part.row.input_ids.numel()
@@ -176,3 +175,80 @@ def kept_bytes(forward, weights: Sequence[torch.Tensor]) -> tuple[Any, int]:
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         result = forward()
     return result, sum(kept.values())
+
+
+# --- how long a training will take, said before its first step ---
+
+
+class Work(NamedTuple):
+    """What a training is to do.
+
+    Attributes:
+        steps: optimizer steps that are left.
+        pictures: of a step, in this process.
+        measured: held-out pictures that this process measures in all of the steps.
+        views, pairs: of the dataset.
+        seconds: that training takes for a picture.
+    """
+
+    steps: int
+    pictures: float
+    measured: float
+    views: int
+    pairs: int
+    seconds: float
+
+    @property
+    def total(self) -> float:
+        """Seconds that it will take."""
+        return (self.steps * self.pictures + COST * self.measured) * self.seconds
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its user needs to hear what would take less."""
+        return self.total > SHORT
+
+
+def line(work: Work, embedded: float | None) -> str:
+    """The total, and where it is long what would take less.
+
+    Args:
+        embedded: seconds that the embedded base would take; None if that is not known.
+    """
+    parts = [f"about {duration(work.total)} on this machine"]
+    if work.is_long and embedded is not None:
+        parts.append(f"with --base embedded_base about {duration(embedded)}")
+    if work.is_long and (fewer := _fewer(work)):
+        pairs, share = fewer
+        parts.append(f"with --max_samples {pairs} about {duration(work.total * share)}")
+    return "; ".join(parts)
+
+
+def confirm(work: Work, text: str, yes: bool) -> None:
+    """Ask before what cannot end within a day.
+
+    Raises:
+        InputError: the answer is no, or nobody can be asked.
+    """
+    if work.total <= DAY or yes:
+        return
+    if distributed.world_size() == 1 and sys.stdin is not None and sys.stdin.isatty():
+        if input(f"{text}. Go on? [y/N] ").strip().lower() in ("y", "yes"):
+            return
+        raise InputError("not begun; --yes begins without a question")
+    raise InputError(f"{text}; give --yes to train for so long")
+
+
+def _fewer(work: Work) -> tuple[int, float] | None:
+    """A number of pairs whose training takes a few hours at most, and its share of the time."""
+    found = None
+    for pairs in FEWER:
+        if pairs >= work.pairs:
+            continue
+        # Pairs drawn at random leave few pictures without any.
+        pictures = work.views * (1 - (1 - pairs / work.pairs) ** (work.pairs / work.views))
+        share = math.ceil(pictures) / work.views
+        found = pairs, share
+        if share * work.total <= 4 * SHORT:
+            break
+    return found
