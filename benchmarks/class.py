@@ -21,7 +21,6 @@ import json
 import os
 import platform
 import random
-import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +32,8 @@ from typing import Any, NamedTuple
 
 import mixed_class
 from mixed_class import ROOT
+
+from homework.common.workers import num_cores
 
 Table = dict[str, dict[str, str]]  # file -> its row
 
@@ -214,7 +215,7 @@ def _memory(pid: int) -> int:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0
-    return int(re.search(r"^Pss: +(\d+)", text, re.MULTILINE)[1]) * 1024
+    return int(text.partition("\nPss:")[2].split()[0]) * 1024
 
 
 def _wait_until_gone(pids: list[int]) -> None:
@@ -240,7 +241,7 @@ def _record(
             for name in ("submissions", "jobs", "kills", "seed", "split", "time_limit", "memory")
         },
         "machine": f"{platform.system()} {platform.machine()}",
-        "processors": len(os.sched_getaffinity(0)),
+        "processors": num_cores(),
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
         "seconds": {jobs: round(run.seconds, 1) for jobs, run in runs.items()},
         "cpu_seconds": {jobs: round(run.cpu_seconds, 1) for jobs, run in runs.items()},

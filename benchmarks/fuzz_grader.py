@@ -26,6 +26,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -34,6 +35,8 @@ from grader import grade, process, submission  # noqa: E402
 from grader.errors import GraderError, SubmissionError, safe_lines  # noqa: E402
 from grader.labels import Question  # noqa: E402
 from grader.report import Case  # noqa: E402
+
+assert sys.platform != "win32"
 
 MAX_CASE_S, MAX_GROWTH_KB = 10.0, 200_000
 QUESTIONS = [Question("valid/0.jpg", "How many karts?", "1")] * 40
@@ -98,8 +101,8 @@ class Replies:
         return process.read_reply(line, self._number)
 
 
-def ask(child: Replies | process.Child, rng: random.Random, limit: float) -> None:
-    """Ask and judge as `grade` does."""
+def ask(child: Any, rng: random.Random, limit: float) -> None:
+    """Ask a Child, or Replies, and judge as `grade` does."""
     until = grade._Until(time.monotonic() + limit, limit)
     what: Callable[[], object] = rng.choice(
         [

@@ -39,6 +39,8 @@ from homework.frames.split import list_split, picture_name
 from homework.labels.questions import KARTS, TRACKS, pairs
 from homework.labels.scene import view_scene
 
+assert sys.platform != "win32"
+
 VIEWS = 10
 MADE_UP_FRAMES = 1890  # without data_dir
 

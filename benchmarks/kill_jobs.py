@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+
+assert sys.platform != "win32"
 
 
 @dataclass
@@ -56,7 +60,7 @@ def generate_job(work: Path) -> Job:
         return found if found.keys() - {RECORD} else None  # it is written before the pairs
 
     def run(folder: Path) -> None:
-        generate(str(split), str(folder / "train_qa_pairs.json"), num_workers=2)
+        generate(split, folder / "train_qa_pairs.json", num_workers=2)
 
     return Job("generate", run, tree, read)
 
@@ -89,7 +93,7 @@ def download_job(work: Path) -> Job:
 
     def run(folder: Path) -> None:
         os.sync = lambda: None  # of the whole machine; a kill loses nothing that was written
-        download(url, str(folder))
+        download(url, folder)
 
     def read(folder: Path) -> dict | None:
         # A kill just after the manifest leaves the archive, which the rerun removes.
@@ -111,14 +115,19 @@ def train_job(work: Path) -> Job:
     from homework.model import adapter_files
 
     torch.set_num_threads(1)
-    generate(str(make_split(work / "data" / "train", frames=3, seed=0)), num_workers=1)
+    generate(make_split(work / "data" / "train", frames=3, seed=0), num_workers=1)
     base = write_tiny_base(work / "base")
     # Two plots take longer than the training; their file is written like any other.
     figures.save_curves = lambda log, path: path.write_text(json.dumps(log))
-    options = {"max_steps": 8, "save_steps": 2, "lora_r": 4, "per_device_train_batch_size": 2}
+    options: dict[str, Any] = {
+        "max_steps": 8,
+        "save_steps": 2,
+        "lora_r": 4,
+        "per_device_train_batch_size": 2,
+    }
 
     def run(folder: Path) -> None:
-        finetune.train(str(work / "data"), "train", str(folder), str(base), **options)
+        finetune.train(work / "data", "train", folder, str(base), **options)
 
     def read(folder: Path) -> dict | None:
         try:
@@ -143,7 +152,7 @@ def pretrain_job(work: Path) -> Job:
 
     torch.set_num_threads(1)
     frames = make_split(work / "frames" / "train", frames=2, seed=0)
-    config = architecture.base_config()
+    config: Any = architecture.base_config()
     for part in (config.vision_config, config.text_config):
         part.hidden_size, part.intermediate_size, part.num_hidden_layers = 32, 64, 1
         part.num_attention_heads = 2
@@ -152,7 +161,7 @@ def pretrain_job(work: Path) -> Job:
     pretrain.HELD_OUT["frame"], task.STEPS_PER_CHECKPOINT = 0.2, 2
 
     def run(folder: Path) -> None:
-        pretrain.run(str(frames), str(folder / "base"), str(folder / "work"), 6, 2, 4)
+        pretrain.run(str(frames), folder / "base", folder / "work", 6, 2, 4)
 
     def read(folder: Path) -> dict | None:
         try:
@@ -182,10 +191,12 @@ SERVERS: list[int] = []  # process ids, for who ends them
 
 
 class SlowHandler(BaseHTTPRequestHandler):
-    """Sends `server.body` in pieces, from where it is asked to."""
+    """Sends `body` in pieces, from where it is asked to."""
+
+    body = b""
 
     def do_GET(self) -> None:
-        body, asked = self.server.body, re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
+        body, asked = self.body, re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
         start = int(asked[1]) if asked else 0
         self.send_response(206 if asked else 200)
         if asked:
@@ -210,7 +221,7 @@ def serve(body: bytes) -> str:
     """Start a process that serves `body` on this machine; returns its address."""
     os.environ["no_proxy"] = "127.0.0.1"
     server = ThreadingHTTPServer(("127.0.0.1", 0), SlowHandler)
-    server.body = body
+    SlowHandler.body = body
     process = os.fork()
     if not process:
         try:

@@ -29,9 +29,11 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
+assert sys.platform != "win32"
 
 import kill_jobs  # noqa: E402
 from kill_jobs import Job  # noqa: E402
@@ -55,7 +57,7 @@ class Outcome:
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--moments", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", default="generate,train,download,pretrain,bundle")
@@ -89,13 +91,15 @@ def kill_at_moments(job: Job, work: Path, moments: int, rng: random.Random) -> O
     undisturbed = work / "undisturbed"
     run_child(job, undisturbed)  # warms the disk's cache, so that the next one's time is right
     shutil.rmtree(undisturbed)
-    events, seconds = run_child(job, undisturbed)
+    ended = run_child(job, undisturbed)
+    assert ended, "nothing has killed it"
+    events, seconds = ended
     expected = job.result(undisturbed)
     outcome = Outcome()
     while outcome.kills < moments and outcome.tries < 5 * moments:
         folder = work / str(outcome.tries)
         by_event = outcome.tries % 2 == 1
-        when = rng.randint(1, events) if by_event else rng.uniform(0, seconds)
+        when: Any = rng.randint(1, events) if by_event else rng.uniform(0, seconds)
         label = f"file operation {when} of {events}" if by_event else f"{when:.2f} s"
         killed = run_child(job, folder, **{"event" if by_event else "seconds": when}) is None
         outcome.tries += 1

@@ -42,16 +42,17 @@ MANY, FEW = "many pictures, one pair each", "few pictures, all their pairs"
 LEFT, RIGHT = (questions.HOW_MANY.format(f"to the {side} of") for side in questions.SIDES)
 
 
+@options.checked
 def run(
-    data_dir: str | None = None,
+    data_dir: Path | None = None,
     train: str = "train",
     valid: str = "valid",
     recorded: str | None = None,
-    output: str = "runs/lesson",
+    output: Path = Path("runs/lesson"),
     base: str = "embedded_base",
-    steps: int = 300,
-    per_kind: int = 200,
-    seed: int = 0,
+    steps: options.Count = 300,
+    per_kind: options.Count = 200,
+    seed: options.Natural = 0,
 ) -> None:
     """Fine-tune on each choice of pairs, measure, and write lesson.md, lesson.png, lesson.json.
 
@@ -69,36 +70,32 @@ def run(
     Raises:
         InputError: an option or the data is wrong, or validation frames are to be trained on.
     """
-    options.whole("--steps", steps, 1)
-    options.whole("--per_kind", per_kind, 1)
-    options.whole("--seed", seed, 0)
     for name in (train, recorded):
         if name is not None:
-            refuse_split(str(name))
-    folder = options.path("--output", output)
-    scratch = folder / "mirrored"
-    pairs = list(VQADataset(str(train), data_dir))
-    more = list(VQADataset(str(recorded), data_dir)) if recorded else []
-    asked = balanced(list(VQADataset(str(valid), data_dir)), per_kind * len(KINDS), seed)
+            refuse_split(name)
+    scratch = output / "mirrored"
+    pairs = list(VQADataset(train, data_dir))
+    more = list(VQADataset(recorded, data_dir)) if recorded else []
+    asked = balanced(list(VQADataset(valid, data_dir)), per_kind * len(KINDS), seed)
     chosen = {"train": train, "recorded": recorded, "valid": valid, "base": base}
     chosen |= {"steps": steps, "per_kind": per_kind, "seed": seed}
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        before = earlier(folder / RESULTS, chosen)
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        before = earlier(output / RESULTS, chosen)
         rows = before["rows"] if before else []
         for group, label, make in experiments(pairs, more, scratch, seed):
             if not any((row["group"], row["label"]) == (group, label) for row in rows):
                 items = make()
                 print(f"{group}: {label}, {len(items):,} pairs")
                 rows.append(
-                    {"group": group, "label": label, **_measure(items, asked, folder, chosen)}
+                    {"group": group, "label": label, **_measure(items, asked, output, chosen)}
                 )
-                write_json(folder / RESULTS, {"options": chosen, "rows": rows})
+                write_json(output / RESULTS, {"options": chosen, "rows": rows})
         shutil.rmtree(scratch, ignore_errors=True)
-        (folder / TABLE).write_text(table(rows), "utf-8")
-        plot(rows, folder / PLOT)
+        (output / TABLE).write_text(table(rows), "utf-8")
+        plot(rows, output / PLOT)
     print(table(rows))
-    print(f"wrote {folder / TABLE}, {folder / PLOT} and {folder / RESULTS}")
+    print(f"wrote {output / TABLE}, {output / PLOT} and {output / RESULTS}")
 
 
 def experiments(

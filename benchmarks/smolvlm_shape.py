@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from homework.common.files import write_json
 from lab.pretraining import architecture
@@ -102,12 +103,11 @@ def write_smolvlm_shape(
     Args:
         second: of SmolVLM2.
     """
-    import torch
     from transformers import AutoConfig
 
     folder.mkdir(parents=True, exist_ok=True)
-    config = AutoConfig.for_model(**smolvlm_config(vision_layers, text_layers, second))
-    architecture.build_model(seed, config).to(torch.bfloat16).save_pretrained(folder)
+    config: Any = AutoConfig.for_model(**smolvlm_config(vision_layers, text_layers, second))
+    architecture.build_model(seed, config).bfloat16().save_pretrained(folder)
     _write_tokenizer(folder)
     write_settings(folder, vision_layers, text_layers, second)
     return folder

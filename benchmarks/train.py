@@ -213,9 +213,9 @@ def ours(items, base, frames, steps, way, output, clock):
 
     optimizer_step = Loop._optimizer_step
 
-    def timed(*args):
+    def timed(self: Loop, micro_batches: list) -> dict[str, float]:
         clock.begin()
-        result = optimizer_step(*args)
+        result = optimizer_step(self, micro_batches)
         clock.step()
         return result
 

@@ -101,7 +101,7 @@ def main() -> int:
     rows = [row for row in ROWS if {row.name, row.transformers} & {*only}]
     if not rows:
         parser.error(f"--only: none of {', '.join(row.name for row in ROWS)}")
-    if hasattr(os, "sched_setaffinity"):  # one core, also for the processes that are started
+    if sys.platform == "linux":  # one core, also for the processes that are started
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as name:

@@ -12,6 +12,7 @@ import http.client
 import os
 import re
 import ssl
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -100,7 +101,7 @@ def _fetch_and_unpack(
         "sha256": found,
         "splits": splits,
     }
-    if hasattr(os, "sync"):
+    if sys.platform != "win32":
         os.sync()  # all files must be on the disk before the manifest is
     write_json(folder / MANIFEST, manifest)
     _remove_archive(folder, url, keep_archive)

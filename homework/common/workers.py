@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ _function: Callable[[Any], Any]  # what a worker process applies to each item
 
 def num_cores() -> int:
     """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def chunks(items: Sequence, num_workers: int, largest: int = 32) -> list[Sequence]:
@@ -46,7 +47,7 @@ def ordered_map(
         Exception: what `function` raised, with the worker's traceback as its cause.
     """
     num_workers = min(num_workers, len(items))
-    if num_workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
+    if num_workers <= 1 or sys.platform == "win32":
         yield map(function, items)
         return
     from concurrent.futures import ProcessPoolExecutor

@@ -142,7 +142,7 @@ def own_form(folder: Path) -> dict[str, Any]:
 
 def library_processor(
     folder: Path, form: dict[str, Any] | None = None, settings: Settings | None = None
-):
+) -> Any:
     """transformers' Idefics3Processor for the folder.
 
     Args:
