@@ -186,6 +186,7 @@ def import_packages(names: list[str]) -> None:
 
 def _start_blas_threads() -> None:
     """Have OpenBLAS use as many threads as it would by itself; started now, they are locked."""
+    assert sys.platform == "linux"
     count = os.environ.get(BLAS_THREADS) or os.environ.get("OMP_NUM_THREADS")
     with contextlib.suppress(OSError, ValueError):  # it stays with one thread
         count = int(count or len(os.sched_getaffinity(0)))

@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,10 +26,8 @@ from typing import IO
 
 from .errors import GraderError
 
-try:
+if sys.platform != "win32":  # on Windows what a killed grader leaves stays there
     import fcntl
-except ImportError:  # Windows: what a killed grader leaves stays there
-    fcntl = None
 
 _PREFIX, _SUFFIX = "grader-", ".lock"
 
@@ -120,7 +119,7 @@ def _locked_name() -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(_SUFFIX, _PREFIX)
         path = Path(name).resolve()
         try:
-            if fcntl:
+            if sys.platform != "win32":
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             if path.exists():  # otherwise another grader removed it before it was locked
                 yield path
@@ -132,7 +131,7 @@ def _locked_name() -> Iterator[Path]:
 
 def _remove_left_over() -> None:
     """Remove the private folders of this user's graders that were killed."""
-    if not fcntl:
+    if sys.platform == "win32":
         return
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_SUFFIX}"):
         with contextlib.suppress(OSError):  # in use, somebody else's, or gone

@@ -55,7 +55,7 @@ class Output:
 
     def _is_readable(self, timeout_ms: int | None) -> bool:
         """Whether there is more, or the end, within some time (POSIX)."""
-        if not _POSIX:
+        if os.name != "posix":
             return False
         waiting = select.poll()
         waiting.register(self._pipe, select.POLLIN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -61,7 +62,7 @@ class Slot:
             )
         except OSError as error:
             raise GraderError(f"no process could be started: {error.strerror}") from None
-        if self.processor is not None:
+        if sys.platform == "linux" and self.processor is not None:
             os.sched_setaffinity(process.pid, {self.processor})
         return process
 
@@ -76,7 +77,7 @@ class ClassSlot(Slot):
 
     def __init__(self, number: int, memory_bytes: int, stop: threading.Event) -> None:
         super().__init__(memory_bytes)
-        if hasattr(os, "sched_getaffinity"):
+        if sys.platform == "linux":
             processors = sorted(os.sched_getaffinity(0))
             self.processor = processors[number % len(processors)]
         self._stop = stop

@@ -113,6 +113,7 @@ def processor_seconds(pid: int) -> tuple[float, float] | None:
         _, waited, runs = map(int, Path(f"/proc/{pid}/schedstat").read_bytes().split())
         # After the name, which may hold anything: fields 14 and 15 of the line, in clock ticks.
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        assert sys.platform == "linux"  # where there are these files
         used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         return (used, waited / 1e9) if runs else None
     return None
@@ -121,8 +122,9 @@ def processor_seconds(pid: int) -> tuple[float, float] | None:
 def usable_memory() -> int:
     """Nine tenths of this machine's bytes; enough for one submission where that is not known."""
     installed = 2 * MEMORY_LIMIT_BYTES
-    with contextlib.suppress(AttributeError, OSError, ValueError):
-        installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError, ValueError):
+            installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return installed * 9 // 10
 
 

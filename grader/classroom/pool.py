@@ -26,7 +26,7 @@ def shares(jobs: int | None, memory_gb: float | None) -> tuple[int, int]:
     usable = usage.usable_memory()
     given = int(memory_gb * 1e9) if memory_gb else 0
     if jobs is None:
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
         # Time on a GPU that others use cannot be told apart.
         jobs = 1 if places.gpus() else max(1, min(processors, usable // (given or LEAST_MEMORY)))
     memory = given or min(usage.memory_limit(), usable // jobs)

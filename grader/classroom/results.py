@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import threading
 import time
 import zipfile
@@ -23,10 +24,8 @@ from ..interpreter import Interpreter
 from ..report import Report
 from ..slot import Slot
 
-try:
+if sys.platform != "win32":  # on Windows two gradings into one file are not told apart
     import fcntl
-except ImportError:  # Windows: two gradings into one file are not told apart there
-    fcntl = None
 
 _CODE = Path(__file__).resolve().parent.parent
 _ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
@@ -143,7 +142,7 @@ class Journal:
             self.results[key] = record
 
     def _keep_to_this_process(self) -> None:
-        if fcntl:
+        if sys.platform != "win32":
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

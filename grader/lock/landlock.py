@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 import struct
+import sys
 from typing import TYPE_CHECKING
 
 from .linux import Unavailable, syscall
@@ -56,6 +57,7 @@ def install(policy: Policy) -> None:
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
+    assert sys.platform == "linux"
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:

@@ -18,10 +18,10 @@ def apply(policy: Policy) -> bool:
     There is none on the number of processes: it would count every process of the user, and not
     apply to root. Processes are stopped by seccomp, threads are counted by the parent.
     """
-    try:
-        import resource
-    except ImportError:
+    if sys.platform == "win32":
         return False
+    import resource
+
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,

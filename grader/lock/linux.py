@@ -53,6 +53,7 @@ def check(kept: int | None) -> None:
         RuntimeError: it has; the message says what.
         OSError: /proc is not mounted, so that nothing can be said.
     """
+    assert sys.platform == "linux"
     if (threads := len(os.listdir("/proc/self/task"))) > 1:
         raise RuntimeError(f"{threads} threads run already, which the lock would not reach")
     with contextlib.suppress(ChildProcessError):  # it has no children
@@ -68,6 +69,7 @@ def check(kept: int | None) -> None:
 
 def _leads_out(descriptor: int) -> bool:
     """Whether it is a socket, or a file that can be written. Pipes lead to the parent alone."""
+    assert sys.platform == "linux"
     about = os.fstat(descriptor)
     if stat.S_ISSOCK(about.st_mode):
         return True
@@ -85,6 +87,7 @@ def give_up_privileges() -> None:
     """
     one, zero = ctypes.c_ulong(1), ctypes.c_ulong(0)
     _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, one, zero, zero, zero))
+    assert sys.platform == "linux"
     machine = os.uname().machine
     if machine in CAPSET and sys.byteorder == "little":
         version_3, this_process = 0x20080522, 0

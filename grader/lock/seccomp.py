@@ -85,6 +85,7 @@ def install(policy: Policy, deny_writing: bool) -> None:
         return syscall(SECCOMP[machine], SET_MODE_FILTER, flags, header)
 
     if policy.listener_fd is not None:
+        assert sys.platform == "linux"
         # Before the filter: asking what kind of socket it is would be denied.
         with socket.socket(fileno=policy.listener_fd) as channel:
             try:
@@ -209,6 +210,7 @@ def listen(channel: socket.socket, note: Callable[[str], None]) -> None:
         channel: what the child has sent its listener through, if it has one; closed here.
         note: called with what a denied call would have done, such as "open a socket".
     """
+    assert sys.platform == "linux"
     with channel, contextlib.suppress(OSError):  # it has none
         channel.settimeout(0)  # it was sent before the child answered that it is locked
         for descriptor in socket.recv_fds(channel, 1, 1)[1]:
@@ -216,6 +218,7 @@ def listen(channel: socket.socket, note: Callable[[str], None]) -> None:
 
 
 def _serve(descriptor: int, note: Callable[[str], None]) -> None:
+    assert sys.platform == "linux"
     column = MACHINES.index(platform.machine())
     names = {
         numbers[column]: what

@@ -238,7 +238,7 @@ class FineTuning:
 
     def _forward(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Sum of weighted losses of a micro-batch, and which of its pairs are right."""
-        row = send_to_device(micro_batch.row, self.device, non_blocking=True)
+        row: Any = send_to_device(micro_batch.row, self.device, non_blocking=True)
         seen = micro_batch.seen.to(self.device)
         network = self.vlm.network
         with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
