@@ -250,7 +250,7 @@ def usual(items, base, frames, steps, way, output, clock):
     vlm = usual.load(base, first_resize="no 2048" not in way)
     pairs = [(item["image_path"], item["question"], item["answer"]) for item in items]
     trainer = Trainer(
-        model=adapter.add_lora(vlm, 16, 32, 0.0),
+        model=adapter.add_lora(vlm, r=16, lora_alpha=32),
         args=TrainingArguments(
             output_dir=str(output),
             per_device_train_batch_size=-(-len(pairs) // steps),

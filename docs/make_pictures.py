@@ -17,7 +17,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from homework.common import cli, options
-from homework.common.files import DATA_DIR
 from homework.frames.pictures import open_picture
 from homework.frames.split import Skipped, list_split, read_frames
 from homework.inspection.draw import contact_sheet, draw_scene
@@ -42,7 +41,7 @@ def make(
         output: the folder they go to.
         data_dir: the folder with `sample` and `sample_valid`; None: beside the package.
     """
-    folder, data = Path(output), options.path("--data_dir", data_dir) or DATA_DIR
+    folder, data = Path(output), options.data_folder(data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     picture, scene = clearest([data / "sample", data / "sample_valid"])
     frame = draw_scene(open_picture(picture), scene)

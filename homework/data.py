@@ -70,11 +70,7 @@ class VQADataset(Sequence[Item]):
 
 
 def draw(total: int, n: int | None, seed: int = 0) -> list[int]:
-    """Draw `n` of `total` indices without replacement, sorted; all if `n` is None or too large.
-
-    Raises:
-        InputError: `n` is not a positive whole number.
-    """
+    """Draw `n` of `total` indices without replacement, sorted; all if `n` is None or too large."""
     if n is None:
         return list(range(total))
     if not isinstance(n, int) or n < 1:

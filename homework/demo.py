@@ -80,20 +80,13 @@ def frames(folder: Path) -> list[str]:
 
 
 class Reply(NamedTuple):
-    """One question about a picture: what the model answers and what the labels say.
-
-    Attributes:
-        truth: None if the labels have no answer.
-        right: whether answer and truth are the same.
-        probabilities: answer -> probability, most probable first; {} if the question has no closed
-            list of answers.
-    """
+    """One question about a picture: what the model answers and what the labels say."""
 
     question: str
     answer: str
-    truth: str | None
+    truth: str | None  # None if the labels have no answer
     right: bool
-    probabilities: dict[str, float]
+    probabilities: dict[str, float]  # of answers, most probable first; {} without a closed list
 
 
 def suggestions(picture: str) -> list[str]:
@@ -238,14 +231,7 @@ def _handlers(gr, vlm: BaseVLM, pictures: list[str]):
 
 
 def serve(page, port: int, wait: bool = True) -> str:
-    """Serve the page to this machine alone and return its address.
-
-    Args:
-        wait: block until Ctrl-C.
-
-    Raises:
-        InputError: the port is in use.
-    """
+    """Serve the page to this machine alone, until Ctrl-C if `wait`; returns its address."""
     gr = _gradio()
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware

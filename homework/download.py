@@ -153,12 +153,9 @@ def _is_complete(folder: Path, url: str, sha256: str | None) -> bool:
 
 
 def fetch(url: str, archive: Path, state: Path) -> None:
-    """Download `url` to `archive` by way of `<archive>.partial`.
+    """Download `url` to `archive` by way of `<archive>.partial`; `state` keeps its ETag and size.
 
-    `state` keeps the ETag (or date) and the size of the file that is being downloaded.
-
-    Raises:
-        InputError: the server refuses, cannot be reached or stops, or the disk is full.
+    Raises InputError if the server refuses, cannot be reached or stops, or the disk is full.
     """
     partial = archive.with_name(f"{archive.name}.partial")
     if partial.is_symlink():

@@ -186,7 +186,7 @@ def inspect(
         pictures: write a contact sheet, answer histograms and the line-up table to this folder.
         overwrite: replace files that this command did not write.
     """
-    from .inspection.appearance import measure, table
+    from .inspection.appearance import comparison_figure, measure, table
     from .inspection.survey import compare, report, survey
 
     if save is not None and against is None:
@@ -201,7 +201,7 @@ def inspect(
     found = survey(split, workers)
     print(*report(split, found), sep="\n")
     if pictures:
-        from .inspection.draw import save_pictures
+        from .inspection.figures import save_pictures
 
         print("wrote " + ", ".join(map(str, save_pictures(split, found, pictures, outputs.open))))
     if other is not None:
@@ -210,8 +210,6 @@ def inspect(
         both = measure(split, workers), measure(other, workers)
         print(*table(*both), sep="\n")
         if save is not None:
-            from .inspection.figures import comparison_figure
-
             _save(comparison_figure(*both), save, outputs, dpi=80)
 
 

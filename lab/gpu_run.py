@@ -24,6 +24,7 @@ from homework.common.options import Count, Natural, Positive
 
 from .gpu_data import HELD_OUT_RACES, hold_races_out, unpack
 from .gpu_time import PROBE, Budget, steps_within
+from .options import names
 
 PROBE_SHARE = 0.03  # of the time, for timed steps of fine-tuning
 ASKED = 200  # questions that are timed
@@ -74,7 +75,7 @@ def run(
     from .gpu_pretrain import STEMS, TimedPretraining
     from .pretrain import training_folders
 
-    forms = options.names("--stems", stems, tuple(STEMS))
+    forms = names("--stems", stems, tuple(STEMS))
     budget, work_dir = Budget(minutes * 60), work_dir or RUNS_DIR / "gpu"
     for name, folder in (("--output", output), ("--work_dir", work_dir)):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

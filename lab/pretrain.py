@@ -25,6 +25,8 @@ from homework.common.options import Count, Natural, Positive
 from homework.common.outputs import Outputs
 from homework.training.checkpoints import locked, steps_between
 
+from .options import names
+
 
 @options.checked
 def run(
@@ -146,7 +148,7 @@ def _augmentations(given: Sequence[str]) -> list[str]:
 
     if given in (("all",), ("none",)):
         return list(CHANCES) if given == ("all",) else []
-    return options.names("--augmentations", given, tuple(CHANCES))
+    return names("--augmentations", given, tuple(CHANCES))
 
 
 def look(

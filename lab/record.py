@@ -19,10 +19,10 @@ from typing import Literal
 from homework.common import options
 from homework.common.errors import InputError
 from homework.common.options import Count, Fraction, Natural
-from homework.frames.split import info_name
 from homework.labels.questions import KARTS, TRACKS
 
-from .recording.plan import KARTS_PER_RACE, Race, plan, plan_sample
+from .options import names
+from .recording.plan import KARTS_PER_RACE, Race, info_name, plan, plan_sample
 from .recording.session import SHARES, record
 
 NOT_IN_GAME = frozenset({"beastie", "hexley"})  # not in the free data from Debian
@@ -113,7 +113,7 @@ def run(
     folder = options.data_folder(output, "recorded")
     chosen = {
         "views": views,
-        "tracks": options.names("--tracks", tracks, TRACKS),
+        "tracks": names("--tracks", tracks, TRACKS),
         "karts": _karts(karts),
         "seed": seed,
         "quality": quality,
@@ -173,7 +173,7 @@ def _karts(given: Sequence[str] | None) -> list[str]:
     for name in given or ():
         if name in NOT_IN_GAME:
             raise InputError(f"--karts: {name} is not in the game's free data; leave it out")
-    return options.names("--karts", given, FREE_KARTS)
+    return names("--karts", given, FREE_KARTS)
 
 
 if __name__ == "__main__":

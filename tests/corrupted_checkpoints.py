@@ -78,7 +78,7 @@ def whole() -> tuple[Path, Path]:
     base, adapter = write_tiny_base(folder / "base"), folder / "adapter"
     vlm = BaseVLM(base, verbose=False)
     adapter.mkdir()
-    lora = checkpoint.add_lora(vlm, 4, 8, 0.0)
+    lora = checkpoint.add_lora(vlm, r=4, lora_alpha=8)
     adapters.save(lora, adapter, vlm.base, base_fingerprint(vlm.folder), {}, "")
     return base, adapter
 

@@ -72,10 +72,7 @@ def _parse(commands: Command | dict[str, Command]) -> list[Callable]:
     """The calls that the command line asks for; none after `--help`, which is printed here.
 
     Fire itself would run a command before it complains of an unknown flag: a mistyped flag of
-    `train` would cost hours.
-
-    Raises:
-        SystemExit: the command line is wrong.
+    `train` would cost hours. Raises SystemExit if the command line is wrong.
     """
     import fire
     from fire.core import FireExit

@@ -41,8 +41,7 @@ def world_size() -> int:
 def _launched() -> tuple[int, int]:
     """Rank and number of processes from the variables of the launcher; 0 and 1 without a launcher.
 
-    Raises:
-        InputError: the variables contradict each other, for example because a shell has kept some.
+    Raises InputError if these contradict each other, for example because a shell has kept some.
     """
     found = _variables()
     number, size = found.get("RANK", "0"), found.get("WORLD_SIZE", "1")
@@ -79,11 +78,7 @@ def print0(text: str) -> None:
 
 
 def init() -> None:
-    """Initialise torch.distributed; a single process needs nothing.
-
-    Raises:
-        InputError: the processes cannot reach each other.
-    """
+    """Initialise torch.distributed if processes are several; InputError if they do not meet."""
     if world_size() > 1:
         from accelerate import PartialState
 
@@ -173,10 +168,8 @@ def duration(seconds: float) -> str:
 class Heartbeat:
     """Prints a line every few seconds while its block runs, however long one operation takes.
 
-    The seconds count from the last line of `print0`, be it before the block.
-
-    Args:
-        line: what to print now; None for nothing. A second thread calls it.
+    The seconds count from the last line of `print0`, be it before the block. A second thread asks
+    `line` what to print, if anything.
     """
 
     def __init__(self, line: Callable[[], str | None]) -> None:
@@ -218,13 +211,9 @@ def waiting(what: str) -> Iterator[None]:
 
 
 class Progress:
-    """Lines on standard error about work of a known size; none where it takes a few seconds.
+    """Lines on standard error about work (`what`) on `total` units; none where it takes seconds.
 
     It needs no thread, and so goes where none may be started: it prints when something is done.
-
-    Args:
-        what: the work, such as "answers 120 questions".
-        total: how many `unit` there are.
     """
 
     def __init__(self, what: str, total: int, unit: str) -> None:

@@ -49,11 +49,7 @@ _NATIVE = re.compile(r"\(os error (\d+)\)|PytorchStreamWriter|inline_container|P
 
 
 def read_plain(path: str | Path, most: int) -> bytes:
-    """Read the whole of a plain file.
-
-    Raises:
-        OSError: it cannot be read, is no plain file, or has more than `most` bytes.
-    """
+    """Read a whole plain file; OSError if it cannot be read, is none, or has over `most` bytes."""
     with _open_plain(path) as file:
         if os.fstat(file.fileno()).st_size > most:
             raise OSError(errno.EFBIG, f"over {most:,} bytes", str(path))
@@ -61,11 +57,7 @@ def read_plain(path: str | Path, most: int) -> bytes:
 
 
 def digest(path: str | Path) -> str:
-    """SHA-256 of a plain file, in hexadecimal digits.
-
-    Raises:
-        OSError: it cannot be read or is no plain file.
-    """
+    """SHA-256 of a plain file, in hexadecimal; OSError if it cannot be read or is none."""
     with _open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -104,11 +96,7 @@ def read_json(
 
 @contextmanager
 def reading(path: str | Path, fix: str = "") -> Iterator[None]:
-    """Raise an InputError of one line where the system refuses to read `path`.
-
-    Args:
-        fix: what to do about it, for the end of the line.
-    """
+    """Raise an InputError where the system refuses to read `path`; `fix` says what to do."""
     try:
         yield
     except OSError as error:
@@ -117,11 +105,7 @@ def reading(path: str | Path, fix: str = "") -> Iterator[None]:
 
 
 def quick_loads(data: bytes) -> Any:
-    """Parse JSON, by orjson where it is installed; NaN, a byte order mark and UTF-16 are read too.
-
-    Raises:
-        ValueError: it is not JSON.
-    """
+    """Parse JSON, NaN and UTF-16 too, by orjson where there is one; ValueError if it is none."""
     try:
         import orjson  # several times as fast; the course's environment has none
 
@@ -151,10 +135,8 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Open a partial binary file beside `path` and rename it to `path` after the block.
 
     If the block raises (Ctrl-C too), the partial file is removed and `path` stays as it was.
-    Partial files that killed processes left for `path` are removed first.
-
-    Raises:
-        OSError: the system refuses to write; it names `path`.
+    Partial files that killed processes left for `path` are removed first. Raises OSError, with the
+    name of `path`, if the system refuses to write.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
@@ -195,12 +177,9 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def require_writable(path: str | Path) -> None:
-    """Check, before long work, that its result can be written to `path`.
+    """Raise an InputError, before long work, if its result cannot be written to `path`.
 
     Creates a temporary file in the nearest existing folder above `path`.
-
-    Raises:
-        InputError: the file cannot be written there.
     """
     path = Path(path)
     try:
@@ -234,9 +213,7 @@ def install(fresh: Path, folder: Path, marker: str) -> None:
 def writing(path: str | Path, hint: str = "") -> Iterator[None]:
     """Raise an InputError of one line where the system refuses to write.
 
-    Args:
-        path: the file or folder to name, where the system's error names none.
-        hint: a second way to fix it, for the end of the line.
+    `path` is named where the system's error names none; `hint` is a second way to fix it.
     """
     try:
         yield
@@ -252,11 +229,7 @@ def writing(path: str | Path, hint: str = "") -> Iterator[None]:
 
 
 def disk_line(error: OSError, path: str | Path | None = None) -> str:
-    """One line about a file that the system refuses to write: which, why, and how to fix it.
-
-    Args:
-        path: the file or folder to name, where the error names none.
-    """
+    """Which file (`path` if the error names none) cannot be written, why, and how to fix it."""
     fix = _FIXES.get(error.errno or 0, "correct that and run again")
     file = error.filename or path or "a file"
     return f"{file}: cannot be written ({error.strerror or error}); {fix}"

@@ -21,18 +21,11 @@ MAX_WORKERS = 8  # processes that decode pictures; 8 are enough for one GPU
 
 
 class Machine(NamedTuple):
-    """The device that the model runs on.
+    """The device that the model runs on."""
 
-    Attributes:
-        device: "cuda", "mps" or "cpu".
-        dtype: precision of matrix products: torch.float32, torch.bfloat16, or torch.float16, in
-            which training has to scale the loss.
-        reason: one line that names both and says why.
-    """
-
-    device: str
-    dtype: torch.dtype
-    reason: str
+    device: str  # "cuda", "mps" or "cpu"
+    dtype: torch.dtype  # of matrix products: float32, bfloat16, or float16 with a scaled loss
+    reason: str  # one line that names both and says why
 
 
 def choose() -> Machine:

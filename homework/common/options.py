@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -60,7 +61,8 @@ def takes(config: Callable[P, C]) -> Callable[[Callable[[C], None]], Callable[P,
         @functools.wraps(function)
         def command(*args: P.args, **kwargs: P.kwargs) -> None:
             given: Mapping[str, Any] = signature.bind(*args, **kwargs).arguments
-            if file := path("--config", given.get("config")):
+            if (config_file := given.get("config")) is not None:
+                file = path("--config", config_file)
                 given = _read_options(file, config, signature.parameters) | given
             function(config(**given))  # pyright: ignore[reportCallIssue] (as bound above)
 
@@ -75,11 +77,7 @@ def takes(config: Callable[P, C]) -> Callable[[Callable[[C], None]], Callable[P,
 def _read_options(
     file: Path, config: Callable[..., Any], known: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The options in a YAML or JSON file.
-
-    Raises:
-        InputError: it cannot be read, or an option in it is unknown or wrong.
-    """
+    """The options in a YAML or JSON file; InputError if it or one of them is wrong."""
     import yaml
 
     parse = json.loads if file.suffix == ".json" else yaml.safe_load
@@ -87,9 +85,8 @@ def _read_options(
         with reading(f"--config: {file}"):
             given = parse(read_plain(file, MAX_JSON_BYTES))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"--config: {file}: not valid {file.suffix[1:]} ({one_line(error)})"
-        ) from None
+        line = f"--config: {file}: not valid {file.suffix[1:]} ({one_line(error)})"
+        raise InputError(line) from None
     if not isinstance(given, dict):
         raise InputError(f"--config: {file}: give options, one a line, such as max_steps: 100")
     for name in given:
@@ -134,7 +131,7 @@ def coerce(flag: str, value: Any, annotation: Any) -> Any:
             raise InputError(f"{flag}: give True or False, not {value!r}")
         return value
     if kind is Path:
-        return _path(flag, value)
+        return path(flag, value)
     if get_origin(kind) is Sequence:
         if isinstance(value, bool) or value is None:
             raise InputError(f"{flag}: give names with commas between, not {value!r}")
@@ -149,39 +146,28 @@ def is_union(annotation: Any) -> bool:
     return get_origin(annotation) in (Union, UnionType)
 
 
-def path(flag: str, value: Any) -> Path | None:
-    """The path given for a flag; None if the flag was not given."""
-    return None if value is None else _path(flag, value)
-
-
-def data_folder(given: str | Path | None = None, default: str = "") -> Path:
-    """The folder of data that a command reads or writes.
-
-    Args:
-        given: the option --data_dir; a `~` in it is the home folder.
-        default: which folder it is without the option, in the data folder beside the package;
-            that folder itself if empty.
-    """
-    if given in (None, ""):
-        return DATA_DIR / default
-    return _path("--data_dir", given)
-
-
-def _path(flag: str, value: Any) -> Path:
+def path(flag: str, value: Any) -> Path:
+    """The path given for a flag; a `~` in it is the home folder."""
     # Fire turns a name of digits into a number, and a flag without a value into True.
     if isinstance(value, bool) or not isinstance(value, str | int | float | os.PathLike):
         raise InputError(f"{flag}: {value!r} is no path; give one")
     return Path(os.path.expanduser(str(value)))  # Path's own raises where it knows no such user
 
 
+def data_folder(given: str | Path | None = None, default: str = "") -> Path:
+    """The folder of data that a command reads or writes: `given` as --data_dir.
+
+    If omitted, it is the folder `default` in the data folder beside the package, or that itself.
+    """
+    if given in (None, ""):
+        return DATA_DIR / default
+    return path("--data_dir", given)
+
+
 def whole(
     flag: str, value: Any, least: int, most: int | None = None, words: Sequence[Any] = ()
 ) -> int:
-    """The value of a flag, a whole number from `least` to `most`.
-
-    Args:
-        words: other values that the flag takes, for the message.
-    """
+    """A flag's whole number from `least` to `most`; `words` are other values that it takes."""
     wrong = isinstance(value, bool) or not isinstance(value, int)
     if wrong or value < least or (most is not None and value > most):
         bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
@@ -190,16 +176,12 @@ def whole(
 
 
 def number(
-    flag: str,
-    value: Any,
-    above: float,
-    below: float = float("inf"),
-    words: Sequence[Any] = (),
+    flag: str, value: Any, above: float, below: float = math.inf, words: Sequence[Any] = ()
 ) -> float:
     """The value of a flag, a number between `above` and `below`, both excluded; as `whole`."""
     wrong = isinstance(value, bool) or not isinstance(value, int | float)
     if wrong or not above < value < below:
-        bounds = f"above {above:g}" if below == float("inf") else f"between {above:g} and {below:g}"
+        bounds = f"above {above:g}" if below == math.inf else f"between {above:g} and {below:g}"
         raise InputError(f"{flag}: give a number {_or(bounds, words)}, not {value!r}")
     return value
 
@@ -213,19 +195,3 @@ def parts(value: Any) -> list[str]:
     if isinstance(value, list | tuple):
         return [str(part) for part in value]
     return str(value).split(",")
-
-
-def names(flag: str, value: str | Sequence[Any] | None, known: Sequence[str]) -> list[str]:
-    """The names given for a flag, sorted; all known names if the flag was not given."""
-    if value is None:
-        return list(known)
-    if isinstance(value, bool) or not isinstance(value, str | Sequence):
-        raise InputError(f"{flag}: give names with commas between, not {value!r}")
-    given = parts(value)
-    for name in given:
-        if name not in known:
-            near = get_close_matches(name, known, 1, cutoff=0)
-            raise InputError(f"{flag}: no {name!r}; the nearest is {near[0]}")
-    if len(set(given)) != len(given):
-        raise InputError(f"{flag}: a name is there twice")
-    return sorted(given)

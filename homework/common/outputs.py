@@ -44,22 +44,14 @@ class Outputs:
         self.command, self.overwrite = command, overwrite
 
     def check(self, *paths: Path) -> None:
-        """Check, before long work, that the files may and can be written.
-
-        Raises:
-            InputError: one must not be replaced, or cannot be written.
-        """
+        """Raise an InputError, before long work, if a file may not or cannot be written."""
         for path in paths:
             require_writable(path)
             self._refuse(path, None)
 
     @contextmanager
     def open(self, path: str | Path) -> Iterator[BinaryIO]:
-        """As `atomic_write`, for a file that may be replaced; the same bytes always may.
-
-        Raises:
-            InputError: it may not.
-        """
+        """As `atomic_write`; InputError if other bytes than its own must not be replaced."""
         path = Path(path)
         if _OF_THE_DATASET.fullmatch(path.name):
             self._refuse(path, None)
@@ -69,12 +61,9 @@ class Outputs:
             self.claim(path, Path(file.name))
 
     def claim(self, path: Path, fresh: Path) -> None:
-        """Record that `fresh` is about to take the place of `path`.
+        """Record that `fresh` is about to take the place of `path`; InputError if it may not.
 
         The record is written first, so that after a kill the new file still counts as written here.
-
-        Raises:
-            InputError: it may not.
         """
         found = digest(fresh)
         self._refuse(path, found)

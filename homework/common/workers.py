@@ -40,11 +40,8 @@ def ordered_map(
     """`map(function, items)` in `num_workers` processes, which end with the block.
 
     The processes are forks, so `function` may be a closure; items and results must pickle.
-    Where the system cannot fork, this process does the work.
-
-    Raises:
-        InputError: a process was killed.
-        Exception: what `function` raised, with the worker's traceback as its cause.
+    Where the system cannot fork, this process does the work. What `function` raises is raised here;
+    InputError if a process was killed.
     """
     num_workers = min(num_workers, len(items))
     if num_workers <= 1 or sys.platform == "win32":

@@ -80,8 +80,7 @@ def measure(
     Args:
         model: asked everything in one call; its `probabilities`, if it has some, are kept.
         max_samples: questions to draw at random, with a fixed seed; None asks all.
-        train_split: what the model was trained on; tells which karts it has seen on which track.
-            None if it is not known.
+        train_split: what the model was trained on, if it is known; tells which karts it has seen.
         baseline_split: where the majority baseline takes its answers from.
         base: the base alone on the same questions.
     """
@@ -109,9 +108,7 @@ def measure_adapter(
 
     Args:
         vlm: with an adapter that is not merged yet; this call merges it.
-        max_samples: questions to draw at random, with a fixed seed; None asks all.
-        baseline_split: where the majority baseline takes its answers from; if omitted, the split
-            that the adapter was trained on, or "train" where that is not known.
+        max_samples, baseline_split: see `measure`; the split is that of the training if omitted.
         base_alone: ask the base as well; if None, where there are probabilities.
         probabilities: compute the probabilities of all possible answers. Then the main process
             answers all questions; otherwise the processes share them.
@@ -173,10 +170,8 @@ def outcomes(
 ) -> list[Outcome]:
     """One outcome per sample of `result`, in the same order.
 
-    Args:
-        data_dir: the folder that `image_file` is relative to.
-        training: see `training_pairs`.
-        probabilities: of each sample's possible answers; see `ScoringModel`.
+    `image_file` is relative to `data_dir`; `training` is of `training_pairs`, and `probabilities`,
+    one entry for each sample, of a `ScoringModel`.
     """
     views = scenes([sample.image_path for sample in result.samples])
     found = []
@@ -238,11 +233,7 @@ def training_pairs(folder: Path) -> frozenset[tuple[str, str]] | None:
 
 
 class MajorityModel:
-    """Answers each question with the most common answer to its form in `items`.
-
-    Attributes:
-        answers: form of a question -> its most common answer; the alphabet decides a tie.
-    """
+    """Answers with the most common answer to a question's form; the alphabet decides a tie."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)

@@ -44,7 +44,7 @@ def report_data(
     """The whole report as plain JSON data.
 
     Args:
-        about: of the run (see `about`) and of the questions (see `measure.write_page`).
+        about: of the run and of the questions; see `report.write_page`.
         majority: kind and "all" -> accuracy of the majority baseline.
         others: runs to compare with, question by question.
     """
@@ -98,7 +98,6 @@ def write_report(
     Args:
         pictures: image_file -> path of the picture.
         heat: index of a sample -> heat map, float (side, side) from 0 to 1.
-        open_file: opens the files; see `common.outputs`.
     """
     blocks = {
         "data": data,

@@ -100,16 +100,12 @@ def write_page(
     heat: Mapping[int, Any] | None = None,
     open_file: Opener = atomic_write,
 ) -> str:
-    """Write the report to `folder`, as a page and as JSON.
+    """Write the report to `folder`, as a page and as JSON; returns a line that says so.
 
     Args:
         about: the run; name, date and more; see `about_adapter`.
         others: runs to compare with, question by question.
         heat: index of a sample -> its heat map; see `heat_maps`.
-        open_file: opens the files; see `common.outputs`.
-
-    Returns:
-        One line that says what was written.
     """
     samples, outcomes = measured.result.samples, measured.outcomes
     questions = {
@@ -126,11 +122,7 @@ def write_page(
 
 
 def heat_maps(vlm: BaseVLM, measured: Measured, most: int) -> dict[int, Any]:
-    """Heat maps of at most `most` samples, half of them wrong answers if there are enough.
-
-    Returns:
-        index of a sample -> float (side, side) from 0 to 1.
-    """
+    """Sample -> heat map, (side, side) from 0 to 1, of `most`, half of them wrong if possible."""
     from ..model import heat_map
 
     chosen = _chosen(measured.outcomes, most)
@@ -171,11 +163,7 @@ def explained(vlm: BaseVLM, image: str, question: str, answer: str) -> Image:
 
 
 def drawn(vlm: BaseVLM, image: str, asked: tuple[str, str] | None, boxes: bool = True) -> Image:
-    """The picture enlarged, with the boxes of its labels, where it has some.
-
-    Args:
-        asked: a question and its answer, whose heat map is laid over the picture.
-    """
+    """The picture enlarged, with the boxes of its labels and the heat map of an answer."""
     from ..frames.pictures import enlarge, open_picture
     from ..inspection.draw import draw_labels
     from ..model.heat_map import heat_maps, overlay

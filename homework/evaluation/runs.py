@@ -37,25 +37,14 @@ class Run(NamedTuple):
 def write_predictions(
     file: Path, outcomes: Sequence[Outcome], open_file: Opener = atomic_write
 ) -> None:
-    """Write the answers as `read_run` reads them, with the truth beside each.
-
-    Args:
-        open_file: opens `file`; see `common.outputs`.
-    """
+    """Write the answers as `read_run` reads them, with the truth beside each."""
     fields = ("image_file", "question", "answer", "truth", "right")
     with writing(file), open_file(file) as opened:
         opened.write(as_json([{name: getattr(o, name) for name in fields} for o in outcomes]))
 
 
 def other_runs(against: Sequence[str] | None, report: Path | None) -> list[Run]:
-    """The runs that `--against` names.
-
-    Args:
-        report: the folder that the report goes to, without which there is no comparison.
-
-    Raises:
-        InputError: see `read_run`.
-    """
+    """The runs that `--against` names, for a report; see `read_run`."""
     if against is None:
         return []
     if report is None:
@@ -64,14 +53,10 @@ def other_runs(against: Sequence[str] | None, report: Path | None) -> list[Run]:
 
 
 def read_run(path: Path) -> Run:
-    """Read the answers of a report or of a file of predictions.
+    """Read the answers of a report (or of its folder) or of a file of predictions.
 
-    Args:
-        path: the file, or the folder of a report. Of a prediction, fields beside image_file,
-            question and answer are ignored.
-
-    Raises:
-        InputError: it is missing or malformed, or answers a question twice.
+    Fields of a prediction beside image_file, question and answer are ignored. Raises InputError if
+    it is missing or malformed, or answers a question twice.
     """
     file = path / DATA if path.is_dir() else path
     found = read_rows(file)
@@ -112,15 +97,9 @@ def with_extracted(run: Run) -> Run:
 
 
 class Answered:
-    """A model whose answers are known already.
+    """A model whose answers to the questions of a dataset are known already, from `file`.
 
-    Args:
-        run: the answers.
-        file: where they come from, for messages.
-        dataset: the questions that they answer.
-
-    Raises:
-        InputError: an answer is to no question of the split.
+    Raises InputError if an answer is to no question of the split.
     """
 
     def __init__(self, run: Run, file: Path, dataset: VQADataset) -> None:
@@ -141,11 +120,7 @@ class Answered:
                 )
 
     def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
-        """The answer to each question about the picture at the same index.
-
-        Raises:
-            InputError: some have none.
-        """
+        """The answer to each question about its picture; InputError if one has none."""
         asked = list(zip(map(self._image_file, image_paths), questions, strict=True))
         missing = [each for each in asked if each not in self.answers]
         if missing:

@@ -42,11 +42,7 @@ class Outcome(NamedTuple):
 def seen_in_training(
     scene: Scene | None, kart: str | None, training: frozenset[tuple[str, str]] | None
 ) -> bool | None:
-    """Whether training showed the kart on the scene's track; None if an argument is None.
-
-    Args:
-        training: (track, kart) pairs of all views of the training split.
-    """
+    """Whether (track, kart) is among those of `training`; None if an argument is None."""
     if scene is None or kart is None or training is None:
         return None
     return (scene.track, kart) in training
@@ -186,8 +182,7 @@ def calibration(outcomes: Iterable[Outcome]) -> dict | None:
 def compare(now: Sequence[Outcome], before: dict[tuple[str, str], dict]) -> dict:
     """Count what changed per kind, on the questions that both models were asked.
 
-    Args:
-        before: (image_file, question) -> a sample of the other report, with `answer`, `right`.
+    `before` is (image_file, question) -> a sample of the other report, with `answer` and `right`.
     """
     rows = []
     shared = [(o, before[key]) for o in now if (key := (o.image_file, o.question)) in before]
@@ -231,8 +226,7 @@ def accuracy_table(
     """Accuracy per kind and overall with 95% intervals, beside the majority baseline.
 
     Args:
-        baseline: the majority baseline on the same questions; see `same_questions_baseline`.
-        source: where the answers of the baseline come from.
+        baseline: on the same questions, with answers from `source`; see `same_questions_baseline`.
         outcomes: of the same questions. If they tell whether training showed the kart on the
             track, the table gives the accuracy for seen and unseen pairs separately.
         base: the base alone on the same questions.

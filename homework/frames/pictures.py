@@ -41,10 +41,8 @@ def open_picture(path: str | Path) -> Image.Image:
 
     It is turned upright by its EXIF orientation, as transformers' `load_image` does; transparency
     is composited on white, as Idefics3's image processor does; grey of 16 bits is scaled to 8; of
-    an animation the first frame is taken.
-
-    Raises:
-        InputError: it is missing, cut short, not a picture or absurdly large.
+    an animation the first frame is taken. Raises InputError if it is missing, cut short, not a
+    picture or absurdly large.
     """
     from PIL import Image
 
@@ -149,8 +147,7 @@ def save_picture(
 def webp_texts(pictures: Mapping[str, str | Path]) -> dict[str, str]:
     """name -> path becomes name -> base64 of a small WebP file, for a page that contains pictures.
 
-    Raises:
-        InputError: a picture cannot be read.
+    Raises InputError if a picture cannot be read.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -212,15 +209,9 @@ def _digest(path: Path) -> str:
 
 
 def pairs_digest(items: Iterable[Mapping[str, str]]) -> str:
-    """SHA-256 of pairs in their order, and of the bytes of their pictures.
+    """SHA-256 of the items of a `VQADataset` in their order, and of the bytes of their pictures.
 
     It stays the same where the data folder is moved or unpacked again.
-
-    Args:
-        items: as of `VQADataset`.
-
-    Raises:
-        InputError: a picture cannot be read.
     """
     found = hashlib.sha256()
     paths = dict.fromkeys(item["image_path"] for item in items)
@@ -233,11 +224,7 @@ def pairs_digest(items: Iterable[Mapping[str, str]]) -> str:
 
 
 def files_digest(paths: Iterable[Path]) -> str:
-    """SHA-256 of the names and bytes of files, in their order.
-
-    Raises:
-        InputError: one cannot be read.
-    """
+    """SHA-256 of the names and bytes of files in their order; InputError if one cannot be read."""
     found = hashlib.sha256()
     for path in paths:
         found.update(json.dumps([path.name, _digest(path)]).encode())

@@ -34,10 +34,9 @@ _DRIVE = re.compile("[A-Za-z]:")
 
 
 def find_qa_files(data_dir: Path, split: str) -> list[Path]:
-    """The files of pairs of a split, in name order; none if there are none.
+    """The files of pairs of a split, in name order.
 
-    They lie in the split's folder. Where it has none, `<split>_qa_pairs.json` in the data folder
-    itself counts.
+    They lie in its folder, or else `<split>_qa_pairs.json` in the data folder itself counts.
     """
     folder = data_dir / split
     names = os.listdir(folder) if folder.is_dir() else []
@@ -50,8 +49,7 @@ def find_qa_files(data_dir: Path, split: str) -> list[Path]:
 def qa_files(data_dir: Path, split: str) -> list[Path]:
     """As `find_qa_files`; prints a line where they are not in the split's folder.
 
-    Raises:
-        InputError: there is no such split, or no file of pairs.
+    Raises InputError if there is no such split, or no file of pairs.
     """
     if split in ("", ".", "..") or "/" in split or "\\" in split:
         raise InputError(f"split {split!r}: not the name of a folder in {data_dir}; try train")
@@ -85,10 +83,8 @@ def read_pairs(files: Sequence[Path], data_dir: Path) -> ReadPairs:
     """Read the distinct pairs of all files.
 
     Pairs without a question or an answer are left out, and so is every question about a picture
-    that has two different answers.
-
-    Raises:
-        InputError: a file is malformed or a picture is missing.
+    that has two different answers. Raises InputError if a file is malformed or a picture is
+    missing.
     """
     read = ReadPairs()
     image_paths: dict[str, str] = {}  # of each image_file
@@ -139,11 +135,7 @@ class _Repeated(InputError):
 
 
 def read_rows(file: Path) -> Any:
-    """The value of a JSON file; a list where it has one object per line.
-
-    Raises:
-        InputError: it is not valid JSON, or a field is given twice in an object.
-    """
+    """The value of a JSON file, a list if it has an object per line; InputError if it is none."""
     try:
         return read_json(file, MAX_QA_BYTES, _parse)
     except _Repeated as error:
@@ -185,8 +177,7 @@ def _object(items: list[tuple[str, Any]]) -> dict[str, Any]:
 def triple(row: object) -> tuple[str, str, str]:
     """image_file, question and answer of a pair; a whole number as an answer is its digits.
 
-    Raises:
-        ValueError: the message continues a line that begins with the number of the pair.
+    Raises ValueError, which continues a line that begins with the number of the pair.
     """
     if not isinstance(row, dict):
         raise ValueError(" is not an object")

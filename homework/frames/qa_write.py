@@ -62,13 +62,8 @@ def write_pairs(
 ) -> Summary:
     """Write the pairs of every view that has a picture to `output`, whole or not at all.
 
-    The bytes do not depend on `num_workers`, nor the memory on the size of the split.
-
-    Args:
-        open_file: opens `output`; see `common.outputs`.
-
-    Raises:
-        InputError: there is nothing to write, or `output` cannot be written.
+    The bytes do not depend on `num_workers`, nor the memory on the size of the split. Raises
+    InputError if there is nothing to write, or `output` cannot be written.
     """
     summary = Summary()
     runs = chunks(split.info_files, num_workers)
@@ -112,15 +107,12 @@ def label(split: Split, info_files: Sequence[str]) -> tuple[bytes, Summary]:
 def balanced_pairs(
     split: Split, per_kind: int, seed: int = 0
 ) -> tuple[list[dict[str, str]], Skipped]:
-    """Draw `per_kind` pairs of each kind, every pair of that kind equally likely.
-
-    No question about a picture is drawn twice.
+    """Draw `per_kind` pairs of each kind, every pair of that kind equally likely, none twice.
 
     Returns:
         The pairs (`question`, `answer`, `image_file`), shuffled, and what of the split was skipped.
 
-    Raises:
-        InputError: the split has fewer pairs of some kind.
+    Raises InputError if the split has fewer pairs of some kind.
     """
     found: dict[str, dict[tuple[str, str], str]] = {name: {} for name in KINDS}
     skipped = Skipped()
@@ -151,15 +143,9 @@ def balanced_pairs(
 def export_pairs(
     form: str, items: Sequence[Mapping[str, str]], data_dir: Path, file: Path, open_file: Opener
 ) -> None:
-    """Write the items of a `VQADataset` to a file, whole or not at all.
+    """Write the items of a `VQADataset` to a file in one of FORMS, whole or not at all.
 
-    Args:
-        form: one of FORMS.
-        data_dir: the folder that the pictures are named from.
-        open_file: opens `file`; see `common.outputs`.
-
-    Raises:
-        InputError: a picture cannot be read.
+    Pictures are named from `data_dir`. Raises InputError if one cannot be read.
     """
     files = (Path(item["image_path"]).relative_to(data_dir).as_posix() for item in items)
     rows = [(name, i["question"], i["answer"]) for name, i in zip(files, items, strict=True)]
@@ -170,8 +156,7 @@ def export_pairs(
 def export_file(form: str, output: Path, split: str) -> Path:
     """The file for `output`; of parquet the split's file in a folder that `load_dataset` reads.
 
-    Raises:
-        InputError: there is no such form, or parquet lacks its package.
+    Raises InputError if there is no such form, or parquet lacks its package.
     """
     if form not in FORMS:
         raise InputError(f"--format: {form!r}; give one of {', '.join(FORMS)}")
@@ -237,8 +222,7 @@ _ASKS, _ANSWERS = ("human", "user"), ("gpt", "assistant")
 def conversation_pairs(row: Any) -> Iterator[Any]:
     """The pairs of an object of messages or llava, one for each answer; any other value as it is.
 
-    Raises:
-        ValueError: it has another form; the message continues a line that begins with its number.
+    Raises ValueError, which continues a line that begins with its number, for another form.
     """
     known = row if isinstance(row, dict) else {}
     name = next((name for name in ("messages", "conversations") if name in known), "")

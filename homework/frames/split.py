@@ -24,7 +24,6 @@ SPLITS = ("train", "train_demo", "valid", "valid_grader")  # of the course's dat
 MANIFEST = "manifest.json"  # in the data folder: the download is complete
 INFO_SUFFIX = "_info.json"
 PICTURE_SUFFIX = "_im.jpg"
-CAMERAS_SUFFIX = "_cameras.json"  # beside an info file, of recordings: matrices and poses
 NAMED = 3  # examples per reason of what was skipped
 MAX_INFO_BYTES = 1_000_000  # the largest of the dataset have 45,000
 _PICTURE_NAME = re.compile(r"(.+)_(\d+)_im\.\w+", re.ASCII)
@@ -100,11 +99,7 @@ class Skipped:
 
 
 def list_split(folder: str | Path) -> Split:
-    """List a split's folder, once.
-
-    Raises:
-        InputError: no such folder, or no info file in it.
-    """
+    """List a folder, once. Raises InputError if there is no such folder, or no info file in it."""
     folder = Path(folder)
     try:
         names = os.listdir(folder)
@@ -132,13 +127,10 @@ def shuffled(frames: Iterable[str]) -> list[str]:
 
 
 def held_out(frames: Iterable[str], share: float) -> set[str]:
-    """The frames that training never learns from: it is evaluated on them.
+    """The frames, by name, that training never learns from: it is evaluated on them.
 
     All views of a frame show one moment, so they are held out together. At least one frame and
     at most one in ten is held out; none if there are fewer than ten.
-
-    Args:
-        frames: their names; repeats count once.
     """
     order = shuffled(set(frames))
     return set(order[: min(max(int(len(order) * share), 1), len(order) // 10)])
@@ -203,11 +195,7 @@ def _pictures_by_frame(names: frozenset[str]) -> Mapping[str, set[str]]:
 
 
 def read_info(path: str | Path) -> dict[str, Any]:
-    """Parse one info file.
-
-    Raises:
-        InputError: the file is missing, unreadable or no JSON object with views.
-    """
+    """Parse an info file; InputError if it is missing, unreadable or no JSON object with views."""
     try:
         return _load(path)
     except FileNotFoundError:
@@ -219,11 +207,6 @@ def read_info(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise InputError(f"{path}: {error}; {how_to_repair(Path(path))}") from None
-
-
-def info_name(number: int) -> str:
-    """The info file of a frame, by its number in hexadecimal: 10 -> `0000a_info.json`."""
-    return f"{number:05x}{INFO_SUFFIX}"
 
 
 def _load(path: str | Path) -> dict[str, Any]:

@@ -46,10 +46,8 @@ def unpack(archive: Path, data_dir: Path) -> dict[str, dict[str, int]]:
     Returns:
         Split -> {"files": number of files, "bytes": their unpacked size}.
 
-    Raises:
-        DamagedArchive: it is not a zip, or a checksum is wrong.
-        InputError: a name, size or kind of file in it is not safe, it has no split, or the
-            disk is too full.
+    Raises DamagedArchive for what is no zip or has a wrong checksum, InputError if it has no split,
+    something in it is not safe, or the disk is too full.
     """
     from tqdm import tqdm
 
@@ -75,8 +73,7 @@ def unpack(archive: Path, data_dir: Path) -> dict[str, dict[str, int]]:
 def plan(infos: list[zipfile.ZipInfo], archive: Path) -> list[Entry]:
     """The files of the splits with their targets, without a folder around the splits.
 
-    Raises:
-        InputError: a name, size or kind of file anywhere in the archive is not safe.
+    Raises InputError if a name, size or kind of file anywhere in the archive is not safe.
     """
     _check_sizes(infos, archive)
     entries = []

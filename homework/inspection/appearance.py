@@ -10,13 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..common.errors import InputError
 from ..common.workers import chunks, ordered_map
+from ..frames.pictures import open_picture
 from ..frames.split import Frame, Skipped, Split, read_frames, shuffled, view_of
-from ..labels.scene import KART_CLASS, Kart
+from ..labels.scene import FRAME_SIZE, KART_CLASS
 
 if TYPE_CHECKING:
-    import numpy as np
+    from matplotlib.figure import Figure
 
 MOST_FRAMES = 2_000  # of a folder to read; of a larger folder, a random draw with a fixed seed
 BEFORE = 330  # of 400 rows: a camera before its kart sees the bottom of the kart below this row
@@ -44,11 +47,8 @@ class Appearance:
 def measure(split: Split, num_workers: int) -> Appearance:
     """Measure the views of a folder, or of MOST_FRAMES of its frames.
 
-    Raises:
-        InputError: no view can be read.
+    Raises InputError if no view can be read.
     """
-    import numpy as np
-
     files = sorted(shuffled(split.info_files)[:MOST_FRAMES])
     runs = chunks(files, num_workers, largest=16)
     with ordered_map(lambda run: list(_rows(split, run)), runs, num_workers) as results:
@@ -71,21 +71,15 @@ def measure(split: Split, num_workers: int) -> Appearance:
 
 def _rows(split: Split, run: Sequence[str]) -> Iterator[tuple]:
     """For each view: track, number of karts, boxes, bottom of its own kart, picture statistics."""
-    from ..frames.pictures import open_picture
-
     for frame in read_frames(split, run, Skipped()):
         for name, scene in frame.views:
             try:
                 picture = open_picture(split.folder / name)
             except InputError:
                 continue
-            boxes = [_measures(kart) for kart in scene.karts]
+            karts = [(*kart.box, *kart.center) for kart in scene.karts]
+            boxes = [(x2 - x1, y2 - y1, *center) for x1, y1, x2, y2, *center in karts]
             yield scene.track, len(boxes), boxes, _own_bottom(frame, name), _statistics(picture)
-
-
-def _measures(kart: Kart) -> tuple[float, ...]:
-    x1, y1, x2, y2 = kart.box
-    return (x2 - x1, y2 - y1, *kart.center)
 
 
 def _own_bottom(frame: Frame, picture: str) -> float | None:
@@ -98,8 +92,6 @@ def _own_bottom(frame: Frame, picture: str) -> float | None:
 
 
 def _statistics(picture) -> tuple[float, ...]:
-    import numpy as np
-
     pixels = np.asarray(picture, np.float32)
     grey = pixels.mean(-1)
     saturation = (pixels.max(-1) - pixels.min(-1)).mean()
@@ -108,8 +100,6 @@ def _statistics(picture) -> tuple[float, ...]:
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
     """The two-sample Kolmogorov-Smirnov statistic: 0 for equal samples, 1 for disjoint ranges."""
-    import numpy as np
-
     if not len(a) or not len(b):
         return 1.0
     every = np.sort(np.concatenate([a, b]))
@@ -135,7 +125,11 @@ def table(ours: Appearance, others: Appearance) -> Iterator[str]:
     for name, a, b in columns:
         yield _line(f"{name} (10%, 50%, 90%)", _spread(a), _spread(b), a, b)
     if both := sorted(ours.tracks.keys() & others.tracks.keys()):
-        apart = {track: _colours_apart(ours.tracks[track], others.tracks[track]) for track in both}
+        colours = [
+            {track: found.tracks[track][:, 3:].mean(0) for track in both}
+            for found in (ours, others)
+        ]
+        apart = {track: np.abs(colours[0][track] - colours[1][track]).mean() for track in both}
         furthest = max(both, key=apart.__getitem__)
         mean = sum(apart.values()) / len(apart)
         yield (
@@ -144,20 +138,38 @@ def table(ours: Appearance, others: Appearance) -> Iterator[str]:
         )
 
 
-def _colours_apart(a: np.ndarray, b: np.ndarray) -> float:
-    import numpy as np
-
-    return float(np.abs(a[:, 3:].mean(0) - b[:, 3:].mean(0)).mean())
-
-
 def _line(name: str, ours: str, others: str, *values: np.ndarray) -> str:
     last = f"{difference(*values):7.2f}" if values else ""
     return f"{name:34}{ours:>22}{others:>22}{last}"
 
 
 def _spread(values: np.ndarray) -> str:
-    import numpy as np
-
     if not len(values):
         return "none"
     return " ".join(f"{value:6.0f}" for value in np.percentile(values, (10, 50, 90)))
+
+
+def comparison_figure(ours: Appearance, others: Appearance) -> Figure:
+    """Histograms of two folders, one over the other."""
+    from matplotlib.figure import Figure
+
+    rows = np.linspace(0, FRAME_SIZE[1], 41)
+    panels = [
+        ("karts in a view", ours.karts, others.karts, np.arange(-0.5, 8)),
+        ("bottom of the own kart (of 400)", ours.own_bottom, others.own_bottom, rows),
+    ]
+    for column, name in enumerate(BOX_COLUMNS):
+        bins = np.linspace(0, 150 if name in ("width", "middle x") else 100, 31)
+        panels.append((f"box {name}", ours.boxes[:, column], others.boxes[:, column], bins))
+    for column, name in enumerate(PICTURE_COLUMNS):
+        bins = np.linspace(0, 255, 41)
+        panels.append((name, ours.pictures[:, column], others.pictures[:, column], bins))
+    figure = Figure(figsize=(14, 8), layout="constrained")
+    for axes, (title, a, b, bins) in zip(figure.subplots(3, 4).flat, panels, strict=True):
+        for values, appearance in ((a, ours), (b, others)):
+            weights = np.full(len(values), 100 / max(len(values), 1))
+            axes.hist(values, bins, weights=weights, alpha=0.5, label=appearance.name)
+        axes.set_title(title, fontsize=10)
+        axes.set_ylabel("% of views" if "box" not in title else "% of karts", fontsize=8)
+    figure.axes[0].legend()
+    return figure

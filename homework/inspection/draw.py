@@ -11,18 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
-from ..common.files import Opener, atomic_write
-from ..frames.pictures import SCALE, enlarge, open_picture, save_picture
+from ..frames.pictures import SCALE, enlarge, open_picture
 from ..frames.split import Skipped, Split, how_to_repair, picture_name, read_frames, read_info
 from ..labels.questions import TRACKS
 from ..labels.scene import PICTURE_SIZE, AmbiguousView, Kart, Scene, depth_of, side_of, view_scene
-from .figures import answers_figure, line_ups_figure
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
-
-    from .survey import Survey
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in drawn pixels
 Color = str | tuple[int, int, int]
@@ -75,11 +71,7 @@ def draw_labels(image: Image, scene: Scene) -> None:
 
 
 def with_caption(image: Image, lines: Sequence[str], legend: Mapping[Color, str]) -> Image:
-    """The picture with lines of text below it, and last a legend of colours.
-
-    Args:
-        legend: colour -> what it stands for.
-    """
+    """The picture with lines of text below it, and a legend: colour -> what it stands for."""
     from PIL import Image, ImageDraw, ImageFont
 
     font, step = ImageFont.load_default(FONT_SIZE), FONT_SIZE + 10
@@ -177,28 +169,8 @@ def show(image: Image, title: str) -> None:
     plt.show()
 
 
-def save_pictures(
-    split: Split, found: Survey, folder: Path, open_file: Opener = atomic_write
-) -> list[Path]:
-    """Write contact_sheet.png, answers.png and line_ups.png of a split to `folder`.
-
-    Args:
-        found: the survey of the split.
-        open_file: opens the files; see `common.outputs`.
-    """
-    files = [folder / f"{name}.png" for name in ("contact_sheet", "answers", "line_ups")]
-    save_picture(contact_sheet(split), files[0], open_file)
-    save_picture(answers_figure(found), files[1], open_file, dpi=110)
-    save_picture(line_ups_figure(found), files[2], open_file, dpi=110)
-    return files
-
-
 def contact_sheet(split: Split, seed: int = 0) -> Image:
-    """A row of labelled views for each track, drawn at random, from different frames if possible.
-
-    Raises:
-        InputError: a picture is damaged, or there is none to show.
-    """
+    """A row of labelled views for each track, drawn at random, of different frames if possible."""
     from PIL import Image, ImageDraw, ImageFont
 
     rows = sorted(_draw_views(split, seed).items())[:ROWS]
@@ -218,11 +190,7 @@ def contact_sheet(split: Split, seed: int = 0) -> Image:
 
 
 def frame_sheet(info_file: Path) -> Image:
-    """The labelled views of a frame that have a picture, in two rows.
-
-    Raises:
-        InputError: a file is wrong, or there is no view to show.
-    """
+    """The labelled views of a frame with a picture, in two rows; InputError if there is none."""
     info = read_info(info_file)
     tiles = []
     for view in range(len(info["detections"])):
@@ -255,10 +223,7 @@ def tiled(tiles: list[Image]) -> Image:
 
 
 def _draw_views(split: Split, seed: int) -> dict[str, list[tuple[str, Scene]]]:
-    """Views to show per track: views with karts first, from different frames if possible.
-
-    Reads only as many frames as it takes to fill every row.
-    """
+    """Views to show per track, those with karts first; reads only the frames that fill the rows."""
     generator = random.Random(seed)
     frames: dict[str, list[list[tuple[str, Scene]]]] = {}
     order = generator.sample(split.info_files, len(split.info_files))

@@ -59,13 +59,8 @@ def explore_split(
 ) -> list[str]:
     """Write the page of a split to a folder; returns lines that say what was written.
 
-    The same split gives the same bytes, whatever `num_workers` is.
-
-    Args:
-        overwrite: replace what is there, whoever wrote it.
-
-    Raises:
-        InputError: the split has nothing to show, or `output` cannot be written.
+    The same split gives the same bytes, whatever `num_workers` is. Raises InputError if there is
+    nothing to show, or `output` cannot be written or, without `overwrite`, replaced.
     """
     outputs = Outputs("explore", overwrite)
     outputs.check(output / PAGE)
@@ -106,10 +101,9 @@ def explore_split(
 
 
 def read_labels(split: Split) -> Labelled:
-    """Read the info files, and the pairs of the split's QA files or else of the info files.
+    """Read the info files, and the pairs of the QA files or else of the info files.
 
-    Raises:
-        InputError: no view can be shown, or a QA file is malformed.
+    Raises InputError if no view can be shown, or a QA file is malformed.
     """
     labelled, skipped = Labelled(split), Skipped()
     for frame in read_frames(split, split.info_files, skipped):

@@ -7,22 +7,33 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..common.files import Opener, atomic_write
 from ..frames.pictures import save_picture
+from ..frames.split import Split
 from ..labels.questions import KINDS
-from ..labels.scene import FRAME_SIZE
-from .appearance import BOX_COLUMNS, PICTURE_COLUMNS
+from .draw import contact_sheet
 from .survey import answers_by_kind, most_frequent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .appearance import Appearance
     from .survey import Survey
 
 MOST_ANSWERS = 21  # bars of a histogram
 BAR_COLOR = "#4c8fb0"
 CURVES = "curves.png"  # the file beside an adapter
 HELD_OUT = "held-out "  # begins the name of a kind's accuracy on held-out pictures
+
+
+def save_pictures(
+    split: Split, found: Survey, folder: Path, open_file: Opener = atomic_write
+) -> list[Path]:
+    """Write contact_sheet.png, answers.png and line_ups.png of a split, surveyed as `found`."""
+    files = [folder / f"{name}.png" for name in ("contact_sheet", "answers", "line_ups")]
+    save_picture(contact_sheet(split), files[0], open_file)
+    save_picture(answers_figure(found), files[1], open_file, dpi=110)
+    save_picture(line_ups_figure(found), files[2], open_file, dpi=110)
+    return files
 
 
 def answers_figure(found: Survey) -> Figure:
@@ -70,33 +81,6 @@ def line_ups_figure(found: Survey) -> Figure:
     return figure
 
 
-def comparison_figure(ours: Appearance, others: Appearance) -> Figure:
-    """Histograms of two folders, one over the other."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    rows = np.linspace(0, FRAME_SIZE[1], 41)
-    panels = [
-        ("karts in a view", ours.karts, others.karts, np.arange(-0.5, 8)),
-        ("bottom of the own kart (of 400)", ours.own_bottom, others.own_bottom, rows),
-    ]
-    for column, name in enumerate(BOX_COLUMNS):
-        bins = np.linspace(0, 150 if name in ("width", "middle x") else 100, 31)
-        panels.append((f"box {name}", ours.boxes[:, column], others.boxes[:, column], bins))
-    for column, name in enumerate(PICTURE_COLUMNS):
-        bins = np.linspace(0, 255, 41)
-        panels.append((name, ours.pictures[:, column], others.pictures[:, column], bins))
-    figure = Figure(figsize=(14, 8), layout="constrained")
-    for axes, (title, a, b, bins) in zip(figure.subplots(3, 4).flat, panels, strict=True):
-        for values, appearance in ((a, ours), (b, others)):
-            weights = np.full(len(values), 100 / max(len(values), 1))
-            axes.hist(values, bins, weights=weights, alpha=0.5, label=appearance.name)
-        axes.set_title(title, fontsize=10)
-        axes.set_ylabel("% of views" if "box" not in title else "% of karts", fontsize=8)
-    figure.axes[0].legend()
-    return figure
-
-
 # --- the curves of a training ---
 
 
@@ -133,11 +117,7 @@ def finite(value: object) -> bool:
 
 
 def save_curves(log: list[dict[str, float]], path: Path) -> None:
-    """Draw loss and accuracy over the steps of a run, and held-out accuracy by kind of question.
-
-    Args:
-        log: see `curves`.
-    """
+    """Draw `curves(log)`: loss, accuracy, and held-out accuracy by kind of question."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 3.5), layout="constrained")

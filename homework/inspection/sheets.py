@@ -11,15 +11,14 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from ..common.errors import InputError
 from ..common.workers import ordered_map
 from ..frames.pictures import open_picture
 from ..labels.scene import PICTURE_SIZE, Scene
-
-if TYPE_CHECKING:
-    import numpy as np
 
 COLUMNS, ROWS = 10, 5
 PER_SHEET = COLUMNS * ROWS
@@ -61,7 +60,6 @@ def make_sheets(pictures: Sequence[Path], num_workers: int) -> Iterator[Sheet]:
 
 
 def _sheet(pictures: Sequence[Path]) -> Sheet:
-    import numpy as np
     from PIL import Image
 
     width, height = PICTURE_SIZE
@@ -91,8 +89,6 @@ def first_views(views: Iterable[tuple[Scene, np.ndarray]]) -> list[int]:
     Args:
         views: scene and thumbnail, uint8 (height, width), of each view in the order of the split.
     """
-    import numpy as np
-
     known: defaultdict[tuple, list[tuple[np.ndarray, int]]] = defaultdict(list)
     found = []
     for index, (scene, thumbnail) in enumerate(views):
@@ -109,8 +105,6 @@ def first_views(views: Iterable[tuple[Scene, np.ndarray]]) -> list[int]:
 
 
 def _first_alike(scenes: list[tuple[np.ndarray, int]], row: np.ndarray, sides: int) -> int | None:
-    import numpy as np
-
     if not scenes:
         return None
     differences = np.abs(np.stack([other for other, _ in scenes]) - row)

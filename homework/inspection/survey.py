@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ..common.errors import InputError
 from ..common.workers import chunks, ordered_map
+from ..frames.pictures import open_picture
 from ..frames.split import (
     AMBIGUOUS,
     NAMED,
@@ -78,8 +79,6 @@ def _survey_run(split: Split, info_files: Sequence[str], decode: bool) -> Survey
 
 
 def _survey_views(split: Split, frame: Frame, found: Survey, decode: bool) -> None:
-    from ..frames.pictures import open_picture
-
     for picture, scene in frame.views:
         found.karts_in_view[len(scene.karts)] += 1
         found.seen.update((scene.track, kart.name) for kart in scene.karts)

@@ -79,13 +79,10 @@ def region(scene: Scene) -> Iterator[Pair]:
 
 
 class Kind(NamedTuple):
-    """One kind of question.
+    """One kind of question."""
 
-    `pairs` makes its pairs from a scene. `forms` maps each of its questions, with "{}" in the
-    place of a kart's name, to all answers that the question can have.
-    """
-
-    pairs: Callable[[Scene], Iterator[Pair]]
+    pairs: Callable[[Scene], Iterator[Pair]]  # of a scene
+    # Question, with "{}" in the place of a kart's name -> all answers that it can have.
     forms: Mapping[str, tuple[str, ...]]
 
 

@@ -40,15 +40,7 @@ FORMS = {
 EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight", "base_layer.weight")
 
 
-def add_lora(
-    vlm: BaseVLM,
-    rank: int,
-    alpha: float,
-    dropout: float,
-    vision: bool = True,
-    rslora: bool = False,
-    dora: bool = False,
-) -> PeftModel:
+def add_lora(vlm: BaseVLM, vision: bool = True, **settings: Any) -> PeftModel:
     """Put fresh LoRA modules on every linear layer of the vision tower, connector and text model.
 
     The vision tower is included because SmolVLM has never learned the names of karts. The
@@ -56,19 +48,11 @@ def add_lora(
 
     Args:
         vision: include the vision tower and the connector; if False, the text model alone.
-        rslora, dora: PEFT's variants of LoRA.
+        settings: of PEFT's LoraConfig: r, lora_alpha, lora_dropout, use_rslora, use_dora.
     """
     from peft import LoraConfig
 
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,  # pyright: ignore[reportArgumentType] (PEFT says int, and takes both)
-        lora_dropout=dropout,
-        target_modules=_targets(vision),
-        use_rslora=rslora,
-        use_dora=dora,
-        task_type="CAUSAL_LM",
-    )
+    config = LoraConfig(target_modules=_targets(vision), task_type="CAUSAL_LM", **settings)
     return _with_lora(vlm, config)
 
 
@@ -118,20 +102,12 @@ def load(
 
 
 class Adapter(NamedTuple):
-    """An adapter that was read from disk, before its base is loaded.
+    """An adapter that was read from disk, before its base is loaded."""
 
-    Attributes:
-        record: what is known of it.
-        config: rank, scale and layers.
-        weights: PEFT's name -> tensor; all values are finite.
-        starter: whether pictures and answers have the form of the course's starter code; see
-            InputBuilder.use_starter_form.
-    """
-
-    record: Record
-    config: LoraConfig
-    weights: dict[str, torch.Tensor]
-    starter: bool
+    record: Record  # what is known of it
+    config: LoraConfig  # rank, scale and layers
+    weights: dict[str, torch.Tensor]  # by PEFT's names; all values are finite
+    starter: bool  # whether inputs have the form of the course's starter code, see InputBuilder
 
 
 def read(checkpoint: str | Path, base: str | Path | None = None) -> Adapter:
@@ -153,12 +129,7 @@ def read(checkpoint: str | Path, base: str | Path | None = None) -> Adapter:
 
 
 def _read_record(folder: Path, named: str | None, base: str | Path | None) -> Record:
-    """The record of an adapter, from base.json if it has one.
-
-    Args:
-        named: the base that PEFT's configuration names.
-        base: the one that the user gives.
-    """
+    """The record of an adapter: of the base that PEFT `named`, or the user's `base`."""
     file, written, training = folder / BASE, {}, None
     if file.is_file():
         written = read_json(file)

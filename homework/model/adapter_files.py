@@ -120,8 +120,7 @@ _NOT_NEEDED = frozenset(
 def read_config(file: Path) -> tuple[LoraConfig, str | None]:
     """The configuration of a LoRA adapter, and the base that it names, if it names one.
 
-    Raises:
-        InputError: the file is missing or malformed, or describes something other than LoRA.
+    Raises InputError if the file is missing or malformed, or describes something other than LoRA.
     """
     from peft import LoraConfig
 
@@ -228,11 +227,7 @@ class _Matching:
 
 
 def find(checkpoint: str | Path) -> Path:
-    """The folder of a complete adapter: `checkpoint` itself, or of that name in the package.
-
-    Raises:
-        InputError: the adapter is missing or incomplete.
-    """
+    """The folder of a whole adapter: `checkpoint`, or that in the package; or an InputError."""
     for folder in (Path(os.path.expanduser(str(checkpoint))), PACKAGE_DIR / checkpoint):
         if folder.is_dir():
             break
@@ -261,11 +256,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def read_weights(file: Path) -> dict[str, torch.Tensor]:
-    """The weights of an adapter by their names in the file.
-
-    Raises:
-        InputError: the file is damaged or too large, or has values that are not finite numbers.
-    """
+    """The weights by their names; InputError if the file is damaged, too large or not finite."""
     import torch
     from safetensors.torch import load
 
@@ -289,10 +280,7 @@ def renamed(weights: dict[str, Any], needed: Iterable[str]) -> dict[str, Any]:
 
 
 def _plain_name(name: str) -> str:
-    """A weight's name without what differs between versions of PEFT and transformers.
-
-    That is the name of the adapter, the wrappers around the model and the name of its text model.
-    """
+    """A weight's name without adapter, wrappers and text model: versions name these otherwise."""
     name = name.replace("language_model.", "text_model.").replace(".modules_to_save", "")
     name = name.replace(".default", "").replace("magnitude_vector.weight", "magnitude_vector")
     while (shorter := name.removeprefix("base_model.").removeprefix("model.")) != name:

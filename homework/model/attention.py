@@ -28,22 +28,15 @@ MANY_PATCHES = 512
 
 
 class Layout(NamedTuple):
-    """The positions of tokens in a packed row: F prefixes of P tokens each, then N branches.
+    """The positions of tokens in a packed row: F prefixes of P tokens each, then N branches."""
 
-    Attributes:
-        count, size: F and P.
-        frames: int64 (N,), the prefix that a branch attends to.
-        branches: int64 (F, M, B), positions of the tokens of each prefix's branches, padded to M
-            branches of B tokens; results of the padding are dropped.
-        tokens: int64 (branch tokens,), indices into the flattened `branches` that are not
-            padding, in the order of the row.
-    """
-
-    count: int
-    size: int
-    frames: torch.Tensor
+    count: int  # F
+    size: int  # P
+    frames: torch.Tensor  # int64 (N,), the prefix that a branch attends to
+    # int64 (F, M, B), positions of the tokens of each prefix's branches, padded to M branches of B
+    # tokens; results of the padding are dropped.
     branches: torch.Tensor
-    tokens: torch.Tensor
+    tokens: torch.Tensor  # int64 (branch tokens,), indices of `branches`, flat, without padding
 
 
 def use(model) -> None:

@@ -53,10 +53,7 @@ def save_model(model, folder: Path) -> None:
 
 
 def dtype_option(dtype: Any) -> dict[str, Any]:
-    """The option of `from_pretrained` and `from_config` for the type of the weights.
-
-    Before 4.56 it is `torch_dtype`; 5.x warns about that name.
-    """
+    """The option for the type of weights: `torch_dtype` before 4.56, of which 5.x warns."""
     return {"torch_dtype" if release() < (4, 56) else "dtype": dtype}
 
 

@@ -72,8 +72,7 @@ def decode(
 
     Args:
         cache: of N rows, with room for MAX_NEW_TOKENS more tokens.
-        logits: (N, vocabulary), of the answers' first tokens.
-        lengths: int64 (N,), tokens of the questions.
+        logits, lengths: (N, vocabulary) of the first tokens; int64 (N,), tokens of the questions.
     """
     size = cache.prefix
     longest = cache.length - size
@@ -165,11 +164,7 @@ def token_log_probabilities(logits: torch.Tensor, tokens: torch.Tensor) -> torch
 def _score_batch(
     vlm: Loaded, batch: Prefilled, candidates: Sequence[Sequence[str]]
 ) -> list[list[float]]:
-    """Log-probabilities of the candidates of a batch.
-
-    Args:
-        candidates: of every question in the call.
-    """
+    """Log-probabilities of a batch's candidates; `candidates` are those of all questions."""
     found: list[list[float]] = [[] for _ in batch.indices]
     rows_of: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for row, index in enumerate(batch.indices):

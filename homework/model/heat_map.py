@@ -45,9 +45,7 @@ def heat_maps(
         float32 (N, rows, columns) over the whole picture, scaled so that the maximum of each map
         is 1; all 0 if no patch contributes.
 
-    Raises:
-        InputError: the numbers of pictures, questions and answers differ, or a picture cannot
-            be read.
+    Raises InputError if a picture cannot be read, or the numbers of arguments differ.
     """
     import numpy as np
     import torch
@@ -76,11 +74,7 @@ def heat_maps(
 
 
 def overlay(picture: Image, heat: np.ndarray) -> Image:
-    """Enlarge a picture (RGB) and light up in orange where the heat map is high.
-
-    Args:
-        heat: float (rows, columns) from 0 to 1.
-    """
+    """Enlarge a picture and light it up in orange by `heat`, (rows, columns) from 0 to 1."""
     import numpy as np
     from PIL import Image as Pillow
 
@@ -124,11 +118,7 @@ def _patch_features(vlm: BaseVLM, paths: list[str]) -> torch.Tensor:
 
 
 def _loss(vlm: BaseVLM, patches: torch.Tensor, pairs: list[tuple[str, str]]) -> torch.Tensor:
-    """The loss of training: minus the log-probability of all answers with their end tokens.
-
-    Args:
-        patches: (N, P, C), of the picture of each (question, answer) in `pairs`.
-    """
+    """The loss of training on answers, given features (N, P, C) of the picture of each pair."""
     from accelerate.utils import send_to_device
 
     from . import packing

@@ -34,10 +34,7 @@ _QUESTION = "{QUESTION}"  # placeholder that marks where the chat template puts 
 
 
 def check_length(text: str) -> None:
-    """Raise InputError if a question or an answer is too long.
-
-    The memory of attention grows with the square of the length.
-    """
+    """Raise InputError if a text is too long: attention takes the square of it in memory."""
     if len(text) > MAX_TEXT_LENGTH:
         raise InputError(
             f"the text {text[:40]!r}... has {len(text):,} characters; give at most "
@@ -57,14 +54,12 @@ class InputBuilder:
     """Turns pictures and pairs into the inputs of a model.
 
     Args:
-        tokenizer: PreTrainedTokenizerFast, whose annotations fit few of its results, with the
-            chat template.
+        tokenizer: PreTrainedTokenizerFast (its annotations fit few results), with a chat template.
         settings: of the picture.
 
     Attributes:
         answer_start: what stands between `Assistant:` and an answer.
-        starter: transformers' processor, where inputs have the form of the course's starter code;
-            otherwise None. See `use_starter_form`.
+        starter: transformers' processor for inputs as the course's starter code has them, or None.
     """
 
     def __init__(self, tokenizer: Any, settings: Settings) -> None:
@@ -98,13 +93,9 @@ class InputBuilder:
         self.answer_start, self.starter = "", processor
 
     def starter_prefix(self, picture: Image) -> tuple[list[int], torch.Tensor]:
-        """The tokens before the question, and a picture as tiles, in the form of the starter.
+        """Token ids before the question, and a picture as tiles, float32 (tiles, 3, side, side).
 
-        Returns:
-            token ids; float32 (tiles, 3, side, side).
-
-        Raises:
-            InputError: the processor refuses the picture.
+        They have the starter's form. Raises InputError if the processor refuses the picture.
         """
         prompt = self.prompt("")
         try:
@@ -152,11 +143,7 @@ class InputBuilder:
         )
 
     def statement_sequence(self, statements: Iterable[tuple[str, str]]) -> ViewSequence:
-        """Tokens of statements about one view that the assistant makes without a question.
-
-        Args:
-            statements: (prompt, or ""; target, which is supervised).
-        """
+        """Tokens of statements that the assistant makes about a view: (prompt or "", target)."""
         return self._sequence(
             (
                 self.question_ids("") + (self._encode(f" {prompt}") if prompt else []),
@@ -178,9 +165,6 @@ class InputBuilder:
         """Token ids of text that users write; `<image>` in it is plain text.
 
         The ids stay in memory, as the same few hundred questions and answers repeat.
-
-        Raises:
-            InputError: the text is too long.
         """
         if text not in self._encoded:
             check_length(text)

@@ -45,11 +45,7 @@ LIMITS = {
 
 
 def find_checkpoint(checkpoint: str | Path | None = None) -> tuple[str, Path]:
-    """Name and folder of a base that is on disk; see BaseVLM for the argument.
-
-    Raises:
-        InputError: it is not on disk.
-    """
+    """Name and folder of a base, as BaseVLM takes it; InputError if it is not on disk."""
     if checkpoint is None:
         folder = _in_hub_cache(SMOLVLM)
         checkpoint = SMOLVLM if folder else EMBEDDED
@@ -85,11 +81,7 @@ def _in_hub_cache(name: str) -> Path | None:
 
 
 def load_inputs(folder: Path) -> InputBuilder:
-    """The InputBuilder of a checkpoint folder.
-
-    Raises:
-        InputError: its processor is missing, malformed or not that of a SmolVLM.
-    """
+    """The InputBuilder of a folder; InputError if its processor is malformed or no SmolVLM's."""
     from PIL import Image
 
     from .inputs import InputBuilder
@@ -108,8 +100,7 @@ def load_inputs(folder: Path) -> InputBuilder:
 def load_model(folder: Path):
     """The model of a checkpoint folder, float32.
 
-    Raises:
-        InputError: it is not a SmolVLM, or its weights are not exactly those of its shape.
+    Raises InputError if it is not a SmolVLM, or its weights are not exactly those of its shape.
     """
     import torch
     from transformers import GenerationConfig
@@ -151,11 +142,7 @@ def load_model(folder: Path):
 
 
 def model_type(folder: Path) -> str | None:
-    """The model type in the configuration of a checkpoint; None if there is none.
-
-    Raises:
-        InputError: the configuration is malformed.
-    """
+    """The model type in a checkpoint's configuration, if any; InputError if that is malformed."""
     file = folder / CONFIG
     config = read_json(file) if file.is_file() else None
     return config.get("model_type") if isinstance(config, dict) else None
@@ -181,11 +168,7 @@ def _classes(folder: Path) -> tuple[type, type]:
 
 
 def check_config(folder: Path) -> None:
-    """Refuse files that are too large and settings beyond the limits of a SmolVLM.
-
-    Raises:
-        InputError: a file or setting is refused, missing or malformed.
-    """
+    """Raise InputError for a file that is too large or a setting beyond the limits of a SmolVLM."""
     for path in sorted(folder.iterdir()):
         # The libraries read these files whole, some before the checks below.
         if path.suffix in (".json", ".jinja", ".txt") and path.stat().st_size > MAX_JSON_BYTES:
@@ -207,11 +190,7 @@ def check_config(folder: Path) -> None:
 
 
 def check_match(model, inputs: InputBuilder, folder: Path) -> None:
-    """Refuse a processor whose tokens or pictures do not fit the model.
-
-    Raises:
-        InputError: they do not fit.
-    """
+    """Raise InputError for a processor whose tokens or pictures do not fit the model."""
     config = model.config
     features = (inputs.side // config.vision_config.patch_size // config.scale_factor) ** 2
     if (
@@ -225,12 +204,9 @@ def check_match(model, inputs: InputBuilder, folder: Path) -> None:
 
 
 def _check_size(model_class: type, config: Idefics3Config, weights: Path) -> None:
-    """Refuse to build a model with more parameters than its file holds.
+    """Raise ValueError for a model with more parameters than its file holds, or of another type.
 
     A config.json with an empty text_config asks for six billion.
-
-    Raises:
-        ValueError: parameters are missing or not floating point.
     """
     import torch
     from safetensors import safe_open

@@ -42,32 +42,19 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """A packed row of T tokens: N pairs of F pictures, with S answer tokens in total.
+    """A packed row of T tokens: N pairs of F pictures, with S answer tokens in total."""
 
-    Attributes:
-        input_ids, position_ids: int64 (1, T).
-        layout: which token attends to which.
-        answer_positions: int64 (S,), tokens in the row whose next token belongs to an answer.
-        answers: int64 (S,), those next tokens.
-        pairs: int64 (S,), the pair of each answer token.
-        weights: float32 (N,), one per pair.
-    """
-
-    input_ids: torch.Tensor
-    position_ids: torch.Tensor
-    layout: Layout
-    answer_positions: torch.Tensor
-    answers: torch.Tensor
-    pairs: torch.Tensor
-    weights: torch.Tensor
+    input_ids: torch.Tensor  # int64 (1, T)
+    position_ids: torch.Tensor  # int64 (1, T)
+    layout: Layout  # which token attends to which
+    answer_positions: torch.Tensor  # int64 (S,), tokens whose next token belongs to an answer
+    answers: torch.Tensor  # int64 (S,), those next tokens
+    pairs: torch.Tensor  # int64 (S,), the pair of each answer token
+    weights: torch.Tensor  # float32 (N,), one per pair
 
 
 def pack(sequences: Sequence[ViewSequence], size: int) -> Row:
-    """Pack the token sequences of F pictures into one row.
-
-    Args:
-        sequences: one per picture; all start with the same prefix of `size` tokens.
-    """
+    """Pack the sequences of F pictures, which start with the same `size` tokens, into one row."""
     head = len(sequences) * size  # tokens of all prefixes
 
     def joined(lists: Sequence[list[int]]) -> np.ndarray:
@@ -123,11 +110,9 @@ def image_tokens(network: Idefics3ForConditionalGeneration, pixels: torch.Tensor
 def answer_logits(
     network: Idefics3ForConditionalGeneration, row: Row, seen: torch.Tensor
 ) -> torch.Tensor:
-    """Logits of every answer token: (S, vocabulary).
+    """Logits of every answer token, (S, vocabulary), given F pictures' image tokens (F, tokens, D).
 
-    Args:
-        network: the model itself, which may hold the modules of an adapter.
-        seen: image tokens of the F pictures: (F, tokens, D).
+    The network is the model itself, which may hold the modules of an adapter.
     """
     embeddings = network.get_input_embeddings()(row.input_ids)  # (1, T, D)
     image = (row.input_ids == network.config.image_token_id).unsqueeze(-1)
@@ -144,11 +129,7 @@ def answer_logits(
 
 
 def weighted_loss(logits: torch.Tensor, row: Row) -> torch.Tensor:
-    """Sum of weight * loss over the row; divide it by the sum of the step's weights.
-
-    Args:
-        logits: (S, vocabulary).
-    """
+    """Sum of weight * loss of the logits (S, vocabulary); to be divided by the sum of weights."""
     if logits.dtype != torch.float64:
         logits = logits.float()
     each = torch.nn.functional.cross_entropy(logits, row.answers, reduction="none")

@@ -93,19 +93,12 @@ class PrefixCache:
 
 
 class Prefilled(NamedTuple):
-    """A batch of N questions whose prefixes and questions are in the cache.
+    """A batch of N questions whose prefixes and questions are in the cache."""
 
-    Attributes:
-        indices: of the questions in the call.
-        cache: N rows; shorter questions are padded at their end.
-        logits: (N, vocabulary), of the token that comes next.
-        lengths: int64 (N,), tokens of each question without padding.
-    """
-
-    indices: Sequence[int]
-    cache: PrefixCache
-    logits: torch.Tensor
-    lengths: torch.Tensor
+    indices: Sequence[int]  # of the questions in the call
+    cache: PrefixCache  # N rows; shorter questions are padded at their end
+    logits: torch.Tensor  # (N, vocabulary), of the token that comes next
+    lengths: torch.Tensor  # int64 (N,), tokens of each question without padding
 
 
 def encode_pictures(
@@ -121,11 +114,7 @@ def encode_pictures(
 
 
 def encode_squares(vlm: Loaded, squares: Sequence[np.ndarray]) -> torch.Tensor:
-    """Image tokens of resized pictures in one pass: (pictures, image tokens, D).
-
-    Args:
-        squares: uint8 (side, side, 3) each.
-    """
+    """Image tokens of resized pictures, uint8 (side, side, 3) each: (pictures, image tokens, D)."""
     pixels = vlm.inputs.pixel_values(squares).to(vlm.device)  # (pictures, 1, 3, side, side)
     return packing.image_tokens(vlm.network, pixels)
 
@@ -141,15 +130,10 @@ def answer_each(
     questions: Sequence[str],
     compute: Callable[[Prefilled], Sequence[Result]],
 ) -> list[Result]:
-    """Prefill the questions and compute one result per question of each batch.
+    """Prefill the questions and compute one result per question, in their order.
 
-    Where memory runs out, what is left goes on in batches half as large.
-
-    Returns:
-        the results in the order of the questions.
-
-    Raises:
-        InputError: memory does not suffice for one question.
+    Where memory runs out, what is left goes on in batches half as large. Raises InputError if
+    memory does not suffice for one question.
     """
     found: dict[int, Result] = {}
     pictures = len(dict.fromkeys(map(str, image_paths)))
@@ -243,10 +227,9 @@ def embed(vlm: Loaded, ids) -> torch.Tensor:
 
 
 def forward(vlm: Loaded, cache: PrefixCache, embeddings, positions, mask=None) -> torch.Tensor:
-    """Run new tokens through the text model and append them to the cache.
+    """Run new tokens, (R, new, D), through the text model and append them to the cache.
 
     Args:
-        embeddings: (R, new, D).
         positions: int64 (R, new) or (new,).
         mask: bool, broadcast to (R, 1, new, all tokens), true where a token attends; causal if
             None.
@@ -270,7 +253,7 @@ def forward(vlm: Loaded, cache: PrefixCache, embeddings, positions, mask=None) -
 
 
 def attention_mask(cache: PrefixCache, lengths: torch.Tensor, longest: int, size: int, new: int):
-    """The causal mask of new tokens, which hides the padding behind shorter questions.
+    """The causal mask of new tokens, bool (R, 1, new, all), which hides padding behind questions.
 
     A row with a prefix of 2, a question of 2 padded to 3, then new tokens (x: attends):
 
@@ -280,12 +263,7 @@ def attention_mask(cache: PrefixCache, lengths: torch.Tensor, longest: int, size
 
     Args:
         lengths: int64 (R,), tokens of each question without padding.
-        longest: tokens of each question with padding.
-        size: tokens of the prefix.
-        new: tokens that are added to each row.
-
-    Returns:
-        bool (R, 1, new, all tokens).
+        longest, size, new: tokens of each question with padding, of the prefix, and to be added.
     """
     places = torch.arange(cache.length + new, device=lengths.device)
     padding = (places >= size + lengths.unsqueeze(1)) & (places < size + longest)  # (R, all)

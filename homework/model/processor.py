@@ -28,20 +28,13 @@ MAX_SIDE = 2048  # pixels per side of the resized picture
 
 
 class Settings(NamedTuple):
-    """How a picture becomes the model's input.
+    """How a picture becomes the model's input."""
 
-    Attributes:
-        side: pixels of each side of the square that it is resized to.
-        resample: Pillow's number of the filter.
-        mean, std: of each channel, of values from 0 to 1.
-        image_tokens: how many stand for the picture in the prompt.
-    """
-
-    side: int
-    resample: int
-    mean: list[float]
+    side: int  # pixels of each side of the square that it is resized to
+    resample: int  # Pillow's number of the filter
+    mean: list[float]  # of each channel, of values from 0 to 1
     std: list[float]
-    image_tokens: int
+    image_tokens: int  # how many stand for the picture in the prompt
 
     @property
     def sides(self) -> range:
@@ -122,11 +115,7 @@ def _image_processor(folder: Path) -> dict[str, Any]:
 
 
 def own_form(folder: Path) -> dict[str, Any]:
-    """How the folder's own image processor resizes pictures and splits them into tiles.
-
-    Raises:
-        InputError: it would make too many tiles.
-    """
+    """How the folder's own image processor resizes and tiles; InputError if into too many tiles."""
     image, most = _image_processor(folder), MAX_TILES * read_settings(folder).side
     # What is absent is transformers' default.
     size = image.get("size", {"longest_edge": 4 * 364})

@@ -58,11 +58,7 @@ class Idefics3StemConfig(Idefics3Config):
         super().__init__(**settings)
 
     def check(self) -> None:
-        """Refuse a stem whose output does not have one cell per patch.
-
-        Raises:
-            ValueError: the shape of the stem is wrong.
-        """
+        """Raise ValueError for a stem whose output does not have one cell per patch."""
         parts = (self.stem_strides, self.stem_channels, self.stem_blocks)
         if not 0 < len(self.stem_strides) == len(self.stem_channels) == len(self.stem_blocks) <= 8:
             raise ValueError("the stem's lists need a number for each stage, 8 at most")
@@ -127,10 +123,7 @@ class Stage(nn.Module):
 
 
 class Stem(nn.Module):
-    """Replaces `Idefics3VisionEmbeddings.patch_embedding`.
-
-    Input (B, 3, H, W), output (B, hidden size, H / patch, W / patch).
-    """
+    """Replaces `patch_embedding`: (B, 3, H, W) to (B, hidden size, H / patch, W / patch)."""
 
     def __init__(self, config: Idefics3StemConfig) -> None:
         super().__init__()

@@ -19,18 +19,13 @@ from .processor import library_processor
 class Record(NamedTuple):
     """What is known of an adapter; a loaded model carries that of its own.
 
-    Attributes:
-        folder: its folder.
-        base: name of the base that it was trained on; see BaseVLM.
-        fingerprint: SHA-256 of the weights of that base; None if something else trained it.
-        training: options, versions and the best result on held-out frames, as `train` records
-            them; None if something else trained the adapter.
+    `fingerprint` and `training` are None if something else than `train` made it.
     """
 
     folder: Path
-    base: str
-    fingerprint: str | None
-    training: dict[str, Any] | None
+    base: str  # name of the base that it was trained on; see BaseVLM
+    fingerprint: str | None  # SHA-256 of the weights of that base
+    training: dict[str, Any] | None  # options, versions and the best result on held-out frames
 
     @property
     def split(self) -> str | None:

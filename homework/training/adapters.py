@@ -163,8 +163,7 @@ def check_hub(repository: str) -> None:
 def push_to_hub(folder: Path, repository: str) -> None:
     """Upload an adapter with its card to a repository, which is made, private, if it is new.
 
-    Raises:
-        InputError: the hub refuses; the adapter is in its folder all the same.
+    Raises InputError if the hub refuses; the adapter is in its folder all the same.
     """
     from huggingface_hub import HfApi
 

@@ -91,11 +91,7 @@ class ViewDataset(Dataset):
         return square
 
     def image_tokens(self, features: ArrayCache, index: int) -> np.ndarray:
-        """A picture's image tokens: float16 (tokens, hidden size).
-
-        Raises:
-            InputError: what the cache holds of it was damaged during the run.
-        """
+        """Image tokens, float16 (tokens, hidden size), which must be in the cache and whole."""
         tokens = features.get(index)
         if tokens is None:
             path = self.views[index][0]
@@ -163,11 +159,7 @@ class StepSampler:
         self.steps_per_epoch = math.ceil(len(lengths) / self.pictures)
 
     def batches(self, steps: Iterable[int]) -> Iterator[list[int]]:
-        """The pictures of each of this process's batches: `accumulation` batches make a step.
-
-        Args:
-            steps: counted from 0 over all epochs.
-        """
+        """The pictures of this process's batches in `steps`; `accumulation` batches make a step."""
         drawn, order = None, []
         for step in steps:
             epoch, place = divmod(step, self.steps_per_epoch)
@@ -191,11 +183,7 @@ class StepSampler:
 
 
 def split_views(dataset: VQADataset | Sequence[Item], share: float) -> tuple[list, list]:
-    """Split the pictures, with their pairs, into those to train on and those to evaluate on.
-
-    Args:
-        share: share of the frames to evaluate on; see `split.held_out`.
-    """
+    """Split the pictures, with their pairs, into those of learned and of held-out frames."""
     by_picture: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for item in dataset:
         by_picture[item["image_path"]].append((item["question"], item["answer"]))

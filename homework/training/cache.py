@@ -31,13 +31,7 @@ _CHECK = 4  # bytes of a slot's checksum
 
 
 class ArrayCache:
-    """Arrays of one shape by their number; `open_cache` makes it.
-
-    Args:
-        path: the file.
-        count: arrays.
-        shape, dtype: of each.
-    """
+    """`count` arrays of one shape by their number, in the file `path`; `open_cache` makes it."""
 
     def __init__(self, path: Path, count: int, shape: tuple[int, ...], dtype: str) -> None:
         self.path, self.count, self.shape, self.dtype = path, count, shape, np.dtype(dtype)

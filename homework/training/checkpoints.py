@@ -35,16 +35,11 @@ KEPT = 2  # checkpoints; the second is there should the first turn out damaged
 
 
 class Checkpoint(NamedTuple):
-    """The state of a training after `step` optimizer steps.
-
-    Attributes:
-        tensors: by name, contiguous and on the CPU.
-        record: all else, as JSON has it.
-    """
+    """The state of a training after `step` optimizer steps."""
 
     step: int
-    tensors: dict[str, torch.Tensor]
-    record: dict[str, Any]
+    tensors: dict[str, torch.Tensor]  # by name, contiguous and on the CPU
+    record: dict[str, Any]  # all else, as JSON has it
 
     def part(self, name: str) -> dict[str, torch.Tensor]:
         """The tensors whose names begin with `name` and a dot, by the rest of their names."""
@@ -101,10 +96,7 @@ def _step(file: Path) -> int:
 
 
 def newest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
-    """The newest whole checkpoint in a folder; None if there is none.
-
-    Newer ones that are damaged are removed.
-    """
+    """The newest whole checkpoint in a folder, if any; newer ones, damaged, are removed."""
     for file in reversed(checkpoints(run_dir)):
         checkpoint = read(file)
         if checkpoint:
@@ -126,11 +118,7 @@ def refused(file: Path | None) -> Iterator[None]:
 
 
 def require_same(run_dir: Path, recipe: dict) -> None:
-    """Refuse a folder that holds checkpoints of another recipe.
-
-    Raises:
-        InputError: it holds some; the line names the options that differ.
-    """
+    """Raise InputError for a folder with checkpoints of another recipe: which options differ."""
     other = saved_recipe(run_dir)
     if other != recipe and checkpoints(run_dir):
         raise InputError(
@@ -149,11 +137,7 @@ def steps_done(run_dir: Path, recipe: dict) -> int:
 def start(run_dir: Path, recipe: dict, overwrite: bool = False) -> None:
     """Prepare `run_dir` for a run with this recipe, so that it holds no checkpoints of others.
 
-    Args:
-        overwrite: remove checkpoints of another recipe.
-
-    Raises:
-        InputError: it holds some, and `overwrite` is False.
+    Raises InputError if it holds some, unless `overwrite` allows to remove them.
     """
     if not overwrite:
         require_same(run_dir, recipe)
@@ -208,12 +192,7 @@ def _digest(record: str, tensors: dict[str, torch.Tensor]) -> str:
 
 
 def steps_between(steps: int, most: int = MOST_BETWEEN, least: int = LEAST_CHECKPOINTS) -> int:
-    """Optimizer steps between two checkpoints of a run of so many steps, at least 1.
-
-    Args:
-        most: steps between two checkpoints, at most.
-        least: checkpoints in the run, at least, if it has that many steps.
-    """
+    """Steps between two checkpoints: `most`, or fewer so that there are at least `least`."""
     return max(1, min(most, steps // least))
 
 
@@ -221,11 +200,9 @@ def steps_between(steps: int, most: int = MOST_BETWEEN, least: int = LEAST_CHECK
 def locked(run_dir: Path) -> Iterator[None]:
     """Make `run_dir` and lock it: no other training writes there while the block runs.
 
-    With several processes the main one holds the lock for all. The system frees it
-    when that process ends, however it ends.
-
-    Raises:
-        InputError: another training runs there, or the folder cannot be written to.
+    With several processes the main one holds the lock for all. The system frees it when that
+    process ends, however it ends. Raises InputError if another training runs there, or the folder
+    cannot be written to.
     """
     if not is_main():
         yield

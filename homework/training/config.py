@@ -133,23 +133,13 @@ class TrainConfig:
         return self.output_dir or PACKAGE_DIR / MODEL_NAME
 
     def of_base(self, name: str, model_type: str) -> TrainConfig:
-        """The configuration with the defaults that depend on the base filled in.
-
-        Args:
-            name: as an adapter records it.
-            model_type: of its config.json.
-        """
+        """The configuration with what depends on the base filled in, by its name and model type."""
         recipe = self.recipe or ("embedded" if model_type == "idefics3_stem" else "smolvlm")
         rate = self.learning_rate or LEARNING_RATES[recipe]
         return replace(self, base=name, learning_rate=rate, recipe=recipe)
 
     def steps(self, steps_per_epoch: int, recipe: str | None = None) -> int:
-        """Optimizer steps of a whole run.
-
-        Args:
-            recipe: whose longest run is taken where neither epochs nor steps are given; that of
-                the base if omitted.
-        """
+        """Optimizer steps of a run; if none are given, the epoch or `recipe`'s longest run."""
         if self.max_steps != -1:
             return self.max_steps
         if self.num_train_epochs is not None:
@@ -163,9 +153,6 @@ class TrainConfig:
 
         How a step is divided among processes and passes changes nothing, so that a run may be
         resumed on other devices; the number of its pictures does.
-
-        Args:
-            processes: how many share a step.
         """
         pictures = self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
         options = {name: value for name, value in asdict(self).items() if name not in _BESIDE}
@@ -173,11 +160,7 @@ class TrainConfig:
 
 
 def check_trackers(report_to: Sequence[str]) -> list[str]:
-    """The names of trackers, without "none".
-
-    Raises:
-        InputError: accelerate does not know one, or it is not installed.
-    """
+    """The names of trackers without "none"; InputError if one is unknown or not installed."""
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
     names = [name for name in report_to if name != "none"]

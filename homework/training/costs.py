@@ -31,17 +31,11 @@ FEWER = (50_000, 20_000, 10_000, 5_000, 2_000, 1_000)  # numbers of pairs that a
 
 
 class Cost(NamedTuple):
-    """What a pass takes in training.
+    """What a pass takes in training."""
 
-    Attributes:
-        tokens: its patches and text tokens.
-        kept: bytes that the backward pass needs from the forward pass.
-        seconds: of both passes.
-    """
-
-    tokens: int
-    kept: int
-    seconds: float
+    tokens: int  # its patches and text tokens
+    kept: int  # bytes that the backward pass needs from the forward pass
+    seconds: float  # of both passes
 
 
 class Passes:
@@ -104,11 +98,7 @@ class Passes:
     def cut(
         self, passes: Sequence[MicroBatch], pictures: ViewDataset | None = None
     ) -> list[MicroBatch]:
-        """Passes that were made with other settings, anew where they are too large.
-
-        Args:
-            pictures: whose they are; those to learn from if omitted.
-        """
+        """Passes made with other settings, anew where too large; of `self.pictures` if omitted."""
         pictures, fitting = pictures or self.pictures, []
         for each in passes:
             if len(each.paths) == 1 or self.cost(each) <= self.collator.budget:
@@ -120,13 +110,9 @@ class Passes:
     def smaller(
         self, passes: Sequence[MicroBatch], pictures: ViewDataset | None = None
     ) -> list[MicroBatch]:
-        """The same pictures in passes half as large, once memory has run out.
+        """The same pictures (see `cut`) in passes half as large, once memory has run out.
 
-        Args:
-            pictures: see `cut`.
-
-        Raises:
-            InputError: they cannot get smaller.
+        Raises InputError if they cannot get smaller.
         """
         machine.release_memory(self.device)
         if max(len(each.paths) for each in passes) > 1:
@@ -181,22 +167,14 @@ def kept_bytes(forward, weights: Sequence[torch.Tensor]) -> tuple[Any, int]:
 
 
 class Work(NamedTuple):
-    """What a training is to do.
+    """What a training is to do."""
 
-    Attributes:
-        steps: optimizer steps that are left.
-        pictures: of a step, in this process.
-        measured: held-out pictures that this process measures in all of the steps.
-        views, pairs: of the dataset.
-        seconds: that training takes for a picture.
-    """
-
-    steps: int
-    pictures: float
-    measured: float
-    views: int
+    steps: int  # optimizer steps that are left
+    pictures: float  # of a step, in this process
+    measured: float  # held-out pictures that this process measures in all of the steps
+    views: int  # pictures of the dataset
     pairs: int
-    seconds: float
+    seconds: float  # that training takes for a picture
 
     @property
     def total(self) -> float:
@@ -225,11 +203,7 @@ def line(work: Work, embedded: float | None) -> str:
 
 
 def confirm(work: Work, text: str, yes: bool) -> None:
-    """Ask before what cannot end within a day.
-
-    Raises:
-        InputError: the answer is no, or nobody can be asked.
-    """
+    """Ask before what cannot end within a day; InputError if nobody agrees."""
     if work.total <= DAY or yes:
         return
     if distributed.world_size() == 1 and sys.stdin is not None and sys.stdin.isatty():

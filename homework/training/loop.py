@@ -76,9 +76,8 @@ class Loop:
     def run(self) -> None:
         """Take all steps that are left.
 
-        Raises:
-            InputError: a loss or a gradient is not finite, or a checkpoint does not fit or is of
-                another recipe.
+        Raises InputError if a loss or a gradient is not finite, or a checkpoint does not fit or is
+        of another recipe.
         """
         with waiting("begins"):
             self._resume()
@@ -155,11 +154,7 @@ class Loop:
             print0(self.task.line(self.log[-1], rate))
 
     def _rate(self, share: float = 0.0) -> float:
-        """Steps a second in this run, without the time of measurements.
-
-        Args:
-            share: of the next step that is done.
-        """
+        """Steps a second in this run, without measurements; `share` of the next step is done."""
         now = self._measures_since or time.perf_counter()
         return (self.step + share - self._first) / (now - self._start - self._measuring)
 
@@ -267,12 +262,7 @@ def copy(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) ->
 
 
 def start_trackers(names: Sequence[str], run_dir: Path) -> list[GeneralTracker]:
-    """Start trackers; in other processes than the main one they do nothing.
-
-    Args:
-        names: see `check_trackers`.
-        run_dir: trackers that write files do so in `run_dir`/runs/<time>.
-    """
+    """Start trackers, which work in the main process alone; files go to `run_dir`/runs/<time>."""
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     # One folder a run, or TensorBoard would draw them as one curve.

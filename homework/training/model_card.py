@@ -114,8 +114,7 @@ def card(
         fingerprint: SHA-256 of the base's weights.
         training: the recipe, as base.json records it; None if it is not known.
         results: accuracy per kind and of all on held-out train frames, if it was measured.
-        name: of the checkpoint.
-        merged: the card of the base with the adapter in its weights; see model.merge.
+        merged: the card of the base with the adapter in its weights.
     """
     from huggingface_hub import ModelCardData
 

@@ -48,9 +48,8 @@ LEARNED = ("pairs", "pictures", "tokens")  # what the closing report counts
 def check(config: TrainConfig) -> list[str]:
     """Find out now what would fail only hours later; returns the names of the trackers.
 
-    Raises:
-        InputError: the output folder cannot be written to, there is no such tracker, or the hub
-            does not know the user.
+    Raises InputError if the output folder cannot be written to, there is no such tracker, or the
+    hub does not know the user.
     """
     trackers = check_trackers(config.report_to)
     if config.push_to_hub:
@@ -133,23 +132,13 @@ def fit(
 
 def _with_lora(vlm: BaseVLM, config: TrainConfig) -> PeftModel:
     torch.manual_seed(config.seed)  # of the LoRA weights
-    return adapter.add_lora(
-        vlm,
-        config.lora_r,
-        config.lora_alpha,
-        config.lora_dropout,
-        config.train_vision,
-        config.use_rslora,
-        config.use_dora,
-    )
+    names = ("lora_alpha", "lora_dropout", "use_rslora", "use_dora")
+    settings = {name: getattr(config, name) for name in names}
+    return adapter.add_lora(vlm, config.train_vision, r=config.lora_r, **settings)
 
 
 def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) -> None:
-    """Two lines: what the run learns from, and how long it will take.
-
-    Raises:
-        InputError: it takes more than a day, and nobody has agreed to that.
-    """
+    """Two lines: what the run learns from, how long it will take; InputError if for over a day."""
     views, pairs, steps = len(task.train_set), task.train_set.pairs, task.steps - done
     print0(
         f"{views} pictures with {pairs} pairs to learn in {task.steps} steps, "

@@ -71,18 +71,11 @@ class Task(Protocol[Batch]):
         ...
 
     def smaller(self, micro_batches: Sequence[Batch]) -> list[Batch]:
-        """The same pictures in smaller micro-batches, once memory has run out.
-
-        Raises:
-            InputError: they cannot get smaller.
-        """
+        """The same pictures in smaller micro-batches, once memory has run out; or an InputError."""
         ...
 
     def measure(self, step: int) -> HeldOutResult | None:
-        """Loss and accuracy on the held-out pictures after so many steps; None without any.
-
-        Every process calls it, and gets the same.
-        """
+        """Loss and accuracy on the held-out pictures, if any; the same in every process."""
 
     def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
         """The line that shows a record; the rate is None if it is a record of held-out pictures."""
@@ -108,17 +101,13 @@ class Stepper:
     def take(
         self, micro_batches: Sequence[MicroBatch], step: int
     ) -> tuple[dict[str, float], list[Means]]:
-        """Take one step on all processes' micro-batches.
-
-        Args:
-            step: counted from 0.
+        """Take one step, counted from 0, on all processes' micro-batches.
 
         Returns:
             "learning_rate", and "grad_norm" but where a step in float16 has changed nothing; the
             means of each micro-batch and one for the step.
 
-        Raises:
-            InputError: the loss or the gradient is not finite.
+        Raises InputError if the loss or the gradient is not finite.
         """
         weights, rate = list(self.task.weights.values()), self.task.learning_rate(step)
         [weight] = distributed.total([sum(batch.weight for batch in micro_batches)])
@@ -185,15 +174,10 @@ def _not_finite(what: str, step: int, pictures: list[str]) -> InputError:
 
 
 class HeldOutResult(NamedTuple):
-    """Loss and accuracy on held-out pictures.
+    """Loss and accuracy on held-out pictures."""
 
-    Attributes:
-        loss: mean over the questions.
-        kinds: kind of question -> (answered right, asked).
-    """
-
-    loss: float
-    kinds: dict[str, tuple[int, int]]
+    loss: float  # mean over the questions
+    kinds: dict[str, tuple[int, int]]  # kind of question -> (answered right, asked)
 
     @property
     def accuracies(self) -> list[Accuracy]:
@@ -226,21 +210,12 @@ def measure_steps(steps: int) -> int:
 
 
 def pictures_measured(steps: int, pictures: int) -> int:
-    """Held-out pictures of a measurement, so that all of them take a small share of the run.
-
-    Args:
-        pictures: that a step learns from.
-    """
+    """Held-out pictures of a measurement, so that all of them take a small share of the run."""
     measurements = -(-steps // measure_steps(steps))
     return max(LEAST, int(SHARE / COST * steps * pictures / measurements))
 
 
 def is_stalled(log: Iterable[Mapping[str, float]], patience: int) -> bool:
-    """Whether the held-out accuracy has not risen in the last `patience` measurements.
-
-    Args:
-        log: the records of a run.
-        patience: 0 for never.
-    """
+    """Whether the held-out accuracy has not risen in `patience` measurements; never if 0."""
     found = [record["eval_accuracy"] for record in log if "eval_accuracy" in record]
     return bool(found) and 0 < patience <= len(found) - 1 - found.index(max(found))

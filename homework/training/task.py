@@ -138,14 +138,7 @@ class FineTuning:
         return self.passes.smaller(micro_batches)
 
     def prepare(self, verbose: bool = True) -> float:
-        """Find what a picture takes, and cut the steps into passes that fit into memory.
-
-        Args:
-            verbose: print what a pass is.
-
-        Returns:
-            the seconds that a picture takes.
-        """
+        """Cut steps into passes that fit into memory; returns the seconds that a picture takes."""
         pairs = [len(pairs) for _, pairs in self.train_set.views]
         middle = sorted(range(len(pairs)), key=pairs.__getitem__)[len(pairs) // 2]
         [cost] = self._costs([middle])

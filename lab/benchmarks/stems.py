@@ -27,6 +27,7 @@ from homework.common.errors import InputError  # noqa: E402
 from homework.common.files import write_json, writing  # noqa: E402
 from homework.common.options import Natural, Positive  # noqa: E402
 from lab import pretrain  # noqa: E402
+from lab.options import names  # noqa: E402
 from lab.pretraining import architecture  # noqa: E402
 
 # Changes to `architecture.STEM`, and the side of a patch where it is another. The second stage has
@@ -70,7 +71,7 @@ def run(
     chosen = {"data": [path.name for path in folders], "seconds": seconds, "seed": seed}
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
-        for form in options.names("--forms", forms, tuple(FORMS)):
+        for form in names("--forms", forms, tuple(FORMS)):
             if not earlier(output / f"{form}.json", chosen):
                 print(f"{form}: {seconds:.0f} s")
                 result = measure(form, folders, seconds, seed)

@@ -11,6 +11,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from homework.frames.split import INFO_SUFFIX
+
+CAMERAS_SUFFIX = "_cameras.json"  # beside an info file: matrices and poses
 KARTS_PER_RACE = 10  # one per view; the dataset has ten views in a frame
 VALID_KARTS = 6  # in a validation race of the sample: sixteen free karts less ten for training
 FRAMES_PER_RACE = 10  # at most; starting a race takes as long as five frames
@@ -25,6 +28,11 @@ PACKS = {"pack": 0.5, "pack_front": 0.5}
 # which is large. In the validation split the tiny one is the ego oftener than in training.
 TINY = {"row": 1.0}
 _ORDER = (*MOMENTS, *PACKS, *TINY)
+
+
+def info_name(number: int) -> str:
+    """The info file of a frame, by its number in hexadecimal: 10 -> `0000a_info.json`."""
+    return f"{number:05x}{INFO_SUFFIX}"
 
 
 class Race(NamedTuple):

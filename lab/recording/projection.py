@@ -17,8 +17,10 @@ import numpy as np
 
 from homework.common.errors import InputError
 from homework.common.files import read_json
-from homework.frames.split import CAMERAS_SUFFIX, INFO_SUFFIX, read_info
+from homework.frames.split import INFO_SUFFIX, read_info
 from homework.labels.scene import FRAME_SIZE, KART_CLASS
+
+from .plan import CAMERAS_SUFFIX
 
 NEAR = 0.05  # metres from the camera; a nearer cuboid has no finite projection
 

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 
 from homework.common.errors import InputError
 from homework.common.files import write_bytes
-from homework.frames.split import CAMERAS_SUFFIX, info_name, picture_name
+from homework.frames.split import picture_name
 from homework.labels.scene import PICTURE_SIZE, view_scene
 
-from .plan import Race
+from .plan import CAMERAS_SUFFIX, Race, info_name
 from .process import (
     FRAME_SECONDS,
     START_SECONDS,

@@ -41,7 +41,7 @@ def test_plain_peft_loads_the_same_adapter(trained, base):
 def test_every_lora_module_gets_a_gradient(base, sample_data):
     """Vision tower, connector and text model alike: both matrices, after one step."""
     vlm = BaseVLM(base, verbose=False)
-    model = adapter.add_lora(vlm, 4, 8, 0.0).train()
+    model = adapter.add_lora(vlm, r=4, lora_alpha=8).train()
     views, _ = split_views(VQADataset("train", sample_data), 0)
     dataset = ViewDataset(views[:4], vlm.inputs)
     [batch] = Collator(vlm.inputs, vlm.patches)([dataset[index] for index in range(4)])

@@ -43,7 +43,7 @@ def vlm(request, tmp_path_factory):
     elif request.param.endswith("SmolVLM2"):
         base = write_tiny_base(tmp_path_factory.mktemp("base"), second=True)
     vlm = BaseVLM(base, verbose=False)
-    vlm.model = adapter.add_lora(vlm, 4, 8, 0.0).double().train()
+    vlm.model = adapter.add_lora(vlm, r=4, lora_alpha=8).double().train()
     torch.manual_seed(0)
     for name, weight in vlm.model.named_parameters():
         if "lora_B" in name:
