@@ -12,11 +12,10 @@ import urllib.request
 from pathlib import Path
 
 from .errors import GraderError
-from .interpreter import COURSE_PINS
+from .interpreter import COURSE_PINS, NEWEST, OLDEST
 
 COURSE = ".venv-course"
 PYTHON = (3, 12)  # the course's
-FITTING = ((3, 10), (3, 13))  # there are builds of its torch for these
 # As PyTorch's installation page says for a machine without a GPU.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 SIZES = {
@@ -88,7 +87,7 @@ def _find_python() -> tuple[str, str]:
             return candidate, version
         except (OSError, subprocess.CalledProcessError):
             continue
-    if not FITTING[0] <= sys.version_info[:2] <= FITTING[1]:
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:  # for which there are builds of its torch
         raise GraderError(f"--course needs Python {version}; install it")
     return sys.executable, ".".join(map(str, sys.version_info[:2]))
 

@@ -26,9 +26,6 @@ from typing import IO
 
 from .errors import GraderError
 
-if sys.platform != "win32":  # on Windows what a killed grader leaves stays there
-    import fcntl
-
 _PREFIX, _SUFFIX = "grader-", ".lock"
 
 
@@ -98,6 +95,14 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise GraderError(f"{path}: cannot be written ({error.strerror})") from None
 
 
+def lock(descriptor: int, wait: bool = False) -> None:
+    """Keep an open file to this process (not on Windows); OSError if another one has it."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
     """A fresh folder that only this user can read; removed at the end, come what may."""
@@ -119,8 +124,7 @@ def _locked_name() -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(_SUFFIX, _PREFIX)
         path = Path(name).resolve()
         try:
-            if sys.platform != "win32":
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor, wait=True)
             if path.exists():  # otherwise another grader removed it before it was locked
                 yield path
                 return
@@ -131,7 +135,7 @@ def _locked_name() -> Iterator[Path]:
 
 def _remove_left_over() -> None:
     """Remove the private folders of this user's graders that were killed."""
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # without such locks, what a killed grader leaves stays there
         return
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_SUFFIX}"):
         with contextlib.suppress(OSError):  # in use, somebody else's, or gone
@@ -139,7 +143,7 @@ def _remove_left_over() -> None:
             try:
                 about = os.fstat(descriptor)
                 if stat.S_ISREG(about.st_mode) and about.st_uid == os.getuid():
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock(descriptor)
                     folder = path.with_suffix("")
                     if os.path.lexists(folder) and folder.lstat().st_uid == os.getuid():
                         shutil.rmtree(folder)  # refuses a link, and follows none

@@ -76,8 +76,6 @@ def hidden(data_dir: Path, split: str, questions: list[Question]) -> list[Path]:
 def _read_file(file: Path) -> list[Question]:
     try:
         records = json.loads(file.read_bytes())
-    except OSError as error:
-        raise GraderError(f"{file}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise GraderError(f"{file}: not valid JSON ({one_line(str(error), 100)})") from None
     if not isinstance(records, list):

@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from . import cgroup, interpreter, usage
+from . import interpreter, usage
 from .child import MAX_TEXT
 from .errors import GraderError, SubmissionError, one_line
 from .interpreter import Interpreter
@@ -75,10 +75,9 @@ class Child:
         finally:
             if theirs:
                 theirs.close()
-        stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
-        assert stdin and stdout and stderr, "Slot.start makes all three"
-        self._stdin, self._stdout = stdin, stdout
-        self._pipes = stdin, stdout, stderr
+        pipes = self._process.stdin, self._process.stdout, self._process.stderr
+        self._pipes = [pipe for pipe in pipes if pipe]
+        self._stdin, self._stdout, stderr = self._pipes
         self._output = Output(stderr)
         reader = threading.Thread(target=self._read_replies, daemon=True)
         reader.start()
@@ -86,7 +85,7 @@ class Child:
         try:
             if watched:
                 limits = self._slot.memory_bytes, usage.THREAD_LIMIT
-                self._cgroup = cgroup.make(self._process.pid, *limits)
+                self._cgroup = usage.make_cgroup(self._process.pid, *limits)
             self._import_packages()
             if hidden is not None:
                 self._apply_lock(folder, hidden, listener_fd, ours)
@@ -159,7 +158,7 @@ class Child:
         with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may hold it for a while
             self._process.wait(timeout=10)
         if self._cgroup:
-            cgroup.remove(self._cgroup)
+            usage.remove_cgroup(self._cgroup)
         for thread in self._threads:
             thread.join(timeout=1)
         # A process that escaped the group may still hold the pipes; closing one that a thread
@@ -217,7 +216,10 @@ class Child:
             with contextlib.suppress(queue.Empty):
                 # Short waits: a process started by the child may hold the pipe open after it.
                 line = self._replies.get(timeout=min(left, 0.2))
-            excess = self._excess()
+            excess = None
+            if self.layers:  # whether the locked process is over a limit
+                before = None if self._cgroup else self._shared
+                excess = usage.excess(self._process.pid, before, self._slot.memory_bytes)
             if excess in usage.OF_AN_END and not line:
                 ending = ending or self.clock()
                 if self.clock() - ending < END_LIMIT_S:
@@ -235,20 +237,13 @@ class Child:
         self._kill()
         raise SubmissionError(over, self._output.last_words())
 
-    def _excess(self) -> str | None:
-        """Which limit the locked process is over, if any; see `usage.excess`."""
-        if not self.layers:
-            return None
-        before = None if self._cgroup else self._shared
-        return usage.excess(self._process.pid, before, self._slot.memory_bytes)
-
     def _how_it_ended(self) -> str:
         try:
             code = self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             self._kill()
             return "the submission closed the grader's channel"
-        if self._cgroup and cgroup.ran_out_of_memory(self._cgroup):
+        if self._cgroup and usage.ran_out_of_memory(self._cgroup):
             return usage.over_memory(self._slot.memory_bytes)
         if code >= 0:
             return f"the process ended itself with exit code {code}"

@@ -1,5 +1,7 @@
-"""What a failure means: the reason of a score, in a sentence that staff can send to the student as
-it is, its group on the staff's page, and what a person can do about it. Pure."""
+"""What a failure means: its reason, its group on the staff's page, what a person can do about it.
+
+The reason is a sentence that staff can send to the student as it is. Pure.
+"""
 
 from __future__ import annotations
 

@@ -6,11 +6,14 @@ import contextlib
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 MEMORY_LIMIT_BYTES = 8_000_000_000
 THREAD_LIMIT = max(512, 8 * (os.cpu_count() or 1))
 CPU_LIMIT_S = 1800 * (os.cpu_count() or 1)  # of all threads; ends a child whose parent has gone
+CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_PREFIX = "grader-"  # of the cgroups' names
 FIRST_THREAD_ENDED = "ended its first thread and was stopped"
 UNREADABLE = "could not be checked against its limits and was stopped"
 OF_AN_END = (FIRST_THREAD_ENDED, UNREADABLE)
@@ -131,3 +134,47 @@ def usable_memory() -> int:
 def memory_limit() -> int:
     """MEMORY_LIMIT_BYTES, or less where the machine has hardly more."""
     return min(MEMORY_LIMIT_BYTES, usable_memory())
+
+
+def make_cgroup(pid: int, memory_bytes: int, threads: int) -> Path | None:
+    """Put a process into a new cgroup (version 2); its folder, or None if none can be made.
+
+    The kernel then counts memory and threads exactly. A cgroup with processes in it cannot hand its
+    controllers down, so the new one lies beside the grader's own. Root may make it, and a user in a
+    session that systemd has delegated, such as a desktop's terminal.
+    """
+    try:
+        own = CGROUPS / OWN_CGROUP.read_text("utf-8").rpartition("0::")[2].strip().lstrip("/")
+        place = CGROUPS if own == CGROUPS else own.parent
+        controllers = (place / "cgroup.subtree_control").read_text("utf-8").split()
+        if not {"memory", "pids"} <= {*controllers}:
+            return None
+        for left in place.glob(f"{_PREFIX}*"):  # of a grader that was killed
+            remove_cgroup(left)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+    except OSError:
+        return None
+    limits = {"memory.max": memory_bytes, "memory.swap.max": 0, "memory.oom.group": 1}
+    try:
+        for name, value in {**limits, "pids.max": threads, "cgroup.procs": pid}.items():
+            # Where the kernel does not count swap, there is no such file.
+            if name != "memory.swap.max" or (folder / name).exists():
+                (folder / name).write_text(str(value), "utf-8")
+    except OSError:
+        remove_cgroup(folder)
+        return None
+    return folder
+
+
+def ran_out_of_memory(folder: Path) -> bool:
+    """Whether the kernel has ended a process of the cgroup because of the limit."""
+    with contextlib.suppress(OSError):
+        events = (folder / "memory.events").read_text("utf-8")
+        return bool(re.search(r"^oom_kill [1-9]", events, re.MULTILINE))
+    return False
+
+
+def remove_cgroup(folder: Path) -> None:
+    """Remove a cgroup; one with a live process in it stays."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -58,12 +58,10 @@ class Gradebook:
     """
 
     def __init__(self, path: Path, assignment: str | None) -> None:
+        content = path.read_bytes()
+        self._encoding = _encoding(content)
         try:
-            content = path.read_bytes()
-            self._encoding = _encoding(content)
             text = content.decode(self._encoding)
-        except OSError as error:
-            raise GraderError(f"{path}: cannot be read ({error.strerror})") from None
         except UnicodeDecodeError as error:
             raise GraderError(f"{path}: cannot be read ({error}); export it again") from None
         for self._separator in _SEPARATORS:

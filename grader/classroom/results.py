@@ -10,22 +10,18 @@ import hashlib
 import io
 import json
 import os
-import sys
 import threading
 import time
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import labels
+from .. import files, labels
 from ..errors import GraderError, one_line
 from ..grade import grade
 from ..interpreter import Interpreter
 from ..report import Report
 from ..slot import Slot
-
-if sys.platform != "win32":  # on Windows two gradings into one file are not told apart
-    import fcntl
 
 _CODE = Path(__file__).resolve().parent.parent
 _ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
@@ -85,8 +81,8 @@ def _adapter_sha256(path: Path) -> str | None:
     """Of the adapter's weights in a submission that has been unpacked without complaint."""
     content = None
     if path.is_dir():
-        files = [file for name in _ADAPTER for file in sorted(path.rglob(name))]
-        content = files[0].read_bytes() if files else None
+        found = [file for name in _ADAPTER for file in sorted(path.rglob(name))]
+        content = found[0].read_bytes() if found else None
     else:
         with zipfile.ZipFile(path) as archive:
             names = [n for n in archive.namelist() if n.rpartition("/")[2] in _ADAPTER]
@@ -106,12 +102,14 @@ class Journal:
         self._path = path
         self._lock = threading.Lock()
         self.results: dict[str, dict[str, Any]] = {}
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         try:
-            self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
-        except OSError as error:
-            raise GraderError(f"{path}: cannot be written ({error.strerror})") from None
-        try:
-            self._keep_to_this_process()
+            try:
+                files.lock(self._file.fileno())
+            except OSError:
+                raise GraderError(
+                    f"{path}: another grading writes into it; wait for it, or give another --output"
+                ) from None
             self._read()
             if self.results and not resume:
                 raise GraderError(
@@ -140,16 +138,6 @@ class Journal:
             except OSError as error:
                 raise GraderError(f"{self._path}: cannot be written ({error.strerror})") from None
             self.results[key] = record
-
-    def _keep_to_this_process(self) -> None:
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise GraderError(
-                    f"{self._path}: another grading writes into it; wait for it, or give another "
-                    "--output"
-                ) from None
 
     def _read(self) -> None:
         end = 0

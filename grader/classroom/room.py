@@ -56,9 +56,7 @@ class Classroom:
 
     def _list_folder(self) -> dict[str, File]:
         def fail(error: OSError) -> None:
-            raise GraderError(
-                f"{error.filename}: cannot be read ({error.strerror}); check its permissions"
-            ) from None
+            raise error
 
         found = {}
         for folder, folders, names in os.walk(self._path, onerror=fail):

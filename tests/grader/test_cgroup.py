@@ -10,7 +10,7 @@ import pytest
 from grading import failure, model
 from hostile_submissions import OVER_A_LIMIT
 
-from grader import cgroup
+from grader import usage
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="cgroups are Linux's")
 
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="cgroups are Lin
 def made():
     """A cgroup around a process, if this user may make one."""
     process = subprocess.Popen(["sleep", "60"])
-    folder = cgroup.make(process.pid, 10**9, 50)
+    folder = usage.make_cgroup(process.pid, 10**9, 50)
     yield folder
     process.kill()
     process.wait()
     if folder:
-        cgroup.remove(folder)
+        usage.remove_cgroup(folder)
         assert not folder.exists()
 
 
@@ -33,8 +33,8 @@ def test_a_process_is_put_into_a_cgroup_of_its_own(made):
         pytest.skip("this user may make no cgroup")
     assert (made / "cgroup.procs").read_text().count("\n") == 1
     assert int((made / "memory.max").read_text()) == 10**9 // 4096 * 4096
-    assert not cgroup.ran_out_of_memory(made)
-    cgroup.remove(made)
+    assert not usage.ran_out_of_memory(made)
+    usage.remove_cgroup(made)
     assert made.exists(), "a process is in it"
 
 
@@ -63,8 +63,8 @@ def test_where_none_can_be_made_nothing_is_left(tmp_path, monkeypatch, own, cont
     (tmp_path / "root" / "a").mkdir(parents=True)
     if controllers:
         (tmp_path / "root" / "a" / "cgroup.subtree_control").write_text(controllers)
-    monkeypatch.setattr(cgroup, "OWN", tmp_path / "own")
-    monkeypatch.setattr(cgroup, "ROOT", tmp_path / "root")
+    monkeypatch.setattr(usage, "OWN_CGROUP", tmp_path / "own")
+    monkeypatch.setattr(usage, "CGROUPS", tmp_path / "root")
     before = {*tmp_path.rglob("*")}
-    assert cgroup.make(os.getpid(), 10**9, 50) is None
+    assert usage.make_cgroup(os.getpid(), 10**9, 50) is None
     assert {*tmp_path.rglob("*")} == before
