@@ -30,6 +30,7 @@ import traceback
 from types import ModuleType
 from typing import IO, Any
 
+SUBMISSIONS = ("start", "load", "parameters", "answer", "course", "interface")  # requests
 TEXT_FIELDS = ("image_path", "question", "model_answer", "correct_answer")
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 MAX_ANSWER = 10_000  # characters; the right ones have a few
@@ -148,12 +149,7 @@ def serve(folder: str, requests: IO[bytes], channel: Channel) -> None:
     methods = {
         "import_packages": import_packages,
         "lock": lambda policy: _lock(policy, channel),
-        "start": submission.start,
-        "load": submission.load,
-        "parameters": submission.parameters,
-        "answer": submission.answer,
-        "course": submission.course,
-        "interface": submission.interface,
+        **{name: getattr(submission, name) for name in SUBMISSIONS},
     }
     for line in requests:
         request = json.loads(line)
@@ -175,13 +171,11 @@ def import_packages(names: list[str]) -> None:
     before = os.environ.get(BLAS_THREADS)
     if sys.platform == "linux":
         os.environ[BLAS_THREADS] = "1"
-    try:
-        for name in names:
-            importlib.import_module(name)
-    finally:
-        os.environ.pop(BLAS_THREADS, None)
-        if before is not None:
-            os.environ[BLAS_THREADS] = before
+    for name in names:  # after an error nothing else is asked of this process
+        importlib.import_module(name)
+    os.environ.pop(BLAS_THREADS, None)
+    if before is not None:
+        os.environ[BLAS_THREADS] = before
 
 
 def _start_blas_threads() -> None:

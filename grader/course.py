@@ -90,8 +90,8 @@ def verdict(result: Mapping[str, Any]) -> str:
     return f"{by}: {total:.1f} of {scoring.MAX_TOTAL:g} points, in {seconds:.1f} s"
 
 
-def score(samples: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, Any] | None:
-    """The score that the course's check gives; None if nothing was answered.
+def score(samples: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, Any]:
+    """The score that the course's check gives.
 
     Args:
         samples: each with `model_answer`, `correct_answer` and this grader's `is_correct`.
@@ -100,8 +100,6 @@ def score(samples: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, Any
     Returns:
         `accuracy`, `total` points, how many samples are judged `differently`, and the `seconds`.
     """
-    if not samples:
-        return None
     verdicts = [is_correct(s["model_answer"], s["correct_answer"]) for s in samples]
     accuracy = sum(verdicts) / len(verdicts)
     return {
@@ -112,9 +110,8 @@ def score(samples: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, Any
     }
 
 
-def of_score(samples: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line where the course's check judges any of the samples otherwise; see `score`."""
-    found = score(samples, 0)
+def of_score(found: Mapping[str, Any] | None) -> list[str]:
+    """A line where the course's check, which gives this `score`, judges any sample otherwise."""
     if not found or not found["differently"]:
         return []
     return [

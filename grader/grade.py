@@ -90,9 +90,9 @@ class _Grading:
             Case("Course interface: VQADataset and benchmark"),
         ]
         self._samples: list[dict[str, Any]] = []
-        self._kinds: dict[str, tuple[int, int]] = {}  # right and asked
+        self._kinds: dict[str, dict[str, int]] = {}
         self._share = 0.0  # of right answers
-        self._course_s = 0.0  # as the course counts them
+        self._course: dict[str, Any] | None = None  # the score that the course's check gives
         self.layers: dict[str, list[str]] = {}  # of the lock
         self.denied: list[str] = []  # by the lock
 
@@ -121,7 +121,7 @@ class _Grading:
             self._score(accuracy, child.clock() - start, child.import_s)
         with self._running(extra):
             extra.points = scoring.extra_points(self._share)
-            extra.remarks = course.of_score(self._samples)
+            extra.remarks = course.of_score(self._course)
         self._report.say_answers(self._samples, self._kinds)
         with self._running(interface, child):
             until = _Until(child.clock() + self._limit, self._limit)
@@ -133,13 +133,14 @@ class _Grading:
         self._kinds = scoring.by_kind((s["question"], s["is_correct"]) for s in self._samples)
         correct = sum(sample["is_correct"] for sample in self._samples)
         self._share = correct / len(self._samples)
-        self._course_s = seconds + import_s
+        course_s = seconds + import_s
+        self._course = course.score(self._samples, course_s)
         case.points = scoring.points(self._share)
         case.detail = (
             f"{self._share:.1%} ({correct} right), {seconds:.1f} s of {self._limit:g} s"
-            f" ({self._course_s:.1f} s with imports, as the course counts)"
+            f" ({course_s:.1f} s with imports, as the course counts)"
         )
-        case.remarks = course.of_time(self._course_s, self._limit)
+        case.remarks = course.of_time(course_s, self._limit)
 
     @contextlib.contextmanager
     def _running(self, case: Case, child: Child | None = None) -> Iterator[None]:
@@ -202,8 +203,8 @@ class _Grading:
             "max_total": most,
             "accuracy": self._share if self._samples else None,
             "cases": [asdict(case) for case in self._cases],
-            "course": course.score(self._samples, self._course_s),
-            "kinds": {k: {"right": r, "asked": asked} for k, (r, asked) in self._kinds.items()},
+            "course": self._course,
+            "kinds": self._kinds,
             "samples": self._samples,
         }
 

@@ -77,11 +77,12 @@ class Report:
         self.say_block("from the submission", safe_lines(details), level=1)
 
     def say_answers(
-        self, samples: Sequence[Mapping[str, Any]], kinds: Mapping[str, tuple[int, int]]
+        self, samples: Sequence[Mapping[str, Any]], kinds: Mapping[str, Mapping[str, int]]
     ) -> None:
         """Show the table per kind, of right answers and questions (-v), and wrong answers (-vv)."""
         rows = [f"{'kind':<18}{'right':>6}{'asked':>7}{'accuracy':>10}"]
-        for kind, (right, asked) in kinds.items():
+        for kind, row in kinds.items():
+            right, asked = row["right"], row["asked"]
             rows.append(f"{kind:<18}{right:>6}{asked:>7}{right / asked:>10.1%}")
         self.say_block("accuracy per kind", rows, level=1)
         form = "{image_file} {question} {model_answer!r}, expected {correct_answer!r}"

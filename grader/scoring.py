@@ -63,13 +63,14 @@ def kind_of(question: str) -> str:
     return next((kind for kind, words in _KINDS.items() if re.fullmatch(words, question)), "other")
 
 
-def by_kind(results: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
-    """Kind -> (right, asked), from pairs of a question and whether its answer is right."""
-    table: dict[str, tuple[int, int]] = dict.fromkeys([*_KINDS, "other"], (0, 0))
+def by_kind(results: Iterable[tuple[str, bool]]) -> dict[str, dict[str, int]]:
+    """Kind -> how many were "right" and "asked", from questions and whether the answer is right."""
+    table = {kind: {"right": 0, "asked": 0} for kind in (*_KINDS, "other")}
     for question, correct in results:
-        right, asked = table[kind := kind_of(question)]
-        table[kind] = (right + correct, asked + 1)
-    return {kind: row for kind, row in table.items() if row[1]}
+        row = table[kind_of(question)]
+        row["right"] += correct
+        row["asked"] += 1
+    return {kind: row for kind, row in table.items() if row["asked"]}
 
 
 def how_far(

@@ -13,10 +13,13 @@ interfaces are small and fixed, while the bindings on PyPI are pre-releases or n
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+MAX_OPEN_FILES = 4096
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,11 @@ def apply(policy: dict[str, Any], report: Callable[[str], None]) -> dict[str, li
     Raises:
         RuntimeError: Linux: something of this process would escape the lock; see `linux.check`.
     """
-    from . import audit, limits
+    from . import audit
 
     rules = Policy(**policy)
     layers: dict[str, list[str]] = {"active": [], "missing": []}
-    if limits.apply(rules):
+    if limit_resources(rules):
         layers["active"].append("resource limits")
     else:
         layers["missing"].append("resource limits: Windows has none")
@@ -65,6 +68,39 @@ def apply(policy: dict[str, Any], report: Callable[[str], None]) -> dict[str, li
     audit.install(rules, report)
     layers["active"].append("Python audit hook")
     return layers
+
+
+def limit_resources(policy: Policy) -> bool:
+    """Set the resource limits (POSIX); returns whether the system has such limits at all.
+
+    There is none on the number of processes: it would count every process of the user, and not
+    apply to root. Processes are stopped by seccomp, threads are counted by the parent.
+    """
+    if sys.platform == "win32":
+        return False
+    import resource
+
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CPU: policy.cpu_s,
+        resource.RLIMIT_NOFILE: MAX_OPEN_FILES,
+    }
+    # Not RLIMIT_AS: address space that is only reserved (threads' arenas, GPUs) costs nothing.
+    if policy.memory_bytes:
+        limits[resource.RLIMIT_DATA] = policy.memory_bytes
+    for number, value in limits.items():
+        hard = resource.getrlimit(number)[1]
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)
+        try:
+            resource.setrlimit(number, (value, value))
+        except (OSError, ValueError):
+            if sys.platform != "darwin":  # which refuses some
+                raise
+    # A write past RLIMIT_FSIZE is then an OSError, not the end of the process.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    return True
 
 
 def _apply_kernel_layers(policy: Policy, active: list[str], missing: list[str]) -> None:

@@ -15,7 +15,7 @@ from fake_submission import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grader.lock import Policy, audit, limits, syscalls
+from grader.lock import Policy, audit, limit_resources, syscalls
 
 if sys.platform != "linux":
     pytest.skip("the kernel's layers need Linux", allow_module_level=True)
@@ -83,7 +83,7 @@ def test_a_limit_that_cannot_be_set_is_an_error(monkeypatch):
 
     monkeypatch.setattr("resource.setrlimit", refused)
     with pytest.raises(ValueError, match="maximum limit"):
-        limits.apply(Policy("/nowhere", "/nowhere", []))
+        limit_resources(Policy("/nowhere", "/nowhere", []))
 
 
 def test_no_call_is_both_allowed_and_described_as_denied():
