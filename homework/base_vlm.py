@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .common import options
+from .common.distributed import waiting
 from .common.errors import InputError, one_line, printable
 from .common.options import Count
 from .common.outputs import Outputs
@@ -56,7 +57,8 @@ def ask(
     outputs = Outputs("ask", overwrite)
     if explain:
         outputs.check(explain)
-    vlm = load(checkpoint, base=base)
+    with waiting("loads the base"):
+        vlm = load(checkpoint, base=base)
     answer = vlm.generate(image, question)
     print(answer)
     if explain:
@@ -83,7 +85,8 @@ def test(
     dataset = VQADataset(split, data_dir)
     path = dataset[0]["image_path"]
     items = [item for item in dataset if item["image_path"] == path]
-    vlm = BaseVLM(base)
+    with waiting("loads the base"):
+        vlm = BaseVLM(base)
     start = time.perf_counter()
     answers = vlm.answer([path] * len(items), [item["question"] for item in items])
     print(path)
@@ -113,7 +116,10 @@ def benchmark_base(
     from .evaluation.measure import same_questions_baseline
     from .evaluation.statistics import accuracy_table
 
-    result = benchmark(BaseVLM(base), VQADataset(split, data_dir), max_samples, batch_size=None)
+    dataset = VQADataset(split, data_dir)
+    with waiting("loads the base"):
+        vlm = BaseVLM(base)
+    result = benchmark(vlm, dataset, max_samples, batch_size=None)
     print(accuracy_table(result, *same_questions_baseline(result, baseline_split, data_dir)))
 
 

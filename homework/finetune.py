@@ -158,7 +158,8 @@ def test(
     dataset = VQADataset(split, data_dir)
     distributed.init()  # first, as it chooses the GPU of this process
     start = time.perf_counter()
-    vlm = load_checkpoint(checkpoint, base=base, merged=False)
+    with waiting("loads the base"):
+        vlm = load_checkpoint(checkpoint, base=base, merged=False)
     loading = time.perf_counter() - start
     measured = measure.measure_adapter(
         vlm, dataset, max_samples, baseline_split, base_alone, probabilities=report is not None
@@ -221,7 +222,8 @@ def merge(checkpoint: str, output: Path, base: str | None = None) -> None:
     from .training.model_card import card
 
     check_new(output)
-    vlm = load_checkpoint(checkpoint, base=base)
+    with waiting("loads the base"):
+        vlm = load_checkpoint(checkpoint, base=base)
     known = vlm.adapter
     assert known, checkpoint
     text = card(known.base, known.fingerprint, known.training, name=output.name, merged=True)

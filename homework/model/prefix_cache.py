@@ -124,6 +124,15 @@ def pictures_at_once(vlm: Loaded) -> int:
     return max(1, PATCHES // vlm.patches // vlm.smaller)
 
 
+def pictures_together(vlm: Loaded) -> int:
+    """Pictures whose prefixes go through the text model together.
+
+    On a CPU few of SmolVLM's, so that no line of progress is long in coming.
+    """
+    most = max(1, PICTURES // vlm.smaller)
+    return min(most, 4 * pictures_at_once(vlm)) if vlm.device == "cpu" else most
+
+
 def answer_each(
     vlm: Loaded,
     image_paths: Sequence[str],
@@ -191,7 +200,7 @@ def prefill_groups(
 ) -> Iterator[tuple[Sequence[str], PrefixCache, int]]:
     """Groups of pictures, the cache of their prefixes, and the tiles of each picture."""
     if not vlm.inputs.starter:
-        for group in even_chunks(paths, max(1, PICTURES // vlm.smaller)):
+        for group in even_chunks(paths, pictures_together(vlm)):
             prefix = [vlm.inputs.prefix_ids] * len(group)
             yield group, prefill_pictures(vlm, prefix, encode_pictures(vlm, group, progress)), 1
         return

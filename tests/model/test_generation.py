@@ -1,6 +1,7 @@
 """Answering from shared prefixes: the same answers and scores as the plain model, one at a time."""
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -134,3 +135,14 @@ def test_answers_go_on_in_smaller_batches_where_memory_runs_out(vlm, asked, monk
     most = 0
     with pytest.raises(InputError, match="not enough memory on cpu for one question"):
         vlm.answer(paths, texts)
+
+
+def test_a_cpu_takes_few_large_pictures_together():
+    """Of SmolVLM and of the embedded base, in patches; memory that ran out makes them fewer."""
+
+    def together(device: str, patches: int, smaller: int) -> int:
+        loaded = SimpleNamespace(device=device, patches=patches, smaller=smaller)
+        return prefix_cache.pictures_together(loaded)
+
+    assert [together("cpu", *each) for each in ((1024, 1), (144, 1), (144, 2))] == [8, 64, 32]
+    assert [together("cuda", *each) for each in ((1024, 1), (1024, 4), (1024, 128))] == [64, 16, 1]
