@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 if not __package__:
     # Run as a file: the relative imports below need the package. Its own folder must leave the
@@ -45,10 +45,6 @@ from .frames.split import (
 from .inspection.draw import check_picture, has_display, show
 from .labels.questions import Pair, pairs
 from .labels.scene import AmbiguousView, Scene, view_scene
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from PIL.Image import Image
 
 
 @options.checked
@@ -288,12 +284,10 @@ def _print_pairs(picture: Path, scene: Scene) -> None:
     ego = scene.ego.name if scene.ego else "none"
     karts = "1 kart" if len(scene.karts) == 1 else f"{len(scene.karts)} karts"
     print(f"{picture}: track {scene.track}, {karts}, ego {ego}\n")
-    for question, answer in pairs(scene):
-        print(f"  {question:56} {answer}")
-    print()
+    print(*(f"  {question:56} {answer}" for question, answer in pairs(scene)), "", sep="\n")
 
 
-def _save(picture: Image | Figure, file: Path, outputs: Outputs, **options: int) -> None:
+def _save(picture: Any, file: Path, outputs: Outputs, **options: int) -> None:
     save_picture(picture, file, outputs.open, **options)
     print(f"wrote {file}")
 

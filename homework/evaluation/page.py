@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +121,8 @@ def _grid_text(grid) -> str:
 
 def _view(scene: Scene) -> dict[str, Any]:
     karts = [[kart.name, *kart.box] for kart in scene.karts]
-    return {
-        "track": scene.track,
-        "karts": karts,
-        "ego": None if scene.ego is None else scene.karts.index(scene.ego),
-    }
+    ego = None if scene.ego is None else scene.karts.index(scene.ego)
+    return {"track": scene.track, "karts": karts, "ego": ego}
 
 
 def _sample(outcome: Outcome) -> dict[str, Any]:
@@ -142,15 +139,13 @@ def _sample(outcome: Outcome) -> dict[str, Any]:
         "seen": outcome.seen,
         "classes": classes(outcome),
         "probability": None if probability is None else round(probability, 4),
-        "scores": [[answer, round(value, 4)] for answer, value in _listed(outcome)],
+        # The most probable answers, then the correct one and the model's.
+        "scores": [
+            [answer, round(value, 4)]
+            for rank, (answer, value) in enumerate(outcome.probabilities)
+            if rank < LISTED or answer in (outcome.truth, outcome.answer)
+        ],
     }
-
-
-def _listed(outcome: Outcome) -> Iterator[tuple[str, float]]:
-    """The most probable answers, then the correct one and the model's."""
-    for rank, (answer, probability) in enumerate(outcome.probabilities):
-        if rank < LISTED or answer in (outcome.truth, outcome.answer):
-            yield answer, probability
 
 
 def _judged(outcomes: Sequence[Outcome], other: Run) -> dict[Asked, dict[str, Any]]:

@@ -44,7 +44,7 @@ def about_adapter(record: Record, data_dir: Path) -> dict[str, Any]:
         "base": Path(base).name,
         "recipe": {n: v for n, v in recipe.items() if v is None or isinstance(v, str) or finite(v)},
         "curves": {
-            title: {name: _thinned(points) for name, points in lines.items()}
+            title: {name: line[:: -(-len(line) // MAX_POINTS)] for name, line in lines.items()}
             for title, lines in curves(_log(folder)).items()
         },
         "ask": {"checkpoint": _shown(folder), "data_dir": _shown(data_dir)},
@@ -59,10 +59,6 @@ def _log(folder: Path) -> list[dict[str, Any]]:
         return [record for record in log if finite(record.get("step"))]
     except (InputError, AttributeError, TypeError):
         return []
-
-
-def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    return points[:: -(-len(points) // MAX_POINTS)]
 
 
 def _shown(folder: Path) -> str:

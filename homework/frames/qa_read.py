@@ -23,7 +23,15 @@ from ..common.errors import InputError, note
 from ..common.files import read_json, shown
 from ..labels.questions import MAX_TEXT_LENGTH
 from .qa_write import conversation_pairs
-from .split import CONTRADICTED, EMPTY, INFO_SUFFIX, SPLITS, Skipped, how_to_download
+from .split import (
+    CONTRADICTED,
+    EMPTY,
+    INFO_SUFFIX,
+    SPLITS,
+    Skipped,
+    has_info_files,
+    how_to_download,
+)
 
 QA_SUFFIX = "_qa_pairs.json"
 FIELDS = ("image_file", "question", "answer")  # of each pair
@@ -245,7 +253,7 @@ def _check_pictures(file: Path, image_paths: set[str], listings: dict[str, set[s
 
 def how_to_get(folder: Path) -> str:
     """The command that makes the pairs of a split, or downloads them with the dataset."""
-    if folder.is_dir() and any(name.endswith(INFO_SUFFIX) for name in os.listdir(folder)):
+    if has_info_files(folder):
         return f"run python -m homework.generate_qa generate --data_dir {shown(folder)}"
     if folder.name in SPLITS:
         return how_to_download(folder.parent)

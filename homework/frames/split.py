@@ -112,7 +112,7 @@ def list_split(folder: str | Path) -> Split:
     # Unpacking on a Mac leaves hidden ._00000_info.json files that are no info files.
     info_files = sorted(name for name in names if name.endswith(INFO_SUFFIX) and name[0] != ".")
     if not info_files:
-        inside = [name for name in sorted(names) if _has_info_files(folder / name)]
+        inside = [name for name in sorted(names) if has_info_files(folder / name)]
         hint = f"did you mean {folder / inside[0]}?" if inside else "give a split that has some"
         raise InputError(f"{folder}: no *{INFO_SUFFIX} file here; {hint}")
     name = Path(os.path.abspath(folder)).name  # of a link, not of what it points to
@@ -223,7 +223,8 @@ def _load(path: str | Path) -> dict[str, Any]:
     return info
 
 
-def _has_info_files(folder: Path) -> bool:
+def has_info_files(folder: Path) -> bool:
+    """Whether it is a folder with info files."""
     return folder.is_dir() and any(name.endswith(INFO_SUFFIX) for name in os.listdir(folder))
 
 

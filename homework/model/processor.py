@@ -85,7 +85,9 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
     config = _object(folder / TOKENIZER_CONFIG)
-    special = {name: _text(config[name]) for name in SPECIAL if config.get(name)}
+    special = {name: config[name] for name in SPECIAL if config.get(name)}
+    # A token is written as text, or as an object with its content.
+    special = {n: v["content"] if isinstance(v, dict) else str(v) for n, v in special.items()}
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_file(str(folder / TOKENIZER)),
         **special,
@@ -215,8 +217,3 @@ def _object(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{file}: not a JSON object; copy the checkpoint again")
     return found
-
-
-def _text(token: Any) -> str:
-    """A token, which is written as text or as an object with its `content`."""
-    return token["content"] if isinstance(token, dict) else str(token)

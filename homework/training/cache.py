@@ -11,7 +11,6 @@ out of date is ever taken from it.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import sys
 import zlib
@@ -34,7 +33,7 @@ class ArrayCache:
     """`count` arrays of one shape by their number, in the file `path`; `open_cache` makes it."""
 
     def __init__(self, path: Path, count: int, shape: tuple[int, ...], dtype: str) -> None:
-        self.path, self.count, self.shape, self.dtype = path, count, shape, np.dtype(dtype)
+        self.path, self.count, self._slot = path, count, _slot(shape, dtype)
         self._slots: np.ndarray | None = None
         self._file: int | None = None
 
@@ -43,25 +42,23 @@ class ArrayCache:
         return {**self.__dict__, "_slots": None, "_file": None}
 
     def map(self) -> np.ndarray:
-        """uint8 (arrays, bytes of a slot), on disk."""
+        """The slots, "check" and "data" of each, on disk."""
         if self._slots is None:
-            shape = (self.count, _slot_bytes(self.shape, self.dtype))
-            self._slots = np.memmap(self.path, np.uint8, "r", shape=shape)
+            self._slots = np.memmap(self.path, self._slot, "r", shape=(self.count,))
         return self._slots
 
     def get(self, index: int) -> np.ndarray | None:
         """An array; None if it is not there or damaged."""
         slot = self.map()[index]
-        check = int.from_bytes(slot[:_CHECK].tobytes(), "little")
-        data = slot[_CHECK:].tobytes() if check else b""
-        if not check or check != _checksum(data):
+        if not slot["check"]:
             return None
-        return np.frombuffer(bytearray(data), self.dtype).reshape(self.shape)
+        data = np.array(slot["data"])
+        return data if slot["check"] == _checksum(data.tobytes()) else None
 
     def put(self, index: int, array: np.ndarray) -> None:
         """Keep an array, if the disk has room."""
-        data = array.astype(self.dtype, copy=False).tobytes()
-        start = index * (_CHECK + len(data))
+        data = array.astype(self._slot["data"].base, copy=False).tobytes()
+        start = index * self._slot.itemsize
         check = _checksum(data).to_bytes(_CHECK, "little")
         # Written, not assigned through the map: on a full disk that would end the process.
         with suppress(OSError):
@@ -84,7 +81,7 @@ def open_cache(
     Raises:
         InputError: a picture cannot be read.
     """
-    size = len(paths) * _slot_bytes(shape, np.dtype(dtype))
+    size = len(paths) * _slot(shape, dtype).itemsize
     if not paths or size > MAX_BYTES:
         return None
     file = cache_dir() / f"{_key(paths, f'{shape} {dtype} {maker}')}{SUFFIX}"
@@ -110,8 +107,8 @@ def cache_dir() -> Path:
     return Path.home() / ".cache" / "homework"
 
 
-def _slot_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    return _CHECK + math.prod(shape) * dtype.itemsize
+def _slot(shape: tuple[int, ...], dtype: str) -> np.dtype:
+    return np.dtype([("check", "<u4"), ("data", dtype, shape)])
 
 
 def _key(paths: Sequence[str], described: str) -> str:

@@ -19,7 +19,7 @@ from ..common import distributed
 from ..common.distributed import Heartbeat, duration, print0, waiting
 from . import checkpoints
 from .checkpoints import Checkpoint
-from .step import HeldOutResult, Means, MicroBatch, Stepper, Task, is_stalled, measure_steps
+from .step import HeldOutResult, MicroBatch, Stepper, Task, is_stalled, measure_steps
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
@@ -116,17 +116,14 @@ class Loop:
         self._passes = micro_batches
         numbers, means = self._stepper.take(micro_batches, self.step)
         for each in means:
-            self._add(each)
+            for name, (value, count) in each.items():
+                self._sums[name][0] += float(value)
+                self._sums[name][1] += count
         self.step += 1
         self._passes = ()
         return numbers
 
     # --- records ---
-
-    def _add(self, means: Means) -> None:
-        for name, (value, count) in means.items():
-            self._sums[name][0] += float(value)
-            self._sums[name][1] += count
 
     def _means(self) -> dict[str, float]:
         """Means over all processes since the record before."""
