@@ -66,11 +66,11 @@ class Task(Protocol[Batch]):
         """The micro-batches of this process in each step from `first` on."""
         ...
 
-    def loss(self, micro_batch: Batch) -> tuple[torch.Tensor, Means]:
+    def loss(self, micro_batch: Batch, /) -> tuple[torch.Tensor, Means]:
         """Weighted sum of losses; name -> (sum, count) of other means to log."""
         ...
 
-    def smaller(self, micro_batches: Sequence[Batch]) -> list[Batch]:
+    def smaller(self, micro_batches: Sequence[Batch], /) -> list[Batch]:
         """The same pictures in smaller micro-batches, once memory has run out; or an InputError."""
         ...
 

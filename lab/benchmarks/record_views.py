@@ -3,6 +3,9 @@
 Runs in the engine's own Python. The last line that it prints is the CPU seconds per view.
 """
 
+# PySTK is there in that Python alone:
+# pyright: reportMissingImports=false
+
 import json
 import os
 import resource
@@ -46,7 +49,9 @@ def main() -> None:
                 race.step()
             views += STEPS * len(KARTS)
             for player, data in enumerate(race.render_data):
-                picture = Image.fromarray(np.array(data.image)).resize((150, 100), Image.BILINEAR)
+                picture = Image.fromarray(np.array(data.image)).resize(
+                    (150, 100), Image.Resampling.BILINEAR
+                )
                 picture.save(f"{job['folder']}/{camera}_{place}_{player}.png")
     print((cpu_seconds() - start) / views, flush=True)
     os._exit(0)

@@ -22,7 +22,6 @@ from . import descriptions
 if TYPE_CHECKING:
     from transformers import (
         Idefics3Config,
-        Idefics3ForConditionalGeneration,
         PreTrainedTokenizerFast,
     )
 
@@ -106,10 +105,8 @@ def base_config(stem: Mapping[str, Any] = MappingProxyType({})) -> Idefics3StemC
     )
 
 
-def build_model(
-    seed: int, config: Idefics3Config | None = None
-) -> Idefics3ForConditionalGeneration:
-    """A model with new random float32 weights.
+def build_model(seed: int, config: Idefics3Config | None = None) -> Any:
+    """An Idefics3ForConditionalGeneration with new random float32 weights.
 
     Args:
         config: the embedded base's if None. An Idefics3Config or SmolVLMConfig gives a model
@@ -129,7 +126,7 @@ def build_model(
     return model
 
 
-def _initialise_attention(model: Idefics3ForConditionalGeneration) -> None:
+def _initialise_attention(model: Any) -> None:
     """Initialise each query projection like its key projection, and positions as waves.
 
     A token then first attends to similar tokens: a patch to its neighbours, the name of a kart to

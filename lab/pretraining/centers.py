@@ -6,7 +6,7 @@ On a grid that is finer than the image tokens' even karts of five pixels have ce
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ LEAST_SPREAD = 0.5  # cells
 
 
 class Centers(NamedTuple):
-    """N karts of some pictures.
+    """N karts of some pictures, as arrays or tensors.
 
     Attributes:
         heat: float32 (B, side, side), rows first: 1 at a centre, falling off around it.
@@ -29,10 +29,10 @@ class Centers(NamedTuple):
             of width and height in cells.
     """
 
-    heat: np.ndarray
-    cells: np.ndarray
-    names: np.ndarray
-    boxes: np.ndarray
+    heat: Any
+    cells: Any
+    names: Any
+    boxes: Any
 
 
 def centers(scenes: list[Scene], side: int) -> Centers:

@@ -7,6 +7,8 @@ Pure; the heads that learn these labels are in `heads`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from homework.labels.questions import DEPTHS, KARTS, SIDES, TRACKS
@@ -31,7 +33,7 @@ PICTURE_HEADS = {"track": len(TRACKS)} | dict.fromkeys(
 )
 
 
-def labels(scene: Scene, patches: int) -> dict[str, np.ndarray]:
+def labels(scene: Scene, patches: int) -> dict[str, np.ndarray | np.int64]:
     """Classes of every head for one scene.
 
     Args:
@@ -58,16 +60,17 @@ def labels(scene: Scene, patches: int) -> dict[str, np.ndarray]:
         column = min(int(x / PICTURE_SIZE[0] * patches), patches - 1)
         grid["center"][row, column] = 1
         painted.append((kart, (row, column)))
+    ego: Any = scene.ego  # there is one where there are karts
     for kart, places in painted:
-        is_ego = kart is scene.ego
+        is_ego = kart is ego
         grid["kart"][places] = _KART_ID[kart.name]
         grid["ego"][places] = is_ego
-        grid["side"][places] = 0 if is_ego else 1 if is_left(kart, scene.ego) else 2
-        grid["depth"][places] = 0 if is_ego else 1 if is_front(kart, scene.ego) else 2
+        grid["side"][places] = 0 if is_ego else 1 if is_left(kart, ego) else 2
+        grid["depth"][places] = 0 if is_ego else 1 if is_front(kart, ego) else 2
     for kart in scene.karts:
-        side = 1 if is_left(kart, scene.ego) else 2
-        depth = 1 if is_front(kart, scene.ego) else 2
-        if kart is not scene.ego:
+        side = 1 if is_left(kart, ego) else 2
+        depth = 1 if is_front(kart, ego) else 2
+        if kart is not ego:
             others["left" if side == 1 else "right"] += 1
             others["front" if depth == 1 else "behind"] += 1
     counts = {"track": _TRACK_ID[scene.track], "count": len(scene.karts), **others}

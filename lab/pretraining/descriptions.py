@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from homework.labels.questions import KARTS, REGIONS
 from homework.labels.scene import Kart, Scene, depth_of, regions, side_of
@@ -61,9 +61,10 @@ def _region(scene: Scene, rng: random.Random) -> Iterator[Statement]:
 
 def _place(scene: Scene, rng: random.Random) -> Iterator[Statement]:
     """The place of a few karts relative to the ego."""
+    ego: Any = scene.ego  # there is one where there are others
     others = scene.others
     for kart in rng.sample(others, min(len(others), MAX_KARTS)):
-        side, depth = side_of(kart, scene.ego), depth_of(kart, scene.ego)
+        side, depth = side_of(kart, ego), depth_of(kart, ego)
         prompt, target = rng.choice(
             (
                 ("{} keeps to the", side),
@@ -91,10 +92,11 @@ def _list(scene: Scene, rng: random.Random) -> Iterator[Statement]:
 
 def _whole(scene: Scene, rng: random.Random) -> Iterator[Statement]:
     """The whole picture in one sentence, karts from left to right."""
+    ego: Any = scene.ego  # there is one where there are karts
     parts = [
         f"{kart.name} as ego"
-        if kart is scene.ego
-        else f"{kart.name} {depth_of(kart, scene.ego)} and {side_of(kart, scene.ego)}"
+        if kart is ego
+        else f"{kart.name} {depth_of(kart, ego)} and {side_of(kart, ego)}"
         for kart in _in_order(scene.karts)
     ]
     target = f"{scene.track}, {len(scene.karts)} karts: {'; '.join(parts) or NONE}"

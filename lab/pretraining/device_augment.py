@@ -72,15 +72,17 @@ def orders(
     pasted = [place for place in places if changes[place].paste]
     cropped = [place for place in places if changes[place].window]
     lit = [place for place in places if changes[place].light]
-    pastes = [changes[place].paste for place in pasted]
-    lights = [changes[place].light for place in lit]
+    pastes = [paste for change in changes if (paste := change.paste)]
+    windows = [window for change in changes if (window := change.window)]
+    lights = [light for change in changes if (light := change.light)]
     opacity = np.zeros((len(pasted), HEIGHT, WIDTH), np.uint8)
     relit = []
     for layer, place, (donor, kart, box) in zip(opacity, pasted, pastes, strict=True):
         x1, y1, x2, y2 = box
         shown = views[donors[donor]]
         outline = Image.fromarray(augment.outline(shown.picture, kart.box))
-        layer[y1:y2, x1:x2] = outline.resize((x2 - x1, y2 - y1), Image.Resampling.BILINEAR)
+        large = outline.resize((x2 - x1, y2 - y1), Image.Resampling.BILINEAR)
+        layer[y1:y2, x1:x2] = np.asarray(large)
         here = views[numbers[place]].picture
         relit.append(augment.relighting(here, box, shown.picture, kart.box))
     return Orders(
@@ -92,7 +94,7 @@ def orders(
         torch.from_numpy(opacity),
         torch.tensor(relit, dtype=torch.float32),
         torch.tensor(cropped, dtype=torch.int64),
-        _floats([changes[place].window for place in cropped], 4),
+        _floats(windows, 4),
         torch.tensor([p for p in places if changes[p].mirror], dtype=torch.int64),
         torch.tensor(lit, dtype=torch.int64),
         _floats([light.gains for light in lights], 3),

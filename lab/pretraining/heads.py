@@ -9,6 +9,7 @@ likeness, and the answer in it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -73,7 +74,7 @@ class CenterHead(nn.Module):
         super().__init__()
         self.down = nn.Conv2d(coarse, fine, 1)
         self.mix = nn.Conv2d(fine, fine, 3, padding=1)
-        self.scores = nn.Conv2d(fine, 1 + len(KARTS) + 4, 1)
+        self.scores: Any = nn.Conv2d(fine, 1 + len(KARTS) + 4, 1)
         nn.init.zeros_(self.scores.weight)
         nn.init.zeros_(self.scores.bias)
         self.scores.bias.data[0] = _NO_CENTER

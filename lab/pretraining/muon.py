@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
+
+foreach: Any = torch  # its functions on lists of tensors have no types
 
 # Of the quintic iteration that takes singular values to about 1, as published.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
@@ -57,17 +60,17 @@ class Muon(torch.optim.Optimizer):
                 # Scalable for LLM Training); that of a matrix with orthogonal rows depends on its
                 # longer side.
                 rate, scale = group["lr"], 0.2 * max(shape) ** 0.5
-                torch._foreach_mul_(weights, 1 - rate * group["weight_decay"])
-                torch._foreach_add_(weights, updates.unbind(), alpha=-rate * scale)
+                foreach._foreach_mul_(weights, 1 - rate * group["weight_decay"])
+                foreach._foreach_add_(weights, updates.unbind(), alpha=-rate * scale)
 
     def _momentum(self, weights: list[torch.Tensor], momentum: float) -> torch.Tensor:
         """Nesterov momentum of weights of one shape, with this step's gradients, stacked."""
-        gradients = [weight.grad for weight in weights]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
         for weight in weights:
             if not self.state[weight]:
                 self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         means = [self.state[weight]["momentum_buffer"] for weight in weights]
-        torch._foreach_lerp_(means, gradients, 1 - momentum)
+        foreach._foreach_lerp_(means, gradients, 1 - momentum)
         return torch.stack(gradients).lerp_(torch.stack(means), momentum)
 
 

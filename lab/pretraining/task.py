@@ -156,19 +156,20 @@ class Pretraining:
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Means]:
         """Weighted sum of all losses, and each of them by name."""
-        batch = send_to_device(batch, self.device, non_blocking=True)
-        row, squares = batch.row, batch.squares
+        moved: Any = send_to_device(batch, self.device, non_blocking=True)
+        row, squares = moved.row, moved.squares
         if squares is None:
-            squares = self.pictures.squares(batch.orders)
+            assert self.pictures, "orders are for these"
+            squares = self.pictures.squares(moved.orders)
         with self._autocast():
             pixels = self.inputs.normalise(squares)
             tokens = packing.image_tokens(self.model, pixels)  # (B, P, D)
             embeddings = self.model.get_input_embeddings().weight
-            parts = heads.losses(self.heads(tokens, embeddings), batch.targets, batch.centers)
-            total = sum(DENSE_WEIGHTS.get(name, 1.0) * part for name, part in parts.items())
+            parts = heads.losses(self.heads(tokens, embeddings), moved.targets, moved.centers)
+            total: Any = sum(DENSE_WEIGHTS.get(name, 1.0) * part for name, part in parts.items())
             side = self.data.patches
             patches = tokens.transpose(1, 2).unflatten(2, (side, side))
-            found = heads.center_losses(self.center_head(self._stage, patches), batch.fine)
+            found = heads.center_losses(self.center_head(self._stage, patches), moved.fine)
             total = total + sum(CENTER_WEIGHTS[name] * part for name, part in found.items())
             parts |= found
             if row.layout.count:
@@ -225,7 +226,7 @@ class Pretraining:
         for start in range(0, len(self.held_out), self.batch_size):
             views = self.held_out[start : start + self.batch_size]
             told = [statements(view.scene, rng) for view in views]
-            batch = send_to_device(self.data.batch(views, told), self.device)
+            batch: Any = send_to_device(self.data.batch(views, told), self.device)
             row, pixels = batch.row, self.inputs.normalise(batch.squares)
             with torch.no_grad(), self._autocast():
                 seen = packing.image_tokens(self.model, pixels)
@@ -275,7 +276,7 @@ class Pretraining:
         print(f"wrote {output}")
 
 
-def build_optimizers(model, heads, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+def build_optimizers(model, heads, dtype: torch.dtype) -> Sequence[torch.optim.Optimizer]:
     """Muon for the weights between hidden layers, AdamW for all others.
 
     Muon needs some 0.6 of AdamW's steps here (lab/LOG.md).

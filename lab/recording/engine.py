@@ -17,6 +17,9 @@ in rows). With `cameras` a frame also has matrices and poses.
 Imports nothing of this package, only PySTK, numpy and Pillow.
 """
 
+# PySTK is there in the engine's own Python alone:
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import base64
@@ -263,7 +266,7 @@ def boxes(instances: np.ndarray) -> list:
 
 def _jpeg(image: np.ndarray) -> str:
     file = io.BytesIO()
-    picture = Image.fromarray(image).resize(PICTURE_SIZE, Image.BILINEAR)
+    picture = Image.fromarray(image).resize(PICTURE_SIZE, Image.Resampling.BILINEAR)
     picture.save(file, "JPEG", quality=JPEG_QUALITY)
     return base64.b64encode(file.getvalue()).decode()
 

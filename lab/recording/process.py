@@ -43,7 +43,7 @@ class Engine:
     def __init__(
         self, command: Sequence[str], environment: dict[str, str], quality: str, log
     ) -> None:
-        self._process = subprocess.Popen(
+        self._process: Any = subprocess.Popen(  # with both of its pipes
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment
         )
         self._rest = b""

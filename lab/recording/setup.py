@@ -239,7 +239,7 @@ def _watch(command: Sequence[str], what: str, environment: dict[str, str]) -> No
     said = ""
     try:
         with tqdm(total=100, unit="%", desc=what) as progress:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 said = line if line.strip() else said
                 if found := re.match(r"\s*\[\s*(\d+)%\]", line):
                     progress.update(int(found[1]) - progress.n)
