@@ -24,6 +24,7 @@ from pathlib import Path
 
 from homework.common.errors import InputError
 from homework.common.files import read_json, write_json, writing
+from homework.common.workers import num_cores
 
 from .assets import (
     GAME,
@@ -219,7 +220,7 @@ def _compile(pip: Sequence[str], interpreter: Path) -> None:
         "CXXFLAGS": f"-I{include.strip()}",
         # Its CMakeLists.txt asks for a version that current CMake no longer supports.
         "CMAKE_POLICY_VERSION_MINIMUM": "3.5",
-        "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0))),
+        "CMAKE_BUILD_PARALLEL_LEVEL": str(num_cores()),
     }
     arguments = ["-v", "--no-deps", "--no-build-isolation", "--no-binary=:all:", PYSTK]
     _watch(
