@@ -80,18 +80,10 @@ def run(
     if held_out == "race" and _recorded(folders[0]):
         raise InputError("--held_out race: a recording is the first of --data_dir; give data/train")
     begun, fingerprint = _start(start)
-    recipe = {
-        "data": [folder.name for folder in folders],
-        "steps": steps,
-        "dense_steps": dense_steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "augmentations": chosen,
-        "held_out": held_out,
-        "seed": seed,
-        "start": fingerprint,
-        "data_sha256": _digest(folders),
-    }
+    recipe: dict[str, Any] = {"data": [folder.name for folder in folders], "steps": steps}
+    recipe |= {"dense_steps": dense_steps, "batch_size": batch_size}
+    recipe |= {"learning_rate": learning_rate, "augmentations": chosen, "held_out": held_out}
+    recipe |= {"seed": seed, "start": fingerprint, "data_sha256": _digest(folders)}
     _pretrain(folders, work, target, outputs, recipe, begun, num_workers, pictures)
 
 

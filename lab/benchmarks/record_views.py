@@ -3,16 +3,13 @@
 Runs in the engine's own Python. The last line that it prints is the CPU seconds per view.
 """
 
-# PySTK is there in that Python alone:
-# pyright: reportMissingImports=false
-
 import json
 import os
 import sys
 import time
 from pathlib import Path
 
-import pystk
+import pystk  # pyright: ignore[reportMissingImports]
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "recording"))
 

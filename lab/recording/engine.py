@@ -17,9 +17,6 @@ in rows). With `cameras` a frame also has matrices and poses.
 Imports nothing of this package, only PySTK, numpy and Pillow.
 """
 
-# PySTK is there in the engine's own Python alone:
-# pyright: reportMissingImports=false
-
 from __future__ import annotations
 
 import base64
@@ -32,7 +29,7 @@ import random
 import sys
 
 import numpy as np
-import pystk
+import pystk  # pyright: ignore[reportMissingImports]
 from PIL import Image
 
 FRAME_WIDTH, FRAME_HEIGHT = 600, 400  # of the detection boxes in the dataset
