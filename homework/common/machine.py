@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from .workers import num_cores
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _NO_MEMORY = ("out of memory", "not enough memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC")
 _CGROUP_1 = "/sys/fs/cgroup/memory/memory"
 MAX_WORKERS = 8  # processes that decode pictures; 8 are enough for one GPU
+Parts = TypeVar("Parts")
+Result = TypeVar("Result")
 
 
 class Machine(NamedTuple):
@@ -132,6 +134,20 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and any(words in text for words in _NO_MEMORY)
+
+
+def in_memory(
+    compute: Callable[[Parts], Result], parts: Parts, smaller: Callable[[Parts], Parts]
+) -> Result:
+    """`compute(parts)`; where memory runs out, of what `smaller` makes of them, again and again."""
+    while True:
+        try:
+            return compute(parts)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # The error, which held the tensors of the pass, has gone here.
+        parts = smaller(parts)
 
 
 def release_memory(device: str) -> None:

@@ -91,10 +91,8 @@ def image_processor_class() -> type:
     """
     import transformers
 
-    try:
-        return transformers.Idefics3ImageProcessorPil
-    except AttributeError:
-        return transformers.Idefics3ImageProcessor
+    older = "Idefics3ImageProcessor"
+    return getattr(transformers, f"{older}Pil", None) or getattr(transformers, older)
 
 
 def register_attention(name: str, function: Callable) -> None:

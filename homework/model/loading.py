@@ -155,16 +155,14 @@ def _classes(folder: Path) -> tuple[type, type]:
         from .stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
 
         return Idefics3StemConfig, Idefics3StemForConditionalGeneration
-    if kind == "smolvlm":
-        try:
-            from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
-        except ImportError:
-            raise ValueError("a SmolVLM2 needs transformers 4.50 or later") from None
+    import transformers
 
-        return SmolVLMConfig, SmolVLMForConditionalGeneration
-    from transformers import Idefics3Config, Idefics3ForConditionalGeneration
-
-    return Idefics3Config, Idefics3ForConditionalGeneration
+    name = "SmolVLM" if kind == "smolvlm" else "Idefics3"
+    if not hasattr(transformers, f"{name}Config"):
+        raise ValueError("a SmolVLM2 needs transformers 4.50 or later")
+    parts = ("Config", "ForConditionalGeneration")
+    config_class, model_class = (getattr(transformers, f"{name}{part}") for part in parts)
+    return config_class, model_class
 
 
 def check_config(folder: Path) -> None:

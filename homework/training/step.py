@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -111,7 +112,8 @@ class Stepper:
         """
         weights, rate = list(self.task.weights.values()), self.task.learning_rate(step)
         [weight] = distributed.total([sum(batch.weight for batch in micro_batches)])
-        means = self._backward(micro_batches, step, weight)
+        backward = partial(self._backward, step, weight)
+        means = machine.in_memory(backward, micro_batches, self._smaller)
         means.append({"loss": (0, 1 / distributed.world_size())})
         distributed.sum_gradients(weights)
         for optimizer in self.task.optimizers:
@@ -131,22 +133,15 @@ class Stepper:
         self.scaler.update()
         return numbers, means
 
-    def _backward(
-        self, micro_batches: Sequence[MicroBatch], step: int, weight: float
-    ) -> list[Means]:
-        """Add up the gradients of all micro-batches, smaller ones where memory runs out."""
-        while True:
-            try:
-                return self._passes(micro_batches, step, weight)
-            except (RuntimeError, MemoryError) as error:
-                if not machine.is_out_of_memory(error):
-                    raise
-            # The error, which held the tensors of the pass, has gone here.
-            for optimizer in self.task.optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            micro_batches = self.task.smaller(micro_batches)
+    def _smaller(self, micro_batches: Sequence[MicroBatch]) -> Sequence[MicroBatch]:
+        for optimizer in self.task.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        return self.task.smaller(micro_batches)
 
-    def _passes(self, micro_batches: Sequence[MicroBatch], step: int, weight: float) -> list[Means]:
+    def _backward(
+        self, step: int, weight: float, micro_batches: Sequence[MicroBatch]
+    ) -> list[Means]:
+        """Add up the gradients of all micro-batches."""
         # Dropout depends on seed, step and process alone, and a resumed run draws the same.
         drawn = f"{self.seed}/{step}/{distributed.rank()}"
         torch.manual_seed(random.Random(drawn).getrandbits(63))

@@ -11,6 +11,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -153,13 +154,7 @@ class FineTuning:
         """What each pass of training on some pictures takes, once it fits into memory."""
         passes = self.collator([self.train_set[index] for index in pictures])
         self.model.train()
-        while True:
-            try:
-                return [self._cost(each) for each in passes]
-            except (RuntimeError, MemoryError) as error:
-                if not machine.is_out_of_memory(error):
-                    raise
-            passes = self.smaller(passes)
+        return machine.in_memory(lambda parts: list(map(self._cost, parts)), passes, self.smaller)
 
     def _cost(self, one: MicroBatch) -> Cost:
         start = time.perf_counter()
@@ -182,10 +177,12 @@ class FineTuning:
             return None
         mine = self.measured[distributed.rank() :: distributed.world_size()]
         sums, counts = [0.0, 0.0], Counter()  # of losses and weights; of (kind, right)
+        smaller = partial(self.passes.smaller, pictures=self.held_out)
         self.model.eval()
         for start in range(0, len(mine), self.per_device):
             places = mine[start : start + self.per_device]
-            losses, right = self._outcomes(self.collator([self.held_out[i] for i in places]))
+            passes = self.collator([self.held_out[i] for i in places])
+            losses, right = machine.in_memory(self._outcomes, passes, smaller)
             sums = [a + b for a, b in zip(sums, losses, strict=True)]
             pairs = (pair for index in places for pair in self.held_out.views[index][1])
             counts.update(zip((kind_of(question) for question, _ in pairs), right, strict=True))
@@ -199,16 +196,10 @@ class FineTuning:
 
     def _outcomes(self, passes: list[MicroBatch]) -> tuple[list[float], list[bool]]:
         """Sums of losses and weights of some passes, and which pairs are answered right."""
-        while True:
-            try:
-                with torch.no_grad():
-                    found = [self._forward(each) for each in passes]
-                losses = [sum(loss.item() for loss, _ in found), sum(e.weight for e in passes)]
-                return losses, [each for _, right in found for each in right.tolist()]
-            except (RuntimeError, MemoryError) as error:
-                if not machine.is_out_of_memory(error):
-                    raise
-            passes = self.passes.smaller(passes, self.held_out)
+        with torch.no_grad():
+            found = [self._forward(each) for each in passes]
+        losses = [sum(loss.item() for loss, _ in found), sum(e.weight for e in passes)]
+        return losses, [each for _, right in found for each in right.tolist()]
 
     def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
         """Step, loss and accuracy; while training, pairs a second and the time left."""
