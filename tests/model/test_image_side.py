@@ -120,7 +120,8 @@ def test_an_adapter_is_asked_with_its_own_side_merged_too(small, base, sample_da
     assert plain_answers([(tmp_path / "merged", asked)], tmp_path) == [found[0]]
 
 
-def test_image_tokens_that_are_kept_are_those_of_the_side(base, sample_data, tmp_path):
+def test_image_tokens_that_are_kept_are_those_of_the_side(base, sample_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # other tests look who made them
     for side in (72, 144):
         options = {"output_dir": tmp_path / str(side), "base": base, "image_side": side}
         finetune.train(sample_data, **options, max_steps=2, train_vision=False, **SMALL)
