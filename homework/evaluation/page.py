@@ -1,6 +1,6 @@
 """The report of a benchmark: `index.html` for people and `report.json` for programs.
 
-The page is one file that contains its tables, pictures and heat maps: see `common.page`.
+The page is one file that contains its tables, pictures and heat maps: see `common.outputs`.
 """
 
 from __future__ import annotations

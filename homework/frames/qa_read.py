@@ -5,7 +5,7 @@
 ...
 ]
 
-Other fields are ignored. A file may also have one object per line, and `export` says how the
+Other fields are ignored. A file may also have one object per line, and `qa_write` says how the
 objects of its forms look.
 """
 

@@ -170,7 +170,7 @@ def page_data(labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
     """What the page's script reads: names once, and numbers that refer to them.
 
     Args:
-        firsts: for each view the first view of the same scene; see `repeats.first_views`.
+        firsts: for each view the first view of the same scene; see `sheets.first_views`.
 
     Returns:
         `scenes`: each distinct labelling as [track, ego, kart, x1, y1, x2, y2, kart, ...];

@@ -1,4 +1,4 @@
-"""LoRA adapters in the format of PEFT: find one, check it and attach it to its base."""
+"""LoRA adapters in the format of PEFT: begin one, or load one onto its base, checked."""
 
 from __future__ import annotations
 
@@ -29,8 +29,6 @@ from .vlm import BaseVLM, Record
 if TYPE_CHECKING:
     import torch
     from peft import LoraConfig, PeftModel
-
-    from .vlm import BaseVLM
 
 FORMS = {
     False: "one tile per picture and a space before the answer, as `train` has it",

@@ -17,7 +17,6 @@ from .checkpoints import steps_between
 MAX_NORM = 1.0  # of the gradient; a longer one is scaled down to it
 SCALE = 2.0**10  # of the loss in float16, to begin with: torch's own, 2^16, skips the first steps
 MEASUREMENTS = 8  # on held-out pictures, in a run, however short
-MOST_BETWEEN = 200  # optimizer steps between two of them
 SHARE = 0.03  # of the time of a run, about, for all of them
 COST = 0.4  # time of a measured picture against one that is learned: it has no backward pass
 NAMED = 4  # pictures of a batch that an error names
@@ -201,7 +200,7 @@ class HeldOutResult(NamedTuple):
 
 def measure_steps(steps: int) -> int:
     """Optimizer steps between two measurements."""
-    return steps_between(steps, MOST_BETWEEN, MEASUREMENTS)
+    return steps_between(steps, least=MEASUREMENTS)
 
 
 def pictures_measured(steps: int, pictures: int) -> int:

@@ -37,7 +37,7 @@ SOON = 2.0  # seconds
 
 
 class FineTuning:
-    """LoRA weights on packed micro-batches; see `loop.Task`.
+    """LoRA weights on packed micro-batches; see `step.Task`.
 
     A pair counts as answered right if every token of the answer and its end token are the
     model's first choice, given those before: if greedy decoding gives the answer.

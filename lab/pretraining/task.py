@@ -51,7 +51,7 @@ FINE_STAGE = 1  # of the stem, where the fine labels are learned
 
 
 class Pretraining:
-    """Model, heads, optimizers and data of one pre-training run; see `training.loop.Task`."""
+    """Model, heads, optimizers and data of one pre-training run; see `training.step.Task`."""
 
     def __init__(
         self,
