@@ -78,7 +78,7 @@ def print0(text: str) -> None:
 
 
 def init() -> None:
-    """Initialise torch.distributed if processes are several; InputError if they do not meet."""
+    """Connect the processes, if there are several; InputError if they cannot reach each other."""
     if world_size() > 1:
         from accelerate import PartialState
 

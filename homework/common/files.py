@@ -229,7 +229,7 @@ def writing(path: str | Path, hint: str = "") -> Iterator[None]:
 
 
 def disk_line(error: OSError, path: str | Path | None = None) -> str:
-    """Which file (`path` if the error names none) cannot be written, why, and how to fix it."""
+    """One line: which file cannot be written (`path` if unnamed), why, and how to fix it."""
     fix = _FIXES.get(error.errno or 0, "correct that and run again")
     file = error.filename or path or "a file"
     return f"{file}: cannot be written ({error.strerror or error}); {fix}"

@@ -51,7 +51,7 @@ class Outputs:
 
     @contextmanager
     def open(self, path: str | Path) -> Iterator[BinaryIO]:
-        """As `atomic_write`; InputError if other bytes than its own must not be replaced."""
+        """As `atomic_write`; InputError if there is a file that must not be replaced."""
         path = Path(path)
         if _OF_THE_DATASET.fullmatch(path.name):
             self._refuse(path, None)

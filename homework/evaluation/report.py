@@ -118,7 +118,7 @@ def write_page(
 
 
 def heat_maps(vlm: BaseVLM, measured: Measured, most: int) -> dict[int, Any]:
-    """Sample -> heat map, (side, side) from 0 to 1, of `most`, half of them wrong if possible."""
+    """Heat maps, (side, side) of 0 to 1, of at most `most` samples, half of them wrong answers."""
     from ..model import heat_map
 
     chosen = _chosen(measured.outcomes, most)

@@ -127,7 +127,7 @@ def read(checkpoint: str | Path, base: str | Path | None = None) -> Adapter:
 
 
 def _read_record(folder: Path, named: str | None, base: str | Path | None) -> Record:
-    """The record of an adapter: of the base that PEFT `named`, or the user's `base`."""
+    """The record of an adapter; `named` is the base in PEFT's file, `base` the user's choice."""
     file, written, training = folder / BASE, {}, None
     if file.is_file():
         written = read_json(file)

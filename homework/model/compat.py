@@ -53,7 +53,7 @@ def save_model(model, folder: Path) -> None:
 
 
 def dtype_option(dtype: Any) -> dict[str, Any]:
-    """The option for the type of weights: `torch_dtype` before 4.56, of which 5.x warns."""
+    """The option that sets the type of the weights: `torch_dtype` before 4.56, `dtype` since."""
     return {"torch_dtype" if release() < (4, 56) else "dtype": dtype}
 
 

@@ -34,7 +34,7 @@ _QUESTION = "{QUESTION}"  # placeholder that marks where the chat template puts 
 
 
 def check_length(text: str) -> None:
-    """Raise InputError if a text is too long: attention takes the square of it in memory."""
+    """Raise InputError if a text is too long: attention's memory grows with its square."""
     if len(text) > MAX_TEXT_LENGTH:
         raise InputError(
             f"the text {text[:40]!r}... has {len(text):,} characters; give at most "

@@ -96,7 +96,7 @@ def _step(file: Path) -> int:
 
 
 def newest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
-    """The newest whole checkpoint in a folder, if any; newer ones, damaged, are removed."""
+    """The newest whole checkpoint in a folder, if any; damaged newer ones are removed."""
     for file in reversed(checkpoints(run_dir)):
         checkpoint = read(file)
         if checkpoint:
@@ -118,7 +118,7 @@ def refused(file: Path | None) -> Iterator[None]:
 
 
 def require_same(run_dir: Path, recipe: dict) -> None:
-    """Raise InputError for a folder with checkpoints of another recipe: which options differ."""
+    """Raise InputError, naming the options that differ, for checkpoints of another recipe."""
     other = saved_recipe(run_dir)
     if other != recipe and checkpoints(run_dir):
         raise InputError(

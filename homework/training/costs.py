@@ -98,7 +98,7 @@ class Passes:
     def cut(
         self, passes: Sequence[MicroBatch], pictures: ViewDataset | None = None
     ) -> list[MicroBatch]:
-        """Passes made with other settings, anew where too large; of `self.pictures` if omitted."""
+        """The passes, made anew where they are too large; of `self.pictures` if omitted."""
         pictures, fitting = pictures or self.pictures, []
         for each in passes:
             if len(each.paths) == 1 or self.cost(each) <= self.collator.budget:

@@ -138,7 +138,7 @@ def _with_lora(vlm: BaseVLM, config: TrainConfig) -> PeftModel:
 
 
 def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) -> None:
-    """Two lines: what the run learns from, how long it will take; InputError if for over a day."""
+    """Print what the run learns from and how long it will take; ask if that is over a day."""
     views, pairs, steps = len(task.train_set), task.train_set.pairs, task.steps - done
     print0(
         f"{views} pictures with {pairs} pairs to learn in {task.steps} steps, "
