@@ -107,7 +107,9 @@ def test_other_errors_are_not_taken_for_it(options, monkeypatch):
     ("device", "free", "tokens", "checkpointing"),
     [
         ("cpu", 64e9, 1_200, False),  # bounded by MAX_BYTES
-        ("cuda", 64e9, 4_200, False),
+        ("cuda", 16e9, 3_360, False),  # by MAX_BYTES, too
+        ("cuda", 60e9, 12_000, False),  # by OF_FREE
+        ("cuda", 140e9, 16_384, False),  # by LARGEST
         ("cuda", 4e9, 2_880, False),
         ("cpu", 2e9, 1_200, False),
         ("cpu", 1e9, 1_200, True),
