@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 if not __package__:
     # Run as a file: the relative imports below need the package. Its own folder must leave the
@@ -45,6 +45,9 @@ from .frames.split import (
 from .inspection.draw import check_picture, has_display, show
 from .labels.questions import Pair, pairs
 from .labels.scene import AmbiguousView, Scene, view_scene
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @options.checked
@@ -167,7 +170,6 @@ def balance(
 def inspect(
     data_dir: Path | None = None,
     against: Path | None = None,
-    save: Path | None = None,
     num_workers: Count | None = None,
     pictures: Path | None = None,
     overwrite: bool = False,
@@ -176,21 +178,14 @@ def inspect(
 
     Args:
         data_dir: the split's folder. Default: data/train beside the package.
-        against: folder of another split to compare with: its line-ups and its views' appearance.
-        save: draw the comparison into this picture file.
+        against: folder of another split, whose line-ups are compared with those of this one.
         num_workers: number of processes. Default: one per core.
         pictures: write a contact sheet, answer histograms and the line-up table to this folder.
         overwrite: replace files that this command did not write.
     """
-    from .inspection.appearance import comparison_figure, measure, table
     from .inspection.survey import compare, report, survey
 
-    if save is not None and against is None:
-        raise InputError("--save: draws a comparison; give --against, too")
     outputs = Outputs("inspect", overwrite)
-    if save is not None:
-        check_picture(save)
-        outputs.check(save)
     split = list_split(options.data_folder(data_dir, "train"))
     other = list_split(against) if against is not None else None
     workers = num_workers or num_cores()
@@ -202,11 +197,7 @@ def inspect(
         print("wrote " + ", ".join(map(str, save_pictures(split, found, pictures, outputs.open))))
     if other is not None:
         lines = compare(split, found, other, survey(other, workers, decode=False))
-        print("", *lines, "", sep="\n")
-        both = measure(split, workers), measure(other, workers)
-        print(*table(*both), sep="\n")
-        if save is not None:
-            _save(comparison_figure(*both), save, outputs, dpi=80)
+        print("", *lines, sep="\n")
 
 
 @options.checked
@@ -287,8 +278,8 @@ def _print_pairs(picture: Path, scene: Scene) -> None:
     print(*(f"  {question:56} {answer}" for question, answer in pairs(scene)), "", sep="\n")
 
 
-def _save(picture: Any, file: Path, outputs: Outputs, **options: int) -> None:
-    save_picture(picture, file, outputs.open, **options)
+def _save(picture: Image, file: Path, outputs: Outputs) -> None:
+    save_picture(picture, file, outputs.open)
     print(f"wrote {file}")
 
 

@@ -4,6 +4,7 @@ python -m lab.record run --views 200 [--output data/recorded] [--tracks a,b] [--
 python -m lab.record sample
 python -m lab.record verify data/recorded
 python -m lab.record count data/train,data/recorded
+python -m lab.record compare data/recorded --against data/train [--save looks.png]
 
 Records labelled frames with the engine of the game, in the layout of the dataset. `setup` installs
 the engine and the data of the game into your cache folder; no other command needs them.
@@ -19,6 +20,11 @@ from typing import Literal
 from homework.common import options
 from homework.common.errors import InputError
 from homework.common.options import Count, Fraction, Natural
+from homework.common.outputs import Outputs
+from homework.common.workers import num_cores
+from homework.frames.pictures import save_picture
+from homework.frames.split import list_split
+from homework.inspection.draw import check_picture
 from homework.labels.questions import KARTS, TRACKS
 
 from .options import names
@@ -168,6 +174,37 @@ def count(folders: Sequence[str]) -> None:
         print(line)
 
 
+@options.checked
+def compare(
+    folder: Path,
+    against: Path,
+    save: Path | None = None,
+    num_workers: Count | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Compare what the views of two folders look like: karts, boxes, light and colours.
+
+    Args:
+        folder: a split's folder, such as data/recorded.
+        against: the folder of another split.
+        save: draw the comparison into this picture file.
+        num_workers: number of processes. Default: one per core.
+        overwrite: replace a file that this command did not write, or that was changed since.
+    """
+    from .recording.appearance import comparison_figure, measure, table
+
+    outputs = Outputs("compare", overwrite)
+    if save:
+        check_picture(save)
+        outputs.check(save)
+    splits = list_split(folder), list_split(against)
+    ours, others = (measure(split, num_workers or num_cores()) for split in splits)
+    print(*table(ours, others), sep="\n")
+    if save:
+        save_picture(comparison_figure(ours, others), save, outputs.open, dpi=80)
+        print(f"wrote {save}")
+
+
 def _karts(given: Sequence[str] | None) -> list[str]:
     """The karts to record, each of which the game's free data must have."""
     for name in given or ():
@@ -187,5 +224,6 @@ if __name__ == "__main__":
             "sample": sample,
             "verify": verify,
             "count": count,
+            "compare": compare,
         }
     )

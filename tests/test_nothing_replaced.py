@@ -12,6 +12,7 @@ from trainings import write_adapter
 from homework import base_vlm, evaluate, finetune, generate_qa
 from homework.common.errors import InputError
 from homework.training import adapters
+from lab import record
 
 CHECK = {"view_index": 3}
 
@@ -62,9 +63,9 @@ WRITERS = {
             str(data / "train"), num_workers=1, pictures=str(to.parent), **o
         ),
     ),
-    "inspect --save": (
+    "record compare": (
         "compared.png",
-        lambda data, to, **o: generate_qa.inspect(
+        lambda data, to, **o: record.compare(
             str(data / "train"), str(data / "train"), str(to), 1, **o
         ),
     ),
@@ -85,7 +86,7 @@ WRITERS = {
 }
 
 
-SLOW = ("check --contact_sheet", "inspect --pictures", "inspect --save")  # they draw figures
+SLOW = ("check --contact_sheet", "inspect --pictures", "record compare")  # they draw figures
 EACH = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in WRITERS]
 
 

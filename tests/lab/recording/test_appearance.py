@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from homework import generate_qa
 from homework.common.errors import InputError
 from homework.frames.split import list_split
-from homework.inspection import appearance
+from lab import record
+from lab.recording import appearance
 
 values = st.lists(st.integers(0, 20), min_size=1, max_size=40).map(np.array)
 
@@ -45,14 +45,12 @@ def test_brighter_pictures_and_larger_karts_are_noticed(data_dir, tmp_path):
 
 
 @pytest.mark.slow
-def test_inspect_prints_and_draws_the_comparison(data_dir, tmp_path, capsys):
+def test_compare_prints_and_draws_the_comparison(data_dir, tmp_path, capsys):
     picture = tmp_path / "looks.png"
     train, valid = str(data_dir / "train"), str(data_dir / "valid")
-    generate_qa.inspect(train, against=valid, save=str(picture), num_workers=1)
+    record.compare(train, valid, save=str(picture), num_workers=1)
     assert "camera before its kart" in capsys.readouterr().out
     with Image.open(picture) as drawn:
         assert drawn.format == "PNG" and drawn.width > 1000
-    with pytest.raises(InputError, match="give --against, too"):
-        generate_qa.inspect(train, save=str(picture))
     with pytest.raises(InputError, match=r"neither .png nor .jpg"):
-        generate_qa.inspect(train, against=valid, save=str(tmp_path / "looks.xyz"))
+        record.compare(train, valid, save=str(tmp_path / "looks.xyz"))

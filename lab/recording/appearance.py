@@ -1,7 +1,6 @@
 """Compare what the views of two splits look like: number, size and place of karts, light, colours.
 
-`generate_qa inspect --against` prints the table and `--save` draws it. Recorded frames help a
-model only as far as they resemble the frames of the benchmark.
+Recorded frames help a model only as far as they resemble the frames of the benchmark.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..common.errors import InputError
-from ..common.workers import chunks, ordered_map
-from ..frames.pictures import open_picture
-from ..frames.split import Frame, Skipped, Split, read_frames, shuffled, view_of
-from ..labels.scene import FRAME_SIZE, KART_CLASS
+from homework.common.errors import InputError
+from homework.common.workers import chunks, ordered_map
+from homework.frames.pictures import open_picture
+from homework.frames.split import Frame, Skipped, Split, read_frames, shuffled, view_of
+from homework.labels.scene import FRAME_SIZE, KART_CLASS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +54,7 @@ def measure(split: Split, num_workers: int) -> Appearance:
         rows = [row for part in results for row in part]
     if not rows:
         raise InputError(
-            f"{split.folder}: no picture of a view can be read; without --against, inspect says why"
+            f"{split.folder}: no picture of a view can be read; generate_qa inspect says why"
         )
     tracks, karts, boxes, bottoms, pictures = zip(*rows, strict=True)
     values, names = np.array(pictures), np.array(tracks)
