@@ -7,8 +7,7 @@ Convolutions Help Transformers See Better, 2021).
     pixels (B, 3, S, S) -> cells of `stem_side` pixels -> residual stages of decreasing resolution
     -> (B, hidden size, S / patch, S / patch)
 
-Batch normalisation is used in pre-training only. `Stem.fold` then merges it into the convolutions,
-so that the result for a picture does not depend on the batch.
+Pre-training has a batch normalisation in each unit, which is then merged into the convolution.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ class Idefics3StemConfig(Idefics3Config):
 
 
 class Unit(nn.Module):
-    """A 3x3 convolution with batch normalisation during pre-training."""
+    """A 3x3 convolution, with a normalisation in pre-training."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -79,20 +78,10 @@ class Unit(nn.Module):
         self.conv: Any = nn.Conv2d(inputs, outputs, 3, stride, 1)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.conv.bias)
-        self.norm: Any = nn.Identity()
+        self.norm: Any = nn.Identity()  # but in pre-training
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return self.norm(self.conv(values))
-
-    def fold(self) -> None:
-        """Merge the normalisation, in its evaluation form, into the convolution."""
-        norm = self.norm
-        if isinstance(self.norm, nn.BatchNorm2d):
-            with torch.no_grad():
-                scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-                self.conv.weight *= scale[:, None, None, None]
-                self.conv.bias.copy_((self.conv.bias - norm.running_mean) * scale + norm.bias)
-            self.norm = nn.Identity()
 
 
 class Block(nn.Module):
@@ -149,26 +138,6 @@ class Stem(nn.Module):
         for stage in self.stages:
             values = stage(values)
         return self.project(values)
-
-    def units(self) -> list[Unit]:
-        """All units, from input to output."""
-        return [module for module in self.modules() if isinstance(module, Unit)]
-
-    def normalise(self) -> None:
-        """Start pre-training: add a batch normalisation to each unit."""
-        for unit in self.units():
-            unit.conv.bias.requires_grad_(False)  # the normalisation has its own bias
-            unit.norm = nn.BatchNorm2d(unit.conv.out_channels, momentum=0.02)
-        for module in self.modules():
-            if isinstance(module, Block):
-                nn.init.zeros_(module.second.norm.weight)  # a block starts as the identity
-        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-    def fold(self) -> None:
-        """End pre-training: merge every normalisation into its convolution."""
-        for unit in self.units():
-            unit.fold()
-            unit.conv.bias.requires_grad_(True)
 
 
 class Idefics3StemForConditionalGeneration(Idefics3ForConditionalGeneration):

@@ -20,6 +20,7 @@ from homework.training.checkpoints import Checkpoint
 from homework.training.loop import copy
 
 from . import architecture
+from .normalise import normalise
 
 
 def first_model(
@@ -38,7 +39,7 @@ def first_model(
     """
     model = architecture.build_model(seed, architecture.base_config(stem) if stem else None)
     if not isinstance(start, Path):
-        model.stem.normalise()
+        normalise(model.stem)
         return model
     other = load_inputs(start)
     weights = load_model(start).state_dict()

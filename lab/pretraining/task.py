@@ -37,6 +37,7 @@ from .batches import AugmentedBatches, Batch, Steps, hold_out
 from .descriptions import KINDS, language, statements
 from .device_augment import Pictures
 from .muon import Muon
+from .normalise import fold
 
 MAX_MEASURED = 640  # views
 # Of the losses; 1 for the others. Counts are learned from what the patches have learned.
@@ -266,7 +267,7 @@ class Pretraining:
         """
         fresh = output / f"fresh{PARTIAL}"
         shutil.rmtree(fresh, ignore_errors=True)
-        self.model.stem.fold()
+        fold(self.model.stem)
         self.model.to(torch.float16, memory_format=torch.contiguous_format)
         save_model(self.model, fresh)
         architecture.save_processor(fresh)

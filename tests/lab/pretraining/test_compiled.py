@@ -3,12 +3,13 @@
 import torch
 
 from lab.pretraining import architecture, compiled
+from lab.pretraining.normalise import normalise
 
 
 def test_compiled_parts_give_the_same_in_training_and_are_left_out_of_measuring(tiny_architecture):
     plain, fast = (architecture.build_model(0) for _ in range(2))
     for model in (plain, fast):
-        model.stem.normalise()
+        normalise(model.stem)
     compiled.use(fast, "aot_eager")
     pixels = torch.rand(2, 3, 144, 144)
     for training in (True, False):
