@@ -39,8 +39,7 @@ class VQADataset(Sequence[Item]):
         data_dir: the folder that `image_file` is relative to; `data` beside the package if None.
         max_samples: pairs to draw at random, with a fixed seed (see `draw`); None keeps all.
 
-    Raises:
-        InputError: the split or a QA file is missing or malformed, or a picture is missing.
+    Raises InputError if the split or a QA file is missing or malformed, or a picture is missing.
     """
 
     def __init__(
@@ -155,8 +154,7 @@ def benchmark(
         batch_size: questions per call of `answer`; None asks all in one call, for a model that
             makes its own batches.
 
-    Raises:
-        InputError: there is nothing to ask, or `answer` did not return one text per question.
+    Raises InputError if there is nothing to ask, or `answer` did not return one text per question.
     """
     items = [dataset[index] for index in draw(len(dataset), max_samples)]
     if not items:

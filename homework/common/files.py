@@ -81,8 +81,7 @@ def read_json(
     Args:
         parse: from the file's content to its value; raises a ValueError if it is not valid.
 
-    Raises:
-        InputError: the file is missing, unreadable, too large or not JSON.
+    Raises InputError if the file is missing, unreadable, too large or not JSON.
     """
     try:
         return parse(read_plain(path, most))

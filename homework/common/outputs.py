@@ -34,8 +34,7 @@ class Outputs:
         command: its name, the same at each run.
         overwrite: replace whatever there is.
 
-    Raises:
-        InputError: `overwrite` is not True or False.
+    Raises InputError if `overwrite` is not True or False.
     """
 
     def __init__(self, command: str, overwrite: bool = False) -> None:

@@ -135,8 +135,7 @@ def save_picture(
         open_file: opens `file`; see `common.outputs`.
         options: passed on to Pillow's `save` or matplotlib's `savefig`.
 
-    Raises:
-        InputError: the file cannot be written.
+    Raises InputError if the file cannot be written.
     """
     save = getattr(picture, "savefig", None) or getattr(picture, "save")  # noqa: B009
     kind = "png" if file.suffix.lower() == ".png" else "jpeg"

@@ -79,8 +79,7 @@ def load(
         merged: add the adapter to the base's weights in memory, for faster answers. If False,
             `base_alone` can switch it off, and model.adapter.merge add it later.
 
-    Raises:
-        InputError: the adapter is missing, incomplete or damaged, or does not fit the base.
+    Raises InputError if the adapter is missing, incomplete or damaged, or does not fit the base.
     """
     if checkpoint is None:
         return BaseVLM(base, verbose)
@@ -115,8 +114,7 @@ def read(checkpoint: str | Path, base: str | Path | None = None) -> Adapter:
         checkpoint: folder of the adapter, or the name of one inside the package.
         base: name or folder of its base; if omitted, the one that it records.
 
-    Raises:
-        InputError: the adapter is missing, incomplete or damaged.
+    Raises InputError if the adapter is missing, incomplete or damaged.
     """
     folder = find(checkpoint)
     config, named = read_config(folder / CONFIG)
@@ -153,8 +151,7 @@ def attach(vlm: BaseVLM, adapter: Adapter, verbose: bool = True) -> None:
     Args:
         verbose: print the form of pictures and answers if the training is unknown.
 
-    Raises:
-        InputError: `vlm` is another base, or the adapter's weights or pictures do not fit it.
+    Raises InputError if `vlm` is another base, or the adapter's weights or pictures do not fit it.
     """
     record = adapter.record
     ours = record.training is not None

@@ -168,8 +168,7 @@ def resolve(config: Any, modules: Iterable[str], file: Path) -> None:
         modules: names of all modules of the base.
         file: named where an expression is refused.
 
-    Raises:
-        InputError: an expression is malformed or takes too long, or matches no module.
+    Raises InputError if an expression is malformed or takes too long, or matches no module.
     """
     names = [name for name in modules if name]
     matching = _Matching(file)

@@ -62,8 +62,7 @@ class BaseVLM:
                 SmolVLM-256M-Instruct if the hub cache has it, otherwise the embedded base.
             verbose: print the base and the device.
 
-        Raises:
-            InputError: the base is not on disk or is not a SmolVLM.
+        Raises InputError if the base is not on disk or is not a SmolVLM.
         """
         from . import attention
 
@@ -86,8 +85,7 @@ class BaseVLM:
         Args:
             named: what asks for it, an option or a field of a file; the error begins with it.
 
-        Raises:
-            InputError: the base does not take this side.
+        Raises InputError if the base does not take this side.
         """
         settings = self.inputs.settings
         has_stem = self.network.config.model_type == "idefics3_stem"
@@ -153,9 +151,8 @@ class BaseVLM:
                 question instead of a list.
             temperature: 0 decodes greedily; above 0, tokens are sampled.
 
-        Raises:
-            InputError: the numbers of pictures and questions differ, a question is too long,
-                more than one answer is requested at temperature 0, or a picture cannot be read.
+        Raises InputError if the numbers of pictures and questions differ, a question is too long,
+        more than one answer is requested at temperature 0, or a picture cannot be read.
         """
         from .generation import generate
 
@@ -185,9 +182,8 @@ class BaseVLM:
             one list of log-probabilities per question: natural logarithm, summed over the tokens
             of the answer and its end token.
 
-        Raises:
-            InputError: the numbers of pictures, questions and lists of candidates differ, a
-                question or a candidate is too long, or a picture cannot be read.
+        Raises InputError if the numbers of pictures, questions and lists of candidates differ, a
+        question or a candidate is too long, or a picture cannot be read.
         """
         from .generation import score
 

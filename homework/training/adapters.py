@@ -198,8 +198,7 @@ def save_merged(vlm: BaseVLM, folder: Path, card: str) -> None:
         vlm: with an adapter; of no further use, as the adapter is taken out.
         card: text of the model card.
 
-    Raises:
-        InputError: the layers of the base cannot take the adapter in.
+    Raises InputError if the layers of the base cannot take the adapter in.
     """
     from ..model.adapter import can_merge
     from ..model.compat import save_model

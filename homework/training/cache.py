@@ -78,8 +78,7 @@ def open_cache(
         shape, dtype: of what is kept of a picture.
         maker: says all that it depends on besides the pictures and how `open_picture` decodes them.
 
-    Raises:
-        InputError: a picture cannot be read.
+    Raises InputError if a picture cannot be read.
     """
     size = len(paths) * _slot(shape, dtype).itemsize
     if not paths or size > MAX_BYTES:

@@ -82,9 +82,8 @@ def fit(
         output: folder for the adapter.
         trackers: names of trackers that get the curves; see `check`.
 
-    Raises:
-        InputError: a file is damaged, the disk refuses, the loss is not finite, or the folder
-            holds checkpoints of another run.
+    Raises InputError if a file is damaged, the disk refuses, the loss is not finite, or the folder
+    holds checkpoints of another run.
     """
     with waiting("looks at the base and the pairs"):
         fingerprint = base_fingerprint(vlm.folder)
