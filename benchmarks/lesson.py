@@ -33,7 +33,7 @@ from homework.frames.pictures import (  # noqa: E402
 )
 from homework.labels import questions  # noqa: E402
 from homework.labels.questions import KINDS, kind_of  # noqa: E402
-from lab.pretraining import augment  # noqa: E402
+from homework.labels.scene import mirrored  # noqa: E402
 
 SIZES = (5, 100, 1_000, 10_000, 100_000)
 MIXED = 10_000  # pairs of each mixture
@@ -158,18 +158,16 @@ def with_mirrored(items: Sequence[Item], folder: Path) -> list[Item]:
     Args:
         folder: where the mirrored pictures are written.
     """
-    import numpy as np
-    from PIL import Image
+    from PIL import ImageOps
 
     folder.mkdir(parents=True, exist_ok=True)
     made: dict[str, tuple[str, dict[str, str]]] = {}  # of each picture: mirrored, its pairs
     for path, scene in scenes([item["image_path"] for item in items]).items():
         if scene:
-            view = augment.mirror(augment.View(np.asarray(open_picture(path)), scene))
             # The name begins with the frame, which keeps it on its side of the held-out share.
             picture = folder / f"{Path(path).stem}.png"
-            save_picture(Image.fromarray(view.picture), picture)
-            made[path] = str(picture), dict(questions.pairs(view.scene))
+            save_picture(ImageOps.mirror(open_picture(path)), picture)
+            made[path] = str(picture), dict(questions.pairs(mirrored(scene)))
     counterparts = []
     for item in items:
         picture, answers = made.get(item["image_path"], ("", {}))

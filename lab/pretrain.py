@@ -38,11 +38,10 @@ def run(
     batch_size: Count = 32,
     learning_rate: Positive = 3e-3,
     augmentations: Sequence[str] = ("mirror", "jitter"),
-    held_out: Literal["frame", "pair", "track", "race"] = "frame",
+    held_out: Literal["frame", "race"] = "frame",
     seed: Natural = 0,
     start: Path | None = None,
     num_workers: Natural = 0,
-    pictures: Literal["device", "workers"] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Pre-train the embedded base and write it as a checkpoint folder.
@@ -58,17 +57,14 @@ def run(
         learning_rate: peak; warm-up, then a straight line to 0.
         augmentations: of the pictures, with commas between: paste, crop, mirror, jitter; all
             if "all", "none" for none.
-        held_out: what is held out for evaluation: "frame", 2% of the frames; "pair",
-            the views with one of 10% of the (track, kart) pairs; "track", 10% of the tracks;
-            "race", the races of the first folder on 10% of the tracks, and those of other folders
-            that were not recorded by lab.record: what recordings show of these tracks is learned.
+        held_out: what is held out for evaluation: "frame", 2% of the frames; "race", the races of
+            the first folder on 10% of the tracks, and those of other folders that were not recorded
+            by lab.record: what recordings show of these tracks is learned.
         seed: of the weights, the order and the augmentations.
         start: what to start from: the --work_dir of an earlier run, or the checkpoint folder of an
             embedded base; fresh weights if omitted.
-        num_workers: processes beside this one that prepare pictures; a GPU wants one per core.
-        pictures: who cuts out, mirrors and relights the pictures: "device", all of a step at once
-            in its memory, where they all lie (45 kB each); or "workers", one at a time, before.
-            They look alike but for rounding. If omitted, the device where it is a GPU.
+        num_workers: processes beside this one that draw changes and make labels; a GPU wants one
+            per core.
         overwrite: replace a model in --output that this command did not write.
 
     Raises:
@@ -84,7 +80,7 @@ def run(
     recipe |= {"dense_steps": dense_steps, "batch_size": batch_size}
     recipe |= {"learning_rate": learning_rate, "augmentations": chosen, "held_out": held_out}
     recipe |= {"seed": seed, "start": fingerprint, "data_sha256": _digest(folders)}
-    _pretrain(folders, work, target, outputs, recipe, begun, num_workers, pictures)
+    _pretrain(folders, work, target, outputs, recipe, begun, num_workers)
 
 
 def _pretrain(
@@ -95,7 +91,6 @@ def _pretrain(
     recipe: dict[str, Any],
     begun: Any,
     num_workers: int,
-    pictures: str | None,
 ) -> None:
     from homework.training import checkpoints
     from homework.training.loop import Loop
@@ -103,14 +98,13 @@ def _pretrain(
     from .pretraining.batches import load_views
     from .pretraining.task import STEPS_PER_CHECKPOINT, STEPS_PER_RECORD, Pretraining
 
-    on_device = None if pictures is None else pictures == "device"
     share = HELD_OUT[recipe["held_out"]]
     with locked(work):
         with writing(work):
             checkpoints.require_same(work, recipe)
             views = [load_views(folder, num_workers) for folder in folders]
             recorded = [_recorded(folder) for folder in folders]
-            task = Pretraining(views, work, recipe, share, begun, num_workers, on_device, recorded)
+            task = Pretraining(views, work, recipe, share, begun, num_workers, recorded)
             save_steps = steps_between(task.steps, max(STEPS_PER_CHECKPOINT, task.steps // 20))
             Loop(task, work, recipe, save_steps, STEPS_PER_RECORD).run()
         if distributed.is_main():
@@ -170,7 +164,7 @@ def look(
 
 
 # What can be held out, and its share.
-HELD_OUT = {"frame": 0.02, "pair": 0.1, "track": 0.1, "race": 0.1}
+HELD_OUT = {"frame": 0.02, "race": 0.1}
 
 
 def _start(folder: Path | None) -> tuple[Any, str | None]:

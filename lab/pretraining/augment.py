@@ -1,122 +1,119 @@
-"""Augmentations: from (picture, scene) to (picture, scene), one picture at a time.
+"""The pictures of a run, and what a batch of them becomes on a device: a GPU, or the CPU.
 
-They change no answers: the labelling rule makes new answers from the new scene.
-A picture is a uint8 array (100, 150, 3). Pure, apart from the random generator that callers give;
-what is drawn is in `draws`.
+A processor core draws the changes and the labels (`draws`). The device pastes karts, cuts out,
+enlarges, mirrors and relights all pictures of a step at once, as Pillow does it but for rounding.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image, ImageFilter
 
-from homework.labels.scene import PICTURE_SIZE, Kart, Scene, mirrored
+from homework.labels.scene import Scene
 
-from . import draws
-from .draws import CHANCES, Box, Changes, Light, Window
+from .draws import HEIGHT, WIDTH, Box, Changes
 
 MAX_RELIGHTING = 1.6  # factor on the brightness of a pasted kart
+MIN_SUM = 1e-6  # of an output pixel's weights; it is less where nothing is taken from
 
 
 class View(NamedTuple):
-    """A picture with its labels."""
+    """A picture, uint8 (100, 150, 3), with its labels."""
 
     picture: np.ndarray
     scene: Scene
     source: str = ""  # the file that the picture comes from
 
 
-def augmented(
-    view: View, donors: Sequence[View], rng: random.Random, which: Collection[str] = tuple(CHANCES)
-) -> View:
-    """The view after random augmentations.
+class Orders(NamedTuple):
+    """The changes of B pictures as tensors; numbers of pictures count the run's views.
+
+    Attributes:
+        pictures: int64 (B,), their numbers.
+        pasted: int64 (K,), places in the batch of those that get a kart.
+        donors: int64 (K,), numbers of the pictures that the karts come from.
+        karts, boxes: float32 (K, 4), where the karts are there, and where they go.
+        opacity: uint8 (K, 100, 150), of the karts where they go.
+        relit: float32 (K,), factors on their brightness.
+        cropped: int64 (C,), places of those that are cut out.
+        windows: float32 (C, 4), what is cut out.
+        mirrored: bool (B,).
+        gains, contrast, shift: float32 (B, 3), (B,), (B,); see `draws.Light`.
+    """
+
+    pictures: torch.Tensor
+    pasted: torch.Tensor
+    donors: torch.Tensor
+    karts: torch.Tensor
+    boxes: torch.Tensor
+    opacity: torch.Tensor
+    relit: torch.Tensor
+    cropped: torch.Tensor
+    windows: torch.Tensor
+    mirrored: torch.Tensor
+    gains: torch.Tensor
+    contrast: torch.Tensor
+    shift: torch.Tensor
+
+
+def orders(
+    views: Sequence[View],
+    numbers: Sequence[int],
+    changes: Sequence[Changes],
+    donors: Sequence[int],
+) -> Orders:
+    """The changes of a batch as tensors.
 
     Args:
-        donors: views with karts, to paste karts from.
-        which: names from CHANCES; only these are applied.
+        views: all views of the run.
+        numbers: of those in the batch, among all.
+        changes: one for each.
+        donors: numbers of the views that `Paste.donor` counts.
     """
-    scenes = [donor.scene for donor in donors]
-    return apply(view, draws.draw(view.scene, scenes, rng, which), donors)
+    pastes = [(place, change.paste) for place, change in enumerate(changes) if change.paste]
+    windows = [(place, change.window) for place, change in enumerate(changes) if change.window]
+    opacity = np.zeros((len(pastes), HEIGHT, WIDTH), np.uint8)
+    relit = []
+    for layer, (place, (donor, kart, box)) in zip(opacity, pastes, strict=True):
+        x1, y1, x2, y2 = box
+        shown = views[donors[donor]].picture
+        shape = Image.fromarray(_outline(shown, kart.box))
+        layer[y1:y2, x1:x2] = np.asarray(
+            shape.resize((x2 - x1, y2 - y1), Image.Resampling.BILINEAR)
+        )
+        relit.append(_relighting(views[numbers[place]].picture, box, shown, kart.box))
+    return Orders(
+        _whole(numbers),
+        _whole([place for place, _ in pastes]),
+        _whole([donors[paste.donor] for _, paste in pastes]),
+        _floats([paste.kart.box for _, paste in pastes]).reshape(-1, 4),
+        _floats([paste.box for _, paste in pastes]).reshape(-1, 4),
+        torch.from_numpy(opacity),
+        _floats(relit),
+        _whole([place for place, _ in windows]),
+        _floats([window for _, window in windows]).reshape(-1, 4),
+        torch.tensor([change.mirror for change in changes]),
+        *map(_floats, zip(*(change.light for change in changes), strict=True)),
+    )
 
 
-def apply(view: View, changes: Changes, donors: Sequence[View]) -> View:
-    """The view after these changes.
-
-    Args:
-        donors: what `changes.paste` counts.
-    """
-    if changes.paste:
-        donor, kart, box = changes.paste
-        view = paste(view, donors[donor], kart, box)
-    if changes.window:
-        view = _cut_out(view, changes.window)
-    if changes.mirror:
-        view = mirror(view)
-    return _relit(view, changes.light) if changes.light else view
+def _whole(values: Sequence[int]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.int64)
 
 
-def mirror(view: View) -> View:
-    """Swap left and right."""
-    return view._replace(picture=view.picture[:, ::-1], scene=mirrored(view.scene))
+def _floats(values: Sequence[Any]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32)
 
 
-def crop(view: View, rng: random.Random, smallest: float = 0.75) -> View:
-    """Cut out a random window of the picture's shape and enlarge it to the whole picture.
-
-    Args:
-        smallest: the least width of the window, as a share of the width of the picture.
-    """
-    return _cut_out(view, draws.draw_window(rng, smallest))
+# --- what depends on the pixels of a pasted kart ---
 
 
-def _cut_out(view: View, window: Window) -> View:
-    picture = Image.fromarray(view.picture).resize(PICTURE_SIZE, Image.Resampling.BICUBIC, window)
-    return view._replace(picture=np.asarray(picture), scene=draws.cropped(view.scene, window))
-
-
-def jitter(view: View, rng: random.Random, strength: float = 0.2) -> View:
-    """Change brightness, contrast and colour balance."""
-    return _relit(view, draws.draw_light(rng, strength))
-
-
-def _relit(view: View, light: Light) -> View:
-    mean = float(view.picture.mean())
-    # What a value becomes depends on its channel alone: (3, 256).
-    values = (np.arange(256) - mean) * light.contrast + mean + light.shift
-    table = (values * np.array(light.gains)[:, None]).clip(0, 255).astype(np.uint8)
-    channels = [table[channel][view.picture[..., channel]] for channel in range(3)]
-    return view._replace(picture=np.stack(channels, axis=-1))
-
-
-def paste(view: View, donor: View, kart: Kart, box: Box) -> View:
-    """Paste `kart` from the picture of the donor into `box` of the view.
-
-    This shows karts on tracks where the dataset has none. The labels have boxes only, so
-    `outline` estimates the outline. The kart gets the brightness of its new surroundings.
-    Returns the view unchanged if it has that kart already, or if more than a third of a kart
-    would be hidden.
-    """
-    scene = draws.pasted(view.scene, kart.name, box)
-    if scene is None:
-        return view
-    x1, y1, x2, y2 = box
-    size = (x2 - x1, y2 - y1)
-    cut_out = Image.fromarray(outline(donor.picture, kart.box))
-    opacity = np.asarray(cut_out.resize(size, Image.Resampling.BILINEAR))[..., None] / 255
-    cut = Image.fromarray(donor.picture).resize(size, Image.Resampling.BICUBIC, kart.box)
-    cut = np.asarray(cut) * relighting(view.picture, box, donor.picture, kart.box)
-    picture = view.picture.copy()
-    place = picture[y1:y2, x1:x2]
-    place[:] = (cut * opacity + place * (1 - opacity)).clip(0, 255).astype(np.uint8)
-    return View(picture, scene, f"{view.source} + {donor.source}")
-
-
-def outline(picture: np.ndarray, box: Box) -> np.ndarray:
-    """Estimate the opacity of a kart in its box: uint8 (height, width).
+def _outline(picture: np.ndarray, box: Box) -> np.ndarray:
+    """Estimate the opacity of a kart in its box, as labels have no outlines: uint8 (height, width).
 
     A kart fills most of its box except the corners, and its colours differ from those around it.
     """
@@ -138,7 +135,7 @@ def outline(picture: np.ndarray, box: Box) -> np.ndarray:
     return (opacity * 255).astype(np.uint8)
 
 
-def relighting(picture: np.ndarray, box: Box, donor: np.ndarray, place: Box) -> float:
+def _relighting(picture: np.ndarray, box: Box, donor: np.ndarray, place: Box) -> float:
     """The factor on the brightness of a kart at `place` of the donor that is pasted into `box`."""
     light = _around(picture, box).mean() / max(_around(donor, place).mean(), 1)
     return float(np.clip(light, 1 / MAX_RELIGHTING, MAX_RELIGHTING))
@@ -153,3 +150,122 @@ def _around(picture: np.ndarray, box: Box) -> np.ndarray:
     outside = np.ones(wide.shape[:2], dtype=bool)
     outside[y1 - top : y2 - top, x1 - left : x2 - left] = False
     return wide[outside] if outside.any() else wide.reshape(-1, 3)
+
+
+# --- the pixels ---
+
+
+class Pictures:
+    """The pictures of a run; those of a GPU run lie in the GPU's memory, 45 kB each.
+
+    Args:
+        views: whose pictures these are.
+        side: of the squares that the model takes.
+        device: of torch.
+    """
+
+    def __init__(self, views: Sequence[View], side: int, device: str) -> None:
+        self._views, self._all = views, None
+        if device != "cpu":
+            size = (len(views), 3, HEIGHT, WIDTH)
+            self._all = torch.empty(size, dtype=torch.uint8, device=device)
+            # In parts, so that the host never holds a second copy of them all.
+            for start in range(0, len(views), 1024):
+                numbers = range(start, min(start + 1024, len(views)))
+                self._all[start : numbers.stop] = self._stacked(numbers).to(device)
+        zero = torch.zeros(1, device=device)
+        self._to_square = [
+            weights(zero, zero + size / side, side, size, triangle) for size in (WIDTH, HEIGHT)
+        ]
+
+    def _stacked(self, numbers: Sequence[int]) -> torch.Tensor:
+        pictures = np.stack([self._views[number].picture for number in numbers])
+        return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+
+    def _taken(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Pictures by number: float32 (N, 3, 100, 150)."""
+        taken = self._stacked(numbers.tolist()) if self._all is None else self._all[numbers]
+        return taken.float()
+
+    def squares(self, asked: Orders) -> torch.Tensor:
+        """The pictures of a batch after their changes: uint8 (B, side, side, 3).
+
+        Args:
+            asked: on the same device.
+        """
+        return resample(self.changed(asked), *self._to_square).permute(0, 2, 3, 1).byte()
+
+    def changed(self, asked: Orders) -> torch.Tensor:
+        """The pictures of a batch in their own size: float32 (B, 3, 100, 150), whole numbers."""
+        pixels = self._taken(asked.pictures)
+        if len(asked.pasted):
+            pixels[asked.pasted] = self._with_karts(pixels[asked.pasted], asked)
+        if len(asked.cropped):
+            left, top, right, bottom = asked.windows.unbind(1)
+            across = weights(left, (right - left) / WIDTH, WIDTH, WIDTH, cubic)
+            down = weights(top, (bottom - top) / HEIGHT, HEIGHT, HEIGHT, cubic)
+            pixels[asked.cropped] = resample(pixels[asked.cropped], across, down)
+        pixels = torch.where(asked.mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
+        mean = pixels.mean((1, 2, 3), keepdim=True)
+        contrast, shift = (part.view(-1, 1, 1, 1) for part in (asked.contrast, asked.shift))
+        gains = asked.gains.view(-1, 3, 1, 1)
+        # `draws.Light` as one factor and one summand.
+        offset = (mean - mean * contrast + shift) * gains
+        return pixels.mul_(contrast * gains).add_(offset).clamp_(0, 255).floor_()
+
+    def _with_karts(self, pixels: torch.Tensor, asked: Orders) -> torch.Tensor:
+        """These pictures with a kart each."""
+        x1, y1, x2, y2 = asked.karts.unbind(1)
+        left, top, right, bottom = asked.boxes.unbind(1)
+        wide, high = (x2 - x1) / (right - left), (y2 - y1) / (bottom - top)
+        across = weights(x1 - left * wide, wide, WIDTH, WIDTH, cubic)
+        down = weights(y1 - top * high, high, HEIGHT, HEIGHT, cubic)
+        karts = resample(self._taken(asked.donors), across, down)
+        karts *= asked.relit.view(-1, 1, 1, 1)
+        opacity = asked.opacity.unsqueeze(1).float() / 255
+        return torch.lerp(pixels, karts, opacity).clamp_(0, 255).floor_()
+
+
+def weights(
+    starts: torch.Tensor,
+    scales: torch.Tensor,
+    to: int,
+    of: int,
+    kernel: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """How much of each input pixel is in each output pixel, as Pillow resizes: (N, to, of).
+
+    Args:
+        starts: where the first output pixel begins, in input pixels: (N,).
+        scales: input pixels of an output pixel: (N,).
+        kernel: `cubic` or `triangle`; it is widened where the picture is made smaller.
+    """
+    outputs = torch.arange(to, device=starts.device) + 0.5
+    inputs = torch.arange(of, device=starts.device) + 0.5
+    centers = starts[:, None] + outputs * scales[:, None]
+    away = (inputs - centers[..., None]) / scales.clamp(min=1)[:, None, None]
+    found = kernel(away.abs_())
+    return found / found.sum(-1, keepdim=True).clamp(min=MIN_SUM)
+
+
+def cubic(away: torch.Tensor) -> torch.Tensor:
+    """Pillow's bicubic kernel (a = -0.5) at these distances of 0 or more."""
+    near = (1.5 * away - 2.5) * away * away + 1
+    far = ((-0.5 * away + 2.5) * away - 4) * away + 2
+    return torch.where(away < 1, near, torch.where(away < 2, far, 0.0))
+
+
+def triangle(away: torch.Tensor) -> torch.Tensor:
+    """Pillow's bilinear kernel at these distances of 0 or more."""
+    return (1 - away).clamp_(min=0)
+
+
+def resample(pixels: torch.Tensor, across: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+    """Pictures resized by `weights`, first across and then down, rounded after each as in Pillow.
+
+    Args:
+        pixels: float32 (N, 3, height, width).
+        across, down: (N, to, width) and (N, to, height), or one for all pictures.
+    """
+    wide = (pixels.flatten(1, 2) @ across.mT).round_().clamp_(0, 255)
+    return (down.unsqueeze(1) @ wide.unflatten(1, (3, -1))).round_().clamp_(0, 255)

@@ -1,4 +1,4 @@
-"""The weights that pre-training starts from: fresh ones, a base's, or those of an earlier run.
+"""The model as pre-training begins: fresh weights, a base's, or those of an earlier run.
 
 A base has no heads, and its batch normalisation is merged into the convolutions. Training from a
 base therefore uses new heads and no normalisation. The checkpoint of an earlier run has both.
@@ -6,9 +6,8 @@ base therefore uses new heads and no normalisation. The checkpoint of an earlier
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,12 +21,11 @@ from homework.training.loop import copy
 from . import architecture
 from .normalise import normalise
 
+COMPILED_FORMS = 64  # at most: three stages and one form of layer, for a few forms of the stem
+
 
 def first_model(
-    start: Path | Checkpoint | None,
-    seed: int,
-    inputs: InputBuilder,
-    stem: Mapping[str, Any] = MappingProxyType({}),
+    start: Path | Checkpoint | None, seed: int, inputs: InputBuilder, stem: Mapping[str, Any]
 ):
     """The embedded base with fresh weights, or with those of the base in the folder `start`.
 
@@ -41,10 +39,9 @@ def first_model(
     if not isinstance(start, Path):
         normalise(model.stem)
         return model
-    other = load_inputs(start)
     weights = load_model(start).state_dict()
     shapes = [{k: v.shape for k, v in w.items()} for w in (weights, model.state_dict())]
-    words = [each.tokenizer.get_vocab() for each in (other, inputs)]
+    words = [each.tokenizer.get_vocab() for each in (load_inputs(start), inputs)]
     if shapes[0] != shapes[1] or words[0] != words[1]:
         raise InputError(f"{start}: not of the embedded base's form; give one that is")
     model.load_state_dict(weights)
@@ -66,3 +63,25 @@ def take_over(
         copy(start.part("buffers"), buffers)
     except ValueError:
         raise InputError("--start: a run of another model; give one of this version") from None
+
+
+def compile_tower(model, backend: str = "inductor") -> None:
+    """Compile the vision tower's stages and layers for training; measuring uses them as they are.
+
+    On a GPU the calls of many small kernels take longer than the kernels themselves. These parts
+    have the same shapes at each step, so each is compiled once.
+
+    Args:
+        model: the embedded base.
+        backend: of torch.compile.
+    """
+    import torch._dynamo
+
+    torch._dynamo.config.cache_size_limit = COMPILED_FORMS
+    for part in (*model.stem.stages, *model.model.vision_model.encoder.layers):
+        part.forward = _in_training(part, torch.compile(part.forward, backend=backend))
+
+
+def _in_training(part: torch.nn.Module, compiled: Callable) -> Callable:
+    plain = part.forward
+    return lambda *given, **named: (compiled if part.training else plain)(*given, **named)

@@ -1,22 +1,25 @@
-"""Dense supervision for pre-training: for every patch of a picture, what the boxes say of it.
+"""What pre-training teaches the vision tower of each place in a picture. Pure; `heads` learns it.
 
-Each patch has labels for the kart that covers it and its place relative to the ego; the whole
-picture has labels for its track and its counts. Question answering then has little left to learn.
-Pure; the heads that learn these labels are in `heads`.
+Dense labels: each patch has the kart that covers it and that kart's place relative to the ego; the
+whole picture has its track and its counts. Question answering then has little left to learn.
+Fine labels: a heat map of the karts' centres, with their names and sizes. On a grid that is finer
+than the image tokens' even karts of five pixels have cells of their own (Zhou et al., Objects as
+Points, 2019).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from homework.labels.questions import DEPTHS, KARTS, SIDES, TRACKS
 from homework.labels.scene import PICTURE_SIZE, Kart, Scene, is_front, is_left
 
-_KART_ID = {name: index for index, name in enumerate(KARTS, start=1)}
-_TRACK_ID = {name: index for index, name in enumerate(TRACKS)}
+_KART = {name: index for index, name in enumerate(KARTS)}
 MAX_COUNT = 10  # karts of a race
+SPREAD = 6.0  # sides of a box in standard deviations of its kart's peak in the heat map
+LEAST_SPREAD = 0.5  # cells
 
 # Patch heads whose classes are answers: 0 is none of them, k the k-th of these words.
 WORD_HEADS = {
@@ -45,52 +48,80 @@ def labels(scene: Scene, patches: int) -> dict[str, np.ndarray | np.int64]:
         but the patch of a kart's centre is that kart's, and of two such karts' the smaller's.
     """
     grid = {head: np.zeros((patches, patches), np.int64) for head in PATCH_HEADS}
-    others = dict.fromkeys(("left", "right", "front", "behind"), 0)
-    painted = []
+    counts = dict.fromkeys(PICTURE_HEADS, 0) | {"count": len(scene.karts)}
+    classes = {}
+    ego: Any = scene.ego  # there is one where there are karts
+    for kart in scene.karts:
+        side, depth = 2 - is_left(kart, ego), 2 - is_front(kart, ego)
+        if kart is ego:
+            side = depth = 0
+        else:
+            counts[("left", "right")[side - 1]] += 1
+            counts[("front", "behind")[depth - 1]] += 1
+        ids = {"kart": _KART[kart.name] + 1, "ego": kart is ego, "side": side, "depth": depth}
+        classes[kart.name] = ids
+    painted: list[tuple[Kart, Any]] = []
     for kart in sorted(scene.karts, key=lambda kart: kart.box[3]):
         x1, y1, x2, y2 = kart.box
-        covered = (
-            _patches(y1, y2, PICTURE_SIZE[1], patches),
-            _patches(x1, x2, PICTURE_SIZE[0], patches),
-        )
-        painted.append((kart, covered))
-    for kart in sorted(scene.karts, key=lambda kart: min(_sides(kart)), reverse=True):
+        rows = _patches(y1, y2, PICTURE_SIZE[1], patches)
+        painted.append((kart, (rows, _patches(x1, x2, PICTURE_SIZE[0], patches))))
+    for kart in sorted(scene.karts, key=lambda kart: min(_size(kart)), reverse=True):
         x, y = kart.center
         row = min(int(y / PICTURE_SIZE[1] * patches), patches - 1)
         column = min(int(x / PICTURE_SIZE[0] * patches), patches - 1)
         grid["center"][row, column] = 1
         painted.append((kart, (row, column)))
-    ego: Any = scene.ego  # there is one where there are karts
     for kart, places in painted:
-        is_ego = kart is ego
-        grid["kart"][places] = _KART_ID[kart.name]
-        grid["ego"][places] = is_ego
-        grid["side"][places] = 0 if is_ego else 1 if is_left(kart, ego) else 2
-        grid["depth"][places] = 0 if is_ego else 1 if is_front(kart, ego) else 2
-    for kart in scene.karts:
-        side = 1 if is_left(kart, ego) else 2
-        depth = 1 if is_front(kart, ego) else 2
-        if kart is not ego:
-            others["left" if side == 1 else "right"] += 1
-            others["front" if depth == 1 else "behind"] += 1
-    counts = {"track": _TRACK_ID[scene.track], "count": len(scene.karts), **others}
-    return grid | {head: np.int64(min(counts[head], counts_limit(head))) for head in PICTURE_HEADS}
+        for head, value in classes[kart.name].items():
+            grid[head][places] = value
+    picture = {head: np.int64(min(count, MAX_COUNT)) for head, count in counts.items()}
+    return grid | picture | {"track": np.int64(TRACKS.index(scene.track))}
 
 
-def counts_limit(head: str) -> int:
-    """The largest class of a picture head."""
-    return PICTURE_HEADS[head] - 1
-
-
-def _sides(kart: Kart) -> tuple[int, int]:
+def _size(kart: Kart) -> tuple[int, int]:
     x1, y1, x2, y2 = kart.box
     return x2 - x1, y2 - y1
 
 
 def _patches(start: int, stop: int, length: int, patches: int) -> slice:
     """The patches of which at least half a side lies in [start, stop), and one at the least."""
-    first = round(start / length * patches)
-    last = max(round(stop / length * patches), first + 1)
-    if first >= patches:
-        first, last = patches - 1, patches
-    return slice(first, last)
+    first = min(round(start / length * patches), patches - 1)
+    return slice(first, max(round(stop / length * patches), first + 1))
+
+
+class Centers(NamedTuple):
+    """The fine labels of B pictures with N karts, as arrays or tensors.
+
+    Attributes:
+        heat: float32 (B, side, side), rows first: 1 at a centre, falling off around it.
+        cells: int64 (N,), the centres' places in the flattened heat.
+        names: int64 (N,), indices into KARTS.
+        boxes: float32 (N, 4): the centre within its cell (x, y, from 0 to 1), and the logarithms
+            of width and height in cells.
+    """
+
+    heat: Any
+    cells: Any
+    names: Any
+    boxes: Any
+
+
+def centers(scenes: list[Scene], side: int) -> Centers:
+    """The fine labels of some scenes, on `side` cells a side of the squared picture."""
+    heat = np.zeros((len(scenes), side, side), np.float32)
+    cells, names, boxes = [], [], []
+    steps = np.arange(side, dtype=np.float32)
+    scale = side / PICTURE_SIZE[0], side / PICTURE_SIZE[1]
+    for index, scene in enumerate(scenes):
+        for kart in scene.karts:
+            x, y = (min(c * s, side - 1e-3) for c, s in zip(kart.center, scale, strict=True))
+            column, row = max(int(x), 0), max(int(y), 0)
+            width, height = (size * s for size, s in zip(_size(kart), scale, strict=True))
+            across = np.exp(-(((steps - column) / max(width / SPREAD, LEAST_SPREAD)) ** 2) / 2)
+            down = np.exp(-(((steps - row) / max(height / SPREAD, LEAST_SPREAD)) ** 2) / 2)
+            np.maximum(heat[index], down[:, None] * across, out=heat[index])
+            cells.append((index * side + row) * side + column)
+            names.append(_KART[kart.name])
+            boxes.append((x - column, y - row, np.log(width), np.log(height)))
+    wide = np.array(boxes, np.float32).reshape(-1, 4)
+    return Centers(heat, np.array(cells, np.int64), np.array(names, np.int64), wide)

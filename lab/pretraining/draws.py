@@ -1,8 +1,7 @@
-"""What the augmentations draw, and the labels after them; the pixels are changed elsewhere. Pure.
+"""What the augmentations draw, and the labels after them; `augment` changes the pixels. Pure.
 
-The same changes are made to one picture at a time by `augment`, and to a batch of them in the
-memory of a device by `device_augment`. Nothing that is drawn depends on a pixel, so both draw the
-same for the same seed.
+They change no answers: the labelling rule makes new answers from the new scene. Nothing that is
+drawn depends on a pixel.
 """
 
 from __future__ import annotations
@@ -16,46 +15,37 @@ from homework.labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, Scene, make_
 WIDTH, HEIGHT = PICTURE_SIZE
 MAX_ENLARGEMENT = 1.5  # of a pasted kart; a larger one would be visibly blurred
 CHANCES = {"paste": 0.3, "crop": 0.7, "mirror": 0.5, "jitter": 1.0}  # applied in this order
+LEAST_WINDOW = 0.75  # of the picture's width
+STRENGTH = 0.2  # of a change of light
 
 Box = tuple[int, int, int, int]
 Window = tuple[float, float, float, float]
 
 
 class Paste(NamedTuple):
-    """A kart to paste.
+    """A kart to paste: onto tracks, for example, where the dataset has none."""
 
-    Attributes:
-        donor: number of the view that shows it, among the donors.
-        kart: as it is labelled there.
-        box: where it goes.
-    """
-
-    donor: int
-    kart: Kart
-    box: Box
+    donor: int  # number of the view that shows it, among the donors
+    kart: Kart  # as it is labelled there
+    box: Box  # where it goes
 
 
 class Light(NamedTuple):
-    """A change of brightness, contrast and colour: ((v - mean) * contrast + mean + shift) * gain.
+    """A change of colours from v to ((v - mean) * contrast + mean + shift) * gain."""
 
-    Attributes:
-        gains: of red, green and blue.
-        shift: of 255.
-    """
-
-    gains: tuple[float, float, float]
-    contrast: float
-    shift: float
+    gains: tuple[float, float, float] = (1.0, 1.0, 1.0)  # of red, green and blue
+    contrast: float = 1.0
+    shift: float = 0.0  # of 255
 
 
 class Changes(NamedTuple):
-    """What happens to a view, in this order; None leaves that out."""
+    """What happens to a view, in this order."""
 
     scene: Scene  # the labels after all of it
     paste: Paste | None = None
     window: Window | None = None  # x1, y1, x2, y2: cut out, and enlarged to the whole picture
     mirror: bool = False
-    light: Light | None = None
+    light: Light = Light()
 
 
 def draw(
@@ -78,33 +68,27 @@ def draw(
             changes = _paste(changes, donors, rng)
         elif name == "crop":
             window = draw_window(rng)
-            scene = cropped(changes.scene, window)
-            changes = changes._replace(window=window, scene=scene)
+            changes = changes._replace(window=window, scene=cropped(changes.scene, window))
         elif name == "mirror":
             changes = changes._replace(mirror=True, scene=mirrored(changes.scene))
         elif name == "jitter":
-            changes = changes._replace(light=draw_light(rng))
+            changes = changes._replace(light=_draw_light(rng))
     return changes
 
 
-def draw_window(rng: random.Random, smallest: float = 0.75) -> Window:
-    """A random window of the picture's shape.
-
-    Args:
-        smallest: the least width of the window, as a share of the width of the picture.
-    """
+def draw_window(rng: random.Random, smallest: float = LEAST_WINDOW) -> Window:
+    """A random window of the picture's shape, at least `smallest` times as wide."""
     share = rng.uniform(smallest, 1)
     width, height = WIDTH * share, HEIGHT * share
     left, top = rng.uniform(0, WIDTH - width), rng.uniform(0, HEIGHT - height)
     return left, top, left + width, top + height
 
 
-def draw_light(rng: random.Random, strength: float = 0.2) -> Light:
-    """A random change of brightness, contrast and colour."""
-    low, high = 1 - strength / 2, 1 + strength / 2
+def _draw_light(rng: random.Random) -> Light:
+    low, high = 1 - STRENGTH / 2, 1 + STRENGTH / 2
     gains = (rng.uniform(low, high), rng.uniform(low, high), rng.uniform(low, high))
-    contrast = rng.uniform(1 - strength, 1 + strength)
-    return Light(gains, contrast, rng.uniform(-strength, strength) * 64)
+    contrast = rng.uniform(1 - STRENGTH, 1 + STRENGTH)
+    return Light(gains, contrast, rng.uniform(-STRENGTH, STRENGTH) * 64)
 
 
 def cropped(scene: Scene, window: Window) -> Scene:
@@ -159,12 +143,6 @@ def _paste(changes: Changes, donors: Sequence[Scene], rng: random.Random) -> Cha
 
 def _overlap(a: Box, b: Box) -> float:
     """The part of the smaller of two boxes that the other covers."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / min(_area(a), _area(b))
-
-
-def _area(box: Box) -> int:
-    return (box[2] - box[0]) * (box[3] - box[1])
+    width = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
+    height = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    return width * height / min((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (a, b))

@@ -17,8 +17,7 @@ from torch.nn import functional
 
 from homework.labels.questions import KARTS
 
-from .centers import Centers
-from .dense_labels import PATCH_HEADS, PICTURE_HEADS
+from .dense_labels import PATCH_HEADS, PICTURE_HEADS, Centers
 
 AT_CENTERS = ("kart", "side", "depth", "ego")  # heads that are scored once more at karts' centres
 _NO_CENTER = -4.0  # initial logit of "this cell is a centre": few cells are

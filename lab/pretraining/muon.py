@@ -1,4 +1,4 @@
-"""Muon, with matrix products in the precision that the device is fast in.
+"""Pre-training's optimizers: AdamW, and Muon in the precision that the device is fast in.
 
 Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) replaces the momentum of a
 weight matrix by the nearest matrix with orthogonal rows or columns. torch.optim.Muon computes it
@@ -9,7 +9,7 @@ float32 (lab/LOG.md).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -89,3 +89,32 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
         gram = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)
         values = torch.baddbmm(values, gram, values, beta=_A)
     return values.mT if tall else values
+
+
+def build_optimizers(model, heads, dtype: torch.dtype) -> Sequence[torch.optim.Optimizer]:
+    """Muon for the weights between hidden layers, AdamW for all others.
+
+    Muon needs some 0.6 of AdamW's steps here (lab/LOG.md).
+    """
+    matrices = [
+        weight
+        for name, weight in model.named_parameters()
+        if weight.dim() == 2 and "embed" not in name and "lm_head" not in name
+    ]
+    taken = {id(weight) for weight in matrices}
+    others = [
+        (weight, "embed" not in name and weight.dim() > 1)
+        for name, weight in (*model.named_parameters(), *heads.named_parameters())
+        if id(weight) not in taken and weight.requires_grad
+    ]
+    groups = [
+        {
+            "params": [weight for weight, decays in others if decays == chosen],
+            "weight_decay": 0.05 * chosen,
+        }
+        for chosen in (True, False)
+    ]
+    return [
+        Muon(matrices, dtype, weight_decay=0.05),
+        torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=model.device.type == "cuda"),
+    ]

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import send_to_device
+from PIL import Image
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
@@ -31,12 +33,11 @@ from homework.model.packing import pairs_right
 from homework.training.checkpoints import Checkpoint
 from homework.training.step import HeldOutResult, Means
 
-from . import architecture, begin, compiled, dense_labels, heads
-from .augment import View
-from .batches import AugmentedBatches, Batch, Steps, hold_out
+from . import architecture, begin, dense_labels, heads
+from .augment import Pictures, View
+from .batches import AugmentedBatches, Batch, Steps, hold_out, sentence_row
 from .descriptions import KINDS, language, statements
-from .device_augment import Pictures
-from .muon import Muon
+from .muon import build_optimizers
 from .normalise import fold
 
 MAX_MEASURED = 640  # views
@@ -62,17 +63,14 @@ class Pretraining:
         held_out: float,
         start: Path | Checkpoint | None = None,
         num_workers: int = 0,
-        on_device: bool | None = None,
         recorded: Sequence[bool] = (),
     ) -> None:
-        """`views` and `recorded` are of each folder; see `hold_out`. `on_device`: None on a GPU."""
+        """`views` and `recorded` are of each folder; see `hold_out`."""
         self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
         self.settings: dict[str, Any] = {}
         self.seed, self.peak_rate = recipe["seed"], recipe["learning_rate"]
         self.batch_size, self.num_workers = recipe["batch_size"], num_workers
         self.device, self.dtype, reason = machine.choose()
-        if on_device is None:
-            on_device = self.device == "cuda"  # Pillow is twice as fast on a core
         distributed.init()
         if self.batch_size < distributed.world_size():
             raise InputError(
@@ -90,7 +88,7 @@ class Pretraining:
         )
         attention.use(self.model)
         if self.device == "cuda":
-            compiled.use(self.model)
+            begin.compile_tower(self.model)
         self._make_heads()
         self.silent = self._silent_words().to(self.device)
         self.throw_away = torch.nn.ModuleList([self.heads, self.center_head])
@@ -112,10 +110,9 @@ class Pretraining:
             vision.image_size // cell,
             self.dense_steps,
             (distributed.rank(), distributed.world_size()),
-            on_device,
             recipe.get("described", 0.5),
         )
-        self.pictures = Pictures(learned, vision.image_size, self.device) if on_device else None
+        self.pictures = Pictures(learned, vision.image_size, self.device)
         distributed.print0(
             f"{len(learned)} views to learn from, {len(self.held_out)} to measure on, "
             f"held out by {recipe['held_out']}"
@@ -158,10 +155,7 @@ class Pretraining:
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Means]:
         """Weighted sum of all losses, and each of them by name."""
         moved: Any = send_to_device(batch, self.device, non_blocking=True)
-        row, squares = moved.row, moved.squares
-        if squares is None:
-            assert self.pictures, "orders are for these"
-            squares = self.pictures.squares(moved.orders)
+        row, squares = moved.row, self.pictures.squares(moved.orders)
         with self._autocast():
             pixels = self.inputs.normalise(squares)
             tokens = packing.image_tokens(self.model, pixels)  # (B, P, D)
@@ -227,8 +221,9 @@ class Pretraining:
         for start in range(0, len(self.held_out), self.batch_size):
             views = self.held_out[start : start + self.batch_size]
             told = [statements(view.scene, rng) for view in views]
-            batch: Any = send_to_device(self.data.batch(views, told), self.device)
-            row, pixels = batch.row, self.inputs.normalise(batch.squares)
+            row: Any = send_to_device(sentence_row(self.inputs, told), self.device)
+            squares = [self.inputs.resize(Image.fromarray(view.picture)) for view in views]
+            pixels = self.inputs.normalise(torch.from_numpy(np.stack(squares)).to(self.device))
             with torch.no_grad(), self._autocast():
                 seen = packing.image_tokens(self.model, pixels)
                 scores = packing.answer_logits(self.model, row, seen)
@@ -275,35 +270,3 @@ class Pretraining:
             outputs.claim(output / file.name, file)
         install(fresh, output, CONFIG)
         print(f"wrote {output}")
-
-
-def build_optimizers(model, heads, dtype: torch.dtype) -> Sequence[torch.optim.Optimizer]:
-    """Muon for the weights between hidden layers, AdamW for all others.
-
-    Muon needs some 0.6 of AdamW's steps here (lab/LOG.md).
-
-    Args:
-        dtype: of the matrix products of Muon.
-    """
-    matrices = [
-        weight
-        for name, weight in model.named_parameters()
-        if weight.dim() == 2 and "embed" not in name and "lm_head" not in name
-    ]
-    taken = {id(weight) for weight in matrices}
-    others = [
-        (weight, "embed" not in name and weight.dim() > 1)
-        for name, weight in (*model.named_parameters(), *heads.named_parameters())
-        if id(weight) not in taken and weight.requires_grad
-    ]
-    groups = [
-        {
-            "params": [weight for weight, decays in others if decays == chosen],
-            "weight_decay": 0.05 * chosen,
-        }
-        for chosen in (True, False)
-    ]
-    return [
-        Muon(matrices, dtype, weight_decay=0.05),
-        torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=model.device.type == "cuda"),
-    ]

@@ -12,7 +12,7 @@ from homework.common.files import read_json, write_json
 from homework.labels.questions import KARTS
 from homework.labels.scene import Kart, make_scene
 from homework.model.stem import Idefics3StemConfig, Idefics3StemForConditionalGeneration
-from lab.pretraining import architecture, centers, heads
+from lab.pretraining import architecture, dense_labels, heads
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ SCENE = make_scene(
 
 
 def test_each_kart_has_a_peak_of_its_own():
-    found = centers.centers([SCENE, make_scene("abyss", ()), SCENE], 36)
+    found = dense_labels.centers([SCENE, make_scene("abyss", ()), SCENE], 36)
     assert found.heat.shape == (3, 36, 36) and not found.heat[1].any()
     assert len(found.cells) == 6 and len(set(found.cells[:3])) == 3
     assert (found.heat.reshape(-1)[found.cells] == 1).all()
@@ -85,7 +85,7 @@ def test_each_kart_has_a_peak_of_its_own():
 
 
 def test_right_scores_cost_less_than_wrong_ones():
-    truth = centers.Centers(*map(torch.from_numpy, centers.centers([SCENE], 12)))
+    truth = dense_labels.Centers(*map(torch.from_numpy, dense_labels.centers([SCENE], 12)))
     scores = torch.zeros(1, 12, 12, 1 + len(KARTS) + 4)
     scores[..., 0] = torch.from_numpy(np.where(truth.heat.numpy() > 0.5, 8.0, -8.0))
     flat = scores.view(-1, scores.shape[-1])
@@ -94,5 +94,7 @@ def test_right_scores_cost_less_than_wrong_ones():
     right = heads.center_losses(scores, truth)
     wrong = heads.center_losses(-scores, truth)
     assert all(right[name] < 0.1 * wrong[name] for name in right)
-    none = centers.Centers(*map(torch.from_numpy, centers.centers([make_scene("abyss", ())], 12)))
+    none = dense_labels.Centers(
+        *map(torch.from_numpy, dense_labels.centers([make_scene("abyss", ())], 12))
+    )
     assert all(torch.isfinite(part) for part in heads.center_losses(scores, none).values())

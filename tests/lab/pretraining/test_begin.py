@@ -2,7 +2,7 @@
 
 import torch
 
-from lab.pretraining import architecture, compiled
+from lab.pretraining import architecture, begin
 from lab.pretraining.normalise import normalise
 
 
@@ -10,7 +10,7 @@ def test_compiled_parts_give_the_same_in_training_and_are_left_out_of_measuring(
     plain, fast = (architecture.build_model(0) for _ in range(2))
     for model in (plain, fast):
         normalise(model.stem)
-    compiled.use(fast, "aot_eager")
+    begin.compile_tower(fast, "aot_eager")
     pixels = torch.rand(2, 3, 144, 144)
     for training in (True, False):
         results = []
