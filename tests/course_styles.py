@@ -154,7 +154,7 @@ STYLES = [
         None,
     ),
     Style(
-        "the right answer with more behind it",
+        "the correct answer with more text after it",
         zipped(vlm=VLM.replace("[0]))", "[0])) + ' karts'")),
         105,
         0,
