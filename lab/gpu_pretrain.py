@@ -1,19 +1,18 @@
-"""The pre-training of a GPU run: as many steps as fit into a time, of one form of the stem or the
-better of several.
-"""
+"""The pre-training of a GPU run: as many steps as fit into a time, of the best form of the stem."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from homework.common.outputs import Outputs
+import torch
+
 from homework.training.loop import Loop
 
-from .gpu_time import PROBE, timed, until
 from .pretrain import HELD_OUT
 from .pretraining.batches import load_views
 from .pretraining.draws import CHANCES
@@ -23,6 +22,7 @@ from .pretraining.task import STEPS_PER_RECORD, Pretraining
 STEMS: dict[str, dict[str, Any]] = {"blocks": {}, "no_blocks": {"stem_blocks": [0, 0, 0]}}
 DENSE = 0.25  # share of the steps that train the vision tower alone
 MEASUREMENTS = 6  # on held-out frames
+PROBE = 12  # steps of each kind that are timed, at most
 PROBE_SHARE = 0.03  # of the time, for timed steps of each kind
 MORE = 2  # times the steps that are expected: the time ends the run
 
@@ -101,7 +101,50 @@ class TimedPretraining:
         share = HELD_OUT["frame"]
         return Pretraining(self.views, self.work_dir / name, self.recipe, share, None, self.workers)
 
-    def save(self, task: Pretraining) -> Path:
-        """Write the base that has been trained; its folder."""
-        task.save(self.work_dir / "base", Outputs("pretrain"))
-        return self.work_dir / "base"
+
+def timed(
+    task: Pretraining, seconds: float, clock: Callable[[], float]
+) -> tuple[float, float, float]:
+    """Seconds of a dense step, of one with sentences, and of a measurement; it spoils the weights.
+
+    Args:
+        seconds: of further steps of a kind, once two of them are timed.
+    """
+    kinds = [_steps(task, first, seconds, clock) for first in (0, task.dense_steps)]
+    # The first steps choose kernels and wait for the workers.
+    dense, described = (statistics.median(kind[len(kind) // 2 :]) for kind in kinds)
+    start = clock()
+    task.measure(task.steps)
+    return dense, described, clock() - start
+
+
+def _steps(
+    task: Pretraining, first: int, seconds: float, clock: Callable[[], float]
+) -> list[float]:
+    """Seconds of each of PROBE steps from `first` on, or of fewer if they take long."""
+    weights = list(task.weights.values())
+    times = [clock()]
+    for (batch,) in task.batches(first):
+        loss, _ = task.loss(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0).item()  # waits for a GPU
+        for optimizer in task.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        times.append(clock())
+        if len(times) > PROBE or (len(times) > 2 and times[-1] - times[1] > seconds):
+            break
+    return [after - before for before, after in pairwise(times)]
+
+
+def until(batches: Callable, end: float, clock: Callable[[], float]) -> Callable:
+    """The batches of a task while there is time."""
+
+    def limited(first: int):
+        for number, taken in enumerate(batches(first), start=first):
+            if clock() > end:
+                print(f"the time of pre-training is over after {number} steps", flush=True)
+                return
+            yield taken
+
+    return limited

@@ -13,7 +13,7 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,13 @@ from homework.common.files import RUNS_DIR, write_json, writing
 from homework.common.options import Count, Natural, Positive
 
 from .gpu_data import HELD_OUT_RACES, hold_races_out, unpack
-from .gpu_time import PROBE, Budget, steps_within
 from .options import names
 
+# Shares of the time. What a stage leaves unused, the next one has beside its own.
+SHARES = {"unpack": 0.08, "pretrain": 0.6, "finetune": 0.2, "evaluate": 0.12}
+MARGIN = 0.9  # of the time that the timed steps promise
 PROBE_SHARE = 0.03  # of the time, for timed steps of fine-tuning
+MOST_PROBED = 48  # steps of it
 ASKED = 200  # questions that are timed
 RESULTS = "results.json"
 
@@ -70,98 +73,144 @@ def run(
     Raises:
         InputError: an archive cannot be read, or a folder is not empty.
     """
-    from homework.common import machine
+    from .gpu_pretrain import STEMS
 
-    from .gpu_pretrain import STEMS, TimedPretraining
-    from .pretrain import training_folders
-
-    forms = names("--stems", stems, tuple(STEMS))
-    budget, work_dir = Budget(minutes * 60), work_dir or RUNS_DIR / "gpu"
-    for name, folder in (("--output", output), ("--work_dir", work_dir)):
+    forms, work = names("--stems", stems, tuple(STEMS)), work_dir or RUNS_DIR / "gpu"
+    for name, folder in (("--output", output), ("--work_dir", work)):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{name} {folder}: is not empty; give a new folder")
-    results: dict[str, Any] = {"complete": False, "minutes": minutes, "stages": {}}
-    chosen = machine.choose()
-    results["device"] = f"{chosen.device}, {chosen.dtype}"
-    workers = machine.num_workers(chosen.device) if num_workers is None else num_workers
-
-    def done(stage: str, found: dict[str, Any]) -> None:
-        results["stages"][stage] = {**found, "until_second": round(budget.spent(), 1)}
-        write_json(output / RESULTS, results)
-        print(f"{stage}: ended after {budget.spent():.0f} s of {budget.seconds:.0f}", flush=True)
-
+    recipe: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "learning_rate": 3e-3}
+    recipe |= {"described": min(described, 1.0), "most_steps": most_steps}
+    found = [options.path("--archives", archive) for archive in archives]
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
-        data = work_dir / "data"
-        folders = [unpack(options.path("--archives", archive), data) for archive in archives]
-        asked = [unpack(valid, data).name] if valid else []
-        races = hold_races_out(folders, data) if valid else []
-        asked = [HELD_OUT_RACES, *asked] if races else asked
-        training_folders([str(folder) for folder in folders])  # none is for validation
+        stages = _Stages(Budget(minutes * 60), output, work, num_workers)
+        stages.unpack(found, valid)
+        stages.pretrain(recipe, forms, trial_minutes * 60)
         if valid:
-            _write_pairs(data, [folders[0].name, *asked])
-        done("unpack", {"folders": [folder.name for folder in folders], "held_out_races": races})
-
-        recipe = {"batch_size": batch_size, "seed": seed, "learning_rate": 3e-3}
-        recipe |= {"described": min(described, 1.0), "most_steps": most_steps}
-        end = budget.clock() + budget.left("pretrain" if valid else "evaluate")
-        pretraining = TimedPretraining(folders, work_dir, recipe, workers, budget.clock)
-        stem = forms[0]
-        if len(forms) > 1:
-            stem, trials = pretraining.best_stem(forms, trial_minutes * 60)
-            done("trials", trials)
-        task, found = pretraining.train("pretrain", stem, end)
-        base = pretraining.save(task)
-        shutil.copytree(base, output / "base")
-        done("pretrain", found)
-
-        if valid:
-            adapter, found = _finetune(folders[0], base, work_dir, workers, budget)
-            shutil.copytree(adapter, output / "adapter")
-            done("finetune", found)
-        for place, split in enumerate(asked):
-            seconds = budget.left("evaluate") / (len(asked) - place)
-            done(f"evaluate {split}", _evaluate(adapter, data, folders[0].name, split, seconds))
-        results["complete"] = True
-        write_json(output / RESULTS, results)
+            stages.finetune()
+            stages.evaluate()
+        stages.results["complete"] = True
+        write_json(output / RESULTS, stages.results)
     print(f"wrote {output}")
 
 
-def _write_pairs(data: Path, splits: Sequence[str]) -> None:
-    from homework.generate_qa import generate
+class Budget:
+    """The seconds of a run, and what is left of them for a stage."""
 
-    for split in splits:
-        generate(data / split)
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds, self.clock, self._start = seconds, clock, clock()
+
+    def spent(self) -> float:
+        """Seconds since the start."""
+        return self.clock() - self._start
+
+    def left(self, stage: str) -> float:
+        """Seconds until the stage must have ended; what others have left unused is in it."""
+        names = list(SHARES)
+        until = sum(SHARES[name] for name in names[: names.index(stage) + 1])
+        return until * self.seconds - self.spent()
 
 
-def _finetune(
-    folder: Path, base: Path, work_dir: Path, workers: int, budget: Budget
-) -> tuple[Path, dict[str, Any]]:
-    """Fine-tune within the stage's time, as long as `train` does at most; the adapter's folder."""
-    from homework.finetune import train
-    from homework.frames.split import list_split
-    from homework.training.config import TrainConfig
+def steps_within(seconds: float, per_step: float, overhead: float = 0.0) -> int:
+    """How many steps fit into a time, with a margin; one at least.
 
-    given = {"data_dir": folder.parent, "train_dataset_name": folder.name, "base": str(base)}
-    given |= {"report_to": "none", "num_workers": workers, "overwrite": True}
+    Args:
+        per_step, overhead: seconds, as measured.
+    """
+    return max(int((seconds * MARGIN - overhead) / per_step), 1)
 
-    def seconds(name: str, steps: int) -> float:
-        start = budget.clock()
-        train(output_dir=work_dir / name, max_steps=steps, **given)
-        return budget.clock() - start
 
-    pictures = len(list_split(folder).pictures)
-    epoch = math.ceil(pictures / TrainConfig.per_device_train_batch_size)
-    whole = TrainConfig().steps(epoch, "embedded")
-    seconds("probe_first", 1)  # decodes the pictures, which are kept
-    few = seconds("probe_few", 2)
-    more = min(max(int(budget.seconds * PROBE_SHARE / few * 2), 2), 4 * PROBE)
-    per_step = max((seconds("probe_more", 2 + more) - few) / more, few / 1000)
-    overhead = max(few - 2 * per_step, 0.0)
-    steps = min(steps_within(budget.left("finetune"), per_step, overhead), whole)
-    print(f"{per_step:.3f} s a step: {steps} of {whole} steps fit")
-    taken = seconds("adapter", steps)
-    return work_dir / "adapter", {"steps": steps, "of": whole, "seconds": round(taken, 1)}
+class _Stages:
+    """The stages of a run, each of which leaves what it has made in `output`."""
+
+    def __init__(self, budget: Budget, output: Path, work: Path, workers: int | None) -> None:
+        from homework.common import machine
+
+        chosen = machine.choose()
+        self.budget, self.output, self.work, self.data = budget, output, work, work / "data"
+        self.workers = machine.num_workers(chosen.device) if workers is None else workers
+        self.results: dict[str, Any] = {"complete": False, "minutes": budget.seconds / 60}
+        self.results |= {"device": f"{chosen.device}, {chosen.dtype}", "stages": {}}
+
+    def _done(self, stage: str, found: dict[str, Any]) -> None:
+        spent = self.budget.spent()
+        self.results["stages"][stage] = {**found, "until_second": round(spent, 1)}
+        write_json(self.output / RESULTS, self.results)
+        print(f"{stage}: ended after {spent:.0f} s of {self.budget.seconds:.0f}", flush=True)
+
+    def unpack(self, archives: Sequence[Path], valid: Path | None) -> None:
+        """Unpack the archives; with a validation split, keep races from learning and make pairs."""
+        from homework.generate_qa import generate
+
+        from .pretrain import training_folders
+
+        self.folders = [unpack(archive, self.data) for archive in archives]
+        self.asked = [unpack(valid, self.data).name] if valid else []
+        races = hold_races_out(self.folders, self.data) if valid else []
+        self.asked = [HELD_OUT_RACES, *self.asked] if races else self.asked
+        training_folders([str(folder) for folder in self.folders])  # none is for validation
+        for split in [self.folders[0].name, *self.asked] if valid else ():
+            generate(self.data / split)
+        names = [folder.name for folder in self.folders]
+        self._done("unpack", {"folders": names, "held_out_races": races})
+
+    def pretrain(self, recipe: dict[str, Any], forms: Sequence[str], trial: float) -> None:
+        """Train the base, with the form of the stem that is best after `trial` seconds."""
+        from homework.common.outputs import Outputs
+
+        from .gpu_pretrain import TimedPretraining
+
+        end = self.budget.clock() + self.budget.left("pretrain" if self.asked else "evaluate")
+        training = TimedPretraining(
+            self.folders, self.work, recipe, self.workers, self.budget.clock
+        )
+        stem = forms[0]
+        if len(forms) > 1:
+            stem, trials = training.best_stem(forms, trial)
+            self._done("trials", trials)
+        task, found = training.train("pretrain", stem, end)
+        task.save(self.work / "base", Outputs("pretrain"))
+        shutil.copytree(self.work / "base", self.output / "base")
+        self._done("pretrain", found)
+
+    def finetune(self) -> None:
+        """Fine-tune within the stage's time, as long as `train` does at most."""
+        from homework.finetune import train
+        from homework.frames.split import list_split
+        from homework.training.config import TrainConfig
+
+        folder, budget = self.folders[0], self.budget
+        given: dict[str, Any] = {"data_dir": folder.parent, "train_dataset_name": folder.name}
+        given |= {"base": str(self.work / "base"), "num_workers": self.workers}
+        given |= {"report_to": "none", "overwrite": True}
+
+        def seconds(name: str, steps: int) -> float:
+            start = budget.clock()
+            train(output_dir=self.work / name, max_steps=steps, **given)
+            return budget.clock() - start
+
+        images = len(list_split(folder).pictures)
+        epoch = math.ceil(images / TrainConfig.per_device_train_batch_size)
+        whole = TrainConfig().steps(epoch, "embedded")
+        seconds("probe_first", 1)  # decodes the images, which are kept
+        few = seconds("probe_few", 2)
+        more = min(max(int(budget.seconds * PROBE_SHARE / few * 2), 2), MOST_PROBED)
+        per_step = max((seconds("probe_more", 2 + more) - few) / more, few / 1000)
+        overhead = max(few - 2 * per_step, 0.0)
+        steps = min(steps_within(budget.left("finetune"), per_step, overhead), whole)
+        print(f"{per_step:.3f} s a step: {steps} of {whole} steps fit")
+        taken = seconds("adapter", steps)
+        shutil.copytree(self.work / "adapter", self.output / "adapter")
+        self._done("finetune", {"steps": steps, "of": whole, "seconds": round(taken, 1)})
+
+    def evaluate(self) -> None:
+        """Measure the adapter on each split that is asked, in the time that is left."""
+        for place, split in enumerate(self.asked):
+            seconds = self.budget.left("evaluate") / (len(self.asked) - place)
+            train_split = self.folders[0].name
+            found = _evaluate(self.work / "adapter", self.data, train_split, split, seconds)
+            self._done(f"evaluate {split}", found)
 
 
 def _evaluate(

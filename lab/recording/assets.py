@@ -6,13 +6,12 @@ textures come from SuperTuxKart 1.4, from a Debian package.
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from homework.common.errors import InputError
 
@@ -58,7 +57,8 @@ def fetch_game(folder: Path) -> Path:
             )
     downloads = folder.with_name("downloads")
     downloads.mkdir(exist_ok=True)
-    _download_package(downloads)
+    # apt shows its progress, checks the checksum and resumes a partial file.
+    run_command(["apt-get", "download", GAME], show=True, cwd=downloads)
     archive = max(downloads.glob(f"{GAME}_*.deb"), key=lambda path: path.stat().st_mtime)
     version = run_command(["dpkg-deb", "-f", str(archive), "Version"]).strip()
     if not version.startswith(GAME_VERSION):
@@ -72,39 +72,6 @@ def fetch_game(folder: Path) -> Path:
     keep(fresh, folder)
     shutil.rmtree(downloads)
     return data
-
-
-def _download_package(folder: Path) -> None:
-    """Download the package to `folder`; apt checks its checksum and resumes a partial file."""
-    from tqdm import tqdm
-
-    shown = run_command(["apt-cache", "show", "--no-all-versions", GAME], check=False)
-    size = re.search(r"^Size: (\d+)$", shown, re.MULTILINE)
-    if not size:
-        raise InputError(f"apt knows no {GAME}; run apt-get update as root, then this again")
-    with (
-        tqdm(total=int(size[1]), unit="B", unit_scale=True, desc=GAME) as progress,
-        open(folder / "apt.log", "w+") as log,
-    ):
-        process = subprocess.Popen(
-            ["apt-get", "download", GAME], cwd=folder, stdout=log, stderr=log
-        )
-        try:
-            while process.poll() is None:
-                time.sleep(0.2)
-                progress.update(sum(_size(path) for path in folder.glob("*.deb")) - progress.n)
-        finally:
-            process.kill()
-        if process.returncode:
-            log.seek(0)
-            raise InputError(f"apt-get download {GAME}: {last_line(log.read())}; run setup again")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # apt renames what it writes
-        return 0
 
 
 def join(game: Path, shaders: Path, folder: Path) -> None:
@@ -178,9 +145,18 @@ def keep(fresh: Path, folder: Path) -> None:
     fresh.rename(folder)
 
 
-def run_command(command: Sequence[str], check: bool = True) -> str:
-    """Run a command and return its output."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    if check and done.returncode:
-        raise InputError(f"{' '.join(command[:5])} ...: {last_line(done.stderr or done.stdout)}")
-    return done.stdout
+def run_command(command: Sequence[str], show: bool = False, **options: Any) -> str:
+    """Run a command; return its output, or let it print that itself.
+
+    Args:
+        options: of subprocess.run.
+
+    Raises:
+        InputError: it fails.
+    """
+    pipe = None if show else subprocess.PIPE
+    done = subprocess.run(command, stdout=pipe, stderr=pipe, text=True, **options)
+    if done.returncode:
+        said = "failed; it says why above" if show else last_line(done.stderr or done.stdout)
+        raise InputError(f"{' '.join(command[:5])} ...: {said}; run setup again")
+    return done.stdout or ""

@@ -15,12 +15,12 @@ from __future__ import annotations
 import ctypes.util
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from homework.common.errors import InputError
 from homework.common.files import read_json, write_json, writing
@@ -36,7 +36,7 @@ from .assets import (
     join,
     run_command,
 )
-from .process import Installation, last_line
+from .process import Installation
 
 PYSTK = "PySuperTuxKart==1.1.2"
 WHEELS = ("3.10", "3.9", "3.8")  # versions of Python that PySTK has wheels for
@@ -86,9 +86,8 @@ def install(assets: Path | None, compile_engine: bool) -> Installation:
         _check_compiler()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _check_room(folder)
-        _say_sizes(folder, python, assets)
-        versions = {"python": _install_engine(folder / "engine", python)}
+        _check_room(folder, python, assets)
+        versions = {"python": _install_engine(folder / "engine", python).strip()}
         fetch_shaders(folder / "shaders")
         game = assets or fetch_game(folder / "game")
         join(game.resolve(), folder / "shaders", folder / "assets")
@@ -130,15 +129,6 @@ def _check_system() -> None:
         )
 
 
-def _check_room(folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if not (folder / "game" / WHOLE).exists() and free < DISK_BYTES:
-        raise InputError(
-            f"{folder}: {free / 1e9:.1f} GB are free and {DISK_BYTES / 1e9:.1f} GB needed; make "
-            "room, or set XDG_CACHE_HOME to a folder on another disk"
-        )
-
-
 def _python_with_wheel() -> str | None:
     """A Python for which PySTK has a wheel and which can make virtual environments."""
     if platform.machine() != "x86_64":
@@ -158,20 +148,11 @@ def _python_with_wheel() -> str | None:
 
 
 def _check_compiler() -> None:
-    header = (
-        Path(sys.base_prefix) / "include" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    )
-    missing = [
-        package
-        for package, there in (
-            ("g++", shutil.which("g++")),
-            ("make", shutil.which("make")),
-            ("cmake", shutil.which("cmake")),
-            ("libgl-dev", Path("/usr/include/GL/gl.h").exists()),
-            (f"{header.name}-dev", (header / "Python.h").exists()),
-        )
-        if not there
-    ]
+    name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    needed: dict[str, Any] = {tool: shutil.which(tool) for tool in ("g++", "make", "cmake")}
+    needed["libgl-dev"] = Path("/usr/include/GL/gl.h").exists()
+    needed[f"{name}-dev"] = (Path(sys.base_prefix) / "include" / name / "Python.h").exists()
+    missing = [package for package, there in needed.items() if not there]
     if missing:
         raise InputError(
             f"no Python {WHEELS[-1]} to {WHEELS[0]} is here, which the engine has wheels for, and "
@@ -179,19 +160,26 @@ def _check_compiler() -> None:
         )
 
 
-def _say_sizes(folder: Path, python: str | None, assets: Path | None) -> None:
-    parts = []
-    if not (folder / "engine" / WHOLE).exists():
-        way = f"wheel for {python}" if python else "source, compiled here in 6 to 15 minutes"
-        parts.append(f"engine 30 MB ({way})")
-    if not (folder / "shaders" / WHOLE).exists():
-        parts.append("its shaders 24 MB")
-    if not (folder / "game" / WHOLE).exists() and assets is None:
-        parts.append("the game's data 628 MB")
-    print(f"{folder}: " + ("fetches " + ", ".join(parts) if parts else "all is there"), flush=True)
+def _check_room(folder: Path, python: str | None, assets: Path | None) -> None:
+    """Print what is fetched; raise InputError if the disk has no room for the game's data."""
+    parts = {
+        "engine": "engine 30 MB "
+        + (f"(wheel for {python})" if python else "(source, compiled here in 6 to 15 minutes)"),
+        "shaders": "its shaders 24 MB",
+        "game": "the game's data 628 MB",
+    }
+    fetched = [part for part in parts if not (folder / part / WHOLE).exists()]
+    free = shutil.disk_usage(folder).free
+    if "game" in fetched and free < DISK_BYTES:
+        raise InputError(
+            f"{folder}: {free / 1e9:.1f} GB are free and {DISK_BYTES / 1e9:.1f} GB needed; make "
+            "room, or set XDG_CACHE_HOME to a folder on another disk"
+        )
+    texts = ", ".join(parts[part] for part in fetched if part != "game" or assets is None)
+    print(f"{folder}: " + (f"fetches {texts}" if texts else "all is there"), flush=True)
 
 
-# --- the parts ---
+# --- the engine ---
 
 
 def _install_engine(folder: Path, python: str | None) -> str:
@@ -199,17 +187,17 @@ def _install_engine(folder: Path, python: str | None) -> str:
     interpreter = folder / "bin" / "python"
     if not (folder / WHOLE).exists():
         run_command([python or sys.executable, "-m", "venv", "--clear", str(folder)])
-        pip = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+        pip = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install"]
         if python:
-            run_command([*pip, "numpy", "pillow"])
-            run_command([*pip, "--no-deps", "--only-binary=:all:", PYSTK])
+            run_command([*pip, "-q", "numpy", "pillow"])
+            run_command([*pip, "-q", "--no-deps", "--only-binary=:all:", PYSTK])
         else:
-            run_command([*pip, "numpy", "pillow", "setuptools", "wheel", PYBIND])
+            run_command([*pip, "-q", "numpy", "pillow", "setuptools", "wheel", PYBIND])
             _compile(pip, interpreter)
         (folder / WHOLE).touch()
     return run_command(
-        [str(interpreter), "-c", "import sys; print(sys.version.split()[0])"]
-    ).strip()
+        [str(interpreter), "-c", "import platform; print(platform.python_version())"]
+    )
 
 
 def _compile(pip: Sequence[str], interpreter: Path) -> None:
@@ -222,31 +210,5 @@ def _compile(pip: Sequence[str], interpreter: Path) -> None:
         "CMAKE_POLICY_VERSION_MINIMUM": "3.5",
         "CMAKE_BUILD_PARALLEL_LEVEL": str(num_cores()),
     }
-    arguments = ["-v", "--no-deps", "--no-build-isolation", "--no-binary=:all:", PYSTK]
-    _watch(
-        [argument for argument in pip if argument != "-q"] + arguments,
-        "compiling the engine",
-        environment,
-    )
-
-
-def _watch(command: Sequence[str], what: str, environment: dict[str, str]) -> None:
-    """Run a long command with a progress bar: CMake prints [ 34%]."""
-    from tqdm import tqdm
-
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    )
-    said = ""
-    try:
-        with tqdm(total=100, unit="%", desc=what) as progress:
-            for line in process.stdout or ():
-                said = line if line.strip() else said
-                if found := re.match(r"\s*\[\s*(\d+)%\]", line):
-                    progress.update(int(found[1]) - progress.n)
-    finally:
-        if sys.exc_info()[0]:
-            process.kill()
-        process.wait()
-    if process.returncode:
-        raise InputError(f"{what}: {last_line(said)}; see what is missing and run setup again")
+    arguments = ["--no-deps", "--no-build-isolation", "--no-binary=:all:", PYSTK]
+    run_command([*pip, *arguments], show=True, env=environment)  # pip says that it still runs

@@ -14,7 +14,7 @@ from helpers import make_split
 from homework.base_vlm import load
 from homework.common.errors import InputError
 from homework.frames.split import list_split, read_info
-from lab import gpu_data, gpu_pretrain, gpu_run, gpu_time
+from lab import gpu_data, gpu_pretrain, gpu_run
 from lab.pretraining import architecture
 from lab.recording.session import MANIFEST
 
@@ -42,30 +42,30 @@ def archives(tmp_path, monkeypatch):
 
 def test_a_stage_has_its_share_and_what_others_left():
     now = iter([0, 0, 10, 60, 100])
-    budget = gpu_time.Budget(100, lambda: next(now))
+    budget = gpu_run.Budget(100, lambda: next(now))
     assert budget.left("unpack") == pytest.approx(8)
     assert budget.left("unpack") == pytest.approx(-2)
     assert budget.left("pretrain") == pytest.approx(8)
     assert budget.left("evaluate") == pytest.approx(0)
-    assert sum(gpu_time.SHARES.values()) == pytest.approx(1)
+    assert sum(gpu_run.SHARES.values()) == pytest.approx(1)
 
 
 def test_as_many_steps_as_fit_and_one_at_least():
-    assert gpu_time.steps_within(100, 0.5) == int(gpu_time.MARGIN * 100 / 0.5)
-    assert gpu_time.steps_within(100, 0.5, 20) == int((gpu_time.MARGIN * 100 - 20) / 0.5)
-    assert gpu_time.steps_within(-3, 0.5) == 1
+    assert gpu_run.steps_within(100, 0.5) == int(gpu_run.MARGIN * 100 / 0.5)
+    assert gpu_run.steps_within(100, 0.5, 20) == int((gpu_run.MARGIN * 100 - 20) / 0.5)
+    assert gpu_run.steps_within(-3, 0.5) == 1
 
 
 def test_pretraining_ends_with_its_time():
     now = itertools.count()
-    taken = list(gpu_time.until(lambda first: range(first, 100), 4, lambda: next(now))(2))
+    taken = list(gpu_pretrain.until(lambda first: range(first, 100), 4, lambda: next(now))(2))
     assert taken == [2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(("seconds", "taken"), [(1000, 4), (1, 2)])
 def test_the_rate_of_the_first_steps_is_measured(monkeypatch, seconds, taken):
     """Dense steps of 2 s, then of 5 s with sentences; the first of each take far longer."""
-    monkeypatch.setattr(gpu_time, "PROBE", 4)
+    monkeypatch.setattr(gpu_pretrain, "PROBE", 4)
     clock = SimpleNamespace(now=0.0, steps=0)
     weight = torch.nn.Parameter(torch.ones(1))
 
@@ -84,7 +84,7 @@ def test_the_rate_of_the_first_steps_is_measured(monkeypatch, seconds, taken):
         def measure(self, step):
             clock.now += 7
 
-    assert gpu_time.timed(Task(), seconds, lambda: clock.now) == (2, 5, 7)
+    assert gpu_pretrain.timed(Task(), seconds, lambda: clock.now) == (2, 5, 7)
     assert clock.steps == 2 * taken
 
 
@@ -137,7 +137,7 @@ def test_a_folder_that_holds_something_is_left_alone(archives, tmp_path):
 
 @pytest.mark.slow
 def test_a_whole_run_within_its_time(tiny_architecture, archives, tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu_time, "PROBE", 2)
+    monkeypatch.setattr(gpu_pretrain, "PROBE", 2)
     monkeypatch.setattr(gpu_run, "ASKED", 8)
     output = tmp_path / "out"
     gpu_run.run(
@@ -175,7 +175,6 @@ def test_the_base_alone_with_the_better_of_two_stems(
     tiny_architecture, archives, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(gpu_pretrain, "PROBE", 2)
-    monkeypatch.setattr(gpu_time, "PROBE", 2)
     output = tmp_path / "out"
     gpu_run.run(
         [archives["train"], archives["recorded"]],
