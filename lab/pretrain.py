@@ -27,6 +27,8 @@ from homework.training.checkpoints import locked, steps_between
 
 from .options import names
 
+HELD_OUT = {"frame": 0.02, "race": 0.1}  # what can be held out, and its share
+
 
 @options.checked
 def run(
@@ -70,9 +72,15 @@ def run(
     Raises:
         InputError: an option, the data or --output is wrong, or there are validation frames.
     """
+    from homework.model.loading import CONFIG
+
     chosen, folders = _augmentations(augmentations), training_folders(data_dir)
     target, work = output or RUNS_DIR / "base", work_dir or RUNS_DIR / "pretrain"
-    outputs = _outputs(target, overwrite)
+    outputs = Outputs("pretrain", overwrite)
+    if distributed.is_main():
+        # Found now, not after the training; `save` checks each file that it writes.
+        old = *target.glob("*.safetensors"), *target.glob("[!.]*.json")
+        outputs.check(target / CONFIG, *old)
     if held_out == "race" and _recorded(folders[0]):
         raise InputError("--held_out race: a recording is the first of --data_dir; give data/train")
     begun, fingerprint = _start(start)
@@ -112,17 +120,6 @@ def _pretrain(
                 task.save(output, outputs)
 
 
-def _outputs(output: Path, overwrite: bool) -> Outputs:
-    """What writes the model, once its files are known to be replaceable."""
-    from homework.model.loading import CONFIG
-
-    outputs = Outputs("pretrain", overwrite)
-    if distributed.is_main():
-        # Found now, not after the training; `save` checks each file that it writes.
-        outputs.check(output / CONFIG, *output.glob("*.safetensors"), *output.glob("[!.]*.json"))
-    return outputs
-
-
 def _recorded(folder: Path) -> bool:
     from .recording.session import MANIFEST
 
@@ -137,8 +134,12 @@ def _augmentations(given: Sequence[str]) -> list[str]:
     return names("--augmentations", given, tuple(CHANCES))
 
 
+@options.checked
 def look(
-    info_file: str, view_index: int, output: str = "runs/augmentations.png", overwrite: bool = False
+    info_file: Path,
+    view_index: Natural,
+    output: Path = Path("runs/augmentations.png"),
+    overwrite: bool = False,
 ) -> None:
     """Write a picture of one view after each augmentation, the last row after all of them.
 
@@ -156,15 +157,10 @@ def look(
 
     from .pretraining.augment_sheet import augment_sheet
 
-    file = options.path("--output", output).with_suffix(".png")
-    view = options.whole("--view_index", view_index, 0)
-    sheet = augment_sheet(options.path("--info_file", info_file), view)
+    file = output.with_suffix(".png")
+    sheet = augment_sheet(info_file, view_index)
     save_picture(sheet, file, Outputs("look", overwrite).open)
     print(f"wrote {file}")
-
-
-# What can be held out, and its share.
-HELD_OUT = {"frame": 0.02, "race": 0.1}
 
 
 def _start(folder: Path | None) -> tuple[Any, str | None]:
@@ -186,10 +182,9 @@ def _digest(folders: list[Path]) -> str:
     from homework.frames.pictures import files_digest
     from homework.frames.split import list_split
 
-    splits = map(list_split, folders)
     return files_digest(
-        folder / name
-        for folder, split in zip(folders, splits, strict=True)
+        split.folder / name
+        for split in map(list_split, folders)
         for name in sorted({*split.info_files, *split.pictures})
     )
 
@@ -202,8 +197,7 @@ def training_folders(data_dir: Sequence[str] | None) -> list[Path]:
     folders = [options.data_folder(part, "train") for part in data_dir or (None,)]
     for folder in folders:
         refuse_split(folder.name)
-        split = list_split(folder)
-        pictures = (folder / picture for picture in split.pictures)
+        pictures = (folder / picture for picture in list_split(folder).pictures)
         refuse_pictures(pictures, Path(os.path.abspath(folder)).parent)
     return folders
 

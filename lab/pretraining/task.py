@@ -83,9 +83,8 @@ class Pretraining:
             architecture.save_processor(work_dir / "processor")
         distributed.wait()
         self.inputs = load_inputs(work_dir / "processor")
-        self.model = begin.first_model(start, self.seed, self.inputs, recipe.get("stem", {})).to(
-            self.device
-        )
+        model = begin.first_model(start, self.seed, self.inputs, recipe.get("stem", {}))
+        self.model = model.to(self.device)
         attention.use(self.model)
         if self.device == "cuda":
             begin.compile_tower(self.model)
@@ -101,9 +100,18 @@ class Pretraining:
         self.optimizers = build_optimizers(self.model, self.throw_away, self.dtype)
         learned, kept = hold_out(views, recipe["held_out"], held_out, recorded)
         self.held_out = kept[:MAX_MEASURED]
-        vision = self.model.config.vision_config
-        cell = self.model.stem.side * math.prod(self.model.config.stem_strides[: FINE_STAGE + 1])
-        self.data = Steps(
+        side = self.model.config.vision_config.image_size
+        self.pictures = Pictures(learned, side, self.device)
+        self.data = self._steps(learned, recipe)
+        distributed.print0(
+            f"{len(learned)} views to learn from, {len(self.held_out)} to measure on, "
+            f"held out by {recipe['held_out']}"
+        )
+
+    def _steps(self, learned: list[View], recipe: dict[str, Any]) -> Steps:
+        vision, stem = self.model.config.vision_config, self.model.config
+        cell = self.model.stem.side * math.prod(stem.stem_strides[: FINE_STAGE + 1])
+        return Steps(
             AugmentedBatches(learned, self.batch_size, self.seed, recipe["augmentations"]),
             self.inputs,
             vision.image_size // vision.patch_size,
@@ -112,25 +120,17 @@ class Pretraining:
             (distributed.rank(), distributed.world_size()),
             recipe.get("described", 0.5),
         )
-        self.pictures = Pictures(learned, vision.image_size, self.device)
-        distributed.print0(
-            f"{len(learned)} views to learn from, {len(self.held_out)} to measure on, "
-            f"held out by {recipe['held_out']}"
-        )
 
     def _make_heads(self) -> None:
         """The heads that pre-training alone needs: on the patches, and on a stage of the stem."""
         config = self.model.config
-        self.heads = heads.Heads(
-            config.text_config.hidden_size,
-            {
-                name: [self.inputs.answer_ids(word)[0] for word in words]
-                for name, words in dense_labels.WORD_HEADS.items()
-            },
-        ).to(self.device)
-        self.center_head = heads.CenterHead(
-            config.stem_channels[FINE_STAGE], config.text_config.hidden_size
-        ).to(self.device)
+        width = config.text_config.hidden_size
+        word_ids = {
+            name: [self.inputs.answer_ids(word)[0] for word in words]
+            for name, words in dense_labels.WORD_HEADS.items()
+        }
+        self.heads = heads.Heads(width, word_ids).to(self.device)
+        self.center_head = heads.CenterHead(config.stem_channels[FINE_STAGE], width).to(self.device)
         self.model.stem.stages[FINE_STAGE].register_forward_hook(self._keep_stage)
 
     def _keep_stage(self, stage, given, values) -> None:
