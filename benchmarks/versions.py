@@ -221,7 +221,7 @@ def compare(results: list[dict[str, Any]]) -> None:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """The table of docs/grading.md."""
+    """What was found for each row, in Markdown; docs/grading.md sums it up."""
     lines = ["| transformers | torch | peft | Python | | points | same answers | seconds |"]
     lines.append("|---|---|---|---|---|---:|---:|---:|")
     for one in results:
