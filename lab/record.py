@@ -19,6 +19,7 @@ from typing import Literal
 
 from homework.common import options
 from homework.common.errors import InputError
+from homework.common.files import write_bytes
 from homework.common.options import Count, Fraction, Natural
 from homework.common.outputs import Outputs
 from homework.common.workers import num_cores
@@ -143,10 +144,11 @@ def sample(output: Path | None = None, seed: Natural = 0, num_workers: Count | N
     for name, races in (("sample", train), ("sample_valid", valid)):
         chosen = {"command": "python -m lab.record sample", "seed": seed, "quality": "hd"}
         record(folder / name, chosen, races, num_workers, cameras=False)
-    from .recording.attribution import write_attribution
+    from .recording.attribution import attribution
     from .recording.setup import copyright_file
 
-    write_attribution(copyright_file(), folder / "ATTRIBUTION.md")
+    page = attribution(copyright_file().read_text(encoding="utf-8"))
+    write_bytes(folder / "ATTRIBUTION.md", page.encode())
 
 
 @options.checked

@@ -1,7 +1,8 @@
 """The model as pre-training begins: fresh weights, a base's, or those of an earlier run.
 
-A base has no heads, and its batch normalisation is merged into the convolutions. Training from a
-base therefore uses new heads and no normalisation. The checkpoint of an earlier run has both.
+The stem's batch normalisation is merged into the convolutions at the end, so that the result for a
+picture does not depend on the batch. A base has therefore none, and no heads: training from it uses
+new heads and no normalisation. The checkpoint of an earlier run has both.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from homework.common.errors import InputError
 from homework.model.inputs import InputBuilder
 from homework.model.loading import load_inputs, load_model
+from homework.model.stem import Block, Stem, Unit
 from homework.training.checkpoints import Checkpoint
 from homework.training.loop import copy
 
 from . import architecture
-from .normalise import normalise
 
 COMPILED_FORMS = 64  # at most: three stages and one form of layer, for a few forms of the stem
 
@@ -85,3 +88,30 @@ def compile_tower(model, backend: str = "inductor") -> None:
 def _in_training(part: torch.nn.Module, compiled: Callable) -> Callable:
     plain = part.forward
     return lambda *given, **named: (compiled if part.training else plain)(*given, **named)
+
+
+# --- batch normalisation in the stem ---
+
+
+def normalise(stem: Stem) -> None:
+    """Start pre-training: add a batch normalisation to each unit."""
+    for unit in _units(stem):
+        unit.conv.bias.requires_grad_(False)  # the normalisation has its own bias
+        unit.norm = nn.BatchNorm2d(unit.conv.out_channels, momentum=0.02)
+    for module in stem.modules():
+        if isinstance(module, Block):
+            nn.init.zeros_(module.second.norm.weight)  # a block starts as the identity
+    stem.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def fold(stem: Stem) -> None:
+    """End pre-training: merge every normalisation, as evaluation has it, into its convolution."""
+    for unit in _units(stem):
+        if isinstance(unit.norm, nn.BatchNorm2d):
+            unit.conv.bias.requires_grad_(True)
+            unit.conv = fuse_conv_bn_eval(unit.conv.eval(), unit.norm.eval())
+            unit.norm = nn.Identity()
+
+
+def _units(stem: Stem) -> list[Unit]:
+    return [module for module in stem.modules() if isinstance(module, Unit)]

@@ -28,23 +28,17 @@ class Statement(NamedTuple):
 
 def statements(scene: Scene, rng: random.Random) -> list[Statement]:
     """Random sentences about a scene, of every kind that applies to it."""
-    found = [statement for kind in DRAWN.values() for statement in kind(scene, rng)]
+    found = [statement for kinds in DRAWN for statement in kinds(scene, rng)]
     rng.shuffle(found)
     return found
 
 
-def _track(scene: Scene, rng: random.Random) -> Iterator[Statement]:
+def _facts(scene: Scene, rng: random.Random) -> Iterator[Statement]:
     prompt = rng.choice(("The track:", "The karts race on the track"))
     yield Statement("track", prompt, scene.track)
-
-
-def _ego(scene: Scene, rng: random.Random) -> Iterator[Statement]:
     if scene.ego:
         prompt = rng.choice(("The ego car:", "Nearest to the middle there is the kart"))
         yield Statement("ego", prompt, scene.ego.name)
-
-
-def _count(scene: Scene, rng: random.Random) -> Iterator[Statement]:
     prompt = rng.choice(("Karts in the scenario:", "The number of karts is"))
     yield Statement("count", prompt, str(len(scene.karts)))
 
@@ -86,12 +80,9 @@ def _seen(scene: Scene, rng: random.Random) -> Iterator[Statement]:
     yield Statement("seen", f"Here {name} is", "seen" if name in there else ABSENT)
 
 
-def _list(scene: Scene, rng: random.Random) -> Iterator[Statement]:
-    yield Statement("list", "From left to right:", _names(scene.karts))
-
-
 def _whole(scene: Scene, rng: random.Random) -> Iterator[Statement]:
-    """The whole picture in one sentence, karts from left to right."""
+    """All karts from left to right, and the whole picture in one sentence."""
+    yield Statement("list", "From left to right:", _names(scene.karts))
     ego: Any = scene.ego  # there is one where there are karts
     parts = [
         f"{kart.name} as ego"
@@ -103,16 +94,7 @@ def _whole(scene: Scene, rng: random.Random) -> Iterator[Statement]:
     yield Statement("whole", "", target)
 
 
-DRAWN = {
-    "track": _track,
-    "ego": _ego,
-    "count": _count,
-    "region": _region,
-    "place": _place,
-    "seen": _seen,
-    "list": _list,
-    "whole": _whole,
-}
+DRAWN = (_facts, _region, _place, _seen, _whole)
 KINDS = ("track", "ego", "count", "region", "region names", "place", "seen", "list", "whole")
 
 

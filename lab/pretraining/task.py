@@ -38,7 +38,6 @@ from .augment import Pictures, View
 from .batches import AugmentedBatches, Batch, Steps, hold_out, sentence_row
 from .descriptions import KINDS, language, statements
 from .muon import build_optimizers
-from .normalise import fold
 
 MAX_MEASURED = 640  # views
 # Of the losses; 1 for the others. Counts are learned from what the patches have learned.
@@ -262,7 +261,7 @@ class Pretraining:
         """
         fresh = output / f"fresh{PARTIAL}"
         shutil.rmtree(fresh, ignore_errors=True)
-        fold(self.model.stem)
+        begin.fold(self.model.stem)
         self.model.to(torch.float16, memory_format=torch.contiguous_format)
         save_model(self.model, fresh)
         architecture.save_processor(fresh)

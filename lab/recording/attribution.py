@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from pathlib import Path
 
 SHOWN = ("data/tracks/", "data/karts/", "data/library/", "data/textures/", "data/models/")
 _HEAD = """# Attribution
@@ -38,13 +37,6 @@ def attribution(copyright_text: str) -> str:
         for licence, names in sorted(authors.items())
     ]
     return _HEAD + "".join(parts)
-
-
-def write_attribution(copyright_file: Path, file: Path) -> None:
-    """Write the page that `attribution` makes of a copyright file."""
-    from homework.common.files import write_bytes
-
-    write_bytes(file, attribution(copyright_file.read_text(encoding="utf-8")).encode())
 
 
 def _name(line: str) -> str:

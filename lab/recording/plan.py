@@ -31,7 +31,7 @@ _ORDER = (*MOMENTS, *PACKS, *TINY)
 
 
 def info_name(number: int) -> str:
-    """The info file of a frame, by its number in hexadecimal: 10 -> `0000a_info.json`."""
+    """A frame's info file, its number in hexadecimal: 10 -> `0000a_info.json`."""
     return f"{number:05x}{INFO_SUFFIX}"
 
 
@@ -65,23 +65,19 @@ def plan(
         tiny: share of the frames with karts placed in a row; with `packs` 1 at the most.
     """
     shares = ((MOMENTS, 1 - packs - tiny), (PACKS, packs), (TINY, tiny))
-    moments = {
-        moment: part * share for parts, share in shares if share for moment, part in parts.items()
-    }
+    moments = {name: part * share for each, share in shares if share for name, part in each.items()}
     rng = random.Random(seed)
     per_frame = min(KARTS_PER_RACE, len(karts))
     frames = -(-views // per_frame)
     per_race = min(FRAMES_PER_RACE, -(-frames // len(tracks)))
     line_ups = {track: _deal(karts, per_frame, rng) for track in tracks}
     races: list[Race] = []
-    number = 0
     order: list[str] = []
-    while number < frames:
+    for first in range(0, frames, per_race):
         order = order or rng.sample(list(tracks), len(tracks))
         track = order.pop()
-        numbers = range(number, min(number + per_race, frames))
+        numbers = range(first, min(first + per_race, frames))
         races.append(make_race(track, next(line_ups[track]), numbers, rng, moments))
-        number = numbers.stop
     return races
 
 

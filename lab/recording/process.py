@@ -32,6 +32,18 @@ class Installation(NamedTuple):
     python: Path
     assets: Path
 
+    def environment(self) -> dict[str, str]:
+        """The environment variables of an engine.
+
+        Anisotropic filtering is off: with it, the software renderer takes minutes for a picture or
+        hangs. Each engine draws with one thread, since several engines share the cores.
+        """
+        return os.environ | {
+            "PYTHONPATH": str(self.assets),
+            "MESA_EXTENSION_OVERRIDE": "-GL_EXT_texture_filter_anisotropic",
+            "LP_NUM_THREADS": "1",
+        }
+
 
 class EngineError(Exception):
     """The engine died, hangs, or sent something else than a frame."""
@@ -108,16 +120,3 @@ def last_line(text: str) -> str:
     """The last line that a process printed."""
     lines = text.strip().splitlines()
     return lines[-1].strip() if lines else "it said nothing"
-
-
-def engine_environment(installation: Installation) -> dict[str, str]:
-    """The environment variables of the engine.
-
-    Anisotropic filtering is off: with it, the software renderer takes minutes for a picture or
-    hangs. Each engine draws with one thread, since several engines share the cores.
-    """
-    return os.environ | {
-        "PYTHONPATH": str(installation.assets),
-        "MESA_EXTENSION_OVERRIDE": "-GL_EXT_texture_filter_anisotropic",
-        "LP_NUM_THREADS": "1",
-    }

@@ -39,14 +39,11 @@ class Comparison(NamedTuple):
 def project(
     cuboid: np.ndarray, view: np.ndarray, projection: np.ndarray
 ) -> tuple[float, float, float, float] | None:
-    """The box around the eight corners of a cuboid, as a camera sees them.
+    """The box around a cuboid as a camera sees it, in pixels; None if it lies behind in part.
 
     Args:
         cuboid: world coordinates of the corners in metres, (8, 3).
         view, projection: 4x4 matrices that multiply row vectors, as the engine keeps them.
-
-    Returns:
-        x1, y1, x2, y2 in pixels of the frame, or None if a corner lies behind the camera.
     """
     clip = np.c_[cuboid, np.ones(len(cuboid))] @ view @ projection
     depth = clip[:, 3]
@@ -96,12 +93,10 @@ def compare(
 
 def _comparison(frame, view, names, kart, box, cuboid_box, nearest) -> Comparison:
     x1, y1, x2, y2 = cuboid_box
-    right, bottom = FRAME_SIZE[0] - 1, FRAME_SIZE[1] - 1
-    beyond = max(
-        max(0, x1) - box[0], max(0, y1) - box[1], box[2] - min(right, x2), box[3] - min(bottom, y2)
-    )
-    center = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    inside = x1 - 2 <= center[0] <= x2 + 2 and y1 - 2 <= center[1] <= y2 + 2
+    right, bottom = min(FRAME_SIZE[0] - 1, x2), min(FRAME_SIZE[1] - 1, y2)
+    beyond = max(max(0, x1) - box[0], max(0, y1) - box[1], box[2] - right, box[3] - bottom)
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    inside = x1 - 2 <= x <= x2 + 2 and y1 - 2 <= y <= y2 + 2
     share = beyond / max(x2 - x1, y2 - y1, 1.0)
     return Comparison(frame, view, names[kart], share, inside, names[nearest])
 
@@ -144,8 +139,6 @@ def verify_folder(folder: Path) -> None:
     print(f"middle of the box inside the kart's projection   {center / len(found):7.2%}")
     print(f"no other kart's projection overlaps it better    {right / len(found):7.2%}")
     for share in (0.1, 0.25, 0.5):
-        print(
-            f"sticks out by at most {share:4.0%} of its size          {(out <= share).mean():7.2%}"
-        )
+        print(f"sticks out by at most {share:4.0%} of its size {(out <= share).mean():16.2%}")
     worst = max(found, key=lambda item: item.sticks_out)
     print(f"furthest: {json.dumps(worst._asdict())}")

@@ -31,7 +31,6 @@ from .process import (
     Engine,
     EngineError,
     Installation,
-    engine_environment,
     last_line,
 )
 
@@ -56,7 +55,7 @@ class Recorder:
         self.folder, self.quality, self.cameras = folder, quality, cameras
         self.log = folder / "engine.log"
         self._command = [str(installation.python), "-u", str(ENGINE)]
-        self._environment = engine_environment(installation)
+        self._environment = installation.environment()
         self._results: queue.Queue[Recorded | Future] = queue.Queue()
         self._engines: set[Engine] = set()  # all that run
         self._idle: list[Engine] = []

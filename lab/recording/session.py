@@ -42,21 +42,15 @@ def record(
     from .recorder import Recorder
     from .setup import find_installation, versions
 
-    workers = num_workers or num_cores()
-    installation = find_installation()
-    manifest = folder / MANIFEST
+    installation, manifest = find_installation(), folder / MANIFEST
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _check_folder(folder, chosen)
-        described = {
-            **chosen,
-            "engine": versions(),
-            "licence": LICENCE,
-            "races": [_line_up(race) for race in races],
-        }
+        described = {**chosen, "engine": versions(), "licence": LICENCE}
+        described["races"] = [_line_up(race) for race in races]
         write_json(manifest, {"complete": False, **described})
         recorder = Recorder(installation, folder, chosen["quality"], cameras)
-        failures = _drive(recorder, races, workers)
+        failures = _drive(recorder, races, num_workers or num_cores())
         missing = sum(len(recorder.missing(race)) for race in races)
         write_json(manifest, {"complete": not missing, **described})
     if not missing:
@@ -107,13 +101,8 @@ def _check_folder(folder: Path, chosen: dict[str, Any]) -> None:
 
 def _line_up(race: Race) -> dict[str, Any]:
     moments = Counter(moment for _, moment in race.frames)
-    return {
-        "track": race.track,
-        "karts": list(race.karts),
-        "seed": race.seed,
-        "first_frame": f"{race.frames[0][0]:05x}",
-        "frames": dict(moments),
-    }
+    described = {"track": race.track, "karts": list(race.karts), "seed": race.seed}
+    return described | {"first_frame": f"{race.frames[0][0]:05x}", "frames": dict(moments)}
 
 
 def _short(value: Any) -> str:

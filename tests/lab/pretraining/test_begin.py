@@ -1,9 +1,9 @@
-"""The parts that are compiled for a GPU compute what they computed before."""
+"""Parts that are compiled for a GPU compute what they did before; no normalisation is left."""
 
 import torch
 
 from lab.pretraining import architecture, begin
-from lab.pretraining.normalise import normalise
+from lab.pretraining.begin import fold, normalise
 
 
 def test_compiled_parts_give_the_same_in_training_and_are_left_out_of_measuring(tiny_architecture):
@@ -22,3 +22,25 @@ def test_compiled_parts_give_the_same_in_training_and_are_left_out_of_measuring(
         torch.testing.assert_close(results[0], results[1])
     assert plain.state_dict().keys() == fast.state_dict().keys()
     torch._dynamo.reset()
+
+
+def test_folding_changes_no_answer():
+    """The same patches before and after, for one picture as for many; no normalisation left."""
+    stem = architecture.build_model(1).stem
+    normalise(stem)
+    for module in stem.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.weight)
+            torch.nn.init.normal_(module.bias)
+    pixels = torch.randn(4, 3, 72, 72)
+    for _ in range(3):
+        stem(pixels)  # running statistics of its own
+    stem.eval()
+    with torch.no_grad():
+        before = stem(pixels)
+        fold(stem)
+        after = stem.train()(pixels)
+        single = torch.cat([stem(picture[None]) for picture in pixels])
+    assert not [part for part in stem.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(single, after, rtol=1e-3, atol=1e-3)
