@@ -33,7 +33,7 @@ def attribution(copyright_text: str) -> str:
             if name := _name(line):
                 authors[licence].add(name)
     parts = [
-        f"\n## {licence}\n\n{', '.join(sorted(names, key=str.casefold))}\n"
+        f"\n## {licence}\n\n{', '.join(sorted(sorted(names), key=str.casefold))}\n"
         for licence, names in sorted(authors.items())
     ]
     return _HEAD + "".join(parts)

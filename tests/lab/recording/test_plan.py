@@ -92,5 +92,8 @@ Copyright: 2001 A Programmer
 License: GPL-3+
 """
     page = attribution(text)
+    many = "\n".join(f" 2010 {'x' * (9 - n)}{'X' * n}" for n in range(9))  # alike but for case
+    alike = attribution(f"Files: data/karts/*\nCopyright:\n{many}\nLicense: CC0")
+    assert alike.endswith(f"\n{', '.join(sorted(line.split()[1] for line in many.splitlines()))}\n")
     assert '## CC-BY-SA-3.0\n\nAda Lovelace, Grace "amazing" Hopper\n' in page
     assert "Programmer" not in page
