@@ -125,18 +125,15 @@ def losses(
         centers: int64 (K,), the patches with a kart's centre, counted through the batch.
     """
     found = {}
-    for name, values in scores.items():
+    for name, each in scores.items():
+        values, target = each.flatten(0, -2), targets[name].flatten()
         weight = None
         if name == "center":
-            weight = torch.ones(2, device=values.device)
+            weight = torch.ones(2, device=values.device)  # no copy from the host
             weight[1:] = _CENTER_WEIGHT
-        found[name] = functional.cross_entropy(
-            values.flatten(0, -2), targets[name].flatten(), weight=weight
-        )
+        found[name] = functional.cross_entropy(values, target, weight=weight)
         if name in AT_CENTERS:
             # A sum, as a batch may show no kart.
-            total = functional.cross_entropy(
-                values.flatten(0, -2)[centers], targets[name].flatten()[centers], reduction="sum"
-            )
-            found[f"{name} at centers"] = total / max(len(centers), 1)
+            at = functional.cross_entropy(values[centers], target[centers], reduction="sum")
+            found[f"{name} at centers"] = at / max(len(centers), 1)
     return found
