@@ -48,7 +48,8 @@ def main() -> None:
     parser.add_argument("--split", default="sample")
     parser.add_argument("--shapes", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--turns", type=int, default=1)
-    parser.add_argument("--ways", nargs="+", help="of the table's first column; all if omitted")
+    ways = dict.fromkeys(way for ways in WAYS.values() for way in ways)
+    parser.add_argument("--ways", nargs="+", choices=ways, help="those of the shape if omitted")
     parser.add_argument("--frames", type=int, help="of a step; by the shape if omitted")
     parser.add_argument("--steps", type=int, help="the first is not timed; by the shape if omitted")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help=DTYPE)
@@ -56,6 +57,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         return child(options, *options.child)
+    for shape in options.shapes:
+        if set(WAYS[shape]).isdisjoint(options.ways or WAYS[shape]):
+            parser.error(f"--ways: {shape} has only {'; '.join(WAYS[shape])}")
+    if options.turns < 1 or (options.steps or 2) < 2:
+        parser.error("give a --turns of 1 or more and --steps of 2 or more")
     results: dict[str, dict[str, dict]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         # The cache of pictures is measured from empty, too.

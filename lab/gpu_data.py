@@ -15,6 +15,16 @@ HELD_OUT_RACES = "held_out_races"  # the split that they become
 SHARE = 0.1  # of the tracks
 
 
+def check_archive(named: str, archive: Path) -> None:
+    """Raise InputError, which begins with the option `named`, if this is no tar file."""
+    try:
+        reason = None if tarfile.is_tarfile(archive) else "not a tar file"
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise InputError(f"{named}: {archive} cannot be unpacked ({reason})")
+
+
 def unpack(archive: Path, data: Path) -> Path:
     """Unpack a tar file of one split into the data folder; the split's folder.
 

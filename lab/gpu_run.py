@@ -22,7 +22,7 @@ from homework.common.errors import InputError
 from homework.common.files import RUNS_DIR, write_json, writing
 from homework.common.options import Count, Natural, Positive
 
-from .gpu_data import HELD_OUT_RACES, hold_races_out, unpack
+from .gpu_data import HELD_OUT_RACES, check_archive, hold_races_out, unpack
 from .options import names
 
 # Shares of the time. What a stage leaves unused, the next one has beside its own.
@@ -77,11 +77,17 @@ def run(
 
     forms, work = names("--stems", stems, tuple(STEMS)), work_dir or RUNS_DIR / "gpu"
     for name, folder in (("--output", output), ("--work_dir", work)):
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{name} {folder}: is a file; give a new folder")
+        if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{name} {folder}: is not empty; give a new folder")
     recipe: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "learning_rate": 3e-3}
     recipe |= {"described": min(described, 1.0), "most_steps": most_steps}
     found = [options.path("--archives", archive) for archive in archives]
+    for archive in found:
+        check_archive("--archives", archive)
+    if valid:
+        check_archive("--valid", valid)
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
         stages = _Stages(Budget(minutes * 60), output, work, num_workers)

@@ -105,7 +105,7 @@ def list_split(folder: str | Path) -> Split:
         names = os.listdir(folder)
     except FileNotFoundError:
         fix = f"{how_to_download(folder.absolute().parent)}, or " if folder.name in SPLITS else ""
-        line = f"{folder}: no such folder; {fix}give --data_dir a split's, such as data/sample"
+        line = f"{folder}: no such folder; {fix}give the folder of a split, such as data/sample"
         raise InputError(line) from None
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror})") from None

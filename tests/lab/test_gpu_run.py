@@ -130,9 +130,28 @@ def test_archives_of_another_form_are_one_line(archives, tmp_path):
 def test_a_folder_that_holds_something_is_left_alone(archives, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("")
-    for output in ("out", "out/mine"):
-        with pytest.raises(InputError, match=f"--output .*{output}: is not empty; give a new fold"):
+    for output, reason in (("out", "is not empty"), ("out/mine", "is a file")):
+        with pytest.raises(InputError, match=f"--output .*{output}: {reason}; give a new folder"):
             gpu_run.run([archives["train"]], str(tmp_path / output))
+
+
+@pytest.mark.parametrize("option", ["archives", "valid"])
+def test_an_archive_that_cannot_be_read_is_found_before_anything_is_made(
+    archives, tmp_path, option
+):
+    (tmp_path / "broken.tar").write_bytes(b"no tar")
+    before = set(tmp_path.iterdir())
+    for name, reason in (
+        ("nothing.tar", "No such file or directory"),
+        ("broken.tar", "not a tar file"),
+        (".", "Is a directory"),
+    ):
+        given = {"archives": [archives["train"]], "valid": archives["valid"]}
+        given[option] = [str(tmp_path / name)] if option == "archives" else str(tmp_path / name)
+        folders = {name: str(tmp_path / name) for name in ("output", "work_dir")}
+        with pytest.raises(InputError, match=rf"--{option}: .*cannot be unpacked \({reason}\)"):
+            gpu_run.run(**given, **folders)
+        assert set(tmp_path.iterdir()) == before
 
 
 @pytest.mark.slow
