@@ -1,9 +1,9 @@
 """python benchmarks/answer.py [--data_dir data] [--split sample_valid] [--checkpoint FOLDER]
 
 Answering throughput in questions per second, against the usual recipe (benchmarks/usual.py:
-batches in the order given, each question with its picture through the processor, `generate`).
+batches in the order given, each question with its image through the processor, `generate`).
 Both use the same model and take turns, on two mixes: the questions of a split, several per
-picture, and one question per picture. Counts how many answers are the same.
+image, and one question per image. Counts how many answers are the same.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def main() -> None:
     options = parser.parse_args()
     vlm = load(options.checkpoint) if options.checkpoint else BaseVLM("embedded_base")
     items = [dict(item) for item in VQADataset(options.split, options.data_dir)]
-    pictures = {item["image_path"]: item for item in items}
-    mixes = {"natural mix": items, "distinct pictures": list(pictures.values())}
+    images = {item["image_path"]: item for item in items}
+    mixes = {"natural mix": items, "distinct images": list(images.values())}
     results = {}
     own_size = dict(vlm.processor.image_processor.size)
     for mix, asked in mixes.items():
@@ -100,12 +100,12 @@ def turn(vlm: BaseVLM, way: str, asked: list[tuple[str, str]], own_size: dict) -
     }
 
 
-def table(mix: str, found: dict[str, dict], pictures: float) -> None:
-    """One mix; `pictures` a question."""
+def table(mix: str, found: dict[str, dict], images: float) -> None:
+    """One mix; `images` a question."""
     bound = floor.pair_flops(floor.EMBEDDED, 1, False) / floor.pair_flops(
-        floor.EMBEDDED, 1 / pictures, True
+        floor.EMBEDDED, 1 / images, True
     )
-    print(f"\n{mix}: {pictures:.2f} pictures a question, sharing's arithmetic bound {bound:.1f}x")
+    print(f"\n{mix}: {images:.2f} images a question, sharing's arithmetic bound {bound:.1f}x")
     print(f"{'':18}{'questions/s':>12}{'ratio':>8}{'cpu':>8}{'the same answers as ours':>26}")
     plain = found["usual"]
     for way, run in found.items():

@@ -35,7 +35,7 @@ class Shape:
     text: tuple[int, int, int]
     key_values: int  # width of the keys, and of the values
     vocabulary: int
-    head: int  # tokens of the prompt before the question, besides the picture's
+    head: int  # tokens of the prompt before the question, besides the image's
     branch: float  # tokens of a question with its answer, on average
     answer: float  # tokens of the answer alone
     # Of each stage of a convolutional stem: cells a side, input and output channels, blocks.
@@ -53,7 +53,7 @@ SMOLVLM = Shape(
 
 
 def stem_flops(shape: Shape) -> float:
-    """Forward pass of one picture through the stem: 3x3 convolutions, two in each block."""
+    """Forward pass of one image through the stem: 3x3 convolutions, two in each block."""
     return sum(
         2 * 9 * side**2 * (inputs * channels + 2 * blocks * channels**2)
         for side, inputs, channels, blocks in shape.stem
@@ -61,7 +61,7 @@ def stem_flops(shape: Shape) -> float:
 
 
 def vision_flops(shape: Shape) -> float:
-    """Forward pass of one picture: stem, patches, layers, attention, connector."""
+    """Forward pass of one image: stem, patches, layers, attention, connector."""
     hidden, wide, layers = shape.vision
     linear = 2 * shape.patches * (4 * hidden**2 + 2 * hidden * wide)
     attention = 4 * shape.patches**2 * hidden
@@ -110,7 +110,7 @@ def weights(shape: Shape) -> tuple[float, float]:
 
 
 def pair_bytes(shape: Shape, pairs: float, frames: int) -> float:
-    """Bytes of the forward pass of one pair, in a shared pass of `frames` pictures."""
+    """Bytes of the forward pass of one pair, in a shared pass of `frames` images."""
     hidden, wide, layers = shape.vision
     width, inner, depth = shape.text
     tokens = shape.image_tokens + shape.head + pairs * shape.branch
@@ -125,7 +125,7 @@ def main() -> None:
     rows = {}
     print(f"GFLOP of a pair, forward, at {PAIRS} pairs a frame")
     print(
-        f"{'':22}{'vision/picture':>15}{'usual':>9}{'shared':>9}{'bound':>7}{'kept':>9}{'bound':>7}"
+        f"{'':22}{'vision/image':>15}{'usual':>9}{'shared':>9}{'bound':>7}{'kept':>9}{'bound':>7}"
     )
     for shape in (EMBEDDED, SMOLVLM):
         usual, shared = pair_flops(shape, PAIRS, False), pair_flops(shape, PAIRS, True)

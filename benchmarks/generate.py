@@ -12,7 +12,7 @@ Each measurement is a new process; all but `commands` time the work alone, witho
 four take turns, after one round that does not count. Then memory: the peak above start-up, summed
 over all processes, on a quarter of `memory_frames` and on all of them (Linux only).
 
-Without --data_dir the info files are made up. The pictures are empty files, since none is opened.
+Without --data_dir the info files are made up. The images are empty files, since none is opened.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from homework.common import cli
 from homework.common.files import atomic_write
 from homework.common.workers import num_cores
-from homework.frames.split import list_split, picture_name
+from homework.frames.split import image_name, list_split
 from homework.labels.questions import KARTS, TRACKS, pairs
 from homework.labels.scene import view_scene
 
@@ -159,13 +159,13 @@ def naive(folder: str, output: str) -> dict[str, float]:
     split = list_split(folder)
     for name in split.info_files:
         for view_index in range(VIEWS):
-            picture = picture_name(name, view_index)
-            if not (split.folder / picture).exists():
+            image = image_name(name, view_index)
+            if not (split.folder / image).exists():
                 continue
             with open(split.folder / name) as file:
                 info = json.load(file)
             for question, answer in pairs(view_scene(info, view_index)):
-                image_file = split.image_file(picture)
+                image_file = split.image_file(image)
                 made.append({"question": question, "answer": answer, "image_file": image_file})
     with open(output, "w") as file:
         json.dump(made, file)
@@ -197,7 +197,7 @@ def resident_megabytes(field: str) -> float:
 
 
 def make_up(folder: Path, frames: int, seed: int = 0) -> None:
-    """Info files of the dataset's form and size, with empty files for the pictures."""
+    """Info files of the dataset's form and size, with empty files for the images."""
     folder.mkdir(parents=True)
     generator = random.Random(seed)
     line_ups = {track: generator.sample(KARTS, VIEWS) for track in TRACKS}
@@ -222,7 +222,7 @@ def _view(generator: random.Random) -> list[list[int]]:
 
 
 def multiply(folder: Path, copies: Path, frames: int) -> None:
-    """`frames` info files, copies of those of `folder` in turn, and empty files as pictures."""
+    """`frames` info files, copies of those of `folder` in turn, and empty files as images."""
     copies.mkdir(parents=True)
     names = list_split(folder).info_files
     for number in range(frames):

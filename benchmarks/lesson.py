@@ -26,10 +26,10 @@ from homework.common.cli import run as run_commands  # noqa: E402
 from homework.common.files import atomic_write, write_json, writing  # noqa: E402
 from homework.data import Item, VQADataset, benchmark  # noqa: E402
 from homework.evaluation.measure import scenes  # noqa: E402
-from homework.frames.pictures import (  # noqa: E402
-    open_picture,
+from homework.frames.images import (  # noqa: E402
+    open_image,
     refuse_split,
-    save_picture,
+    save_image,
 )
 from homework.labels import questions  # noqa: E402
 from homework.labels.questions import KINDS, kind_of  # noqa: E402
@@ -38,7 +38,7 @@ from homework.labels.scene import mirrored  # noqa: E402
 SIZES = (5, 100, 1_000, 10_000, 100_000)
 MIXED = 10_000  # pairs of each mixture
 RESULTS, TABLE, PLOT = "lesson.json", "lesson.md", "lesson.png"
-MANY, FEW = "many pictures, one pair each", "few pictures, all their pairs"
+MANY, FEW = "many images, one pair each", "few images, all their pairs"
 LEFT, RIGHT = (questions.HOW_MANY.format(f"to the {side} of") for side in questions.SIDES)
 
 
@@ -63,7 +63,7 @@ def run(
         recorded: a split of recorded frames to mix in, such as sample; left out if not given.
         output: the folder to write to.
         base: what is fine-tuned: see BaseVLM.
-        steps: of each run, 16 pictures each.
+        steps: of each run, 16 images each.
         per_kind: questions of each kind to measure on.
         seed: of the choices and of training.
 
@@ -104,7 +104,7 @@ def experiments(
     """What is compared: group, label, and a function that chooses the pairs.
 
     Args:
-        scratch: folder for mirrored pictures.
+        scratch: folder for mirrored images.
     """
     for size in SIZES:
         if size <= len(pairs):
@@ -122,9 +122,9 @@ def experiments(
 
 
 def spread(pairs: Sequence[Item], size: int, seed: int) -> list[Item]:
-    """Pairs of as many pictures as there are: one of each, then a second of each, ..."""
+    """Pairs of as many images as there are: one of each, then a second of each, ..."""
     rng = random.Random(seed)
-    turns = [rng.sample(items, len(items)) for items in _by_picture(pairs, rng)]
+    turns = [rng.sample(items, len(items)) for items in _by_image(pairs, rng)]
     chosen: list[Item] = []
     for turn in range(max(map(len, turns), default=0)):
         chosen += [items[turn] for items in turns if turn < len(items)]
@@ -134,8 +134,8 @@ def spread(pairs: Sequence[Item], size: int, seed: int) -> list[Item]:
 
 
 def packed(pairs: Sequence[Item], size: int, seed: int) -> list[Item]:
-    """All pairs of one picture, then of another, until there are enough."""
-    chosen = (item for items in _by_picture(pairs, random.Random(seed)) for item in items)
+    """All pairs of one image, then of another, until there are enough."""
+    chosen = (item for items in _by_image(pairs, random.Random(seed)) for item in items)
     return [item for item, _ in zip(chosen, range(size), strict=False)]
 
 
@@ -150,38 +150,38 @@ def balanced(pairs: Sequence[Item], size: int, seed: int) -> list[Item]:
 
 
 def with_mirrored(items: Sequence[Item], folder: Path) -> list[Item]:
-    """The pairs, and each once more about its picture with left and right swapped.
+    """The pairs, and each once more about its image with left and right swapped.
 
-    A pair whose picture has no labels beside it, or about a region that is empty once mirrored
+    A pair whose image has no labels beside it, or about a region that is empty once mirrored
     (a kart level with the ego counts as left of it), has no counterpart.
 
     Args:
-        folder: where the mirrored pictures are written.
+        folder: where the mirrored images are written.
     """
     from PIL import ImageOps
 
     folder.mkdir(parents=True, exist_ok=True)
-    made: dict[str, tuple[str, dict[str, str]]] = {}  # of each picture: mirrored, its pairs
+    made: dict[str, tuple[str, dict[str, str]]] = {}  # of each image: mirrored, its pairs
     for path, scene in scenes([item["image_path"] for item in items]).items():
         if scene:
             # The name begins with the frame, which keeps it on its side of the held-out share.
-            picture = folder / f"{Path(path).stem}.png"
-            save_picture(ImageOps.mirror(open_picture(path)), picture)
-            made[path] = str(picture), dict(questions.pairs(mirrored(scene)))
+            image = folder / f"{Path(path).stem}.png"
+            save_image(ImageOps.mirror(open_image(path)), image)
+            made[path] = str(image), dict(questions.pairs(mirrored(scene)))
     counterparts = []
     for item in items:
-        picture, answers = made.get(item["image_path"], ("", {}))
+        image, answers = made.get(item["image_path"], ("", {}))
         question = {LEFT: RIGHT, RIGHT: LEFT}.get(item["question"], item["question"])
         if question in answers:
             answer = answers[question]
-            counterparts.append({"image_path": picture, "question": question, "answer": answer})
+            counterparts.append({"image_path": image, "question": question, "answer": answer})
     return [*items, *counterparts]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """All results as a Markdown table."""
     lines = [
-        f"| pairs | | number | pictures | {' | '.join(KINDS)} | kinds alike |",
+        f"| pairs | | number | images | {' | '.join(KINDS)} | kinds alike |",
         f"|---|---|---:|---:|{'---:|' * (len(KINDS) + 1)}",
     ]
     for row in rows:
@@ -215,11 +215,11 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
         figure.savefig(file, format="png", dpi=120)
 
 
-def _by_picture(pairs: Sequence[Item], rng: random.Random) -> list[list[Item]]:
-    pictures: dict[str, list[Item]] = defaultdict(list)
+def _by_image(pairs: Sequence[Item], rng: random.Random) -> list[list[Item]]:
+    images: dict[str, list[Item]] = defaultdict(list)
     for item in pairs:
-        pictures[item["image_path"]].append(item)
-    return rng.sample(list(pictures.values()), len(pictures))
+        images[item["image_path"]].append(item)
+    return rng.sample(list(images.values()), len(images))
 
 
 def _half(pairs, recorded, size: int, seed: int) -> list[Item]:

@@ -55,7 +55,7 @@ _MODEL = (
     "class Model:\n    def answer(self, image_paths, questions):\n        {}\n"
     "def load_vlm():\n    return Model()\n"
 )
-# Of the picture, in the tests' own data; pictures have other names here.
+# Of the image, in the tests' own data; images have other names here.
 _FAKE_NUMBER = 'int(Path(path).name.split("_")[0])'
 _BROKEN: dict[str, bytes | dict[str, str]] = {
     "empty": b"",

@@ -1,6 +1,6 @@
 """The usual recipe of course notebooks and tutorials, as the baseline of the benchmarks.
 
-One question per sample; the processor's own chain for text and picture (with SmolVLM's default
+One question per sample; the processor's own chain for text and image (with SmolVLM's default
 first resize, to 2048 pixels, unless told otherwise); batches padded on the right; labels masked
 except for the answer; transformers' Trainer, its loss over the whole vocabulary at every token;
 PEFT's LoRA on the same layers, and the same precision as this package uses.
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from homework.base_vlm import BaseVLM
-from homework.frames.pictures import open_picture
+from homework.frames.images import open_image
 from homework.model.inputs import IGNORED
 
 FIRST_RESIZE = 2048  # longest edge, in SmolVLM's preprocessor_config.json
@@ -36,7 +36,7 @@ class Collator:
         processor.tokenizer.padding_side = "right"
 
     def __call__(self, pairs: list[tuple[str, str, str]]) -> dict[str, torch.Tensor]:
-        texts, pictures, asked = [], [], []
+        texts, images, asked = [], [], []
         for path, question, answer in pairs:
             content = [{"type": "image"}, {"type": "text", "text": question}]
             prompt = self.processor.apply_chat_template(
@@ -44,8 +44,8 @@ class Collator:
             )
             texts.append(f"{prompt} {answer}<end_of_utterance>")
             asked.append(f" {answer}<end_of_utterance>")
-            pictures.append([open_picture(path)])
-        batch = self.processor(text=texts, images=pictures, padding=True, return_tensors="pt")
+            images.append([open_image(path)])
+        batch = self.processor(text=texts, images=images, padding=True, return_tensors="pt")
         tokenizer = self.processor.tokenizer
         labels = torch.full_like(batch["input_ids"], IGNORED)
         for row, answer in enumerate(asked):
@@ -56,7 +56,7 @@ class Collator:
 
 
 def answer(vlm: BaseVLM, pairs: list[tuple[str, str]], batch_size: int, tokens: int) -> list[str]:
-    """Greedy answers: batches in the order given, padded on the left, each with its picture."""
+    """Greedy answers: batches in the order given, padded on the left, each with its image."""
     processor = vlm.processor
     processor.tokenizer.padding_side = "left"
     answers: list[str] = []
@@ -65,7 +65,7 @@ def answer(vlm: BaseVLM, pairs: list[tuple[str, str]], batch_size: int, tokens: 
             some = pairs[start : start + batch_size]
             batch = processor(
                 text=[vlm.format_prompt(question) for _, question in some],
-                images=[[open_picture(path)] for path, _ in some],
+                images=[[open_image(path)] for path, _ in some],
                 padding=True,
                 return_tensors="pt",
             ).to(vlm.device)

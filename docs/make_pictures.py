@@ -1,6 +1,6 @@
 """python docs/make_pictures.py [--checkpoint homework/vlm_model] [--output docs/pictures]
 
-Makes the pictures of README.md and docs/: a frame with the five kinds of question and the contact
+Makes the images of README.md and docs/: a frame with the five kinds of question and the contact
 sheet of the shipped sample; with a checkpoint also where the model looks and what it answers, and
 the heads of a report and of the page of `explore`.
 """
@@ -17,13 +17,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from homework.common import cli, options
-from homework.frames.pictures import open_picture
+from homework.frames.images import open_image
 from homework.frames.split import Skipped, list_split, read_frames
 from homework.inspection.draw import contact_sheet, draw_scene
 from homework.labels.questions import EGO, KINDS, pairs
-from homework.labels.scene import PICTURE_SIZE, Scene
+from homework.labels.scene import IMAGE_SIZE, Scene
 
-WIDE, HIGH = PICTURE_SIZE
+WIDE, HIGH = IMAGE_SIZE
 WIDTH = 620  # drawn pixels for the questions beside the frame
 INK, SOFT, GROUND = "#e6e4df", "#9aa1a8", "#15181b"
 RIGHT, WRONG = "#ffd400", "#ff5a4d"
@@ -34,17 +34,17 @@ QUALITY = 85  # of JPEG: a tenth of PNG's size
 def make(
     checkpoint: str | None = None, output: str = "docs/pictures", data_dir: str | None = None
 ) -> None:
-    """Write the pictures.
+    """Write the images.
 
     Args:
-        checkpoint: a LoRA checkpoint; None leaves the last three pictures out.
+        checkpoint: a LoRA checkpoint; None leaves the last three images out.
         output: the folder they go to.
         data_dir: the folder with `sample` and `sample_valid`; None: beside the package.
     """
     folder, data = Path(output), options.data_folder(data_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    picture, scene = clearest([data / "sample", data / "sample_valid"])
-    frame = draw_scene(open_picture(picture), scene)
+    image, scene = clearest([data / "sample", data / "sample_valid"])
+    frame = draw_scene(open_image(image), scene)
     five_kinds(frame, scene).save(folder / "five_kinds.jpg", quality=QUALITY)
     sheet = contact_sheet(list_split(data / "sample"))
     sheet.thumbnail((SHEET_WIDTH, SHEET_WIDTH * 2))
@@ -83,7 +83,7 @@ def five_kinds(frame, scene: Scene, answers: Mapping[str, str] | None = None):
     """The frame, and beside it a question or more of each kind, answered.
 
     Args:
-        frame: the picture as it is to be shown.
+        frame: the image as it is to be shown.
         answers: of a model to the questions of the scene, red where wrong; None shows the labels.
     """
     from PIL import Image, ImageDraw, ImageFont
@@ -112,11 +112,11 @@ def looks(checkpoint: str, split: Path):
     from homework.model.heat_map import heat_maps, overlay
 
     vlm = load(checkpoint)
-    picture, scene = clearest([split])
+    image, scene = clearest([split])
     asked = [question for question, _ in pairs(scene)]
-    answers = dict(zip(asked, vlm.answer([picture] * len(asked), asked), strict=True))
-    heat = heat_maps(vlm, [picture], [EGO], [answers[EGO]])[0]
-    return five_kinds(overlay(open_picture(picture), heat), scene, answers)
+    answers = dict(zip(asked, vlm.answer([image] * len(asked), asked), strict=True))
+    heat = heat_maps(vlm, [image], [EGO], [answers[EGO]])[0]
+    return five_kinds(overlay(open_image(image), heat), scene, answers)
 
 
 def report(checkpoint: str, data: Path, target: Path) -> None:
@@ -157,7 +157,7 @@ def screenshot(page: str, target: Path, height: int = 820) -> None:
         tab.goto(f"file://{page}")
         tab.wait_for_selector("html[data-ready]")
         tab.wait_for_load_state()
-        tab.wait_for_timeout(500)  # pictures of the page are decoded
+        tab.wait_for_timeout(500)  # images of the page are decoded
         tab.screenshot(path=str(target))
         browser.close()
 

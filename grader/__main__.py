@@ -19,7 +19,7 @@ A whole class, and what platforms take:
 The exit code tells whether grading worked, not how well the submission did: 0 whatever the
 score, 1 if the grader cannot work (no data, no such file), 2 for a wrong command line.
 The submission runs in a locked process: no network, no other processes, no file written, none
-read but its own, the pictures and Python's. What it tried is listed; the points count its
+read but its own, the images and Python's. What it tried is listed; the points count its
 answers alone. The first lines say which locks this system has; on macOS and Windows it is
 Python's own alone, which stops mistakes but no attack: grade only what you would run yourself.
 """

@@ -2,7 +2,7 @@
 
     private folder/
         homework/   the submission, under the name that its zip gives it
-        data/       the pictures that are asked about, and the questions without their answers;
+        data/       the images that are asked about, and the questions without their answers;
                     the submission looks for them beside itself
         tmp/        named as the place for temporary files; the lock lets nobody write there
 

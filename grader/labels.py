@@ -50,7 +50,7 @@ def read(data_dir: Path, split: str) -> list[Question]:
 def asked(data_dir: Path, split: str) -> list[Question]:
     """The questions of a split that are asked: all, or those that `scoring.draw` chooses.
 
-    GraderError as in `read`, or if a picture is missing: no submission could answer.
+    GraderError as in `read`, or if an image is missing: no submission could answer.
     """
     every = read(data_dir, split)
     questions = [every[index] for index in scoring.draw(len(every))]
@@ -66,7 +66,7 @@ def asked(data_dir: Path, split: str) -> list[Question]:
 def hidden(data_dir: Path, split: str, questions: list[Question]) -> list[Path]:
     """Where answers are to be found: the data folder first, then all that may be a link there.
 
-    These are the split, the folders of its pictures (for the info files) and the links in them.
+    These are the split, the folders of its images (for the info files) and the links in them.
     """
     folders = {data_dir / split, *((data_dir / question.image).parent for question in questions)}
     links = [entry.path for f in folders for entry in os.scandir(f) if entry.is_symlink()]

@@ -224,7 +224,7 @@ def _unpack_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, folder: Path
 def write_data(data_dir: Path, folder: Path, split: str, questions: Sequence[Question]) -> None:
     """Write the data folder that the submission sees: what it is asked, but no answers.
 
-    The pictures are copied: a link would lead to the expected answers, and to originals that
+    The images are copied: a link would lead to the expected answers, and to originals that
     an unlocked submission could overwrite.
     """
     target = folder / "data"
@@ -236,4 +236,4 @@ def write_data(data_dir: Path, folder: Path, split: str, questions: Sequence[Que
         (target / split).mkdir(parents=True, exist_ok=True)
         (target / split / "questions_qa_pairs.json").write_text(json.dumps(records), "utf-8")
     except OSError as error:
-        raise GraderError(f"{data_dir}: its pictures cannot be copied: {error}") from None
+        raise GraderError(f"{data_dir}: its images cannot be copied: {error}") from None

@@ -2,7 +2,7 @@
 
     python3 gradescope/make_autograder.py --split valid_grader
 
-It holds this grader, the questions that it asks with their answers and pictures, and the scripts
+It holds this grader, the questions that it asks with their answers and images, and the scripts
 beside this file. Needs only the standard library. The same input gives the same bytes.
 """
 
@@ -64,7 +64,7 @@ def contents(
         course: whether submissions are to have the course's versions of the packages.
 
     Raises:
-        GraderError: the split has no questions, or a picture is missing.
+        GraderError: the split has no questions, or an image is missing.
     """
     asked = labels.asked(data_dir, split)
     records = [{"image_file": q.image, "question": q.question, "answer": q.answer} for q in asked]

@@ -3,7 +3,7 @@ python -m homework.base_vlm test
 python -m homework.base_vlm benchmark [--split valid_grader]
 python -m homework.base_vlm download
 
-A SmolVLM that answers questions about pictures: SmolVLM-256M-Instruct if it is on disk, otherwise
+A SmolVLM that answers questions about images: SmolVLM-256M-Instruct if it is on disk, otherwise
 the embedded base, a small model of the same architecture that ships in this package.
 """
 
@@ -36,17 +36,17 @@ def ask(
     explain: Path | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Ask one question about one picture.
+    """Ask one question about one image.
 
     Args:
-        image: picture file.
+        image: image file.
         question: any text of up to 2,000 characters.
         checkpoint: folder of an adapter, such as homework/vlm_model.
         base: the model to ask, or with a checkpoint its base: a folder, the name of a SmolVLM in
             the hub cache, or embedded_base. If omitted, the base that the checkpoint names;
             without one, SmolVLM-256M-Instruct where the hub cache has it, otherwise embedded_base.
         explain: PNG file to write; it shows where the model looks for its answer, and the boxes of
-            the karts where the picture lies beside its info file.
+            the karts where the image lies beside its info file.
         overwrite: replace a file that this command did not write.
     """
     from .model.inputs import check_length
@@ -63,10 +63,10 @@ def ask(
     print(answer)
     if explain:
         from .evaluation.report import explained
-        from .frames.pictures import save_picture
+        from .frames.images import save_image
         from .model.heat_map import METHOD
 
-        save_picture(explained(vlm, str(image), question, answer), explain, outputs.open)
+        save_image(explained(vlm, str(image), question, answer), explain, outputs.open)
         print(f"wrote {explain}: {METHOD}")
 
 
@@ -74,12 +74,12 @@ def ask(
 def test(
     base: str | None = None, split: str = "valid_grader", data_dir: Path | None = None
 ) -> None:
-    """Ask the base, before fine-tuning, all questions about the first picture of a split.
+    """Ask the base, before fine-tuning, all questions about the first image of a split.
 
     Args:
         base: a folder, the name of a SmolVLM in the hub cache, or embedded_base; if omitted,
             SmolVLM-256M-Instruct where the hub cache has it, otherwise embedded_base.
-        split: the split whose first picture is shown.
+        split: the split whose first image is shown.
         data_dir: the data folder; the one beside the package if omitted.
     """
     dataset = VQADataset(split, data_dir)

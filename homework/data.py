@@ -1,6 +1,6 @@
-"""Question/answer pairs with their pictures, and the benchmark that measures a model on them.
+"""Question/answer pairs with their images, and the benchmark that measures a model on them.
 
-It imports no torch and opens no picture.
+It imports no torch and opens no image.
 
     data/<split>/*_qa_pairs.json --VQADataset--> items --benchmark(model)--> VQABenchmarkResult
 """
@@ -39,7 +39,7 @@ class VQADataset(Sequence[Item]):
         data_dir: the folder that `image_file` is relative to; `data` beside the package if None.
         max_samples: pairs to draw at random, with a fixed seed (see `draw`); None keeps all.
 
-    Raises InputError if the split or a QA file is missing or malformed, or a picture is missing.
+    Raises InputError if the split or a QA file is missing or malformed, or an image is missing.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class VQADataset(Sequence[Item]):
             if any(self.left_out.values()):
                 raise InputError(f"{folder}: no pair is left of its *{QA_SUFFIX}; correct them")
             raise InputError(f"{folder}: its *{QA_SUFFIX} hold no pair; {how_to_get(folder)}")
-        # Tuples that share one path string per picture need a tenth of the memory of dicts.
+        # Tuples that share one path string per image need a tenth of the memory of dicts.
         self._pairs = [read.pairs[index] for index in draw(len(read.pairs), max_samples)]
 
     def __len__(self) -> int:
@@ -83,10 +83,10 @@ def draw(total: int, n: int | None, seed: int = 0) -> list[int]:
 
 
 class Model(Protocol):
-    """Anything that answers questions about pictures, several at a time."""
+    """Anything that answers questions about images, several at a time."""
 
     def answer(self, image_paths: list[str], questions: list[str]) -> list[str]:
-        """One answer per question about the picture at the same index."""
+        """One answer per question about the image at the same index."""
         ...
 
 

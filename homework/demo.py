@@ -1,6 +1,6 @@
 """python -m homework.demo homework/vlm_model [--split valid] [--data_dir data]
 
-A local web page to ask a model questions: pick a frame of a split or upload a picture, and see the
+A local web page to ask a model questions: pick a frame of a split or upload an image, and see the
 answers to all its questions, which of them are right and how probable they are, the boxes of the
 labels and where the model looks; or type a question. It needs gradio:
 pip install -r requirements-demo.txt
@@ -30,7 +30,7 @@ from .common.options import data_folder
 from .data import is_correct
 from .evaluation.measure import scenes
 from .evaluation.report import CAVEAT, LOOKED_AT, drawn
-from .frames.pictures import open_picture
+from .frames.images import open_image
 from .inspection.draw import LEGEND
 from .labels.questions import FORMS, kind_of, pairs
 from .model.adapter import load
@@ -65,14 +65,14 @@ def demo(
         InputError: gradio is not installed, or the checkpoint or the data is wrong.
     """
     _gradio()
-    # Python ends at once on this signal, without removing the uploaded pictures.
+    # Python ends at once on this signal, without removing the uploaded images.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     vlm = load(base=EMBEDDED) if checkpoint == EMBEDDED else load(checkpoint, base=base)
     serve(build(vlm, frames(data_folder(data_dir) / split)), port)
 
 
 def frames(folder: Path) -> list[str]:
-    """Pictures of a split, drawn with a fixed seed; none if the split does not exist."""
+    """Images of a split, drawn with a fixed seed; none if the split does not exist."""
     if not folder.is_dir():
         return []
     names = sorted(path for path in folder.glob("*_im.jpg") if path.name[0] != ".")
@@ -80,7 +80,7 @@ def frames(folder: Path) -> list[str]:
 
 
 class Reply(NamedTuple):
-    """One question about a picture: what the model answers and what the labels say."""
+    """One question about an image: what the model answers and what the labels say."""
 
     question: str
     answer: str
@@ -90,14 +90,14 @@ class Reply(NamedTuple):
 
 
 def suggestions(picture: str) -> list[str]:
-    """Questions about a picture: those that its labels answer, or those that name no kart."""
+    """Questions about an image: those that its labels answer, or those that name no kart."""
     if scene := scenes([picture])[picture]:
         return [question for question, _ in pairs(scene)]
     return [form for form in FORMS if "{}" not in form]
 
 
 def replies(vlm: BaseVLM, picture: str, questions: list[str]) -> list[Reply]:
-    """The model's answers to questions about one picture file, beside those of the labels."""
+    """The model's answers to questions about one image file, beside those of the labels."""
     from .model.generation import ScoringModel
 
     model = ScoringModel(vlm)
@@ -131,19 +131,19 @@ def table(found: list[Reply]) -> str:
             f"<td>{'' if share is None else f'{share:.0%}'}</td></tr>"
         )
     right = f"{sum(reply.right for reply in found)} of {known} right"
-    head = right if known else "no labels beside this picture"
+    head = right if known else "no labels beside this image"
     return f"<p>{head}</p><table><tbody>{''.join(rows)}</tbody></table>"
 
 
-def build(vlm: BaseVLM, pictures: list[str]):
+def build(vlm: BaseVLM, images: list[str]):
     """The page: gradio's Blocks."""
     gr = _gradio()
     with gr.Blocks(title="Ask about a frame", analytics_enabled=False) as page:
         gr.Markdown("# Ask about a frame")
-        state = gr.State(None)  # the picture's path and the replies
+        state = gr.State(None)  # the image's path and the replies
         gallery = gr.Gallery(
-            [open_picture(path) for path in pictures],
-            visible=bool(pictures),
+            [open_image(path) for path in images],
+            visible=bool(images),
             show_label=False,
             elem_id="frames",
             object_fit="contain",
@@ -153,7 +153,7 @@ def build(vlm: BaseVLM, pictures: list[str]):
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
                 plain = {"interactive": False, "buttons": ["download", "fullscreen"]}
-                view = gr.Image(label="Picture", elem_id="view", **plain)
+                view = gr.Image(label="Image", elem_id="view", **plain)
                 with gr.Row():
                     boxes = gr.Checkbox(True, label="Boxes of the labels")
                     heat = gr.Checkbox(
@@ -162,7 +162,7 @@ def build(vlm: BaseVLM, pictures: list[str]):
                 colors = LEGEND | {f"rgb{ORANGE}": LOOKED_AT}
                 legend = (f'<i style="background:{c}"></i> {text} ' for c, text in colors.items())
                 gr.HTML("".join(legend), elem_id="legend")
-                upload = gr.UploadButton("Upload a picture", file_types=["image"], size="sm")
+                upload = gr.UploadButton("Upload an image", file_types=["image"], size="sm")
             with gr.Column(scale=2, min_width=320):
                 answers = gr.HTML(elem_id="answers")
                 typed = gr.Textbox(
@@ -170,7 +170,7 @@ def build(vlm: BaseVLM, pictures: list[str]):
                 )
                 about = gr.Dropdown([], label="Heat map and probabilities of", elem_id="about")
                 likely = gr.Label(label="Most probable answers", num_top_classes=5)
-        pick, uploaded, ask, redraw = _handlers(gr, vlm, pictures)
+        pick, uploaded, ask, redraw = _handlers(gr, vlm, images)
         switches, shown = [about, boxes, heat], [view, likely]
         asked = [state, answers, about]
         # One after the other, or a slow answer could replace that of a later click.
@@ -187,8 +187,8 @@ def build(vlm: BaseVLM, pictures: list[str]):
     return page
 
 
-def _handlers(gr, vlm: BaseVLM, pictures: list[str]):
-    """What the page does on a picked frame, an uploaded picture, a typed question, a switch."""
+def _handlers(gr, vlm: BaseVLM, images: list[str]):
+    """What the page does on a picked frame, an uploaded image, a typed question, a switch."""
 
     def show(path: str, asked: list[str], before: Sequence[Reply] = ()):
         try:
@@ -201,9 +201,9 @@ def _handlers(gr, vlm: BaseVLM, pictures: list[str]):
         return (path, found), table(found), gr.update(choices=names, value=asked[0])
 
     def pick(event):
-        if not pictures:
-            return None, "Upload a picture.", gr.skip()
-        path = pictures[event.index if event else 0]
+        if not images:
+            return None, "Upload an image.", gr.skip()
+        path = images[event.index if event else 0]
         return show(path, suggestions(path))
 
     # gradio reads the type to pass the event; it could not resolve it as text.
@@ -261,7 +261,7 @@ def serve(page, port: int, wait: bool = True) -> str:
 
 @cache
 def _gradio():
-    # A folder that this user alone can read; uploaded pictures go with it at the end.
+    # A folder that this user alone can read; uploaded images go with it at the end.
     uploads = tempfile.mkdtemp(prefix="homework-demo-")
     atexit.register(shutil.rmtree, uploads, ignore_errors=True)
     os.environ["GRADIO_TEMP_DIR"] = uploads

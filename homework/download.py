@@ -213,7 +213,7 @@ def _fetch_rest(url: str, partial: Path, state: Path) -> None:
         have = have if response.status == 206 else 0
         length = _size_in(response.headers.get("Content-Length", ""))
         total = None if length is None else have + length
-        # Pictures hardly compress, so unpacking needs about as much space again.
+        # Images hardly compress, so unpacking needs about as much space again.
         check_space(partial.parent, 2 * (total or 0) - have)
         with open(partial, "ab" if have else "wb") as file:
             if not have:

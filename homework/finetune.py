@@ -45,12 +45,12 @@ def train(config: TrainConfig) -> None:
     Raises:
         InputError: an option or the data is wrong, or validation frames are among them.
     """
-    from .frames.pictures import refuse_pictures, refuse_split
+    from .frames.images import refuse_images, refuse_split
 
     refuse_split(config.train_dataset_name)
     with waiting("reads the pairs"):
         dataset = VQADataset(config.train_dataset_name, config.data_dir, config.max_samples)
-        refuse_pictures(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
+        refuse_images(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
     with waiting("loads the packages"):
         from .model.vlm import BaseVLM
         from .training import adapters, run

@@ -32,17 +32,17 @@ from .common.files import RUNS_DIR, as_json, writing
 from .common.options import Count, Natural
 from .common.outputs import Outputs
 from .common.workers import num_cores
-from .frames.pictures import open_picture, save_picture
+from .frames.images import open_image, save_image
 from .frames.split import (
+    IMAGE_SUFFIX,
     INFO_SUFFIX,
-    PICTURE_SUFFIX,
     Skipped,
     how_to_repair,
+    image_name,
     list_split,
-    picture_name,
     read_info,
 )
-from .inspection.draw import check_picture, has_display, show
+from .inspection.draw import check_image, has_display, show
 from .labels.questions import Pair, pairs
 from .labels.scene import AmbiguousView, Scene, view_scene
 
@@ -91,14 +91,14 @@ def check(
     contact_sheet: Path | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Print the pairs of one view and show its picture with the karts boxed and the ego marked.
+    """Print the pairs of one view and show its image with the karts boxed and the ego marked.
 
     Args:
-        info_file: a NNNNN_info.json, with the picture of the view beside it.
+        info_file: a NNNNN_info.json, with the image of the view beside it.
         view_index: number of the view in the info file, from 0.
-        save: write the picture to this file instead of opening a window. Default where there is
+        save: write the image to this file instead of opening a window. Default where there is
             no display: runs/NNNNN_VV_check.png beside the package.
-        contact_sheet: also write a picture of all views of the frame to this PNG file.
+        contact_sheet: also write an image of all views of the frame to this PNG file.
         overwrite: replace files that this command did not write.
     """
     from .inspection.draw import draw_scene
@@ -113,13 +113,13 @@ def check(
         raise InputError(f"{info_file}: {error}; look at another view") from None
     except ValueError as error:
         raise InputError(f"{info_file}: {error}; {how_to_repair(info_file)}") from None
-    picture = info_file.with_name(picture_name(info_file.name, view))
+    picture = info_file.with_name(image_name(info_file.name, view))
     # A bare --save arrives as True.
-    default = RUNS_DIR / picture.name.replace(PICTURE_SUFFIX, "_check.png")
+    default = RUNS_DIR / picture.name.replace(IMAGE_SUFFIX, "_check.png")
     target = save if isinstance(save, Path) else default
-    check_picture(target)
+    check_image(target)
     outputs = Outputs("check", overwrite)
-    image = draw_scene(open_picture(picture), scene)
+    image = draw_scene(open_image(picture), scene)
     _print_pairs(picture, scene)
     if contact_sheet:
         from .inspection.draw import frame_sheet
@@ -174,7 +174,7 @@ def inspect(
     pictures: Path | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Report the frames, pictures, line-ups and answers of a split, and what may mislead a model.
+    """Report the frames, images, line-ups and answers of a split, and what may mislead a model.
 
     Args:
         data_dir: the split's folder. Default: data/train beside the package.
@@ -192,9 +192,9 @@ def inspect(
     found = survey(split, workers)
     print(*report(split, found), sep="\n")
     if pictures:
-        from .inspection.figures import save_pictures
+        from .inspection.figures import save_images
 
-        print("wrote " + ", ".join(map(str, save_pictures(split, found, pictures, outputs.open))))
+        print("wrote " + ", ".join(map(str, save_images(split, found, pictures, outputs.open))))
     if other is not None:
         lines = compare(split, found, other, survey(other, workers, decode=False))
         print("", *lines, sep="\n")
@@ -214,9 +214,9 @@ def explore(
 
     Args:
         data_dir: the split's folder. Default: data/train beside the package.
-        output: the folder to write index.html and the pictures to. Default: runs/explore.
+        output: the folder to write index.html and the images to. Default: runs/explore.
         num_workers: number of processes. Default: one per core.
-        overwrite: replace a page that this command did not write, and its pictures.
+        overwrite: replace a page that this command did not write, and its images.
     """
     from .inspection.explore import explore_split
 
@@ -234,7 +234,7 @@ def export(
     Args:
         format: "messages", the chat form of TRL and others, a JSON object per line; "llava", the
             JSON list of LLaVA; or "parquet", a folder for datasets.load_dataset, which holds the
-            pictures too.
+            images too.
         output: the file to write; of parquet the folder.
         data_dir: the split's folder, with its *_qa_pairs.json. Default: data/train beside the
             package.
@@ -279,7 +279,7 @@ def _print_pairs(picture: Path, scene: Scene) -> None:
 
 
 def _save(picture: Image, file: Path, outputs: Outputs) -> None:
-    save_picture(picture, file, outputs.open)
+    save_image(picture, file, outputs.open)
     print(f"wrote {file}")
 
 

@@ -84,12 +84,12 @@ class TimedPretraining:
         loop.run()
         result = task.measure(loop.step)
         kinds = {each.label: each.value for each in result.accuracies[:-1]} if result else {}
-        pictures = loop.step * self.recipe["batch_size"]
+        images = loop.step * self.recipe["batch_size"]
         return task, {
             "stem": stem,
             "steps": loop.step,
-            "pictures": pictures,
-            "pictures_per_second": pictures / (self.clock() - begun),
+            "pictures": images,
+            "pictures_per_second": images / (self.clock() - begun),
             "seconds_of_a_step": {"dense": dense, "described": described},
             "held_out": statistics.fmean(kinds.values()) if kinds else 0.0,
             "kinds": kinds,

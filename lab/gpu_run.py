@@ -60,13 +60,13 @@ def run(
         work_dir: an empty or new folder, where archives are unpacked and checkpoints lie; runs/gpu
             beside the package if omitted.
         minutes: the time for everything.
-        batch_size: pictures of a step of pre-training.
+        batch_size: images of a step of pre-training.
         described: share of them that sentences describe, once the dense steps are over.
         stems: forms of the stem, with commas between: blocks, no_blocks. Of several each is first
             trained for --trial_minutes; then the best on held-out frames is trained anew.
         trial_minutes: see --stems.
         most_steps: of pre-training, however many would fit.
-        num_workers: processes that prepare pictures; one per core but one if omitted, none without
+        num_workers: processes that prepare images; one per core but one if omitted, none without
             a GPU.
         seed: of the weights, the order and the augmentations.
 
@@ -196,7 +196,7 @@ class _Stages:
             train(output_dir=self.work / name, max_steps=steps, **given)
             return budget.clock() - start
 
-        images = len(list_split(folder).pictures)
+        images = len(list_split(folder).images)
         epoch = math.ceil(images / TrainConfig.per_device_train_batch_size)
         whole = TrainConfig().steps(epoch, "embedded")
         seconds("probe_first", 1)  # decodes the images, which are kept

@@ -1,13 +1,13 @@
 """python -m lab.pretrain run [--data_dir data/train,data/recorded] [--output DIR]
 
 Makes the embedded base from labelled frames, from nothing: dense supervision of the vision
-tower first, then sentences that describe each frame beside it, over augmented pictures. It is
+tower first, then sentences that describe each frame beside it, over augmented images. It is
 never asked a question: that is left to fine-tuning. Never give it validation frames. Resumable: a
 rerun continues from the last checkpoint in `--work_dir`.
 
     accelerate launch --config_file configs/2_cpu_processes.yaml -m lab.pretrain run
 
-shares the pictures of a step between two processes: a quarter faster on two cores than one
+shares the images of a step between two processes: a quarter faster on two cores than one
 process of two threads.
 """
 
@@ -49,15 +49,15 @@ def run(
     """Pre-train the embedded base and write it as a checkpoint folder.
 
     Args:
-        data_dir: folders of info files and pictures with commas between, such as
+        data_dir: folders of info files and images with commas between, such as
             data/train,data/recorded; data/train if not given.
         output: checkpoint folder to write, for `finetune train --base`; runs/base if not given.
         work_dir: where the checkpoints lie; runs/pretrain beside the package if not given.
         steps: optimizer steps.
         dense_steps: how many of them, the first ones, train the vision tower alone.
-        batch_size: pictures of a step, of all processes; a GPU wants some 256.
+        batch_size: images of a step, of all processes; a GPU wants some 256.
         learning_rate: peak; warm-up, then a straight line to 0.
-        augmentations: of the pictures, with commas between: paste, crop, mirror, jitter; all
+        augmentations: of the images, with commas between: paste, crop, mirror, jitter; all
             if "all", "none" for none.
         held_out: what is held out for evaluation: "frame", 2% of the frames; "race", the races of
             the first folder on 10% of the tracks, and those of other folders that were not recorded
@@ -141,25 +141,25 @@ def look(
     output: Path = Path("runs/augmentations.png"),
     overwrite: bool = False,
 ) -> None:
-    """Write a picture of one view after each augmentation, the last row after all of them.
+    """Write an image of one view after each augmentation, the last row after all of them.
 
     Args:
-        info_file: a NNNNN_info.json, with the picture of the view beside it; karts to paste come
+        info_file: a NNNNN_info.json, with the image of the view beside it; karts to paste come
             from other frames of its folder.
         view_index: number of the view in the info file, from 0.
         output: the PNG file to write.
         overwrite: replace a file that this command did not write.
 
     Raises:
-        InputError: a file is wrong, or the view has no picture.
+        InputError: a file is wrong, or the view has no image.
     """
-    from homework.frames.pictures import save_picture
+    from homework.frames.images import save_image
 
     from .pretraining.augment_sheet import augment_sheet
 
     file = output.with_suffix(".png")
     sheet = augment_sheet(info_file, view_index)
-    save_picture(sheet, file, Outputs("look", overwrite).open)
+    save_image(sheet, file, Outputs("look", overwrite).open)
     print(f"wrote {file}")
 
 
@@ -178,27 +178,27 @@ def _start(folder: Path | None) -> tuple[Any, str | None]:
 
 
 def _digest(folders: list[Path]) -> str:
-    """SHA-256 of the info files and pictures of splits, in each sorted by name."""
-    from homework.frames.pictures import files_digest
+    """SHA-256 of the info files and images of splits, in each sorted by name."""
+    from homework.frames.images import files_digest
     from homework.frames.split import list_split
 
     return files_digest(
         split.folder / name
         for split in map(list_split, folders)
-        for name in sorted({*split.info_files, *split.pictures})
+        for name in sorted({*split.info_files, *split.images})
     )
 
 
 def training_folders(data_dir: Sequence[str] | None) -> list[Path]:
     """The folders to learn from, none of which may hold validation frames."""
-    from homework.frames.pictures import refuse_pictures, refuse_split
+    from homework.frames.images import refuse_images, refuse_split
     from homework.frames.split import list_split
 
     folders = [options.data_folder(part, "train") for part in data_dir or (None,)]
     for folder in folders:
         refuse_split(folder.name)
-        pictures = (folder / picture for picture in list_split(folder).pictures)
-        refuse_pictures(pictures, Path(os.path.abspath(folder)).parent)
+        images = (folder / image for image in list_split(folder).images)
+        refuse_images(images, Path(os.path.abspath(folder)).parent)
     return folders
 
 

@@ -23,9 +23,9 @@ from homework.common.files import write_bytes
 from homework.common.options import Count, Fraction, Natural
 from homework.common.outputs import Outputs
 from homework.common.workers import num_cores
-from homework.frames.pictures import save_picture
+from homework.frames.images import save_image
 from homework.frames.split import list_split
-from homework.inspection.draw import check_picture
+from homework.inspection.draw import check_image
 from homework.labels.questions import KARTS, TRACKS
 
 from .options import names
@@ -189,7 +189,7 @@ def compare(
     Args:
         folder: a split's folder, such as data/recorded.
         against: the folder of another split.
-        save: draw the comparison into this picture file.
+        save: draw the comparison into this image file.
         num_workers: number of processes. Default: one per core.
         overwrite: replace a file that this command did not write, or that was changed since.
     """
@@ -197,13 +197,13 @@ def compare(
 
     outputs = Outputs("compare", overwrite)
     if save:
-        check_picture(save)
+        check_image(save)
         outputs.check(save)
     splits = list_split(folder), list_split(against)
     ours, others = (measure(split, num_workers or num_cores()) for split in splits)
     print(*table(ours, others), sep="\n")
     if save:
-        save_picture(comparison_figure(ours, others), save, outputs.open, dpi=80)
+        save_image(comparison_figure(ours, others), save, outputs.open, dpi=80)
         print(f"wrote {save}")
 
 

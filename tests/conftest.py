@@ -52,7 +52,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory) -> None:
-    """Pictures are cached in a folder of the tests', also by the processes that they start."""
+    """Images are cached in a folder of the tests', also by the processes that they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield

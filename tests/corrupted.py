@@ -1,4 +1,4 @@
-"""Corrupted inputs, made from whole ones by fixed rules: info files, QA files and pictures.
+"""Corrupted inputs, made from whole ones by fixed rules: info files, QA files and images.
 
     python tests/corrupted.py
 
@@ -32,10 +32,10 @@ INFO = {
     "karts": ["tux", "gnu"],
     "detections": [[[1, 0, 100, 100, 200, 200], [1, 1, 300, 100, 420, 230]]],
 }
-_PICTURE = {"image_file": "train/00000_00_im.jpg"}
+_IMAGE = {"image_file": "train/00000_00_im.jpg"}
 QA = [
-    {"question": "What track is this?", "answer": "abyss", **_PICTURE},
-    {"question": "What kart is the ego car?", "answer": "tux", **_PICTURE},
+    {"question": "What track is this?", "answer": "abyss", **_IMAGE},
+    {"question": "What kart is the ego car?", "answer": "tux", **_IMAGE},
 ]
 MISSING = object()
 DEEP = [[]]
@@ -130,7 +130,7 @@ def _replaced(whole: Any, path: tuple, value: Any) -> Any:
 
 
 def picture(format: str = "JPEG", mode: str = "RGB", size: tuple = (150, 100), **options) -> bytes:
-    """A picture of coloured noise, as the file that Pillow writes."""
+    """An image of coloured noise, as the file that Pillow writes."""
     from PIL import Image
 
     image = Image.effect_noise(size, 90)
@@ -140,8 +140,8 @@ def picture(format: str = "JPEG", mode: str = "RGB", size: tuple = (150, 100), *
     return buffer.getvalue()
 
 
-def picture_cases() -> Iterator[Case]:
-    """Pictures cut short, damaged, of absurd sizes, of other formats, and no pictures at all."""
+def image_cases() -> Iterator[Case]:
+    """Images cut short, damaged, of absurd sizes, of other formats, and no images at all."""
     whole, png = picture(), picture("PNG")
     yield from (Case(f"cut at {n} of 12", whole[: len(whole) * n // 12]) for n in range(12))
     yield from (Case(f"PNG cut at {n} of 6", png[: len(png) * n // 6]) for n in range(1, 6))
@@ -168,7 +168,7 @@ def picture_cases() -> Iterator[Case]:
         yield Case(format, picture(format))
     yield Case("PostScript that would be run", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     yield Case("empty", b"")
-    yield Case("text", b"not a picture\n" * 100)
+    yield Case("text", b"not an image\n" * 100)
     yield Case("noise", random.Random(0).randbytes(5000))
     yield Case("only a start marker", b"\xff\xd8\xff")
     yield Case("a gigabyte of nothing", lambda file: sparse(file, b""))
@@ -197,7 +197,7 @@ def read_info(folder: Path, case: Case) -> str:
     split.mkdir(parents=True)
     (split / "00000_info.json").write_text(json.dumps(INFO))
     for number in range(2):
-        (split / f"{number:05d}_00_im.jpg").write_bytes(PICTURE)
+        (split / f"{number:05d}_00_im.jpg").write_bytes(IMAGE)
     case.write(split / "00001_info.json")
     summary = write_pairs(list_split(split), folder / "pairs.json", 1)
     written = json.loads((folder / "pairs.json").read_bytes())
@@ -215,7 +215,7 @@ def read_qa(folder: Path, case: Case) -> str:
 
     split = folder / "train"
     split.mkdir(parents=True)
-    (split / "00000_00_im.jpg").write_bytes(PICTURE)
+    (split / "00000_00_im.jpg").write_bytes(IMAGE)
     case.write(split / "train_qa_pairs.json")
     for item in VQADataset("train", folder):
         json.dumps(item).encode().decode()
@@ -223,22 +223,22 @@ def read_qa(folder: Path, case: Case) -> str:
     return READ
 
 
-def read_picture(folder: Path, case: Case) -> str:
-    """`open_picture` on the corrupted one."""
-    from homework.frames.pictures import open_picture
+def read_image(folder: Path, case: Case) -> str:
+    """`open_image` on the corrupted one."""
+    from homework.frames.images import open_image
 
     folder.mkdir()
     case.write(folder / "00000_00_im.jpg")
-    opened = open_picture(folder / "00000_00_im.jpg")
+    opened = open_image(folder / "00000_00_im.jpg")
     assert opened.mode == "RGB" and opened.size[0] * opened.size[1] <= 50_000_000
     return READ
 
 
-PICTURE = picture()
+IMAGE = picture()
 KINDS: dict[str, tuple[Callable[[], Iterator[Case]], Callable[[Path, Case], str]]] = {
     "info file": (lambda: json_cases(INFO), read_info),
     "QA file": (lambda: json_cases(QA), read_qa),
-    "picture": (picture_cases, read_picture),
+    "picture": (image_cases, read_image),
 }
 
 

@@ -23,7 +23,7 @@ SAMPLES = {"sample": 8, "sample_valid": 8}  # frames of each in a clone; 24 ques
 
 
 def make_split(folder: Path, frames: int, seed: int) -> Path:
-    """Write `frames` info files of ten views each, and the views' pictures, to `folder`.
+    """Write `frames` info files of ten views each, and the views' images, to `folder`.
 
     The frames go round three tracks; each track has one line-up of ten karts, which depends on
     `seed`. A view shows up to five karts, each in a colour of its own. The first view of the
@@ -41,7 +41,7 @@ def make_split(folder: Path, frames: int, seed: int) -> Path:
         }
         (folder / f"{number:05x}_info.json").write_text(json.dumps(info))
         for view in range(VIEWS):
-            draw_picture(folder / f"{number:05x}_{view:02d}_im.jpg", info, view)
+            draw_image(folder / f"{number:05x}_{view:02d}_im.jpg", info, view)
     return folder
 
 
@@ -60,15 +60,15 @@ def change(info_file: Path, **fields) -> None:
     info_file.write_text(json.dumps(json.loads(info_file.read_text()) | fields))
 
 
-def draw_picture(file: Path, info: dict[str, Any], view_index: int) -> None:
+def draw_image(file: Path, info: dict[str, Any], view_index: int) -> None:
     """Draw the karts of a view as plain rectangles; a colour for each kart and each track."""
     from PIL import Image, ImageDraw
 
     scene = view_scene(info, view_index)
-    picture = Image.new("RGB", (150, 100), color(TRACKS.index(scene.track)))
+    image = Image.new("RGB", (150, 100), color(TRACKS.index(scene.track)))
     for kart in scene.karts:
-        ImageDraw.Draw(picture).rectangle(kart.box, fill=color(40 + KARTS.index(kart.name)))
-    picture.save(file)
+        ImageDraw.Draw(image).rectangle(kart.box, fill=color(40 + KARTS.index(kart.name)))
+    image.save(file)
 
 
 def color(number: int) -> tuple[int, int, int]:
@@ -82,10 +82,10 @@ def expected_pairs(folder: Path) -> list[dict[str, str]]:
     for file in sorted(folder.glob("*_info.json")):
         info = json.loads(file.read_text())
         for view in range(len(info["detections"])):
-            picture = f"{file.name[:5]}_{view:02d}_im.jpg"
-            if (folder / picture).exists():
+            image = f"{file.name[:5]}_{view:02d}_im.jpg"
+            if (folder / image).exists():
                 for question, answer in pairs(view_scene(info, view)):
-                    image_file = f"{folder.name}/{picture}"
+                    image_file = f"{folder.name}/{image}"
                     row = {"question": question, "answer": answer, "image_file": image_file}
                     rows.append(row)
     return rows

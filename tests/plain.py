@@ -28,7 +28,7 @@ print(json.dumps(answers))
 """
 
 
-Asked = Sequence[tuple[str, str]]  # (file of a picture, question)
+Asked = Sequence[tuple[str, str]]  # (file of an image, question)
 
 
 def plain_answers(jobs: Sequence[tuple[Path, Asked]], home: Path) -> list[list[str]]:

@@ -41,7 +41,7 @@ class Guesser:
 
 
 def make_outcomes(data_dir: Path, per_kind: int, seed: int = 0):
-    """Outcomes about `valid`, trained on `train`, with the path of each one's picture."""
+    """Outcomes about `valid`, trained on `train`, with the path of each one's image."""
     drawn, _ = balanced_pairs(list_split(data_dir / "valid"), per_kind)
     paths = [str(data_dir / pair["image_file"]) for pair in drawn]
     asked = [pair["question"] for pair in drawn]

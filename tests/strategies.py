@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from homework.labels.questions import KARTS, TRACKS
-from homework.labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, Scene, make_scene
+from homework.labels.scene import IMAGE_SIZE, MIN_BOX_SIDE, Kart, Scene, make_scene
 from lab.pretraining import augment
 
 # A busy machine is slow at times; that is no failure.
@@ -65,25 +65,25 @@ def scenes(draw) -> Scene:
 
 @st.composite
 def boxes(draw) -> tuple[int, int, int, int]:
-    """A box in the picture, large enough to count."""
-    width, height = PICTURE_SIZE
+    """A box in the image, large enough to count."""
+    width, height = IMAGE_SIZE
     x1, y1 = draw(st.integers(0, width - 5)), draw(st.integers(0, height - 5))
     return x1, y1, draw(st.integers(x1 + 5, width)), draw(st.integers(y1 + 5, height))
 
 
 @st.composite
 def views(draw) -> augment.View:
-    """A picture of noise with a scene of up to six karts."""
+    """An image of noise with a scene of up to six karts."""
     names = draw(st.lists(st.sampled_from(KARTS), unique=True, max_size=6))
     karts = []
     for name in names:
-        x1 = draw(st.integers(0, PICTURE_SIZE[0] - MIN_BOX_SIDE))
-        y1 = draw(st.integers(0, PICTURE_SIZE[1] - MIN_BOX_SIDE))
-        x2 = draw(st.integers(x1 + MIN_BOX_SIDE, PICTURE_SIZE[0]))
-        y2 = draw(st.integers(y1 + MIN_BOX_SIDE, PICTURE_SIZE[1]))
+        x1 = draw(st.integers(0, IMAGE_SIZE[0] - MIN_BOX_SIDE))
+        y1 = draw(st.integers(0, IMAGE_SIZE[1] - MIN_BOX_SIDE))
+        x2 = draw(st.integers(x1 + MIN_BOX_SIDE, IMAGE_SIZE[0]))
+        y2 = draw(st.integers(y1 + MIN_BOX_SIDE, IMAGE_SIZE[1]))
         karts.append(Kart(name, (x1, y1, x2, y2)))
     scene = make_scene(draw(st.sampled_from(TRACKS)), tuple(karts))
-    picture = np.random.default_rng(draw(st.integers(0, 9))).integers(
-        0, 255, (PICTURE_SIZE[1], PICTURE_SIZE[0], 3), dtype=np.uint8
+    image = np.random.default_rng(draw(st.integers(0, 9))).integers(
+        0, 255, (IMAGE_SIZE[1], IMAGE_SIZE[0], 3), dtype=np.uint8
     )
-    return augment.View(picture, scene)
+    return augment.View(image, scene)

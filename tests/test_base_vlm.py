@@ -1,4 +1,4 @@
-"""Answering: order, one look at each picture, and checkpoints of the real model's form."""
+"""Answering: order, one look at each image, and checkpoints of the real model's form."""
 
 import json
 import re
@@ -26,7 +26,7 @@ ASKED = [questions.EGO, questions.TRACK, questions.LEFT_OR_RIGHT.format("tux"), 
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     paths = []
     for number, colour in enumerate(["red", "green", "blue"]):
@@ -40,18 +40,18 @@ def vlm(tmp_path_factory):
     return BaseVLM(write_tiny_base(tmp_path_factory.mktemp("tiny")), verbose=False)
 
 
-def test_answers_come_in_the_order_asked_and_as_if_asked_alone(vlm, pictures):
-    asked = [(path, question) for path in pictures for question in ASKED]
+def test_answers_come_in_the_order_asked_and_as_if_asked_alone(vlm, images):
+    asked = [(path, question) for path in images for question in ASKED]
     asked = asked[::2] + asked[1::2]
     together = vlm.answer([path for path, _ in asked], [question for _, question in asked])
     assert together == [vlm.generate(path, question) for path, question in asked]
     assert len(set(together)) > 1
 
 
-def test_each_picture_is_opened_and_encoded_once(vlm, pictures, monkeypatch):
+def test_each_image_is_opened_and_encoded_once(vlm, images, monkeypatch):
     opened, encoded = [], []
     monkeypatch.setattr(
-        prefix_cache, "open_picture", lambda path: opened.append(path) or Image.open(path)
+        prefix_cache, "open_image", lambda path: opened.append(path) or Image.open(path)
     )
     encode = vlm.model.model.connector.forward
     monkeypatch.setattr(
@@ -59,35 +59,35 @@ def test_each_picture_is_opened_and_encoded_once(vlm, pictures, monkeypatch):
         "forward",
         lambda patches: encoded.append(len(patches)) or encode(patches),
     )
-    vlm.answer(pictures * 4, ASKED * 3)
-    assert sorted(opened) == sorted(pictures)
-    assert sum(encoded) == len(pictures)
+    vlm.answer(images * 4, ASKED * 3)
+    assert sorted(opened) == sorted(images)
+    assert sum(encoded) == len(images)
 
 
-def test_several_answers_are_drawn_at_random(vlm, pictures):
+def test_several_answers_are_drawn_at_random(vlm, images):
     torch.manual_seed(0)
-    drawn = vlm.batched_generate(pictures[:2], ASKED[:2], num_return_sequences=3, temperature=1.5)
+    drawn = vlm.batched_generate(images[:2], ASKED[:2], num_return_sequences=3, temperature=1.5)
     assert [len(texts) for texts in drawn] == [3, 3]
     assert len(set(drawn[0])) > 1
     with pytest.raises(InputError, match="temperature"):
-        vlm.batched_generate(pictures[:1], ASKED[:1], num_return_sequences=2)
+        vlm.batched_generate(images[:1], ASKED[:1], num_return_sequences=2)
 
 
-def test_no_questions_give_no_answers(vlm, pictures):
+def test_no_questions_give_no_answers(vlm, images):
     assert vlm.answer([], []) == []
-    with pytest.raises(InputError, match="1 pictures but 2 questions"):
-        vlm.answer(pictures[:1], ASKED[:2])
+    with pytest.raises(InputError, match="1 images but 2 questions"):
+        vlm.answer(images[:1], ASKED[:2])
 
 
-def test_a_question_of_absurd_length_is_refused_before_a_model_sees_it(vlm, pictures):
+def test_a_question_of_absurd_length_is_refused_before_a_model_sees_it(vlm, images):
     with pytest.raises(InputError, match=r"'xxx.* has 2,001 characters; give at most 2,000"):
-        vlm.answer(pictures[:1], ["x" * 2001])
+        vlm.answer(images[:1], ["x" * 2001])
     with pytest.raises(InputError, match="has 100,000 characters"):
-        base_vlm.ask(pictures[0], "x" * 100_000, base="/no/such/base")
-    assert isinstance(vlm.generate(pictures[0], "x" * 2000), str)
+        base_vlm.ask(images[0], "x" * 100_000, base="/no/such/base")
+    assert isinstance(vlm.generate(images[0], "x" * 2000), str)
 
 
-def test_a_broken_picture_is_named(vlm, tmp_path):
+def test_a_broken_image_is_named(vlm, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff")
     with pytest.raises(InputError, match=r"broken\.jpg"):
@@ -110,7 +110,7 @@ def test_the_256m_shape_has_the_published_number_of_parameters(second):
     "name", [pytest.param("SmolVLM-256M", marks=pytest.mark.slow), "a small SmolVLM2"]
 )
 def test_both_classes_are_trained_tested_and_asked_through_the_same_commands(
-    tmp_path, pictures, capsys, request, name
+    tmp_path, images, capsys, request, name
 ):
     """SmolVLM-256M's published configuration and file layout, a layer a side; and SmolVLM2's."""
     if name == "SmolVLM-256M":
@@ -120,7 +120,7 @@ def test_both_classes_are_trained_tested_and_asked_through_the_same_commands(
     folder = tmp_path / "data" / "train"
     folder.mkdir(parents=True)
     pairs = []
-    for path in pictures:
+    for path in images:
         shutil.copy(path, folder)
         image_file = f"train/{Path(path).name}"
         pairs += [{"question": q, "answer": "1", "image_file": image_file} for q in ASKED]
@@ -131,7 +131,7 @@ def test_both_classes_are_trained_tested_and_asked_through_the_same_commands(
         data_dir, output_dir=output, base=str(base), max_steps=1, per_device_train_batch_size=1
     )
     finetune.test(output, "train", data_dir, max_samples=3)
-    base_vlm.ask(pictures[0], questions.EGO, checkpoint=output)
+    base_vlm.ask(images[0], questions.EGO, checkpoint=output)
     assert re.search(r"^all +3 ", capsys.readouterr().out, re.MULTILINE)
 
 
@@ -150,11 +150,11 @@ def test_the_published_files_are_read(tmp_path, request, second):
     assert vlm.processor.image_processor.do_image_splitting is False
 
 
-def test_the_bases_own_commands_run(tmp_path, pictures, capsys):
+def test_the_bases_own_commands_run(tmp_path, images, capsys):
     base = str(write_tiny_base(tmp_path / "base"))
     folder = tmp_path / "data" / "valid"
     folder.mkdir(parents=True)
-    shutil.copy(pictures[0], folder / "0.png")
+    shutil.copy(images[0], folder / "0.png")
     pairs = [{"question": q, "answer": "1", "image_file": "valid/0.png"} for q in ASKED]
     (folder / "all_qa_pairs.json").write_text(json.dumps(pairs))
     base_vlm.benchmark_base(base, "valid", str(tmp_path / "data"))
@@ -164,8 +164,8 @@ def test_the_bases_own_commands_run(tmp_path, pictures, capsys):
     assert "4 questions in" in printed
 
 
-def test_ask_explains_into_a_picture_with_question_answer_and_legend(
-    vlm, pictures, tmp_path, capsys, monkeypatch
+def test_ask_explains_into_an_image_with_question_answer_and_legend(
+    vlm, images, tmp_path, capsys, monkeypatch
 ):
     captions = []
     draw_caption = draw.with_caption
@@ -173,9 +173,9 @@ def test_ask_explains_into_a_picture_with_question_answer_and_legend(
         draw, "with_caption", lambda *args: captions.append(args[1:]) or draw_caption(*args)
     )
     target, base = tmp_path / "out.png", str(vlm.folder)
-    base_vlm.ask(pictures[0], questions.TRACK, base=base, explain=str(target))
+    base_vlm.ask(images[0], questions.TRACK, base=base, explain=str(target))
     with Image.open(target) as drawn:
-        assert drawn.width == 900 and drawn.height > 600  # the text is below the picture
+        assert drawn.width == 900 and drawn.height > 600  # the text is below the image
     lines, legend = captions.pop()
     assert lines[0] == f"Question: {questions.TRACK}" and lines[1].startswith("Answer: ")
     assert [*legend.values()] == ["where the model looks"]
@@ -188,7 +188,7 @@ def test_ask_explains_into_a_picture_with_question_answer_and_legend(
     base_vlm.ask(labelled, "Is it raining?", base=base, explain=str(target))
     assert captions.pop()[0][-1] == report.CAVEAT
     with pytest.raises(InputError, match=r"not a \.png"):
-        base_vlm.ask(pictures[0], questions.TRACK, base=base, explain=str(tmp_path / "out.gif"))
+        base_vlm.ask(images[0], questions.TRACK, base=base, explain=str(tmp_path / "out.gif"))
 
 
 def test_the_tokenizer_encodes_any_text(vlm):

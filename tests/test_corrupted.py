@@ -92,9 +92,9 @@ def test_random_qa_files_give_no_traceback(tmp_path_factory, rows):
 
 
 @FEW
-@given(st.binary(max_size=300), st.integers(0, len(corrupted.PICTURE)))
-def test_random_bytes_in_pictures_give_no_traceback(tmp_path_factory, data, place):
-    whole = corrupted.PICTURE
+@given(st.binary(max_size=300), st.integers(0, len(corrupted.IMAGE)))
+def test_random_bytes_in_images_give_no_traceback(tmp_path_factory, data, place):
+    whole = corrupted.IMAGE
     content = whole[:place] + data + whole[place + len(data) :]
     outcome("picture", Case("random", content), tmp_path_factory.mktemp("picture") / "in")
 
@@ -109,7 +109,7 @@ def test_random_bytes_in_pictures_give_no_traceback(tmp_path_factory, data, plac
 )
 def test_on_the_command_line_it_is_one_line_and_exit_code_1(command, case, anywhere):
     (anywhere / "train").mkdir()
-    (anywhere / "train" / "00000_00_im.jpg").write_bytes(corrupted.PICTURE)
+    (anywhere / "train" / "00000_00_im.jpg").write_bytes(corrupted.IMAGE)
     case.write(anywhere / "train" / "00000_info.json")
     module, *arguments = command.split()
     ended = subprocess.run(
@@ -140,4 +140,4 @@ def test_an_undamaged_adapter_and_base_are_read(anywhere):
     assert outcome("adapter", nothing, anywhere / "a") == READ
     assert outcome("base", nothing, anywhere / "b") == READ
     with pytest.raises(InputError):
-        corrupted.read_picture(anywhere / "c", nothing)
+        corrupted.read_image(anywhere / "c", nothing)

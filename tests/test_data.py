@@ -118,7 +118,7 @@ def test_an_answer_may_be_a_whole_number(data_dir):
         "{link}/train/00000_01_im.jpg",
     ],
 )
-def test_a_picture_may_be_named_in_other_ways(data_dir, path, tmp_path_factory):
+def test_an_image_may_be_named_in_other_ways(data_dir, path, tmp_path_factory):
     link = tmp_path_factory.mktemp("link") / "to"
     link.symlink_to(data_dir)
     write(data_dir, [pair(), pair(image_file=path.format(data=data_dir, link=link))])
@@ -153,7 +153,7 @@ def test_each_folder_is_listed_once_however_many_files_there_are(data_dir, monke
     listdir = os.listdir
     monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or listdir(folder))
     assert len(VQADataset("train", data_dir)) == 30
-    assert len(listed) == 2  # for the files, and for the pictures
+    assert len(listed) == 2  # for the files, and for the images
 
 
 @pytest.mark.parametrize(
@@ -173,10 +173,10 @@ def test_each_folder_is_listed_once_however_many_files_there_are(data_dir, monke
         ([pair(image_file="train/../../x.jpg")], "is not below"),
         ([pair(image_file="C:\\data\\train\\x.jpg")], "is not below"),
         ([pair(image_file="..\\..\\x.jpg")], "is not below"),
-        ([pair(image_file="train\\x.jpg")], "1 of its 1 pictures missing"),
+        ([pair(image_file="train\\x.jpg")], "1 of its 1 images missing"),
         ([pair(image_file="")], "is not below"),
-        ([pair(image_file="train/00000_09_im.jpg")], "1 of its 1 pictures missing"),
-        ([pair(image_file="valid/00000_00_im.jpg")], "1 of its 1 pictures missing"),
+        ([pair(image_file="train/00000_09_im.jpg")], "1 of its 1 images missing"),
+        ([pair(image_file="valid/00000_00_im.jpg")], "1 of its 1 images missing"),
         ([], "hold no pair"),
     ],
 )

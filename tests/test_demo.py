@@ -76,10 +76,10 @@ def test_the_table_marks_right_and_wrong_and_cautions_about_other_questions():
     assert ">wrong<" in second and "the labels say 3" in second and "40%" in second
     assert "the labels have no answer" in third and report.CAVEAT not in first + second + third
     assert report.CAVEAT in last and "&lt;b&gt;raining?" in last and "&lt;i&gt;" in last
-    assert "no labels beside this picture" in demo.table(found[2:])
+    assert "no labels beside this image" in demo.table(found[2:])
 
 
-def test_boxes_and_heat_map_are_drawn_over_the_picture_where_switched_on(vlm, split):
+def test_boxes_and_heat_map_are_drawn_over_the_image_where_switched_on(vlm, split):
     picture = str(split / "00001_03_im.jpg")
     (reply,) = demo.replies(vlm, picture, [questions.EGO])
     asked = (reply.question, reply.answer)
@@ -88,7 +88,7 @@ def test_boxes_and_heat_map_are_drawn_over_the_picture_where_switched_on(vlm, sp
     assert len({image.tobytes() for image in drawn}) == 4
 
 
-def test_a_picture_from_elsewhere_has_no_labels(vlm, split, tmp_path):
+def test_an_image_from_elsewhere_has_no_labels(vlm, split, tmp_path):
     picture = tmp_path / "mine.jpg"
     with Image.open(split / "00001_03_im.jpg") as small:
         small.resize((3000, 2000)).save(picture)
@@ -109,22 +109,22 @@ def test_frames_to_pick_from_are_a_seeded_draw(split, tmp_path):
 
 @pytest.fixture(scope="module")
 def served(vlm, split, tmp_path_factory):
-    """The address of the page and its pictures; without gradio the test is skipped."""
+    """The address of the page and its images; without gradio the test is skipped."""
     try:
         demo._gradio()
     except InputError as error:
         pytest.skip(str(error))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        pictures = demo.frames(split)
-        page = demo.build(vlm, pictures)
+        images = demo.frames(split)
+        page = demo.build(vlm, images)
         with socket.socket() as free:
             free.bind((demo.HOST, 0))
             port = free.getsockname()[1]
         address = demo.serve(page, port, wait=False)
         with pytest.raises(InputError, match="is in use"):
             demo.serve(demo.build(vlm, []), port, wait=False)
-        yield address, pictures
+        yield address, images
         page.close()
 
 
@@ -174,7 +174,7 @@ print(folder)
 
 
 @pytest.mark.slow
-def test_an_uploaded_picture_is_this_users_alone_and_goes_at_the_end(served):
+def test_an_uploaded_image_is_this_users_alone_and_goes_at_the_end(served):
     with socket.socket() as free:
         free.bind((demo.HOST, 0))
         port = str(free.getsockname()[1])
@@ -189,7 +189,7 @@ def test_an_uploaded_picture_is_this_users_alone_and_goes_at_the_end(served):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 900), (390, 844)], ids=["desktop", "phone"])
 def test_the_page_works_with_the_keyboard_alone(vlm, served, size, scheme):
-    address, pictures = served
+    address, images = served
     with open_browser() as browser:
         view = Watched(
             browser,
@@ -200,12 +200,12 @@ def test_the_page_works_with_the_keyboard_alone(vlm, served, size, scheme):
         page = view.page
         page.goto(address)
         page.wait_for_selector("#answers tr")  # the first frame is answered unasked
-        counts = [len(demo.suggestions(picture)) for picture in pictures]
+        counts = [len(demo.suggestions(picture)) for picture in images]
         number = next(n for n, count in enumerate(counts) if count != counts[0])
         page.locator("button.thumbnail-item").nth(number).focus()
         page.keyboard.press("Enter")
-        asked = demo.suggestions(pictures[number])
-        found = demo.replies(vlm, pictures[number], asked)
+        asked = demo.suggestions(images[number])
+        found = demo.replies(vlm, images[number], asked)
         wait_until(page, f"document.querySelectorAll('#answers tr').length == {len(asked)}")
         rows = page.locator("#answers tr").all_inner_texts()
         for row, reply in zip(rows, found, strict=True):
@@ -223,7 +223,7 @@ def test_the_page_works_with_the_keyboard_alone(vlm, served, size, scheme):
         page.keyboard.press("Enter")
         wait_until(page, f"document.querySelectorAll('#answers tr').length == {len(asked) + 1}")
         assert report.CAVEAT in page.locator("#answers tr").last.inner_text()
-        # Whole frames: the thumbnails have the shape of the pictures.
+        # Whole frames: the thumbnails have the shape of the images.
         box = page.locator("button.thumbnail-item").first.bounding_box()
         assert box["width"] / box["height"] == pytest.approx(1.5, abs=0.05)
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]

@@ -74,7 +74,7 @@ def test_validation_frames_are_refused_by_name_by_prefix_and_by_content(data_dir
         finetune.train(str(folder), "valid_grader", output, str(base))
 
     shutil.copytree(folder / "train", folder / "valid")
-    with pytest.raises(InputError, match="the same picture as"):
+    with pytest.raises(InputError, match="the same image as"):
         finetune.train(str(folder), "train", output, str(base))
 
     pairs = json.loads((folder / "train" / "train_qa_pairs.json").read_text())
@@ -172,11 +172,11 @@ def test_trackers_are_accelerates_own():
             check_trackers(TrainConfig(report_to=[name]).report_to)
 
 
-def test_a_broken_picture_is_one_line_from_worker_processes_too(base, data_dir, tmp_path):
+def test_a_broken_image_is_one_line_from_worker_processes_too(base, data_dir, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(data_dir, folder)
-    for picture in (folder / "train").glob("*_im.jpg"):
-        picture.write_bytes(picture.read_bytes()[:200])
+    for image in (folder / "train").glob("*_im.jpg"):
+        image.write_bytes(image.read_bytes()[:200])
     with pytest.raises(InputError, match=r"cut short or damaged") as caught:
         finetune.train(
             str(folder), output_dir=str(tmp_path / "out"), base=str(base), num_workers=1, **SMALL
@@ -231,5 +231,5 @@ def test_a_slow_machine_is_not_silent_before_the_first_step(options, monkeypatch
     monkeypatch.setattr(Loop, "_resume", slow(Loop._resume))
     finetune.train(**options)
     said = capsys.readouterr().out
-    for what in ("loads the base", "looks at the base and the pairs", "tries a picture", "begins"):
+    for what in ("loads the base", "looks at the base and the pairs", "tries an image", "begins"):
         assert re.search(rf"^{what}, \d s so far$", said, re.MULTILINE)

@@ -69,7 +69,7 @@ def test_what_cannot_be_used_is_skipped_and_named(data_dir, capsys):
     (train / "._00004_info.json").write_bytes(b"\0")  # what unpacking on a Mac leaves
     generate_qa.generate(str(train))
     out = capsys.readouterr().out
-    assert "views without a picture: 1 (00000_03_im.jpg)" in out
+    assert "views without an image: 1 (00000_03_im.jpg)" in out
     assert "unusable info files: 3 (00001_info.json: not valid JSON" in out
     assert "00003_info.json: field 'karts' has no name" in out
     for file in ("00001", "00002", "00003"):
@@ -146,7 +146,7 @@ def test_ctrl_c_ends_in_one_line_and_leaves_nothing(data_dir):
 # check
 
 
-def test_check_prints_the_pairs_and_saves_the_picture(data_dir, monkeypatch, tmp_path, capsys):
+def test_check_prints_the_pairs_and_saves_the_image(data_dir, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     info_file = data_dir / "train" / "00002_info.json"
     generate_qa.check(str(info_file), 5)
@@ -187,7 +187,7 @@ def test_check_shows_where_there_is_a_display_unless_told_to_save(data_dir, monk
         ("00000_info.json", "two", {}, "--view_index: .* not 'two'"),
         ("00000_info.json", True, {}, "--view_index: .* not True"),
         ("00000_info.json", 0, {"save": "out.bmp"}, "--save: out.bmp is neither"),
-        ("00000_info.json", 1, {}, "00000_01_im.jpg: no such picture"),
+        ("00000_info.json", 1, {}, "00000_01_im.jpg: no such image"),
         ("00000_info.json", 2, {}, "00000_02_im.jpg: cut short"),
         (
             "00009_info.json",

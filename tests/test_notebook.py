@@ -19,7 +19,7 @@ def test_a_notebook_is_shipped_without_outputs(path):
 
 
 def run(name: str, place: Path, *needed: str) -> tuple[str, int]:
-    """Run a notebook in a copy of what it needs; what it printed, and the number of pictures."""
+    """Run a notebook in a copy of what it needs; what it printed, and the number of images."""
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed")
     import nbformat
@@ -34,8 +34,8 @@ def run(name: str, place: Path, *needed: str) -> tuple[str, int]:
         resources={"metadata": {"path": str(place / "notebooks")}},
     ).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    pictures = sum("image/png" in output.get("data", {}) for output in outputs)
-    return "".join(output.get("text", "") for output in outputs), pictures
+    images = sum("image/png" in output.get("data", {}) for output in outputs)
+    return "".join(output.get("text", "") for output in outputs), images
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +46,9 @@ def no_index(monkeypatch):
 @pytest.mark.slow
 def test_the_quick_start_runs_from_top_to_bottom(tmp_path, monkeypatch):
     monkeypatch.setenv("NOTEBOOK_STEPS", "2")
-    printed, pictures = run("quickstart.ipynb", tmp_path, "requirements.txt")
+    printed, images = run("quickstart.ipynb", tmp_path, "requirements.txt")
     assert "95% interval" in printed and "questions/s" in printed
-    assert pictures == 3  # the labelled frame, the curves, the heat map
+    assert images == 3  # the labelled frame, the curves, the heat map
     assert (tmp_path / "runs" / "report" / "index.html").stat().st_size > 50_000
 
 
@@ -66,8 +66,8 @@ def test_the_notebook_for_colab_runs_from_top_to_bottom(tmp_path, monkeypatch):
     # `python` in a hosted notebook is the kernel's own.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     needed = ("grader", "bundle.py", "pyproject.toml")
-    printed, pictures = run("colab.ipynb", tmp_path, *needed)
+    printed, images = run("colab.ipynb", tmp_path, *needed)
     assert "95% interval" in printed and "my_id.zip" in printed
     assert "Total: " in printed and "not run" not in printed
-    assert pictures == 1  # the curves
+    assert images == 1  # the curves
     assert (tmp_path / "runs" / "report" / "index.html").stat().st_size > 50_000

@@ -60,7 +60,7 @@ WRITERS = {
     "inspect --pictures": (
         "answers.png",
         lambda data, to, **o: generate_qa.inspect(
-            str(data / "train"), num_workers=1, pictures=str(to.parent), **o
+            str(data / "train"), num_workers=1, images=str(to.parent), **o
         ),
     ),
     "record compare": (
@@ -126,7 +126,7 @@ def test_frames_and_labels_are_never_written_over(name, data):
     assert file.read_bytes() == before
 
 
-def test_a_folder_of_pictures_that_explore_did_not_write_stays(data, tmp_path):
+def test_a_folder_of_images_that_explore_did_not_write_stays(data, tmp_path):
     for name in ("holiday.webp", "0000.webp"):
         out = tmp_path / name
         (out / "explore_pictures").mkdir(parents=True)

@@ -108,7 +108,7 @@ def test_the_map_names_every_module_and_no_other():
         assert named == modules, folder.parent.name
 
 
-def test_the_readmes_pictures_are_made_by_a_command(tmp_path):
+def test_the_readmes_images_are_made_by_a_command(tmp_path):
     from PIL import Image
 
     command = [sys.executable, "docs/make_pictures.py", "--output", str(tmp_path)]

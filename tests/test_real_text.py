@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "data" / "sample"
 SQUARE = {"do_image_splitting": False, "size": {"longest_edge": 512}}
-PICTURES = [SAMPLE / "00000_00_im.jpg", SAMPLE / "00001_03_im.jpg"]
+IMAGES = [SAMPLE / "00000_00_im.jpg", SAMPLE / "00001_03_im.jpg"]
 PAIRS = [
     [(questions.EGO, "sara_the_racer"), (questions.WHERE.format("konqi"), "front and left")],
     [(questions.TRACK, "gran_paradiso_island"), (questions.COUNT, "10")],
@@ -105,10 +105,10 @@ def test_every_pair_has_the_token_ids_of_plain_transformers(vlm, folder):
 
 
 def test_inputs_labels_and_losses_are_those_of_plain_transformers(vlm, folder):
-    """Two pictures in one packed row, against one pair at a time in the library's own loss."""
+    """Two images in one packed row, against one pair at a time in the library's own loss."""
     processor, plain = AutoProcessor.from_pretrained(folder, **SQUARE), plain_base(folder)
     squares, expected, lengths = [], [], []
-    for picture, asked in zip(PICTURES, PAIRS, strict=True):
+    for picture, asked in zip(IMAGES, PAIRS, strict=True):
         square = vlm.inputs.resize(Image.open(picture).convert("RGB"))
         squares.append(square)
         for question, answer in asked:
@@ -137,8 +137,8 @@ def test_inputs_labels_and_losses_are_those_of_plain_transformers(vlm, folder):
 
 
 def test_an_adapter_of_plain_peft_answers_as_it_does_there(folder, cached, tmp_path, capsys):
-    """As the course's starter trains one: tiles of the picture, no space before the answer."""
-    processor, picture = AutoProcessor.from_pretrained(folder), PICTURES[0]
+    """As the course's starter trains one: tiles of the image, no space before the answer."""
+    processor, picture = AutoProcessor.from_pretrained(folder), IMAGES[0]
     torch.manual_seed(0)
     config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=8, lora_alpha=32)
     plain = get_peft_model(plain_base(folder), config)
@@ -191,7 +191,7 @@ def run(hub, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(run) -> Path:
-    """The adapter of ten steps, each on one picture."""
+    """The adapter of ten steps, each on one image."""
     for split in ("train", "valid"):
         run("-m", "homework.generate_qa", "generate", "--data_dir", f"data/{split}")
     run("-m", "homework.generate_qa", "balance", "--per_kind", "1")

@@ -1,4 +1,4 @@
-"""What this machine computes with: device, precision, processes that prepare pictures, memory."""
+"""What this machine computes with: device, precision, processes that prepare images, memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # What torch says when an allocation fails: of a GPU or MPS, of a CPU, of cuBLAS.
 _NO_MEMORY = ("out of memory", "not enough memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC")
 _CGROUP_1 = "/sys/fs/cgroup/memory/memory"
-MAX_WORKERS = 8  # processes that decode pictures; 8 are enough for one GPU
+MAX_WORKERS = 8  # processes that decode images; 8 are enough for one GPU
 Parts = TypeVar("Parts")
 Result = TypeVar("Result")
 
@@ -87,7 +87,7 @@ def has_kernels(capability: tuple[int, int], built_for: Iterable[str]) -> bool:
 
 
 def num_workers(device: str) -> int:
-    """Processes that decode pictures, so that the device does not wait for them.
+    """Processes that decode images, so that the device does not wait for them.
 
     A CPU is busy with the model itself: there they would only take its time.
     """

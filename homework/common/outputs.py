@@ -118,7 +118,7 @@ def render(title: str, parts: Path, blocks: Mapping[str, Any], images: str = "da
         title: of the browser's tab.
         parts: a file with the page's own parts, `<style>...</style> ... <script>...</script>`.
         blocks: id -> value that the script gets, as JSON, from `read(id)`.
-        images: where pictures may come from: sources of the policy's img-src.
+        images: where images may come from: sources of the policy's img-src.
     """
     own = _PARTS.fullmatch(parts.read_text("utf-8"))
     assert own, f"{parts} has not the form of a page"

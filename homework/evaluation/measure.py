@@ -136,18 +136,18 @@ def measure_adapter(
 
 
 class DistributedModel:
-    """Divides the questions among the processes; one process answers all about a picture."""
+    """Divides the questions among the processes; one process answers all about an image."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
 
     def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
         """All answers, in the order asked; every process gets them all."""
-        pictures = {path: place for place, path in enumerate(dict.fromkeys(image_paths))}
+        images = {path: place for place, path in enumerate(dict.fromkeys(image_paths))}
         mine = [
             index
             for index, path in enumerate(image_paths)
-            if pictures[path] % distributed.world_size() == distributed.rank()
+            if images[path] % distributed.world_size() == distributed.rank()
         ]
         found = self.model.answer(
             [image_paths[index] for index in mine], [questions[index] for index in mine]
@@ -194,17 +194,17 @@ def outcomes(
     return found
 
 
-def scenes(pictures: Iterable[str]) -> dict[str, Scene | None]:
-    """Labels of each picture; None where no usable info file lies beside it."""
+def scenes(images: Iterable[str]) -> dict[str, Scene | None]:
+    """Labels of each image; None where no usable info file lies beside it."""
     info_of = cache(_info)
     found: dict[str, Scene | None] = {}
-    for picture in dict.fromkeys(pictures):
-        folder, name = os.path.split(picture)
+    for image in dict.fromkeys(images):
+        folder, name = os.path.split(image)
         info, view = info_of(f"{folder}/{frame_of(name)}{INFO_SUFFIX}"), view_of(name)
-        found[picture] = None
+        found[image] = None
         if info is not None and view is not None:
             with suppress(ValueError):
-                found[picture] = view_scene(info, view)
+                found[image] = view_scene(info, view)
     return found
 
 
@@ -229,7 +229,7 @@ def training_pairs(folder: Path) -> frozenset[tuple[str, str]] | None:
     )
 
 
-# --- the majority baseline: the most common answer, without looking at the picture ---
+# --- the majority baseline: the most common answer, without looking at the image ---
 
 
 class MajorityModel:

@@ -1,6 +1,6 @@
 """The report of a benchmark: `index.html` for people and `report.json` for programs.
 
-The page is one file that contains its tables, pictures and heat maps: see `common.outputs`.
+The page is one file that contains its tables, images and heat maps: see `common.outputs`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from ..common.files import Opener, atomic_write
 from ..common.outputs import render
 from ..data import ALL, count_by_kind, is_correct
-from ..frames.pictures import webp_texts
+from ..frames.images import webp_texts
 from ..labels.scene import Scene
 from . import statistics
 from .runs import DATA, FORMAT, Asked, Run
@@ -89,19 +89,19 @@ def report_data(
 def write_report(
     folder: Path,
     data: Mapping[str, Any],
-    pictures: Mapping[str, str],
+    images: Mapping[str, str],
     heat: Mapping[int, Any],
     open_file: Opener = atomic_write,
 ) -> int:
     """Write the page and its data to `folder`; returns their size in bytes.
 
     Args:
-        pictures: image_file -> path of the picture.
+        images: image_file -> path of the image.
         heat: index of a sample -> heat map, float (side, side) from 0 to 1.
     """
     blocks = {
         "data": data,
-        "pictures": webp_texts(pictures),
+        "pictures": webp_texts(images),
         "heat-maps": {index: _grid_text(grid) for index, grid in heat.items()},
     }
     page = render(f"What {data['checkpoint']} sees", PARTS, blocks)

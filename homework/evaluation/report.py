@@ -1,4 +1,4 @@
-"""The report of an adapter: what is known of it, the page, heat maps and pictures of answers."""
+"""The report of an adapter: what is known of it, the page, heat maps and images of answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def about_adapter(record: Record, data_dir: Path) -> dict[str, Any]:
     """Name, date, recipe and curves of an adapter, without the folders above it: they are private.
 
     Args:
-        data_dir: where the pictures are; the page shows how to ask about one again.
+        data_dir: where the images are; the page shows how to ask about one again.
     """
     folder, base = record.folder, record.base
     recipe = (record.training or {}) | {"base": Path(base).name}
@@ -142,7 +142,7 @@ def _chosen(outcomes: Sequence[Outcome], most: int) -> list[int]:
 
 
 def explained(vlm: BaseVLM, image: str, question: str, answer: str) -> Image:
-    """A picture of an answer: heat map, boxes and true answer if known, and a legend."""
+    """An image of an answer: heat map, boxes and true answer if known, and a legend."""
     from ..inspection.draw import LEGEND, Color, with_caption
     from ..labels.questions import kind_of, pairs
     from ..model.heat_map import ORANGE
@@ -159,12 +159,12 @@ def explained(vlm: BaseVLM, image: str, question: str, answer: str) -> Image:
 
 
 def drawn(vlm: BaseVLM, image: str, asked: tuple[str, str] | None, boxes: bool = True) -> Image:
-    """The picture enlarged, with the boxes of its labels and the heat map of an answer."""
-    from ..frames.pictures import enlarge, open_picture
+    """The image enlarged, with the boxes of its labels and the heat map of an answer."""
+    from ..frames.images import enlarge, open_image
     from ..inspection.draw import draw_labels
     from ..model.heat_map import heat_maps, overlay
 
-    picture = open_picture(image)
+    picture = open_image(image)
     large = enlarge(picture)
     if asked:
         large = overlay(picture, heat_maps(vlm, [image], *([text] for text in asked))[0])

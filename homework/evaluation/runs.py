@@ -110,7 +110,7 @@ class Answered:
         for name, question in self.answers:
             if name not in known:
                 raise InputError(
-                    f"{file}: {name[:80]!r} is no picture of split {dataset.split}; give "
+                    f"{file}: {name[:80]!r} is no image of split {dataset.split}; give "
                     f"image_file relative to {dataset.data_dir}, such as {next(iter(known))!r}"
                 )
             if question not in known[name]:
@@ -120,7 +120,7 @@ class Answered:
                 )
 
     def answer(self, image_paths: Sequence[str], questions: Sequence[str]) -> list[str]:
-        """The answer to each question about its picture; InputError if one has none."""
+        """The answer to each question about its image; InputError if one has none."""
         asked = list(zip(map(self._image_file, image_paths), questions, strict=True))
         missing = [each for each in asked if each not in self.answers]
         if missing:
@@ -137,7 +137,7 @@ class Answered:
 
 
 def image_file(image_path: str, data_dir: Path) -> str:
-    """A picture's path relative to the data folder, as files of pairs give it."""
+    """An image's path relative to the data folder, as files of pairs give it."""
     path = Path(image_path)
     return path.relative_to(data_dir).as_posix() if path.is_relative_to(data_dir) else path.name
 

@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     answer: str  # the model's
     truth: str
     right: bool
-    scene: Scene | None  # None if the picture has no info file
+    scene: Scene | None  # None if the image has no info file
     seen: bool | None  # is its (track, kart) pair in the training split? None: unknown or no kart
     probabilities: Probabilities = ()  # of every possible answer; () if not computed
 
@@ -78,7 +78,7 @@ def _by_class(
 
 
 def size_of(outcome: Outcome) -> int | None:
-    """Shorter side, in picture pixels, of the box of the kart asked about; None if unknown."""
+    """Shorter side, in image pixels, of the box of the kart asked about; None if unknown."""
     name = asked_kart(outcome.question, outcome.truth, outcome.kind)
     karts: Iterable[Kart] = outcome.scene.karts if outcome.scene else ()
     sides = [min(k.box[2] - k.box[0], k.box[3] - k.box[1]) for k in karts if k.name == name]

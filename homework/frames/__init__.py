@@ -1,1 +1,1 @@
-"""Frames on disk: info files, pictures and question/answer files of a split."""
+"""Frames on disk: info files, images and question/answer files of a split."""

@@ -90,13 +90,13 @@ class ReadPairs:
 def read_pairs(files: Sequence[Path], data_dir: Path) -> ReadPairs:
     """Read the distinct pairs of all files.
 
-    Pairs without a question or an answer are left out, and so is every question about a picture
-    that has two different answers. Raises InputError if a file is malformed or a picture is
+    Pairs without a question or an answer are left out, and so is every question about an image
+    that has two different answers. Raises InputError if a file is malformed or an image is
     missing.
     """
     read = ReadPairs()
     image_paths: dict[str, str] = {}  # of each image_file
-    listings: dict[str, set[str]] = {}  # of the pictures' folders
+    listings: dict[str, set[str]] = {}  # of the images' folders
     first: dict[tuple[str, str], int] = {}  # image_path, question -> index in read.pairs
     sources: list[Path] = []  # of each pair
     contradicted: set[int] = set()
@@ -132,7 +132,7 @@ def read_pairs(files: Sequence[Path], data_dir: Path) -> ReadPairs:
                         f"{question[:80]!r} about {image_file[:80]}: {read.pairs[known][2][:40]!r} "
                         f"in {sources[known].name}, {answer[:40]!r} in {file.name}",
                     )
-        _check_pictures(file, named, listings)
+        _check_images(file, named, listings)
     if contradicted:
         read.pairs = [pair for i, pair in enumerate(read.pairs) if i not in contradicted]
     return read
@@ -209,7 +209,7 @@ def triple(row: object) -> tuple[str, str, str]:
 
 
 def _image_path(image_file: str, data_dir: Path) -> str:
-    """The path of a picture below the data folder; it may be absolute, or written on Windows."""
+    """The path of an image below the data folder; it may be absolute, or written on Windows."""
     root = str(data_dir)
     name = image_file.replace("\\", "/")
     path = os.path.normpath(os.path.join(root, name))
@@ -230,8 +230,8 @@ def _is_below(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _check_pictures(file: Path, image_paths: set[str], listings: dict[str, set[str]]) -> None:
-    """Refuse missing pictures. One listing per folder is far quicker than 50,000 look-ups."""
+def _check_images(file: Path, image_paths: set[str], listings: dict[str, set[str]]) -> None:
+    """Refuse missing images. One listing per folder is far quicker than 50,000 look-ups."""
     missing = []
     for path in image_paths:
         folder, name = os.path.split(path)
@@ -243,7 +243,7 @@ def _check_pictures(file: Path, image_paths: set[str], listings: dict[str, set[s
         get = how_to_get(file.parent)
         get = f"delete this file and {get}" if "generate_qa" in get else get
         raise InputError(
-            f"{file}: {len(missing)} of its {len(image_paths)} pictures missing, first "
+            f"{file}: {len(missing)} of its {len(image_paths)} images missing, first "
             f"{min(missing)[:300]!r}; put them there, or {get}"
         )
 

@@ -15,7 +15,7 @@ llava: a JSON list, as LLaVA and the programs after it read it.
 parquet: a folder in the layout of the hub, with the columns image (embedded), question, answer and
     image_file, for `datasets.load_dataset`.
 
-Pictures are named relative to the data folder.
+Images are named relative to the data folder.
 """
 
 # datasets and pyarrow are optional:
@@ -35,11 +35,11 @@ from ..common.errors import InputError
 from ..common.files import Opener, atomic_write, quick_dumps, read_plain, reading, writing
 from ..common.workers import chunks, ordered_map
 from ..labels.questions import KINDS, Pair, pairs
-from .pictures import MAX_PICTURE_BYTES
+from .images import MAX_IMAGE_BYTES
 from .split import Skipped, Split, read_frames
 
 Row = tuple[str, str, str]  # image_file, question, answer
-ROWS = 1000  # in a row group of parquet: its dictionary then holds each picture once
+ROWS = 1000  # in a row group of parquet: its dictionary then holds each image once
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Summary:
 def write_pairs(
     split: Split, output: str | Path, num_workers: int, open_file: Opener = atomic_write
 ) -> Summary:
-    """Write the pairs of every view that has a picture to `output`, whole or not at all.
+    """Write the pairs of every view that has an image to `output`, whole or not at all.
 
     The bytes do not depend on `num_workers`, nor the memory on the size of the split. Raises
     InputError if there is nothing to write, or `output` cannot be written.
@@ -145,7 +145,7 @@ def export_pairs(
 ) -> None:
     """Write the items of a `VQADataset` to a file in one of FORMS, whole or not at all.
 
-    Pictures are named from `data_dir`. Raises InputError if one cannot be read.
+    Images are named from `data_dir`. Raises InputError if one cannot be read.
     """
     files = (Path(item["image_path"]).relative_to(data_dir).as_posix() for item in items)
     rows = [(name, i["question"], i["answer"]) for name, i in zip(files, items, strict=True)]
@@ -208,7 +208,7 @@ def _embedded(rows: list[Row], data_dir: Path) -> Iterator[dict[str, Any]]:
     for image_file, question, answer in rows:
         if picture["path"] != image_file:
             with reading(data_dir / image_file):
-                data = read_plain(data_dir / image_file, MAX_PICTURE_BYTES)
+                data = read_plain(data_dir / image_file, MAX_IMAGE_BYTES)
             picture = {"bytes": data, "path": image_file}
         row = {"question": question, "answer": answer, "image_file": image_file}
         yield {"image": picture, **row}
@@ -237,7 +237,7 @@ def conversation_pairs(row: Any) -> Iterator[Any]:
         try:
             role = turn["from"] if "from" in turn else turn["role"]
             text = turn["value"] if "value" in turn else turn["content"]
-            if not isinstance(text, str):  # in parts, of which the picture is one
+            if not isinstance(text, str):  # in parts, of which the image is one
                 text = "".join(part["text"] for part in text if part["type"] == "text")
             elif role in _ASKS:
                 text = _without_marker(text)
@@ -253,7 +253,7 @@ def conversation_pairs(row: Any) -> Iterator[Any]:
 
 
 def _without_marker(question: str) -> str:
-    """A question without the mark of the picture, which stands first, or last as LLaVA has it."""
+    """A question without the mark of the image, which stands first, or last as LLaVA has it."""
     if question.startswith("<image>\n"):
         return question.removeprefix("<image>\n")
     return question.removesuffix("\n<image>")

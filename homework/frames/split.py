@@ -1,7 +1,7 @@
-"""A split's folder: its frames (info files) and their views' pictures, from one listing.
+"""A split's folder: its frames (info files) and their views' images, from one listing.
 
 data/train/00000_info.json     one frame: ten views, seen by ten cameras
-data/train/00000_03_im.jpg     the picture of its view 3
+data/train/00000_03_im.jpg     the image of its view 3
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ..labels.scene import AmbiguousView, Scene, view_scene
 SPLITS = ("train", "train_demo", "valid", "valid_grader")  # of the course's dataset
 MANIFEST = "manifest.json"  # in the data folder: the download is complete
 INFO_SUFFIX = "_info.json"
-PICTURE_SUFFIX = "_im.jpg"
+IMAGE_SUFFIX = "_im.jpg"
 NAMED = 3  # examples per reason of what was skipped
 MAX_INFO_BYTES = 1_000_000  # the largest of the dataset have 45,000
-_PICTURE_NAME = re.compile(r"(.+)_(\d+)_im\.\w+", re.ASCII)
+_IMAGE_NAME = re.compile(r"(.+)_(\d+)_im\.\w+", re.ASCII)
 
 # Reasons to skip something, in the order in which they are printed.
-NO_PICTURE = "views without a picture"
+NO_IMAGE = "views without an image"
 AMBIGUOUS = "views with two karts of one name"
-NO_VIEW = "pictures without a view"  # beside an info file that has fewer views
+NO_VIEW = "images without a view"  # beside an info file that has fewer views
 UNUSABLE = "unusable info files"
 EMPTY = "pairs without a question or an answer"
 CONTRADICTED = "questions with contradictory answers"
@@ -43,37 +43,37 @@ class Split(NamedTuple):
     folder: Path
     name: str  # of the folder; every `image_file` begins with it
     info_files: tuple[str, ...]  # names, sorted
-    names: frozenset[str]  # of all files in the folder, also of the pictures
+    names: frozenset[str]  # of all files in the folder, also of the images
 
     @property
-    def pictures(self) -> list[str]:
-        """Names of the pictures, sorted."""
-        found = (name for name in self.names if name.endswith(PICTURE_SUFFIX))
+    def images(self) -> list[str]:
+        """Names of the images, sorted."""
+        found = (name for name in self.names if name.endswith(IMAGE_SUFFIX))
         return sorted(name for name in found if name[0] != ".")
 
     @property
     def orphans(self) -> list[str]:
-        """Names of the pictures without an info file, sorted."""
+        """Names of the images without an info file, sorted."""
         frames = {name.removesuffix(INFO_SUFFIX) for name in self.info_files}
-        return [name for name in self.pictures if frame_of(name) not in frames]
+        return [name for name in self.images if frame_of(name) not in frames]
 
-    def image_file(self, picture: str) -> str:
-        """The picture's path relative to the data folder, as question/answer files give it."""
-        return f"{self.name}/{picture}"
+    def image_file(self, image: str) -> str:
+        """The image's path relative to the data folder, as question/answer files give it."""
+        return f"{self.name}/{image}"
 
 
 class Frame(NamedTuple):
-    """One parsed info file with the scenes of those views that have a picture."""
+    """One parsed info file with the scenes of those views that have an image."""
 
     info: dict[str, Any]
-    views: list[tuple[str, Scene]]  # picture's name, scene
+    views: list[tuple[str, Scene]]  # image's name, scene
 
 
 @dataclass
 class Skipped:
     """What was skipped: how often for each reason, and the first few names."""
 
-    counts: Counter[str] = field(default_factory=Counter)  # keys are NO_PICTURE and so on
+    counts: Counter[str] = field(default_factory=Counter)  # keys are NO_IMAGE and so on
     first: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def note(self, reason: str, name: str) -> None:
@@ -93,7 +93,7 @@ class Skipped:
         return [
             f"{reason}: {self.counts[reason]:,} ({'; '.join(map(printable, self.first[reason]))}"
             f"{'; ...' if self.counts[reason] > NAMED else ''})"
-            for reason in (NO_PICTURE, AMBIGUOUS, NO_VIEW, UNUSABLE, EMPTY, CONTRADICTED)
+            for reason in (NO_IMAGE, AMBIGUOUS, NO_VIEW, UNUSABLE, EMPTY, CONTRADICTED)
             if self.counts[reason]
         ]
 
@@ -136,60 +136,60 @@ def held_out(frames: Iterable[str], share: float) -> set[str]:
     return set(order[: min(max(int(len(order) * share), 1), len(order) // 10)])
 
 
-def picture_name(info_file: str, view_index: int) -> str:
+def image_name(info_file: str, view_index: int) -> str:
     """`00000_info.json`, 3 -> `00000_03_im.jpg`."""
-    return f"{info_file[: -len(INFO_SUFFIX)]}_{view_index:02d}{PICTURE_SUFFIX}"
+    return f"{info_file[: -len(INFO_SUFFIX)]}_{view_index:02d}{IMAGE_SUFFIX}"
 
 
-def frame_of(picture: str) -> str:
-    """The frame of a picture: `00000_03_im.jpg` -> `00000`."""
-    found = _PICTURE_NAME.fullmatch(picture)
-    return found[1] if found else picture.split("_")[0]
+def frame_of(image: str) -> str:
+    """The frame of an image: `00000_03_im.jpg` -> `00000`."""
+    found = _IMAGE_NAME.fullmatch(image)
+    return found[1] if found else image.split("_")[0]
 
 
-def view_of(picture: str) -> int | None:
-    """The view of a picture: `00000_03_im.jpg` -> 3; None if its name has another form."""
-    found = _PICTURE_NAME.fullmatch(picture)
+def view_of(image: str) -> int | None:
+    """The view of an image: `00000_03_im.jpg` -> 3; None if its name has another form."""
+    found = _IMAGE_NAME.fullmatch(image)
     return int(found[2]) if found else None
 
 
 def read_frames(split: Split, info_files: Iterable[str], skipped: Skipped) -> Iterator[Frame]:
     """Read and parse each of `info_files` once; count in `skipped` what cannot be used."""
-    pictures = _pictures_by_frame(split.names)
+    images = _images_by_frame(split.names)
     for name in info_files:
         of_frame = Skipped()  # dropped if the whole frame is unusable
         try:
             info = _load(f"{split.folder}/{name}")
-            names = [picture_name(name, view) for view in range(len(info["detections"]))]
+            names = [image_name(name, view) for view in range(len(info["detections"]))]
             views = list(_views(split, info, names, of_frame))
         except (ValueError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             skipped.note(UNUSABLE, f"{name}: {reason}")
             continue
-        for picture in sorted(pictures.get(name[: -len(INFO_SUFFIX)], set()).difference(names)):
-            of_frame.note(NO_VIEW, picture)
+        for image in sorted(images.get(name[: -len(INFO_SUFFIX)], set()).difference(names)):
+            of_frame.note(NO_VIEW, image)
         skipped.add(of_frame)
         yield Frame(info, views)
 
 
 def _views(
-    split: Split, info: dict[str, Any], pictures: list[str], skipped: Skipped
+    split: Split, info: dict[str, Any], images: list[str], skipped: Skipped
 ) -> Iterator[tuple[str, Scene]]:
-    for view_index, picture in enumerate(pictures):
-        if picture not in split.names:
-            skipped.note(NO_PICTURE, picture)
+    for view_index, image in enumerate(images):
+        if image not in split.names:
+            skipped.note(NO_IMAGE, image)
             continue
         try:
-            yield picture, view_scene(info, view_index)
+            yield image, view_scene(info, view_index)
         except AmbiguousView:
-            skipped.note(AMBIGUOUS, picture)
+            skipped.note(AMBIGUOUS, image)
 
 
 @lru_cache(1)  # read_frames may be called for each frame of a split
-def _pictures_by_frame(names: frozenset[str]) -> Mapping[str, set[str]]:
+def _images_by_frame(names: frozenset[str]) -> Mapping[str, set[str]]:
     found: defaultdict[str, set[str]] = defaultdict(set)
     for name in names:
-        if name.endswith(PICTURE_SUFFIX):
+        if name.endswith(IMAGE_SUFFIX):
             found[frame_of(name)].add(name)
     return found
 

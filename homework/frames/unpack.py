@@ -21,7 +21,7 @@ from ..common.errors import InputError, note
 from .split import SPLITS
 
 MAX_UNPACKED_BYTES = 5_000_000_000
-MAX_RATIO = 100  # unpacked to packed size; info files have 10, pictures about 1
+MAX_RATIO = 100  # unpacked to packed size; info files have 10, images about 1
 MAX_ENTRIES = 500_000
 MAX_DEPTH = 32  # the splits lie two deep
 SPARE_BYTES = 100_000_000  # disk space to leave free

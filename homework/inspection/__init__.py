@@ -1,1 +1,1 @@
-"""Pictures and tables of the content of a split."""
+"""Images and tables of the content of a split."""

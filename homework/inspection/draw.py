@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
-from ..frames.pictures import SCALE, enlarge, open_picture
-from ..frames.split import Skipped, Split, how_to_repair, picture_name, read_frames, read_info
+from ..frames.images import SCALE, enlarge, open_image
+from ..frames.split import Skipped, Split, how_to_repair, image_name, read_frames, read_info
 from ..labels.questions import TRACKS
-from ..labels.scene import PICTURE_SIZE, AmbiguousView, Kart, Scene, depth_of, side_of, view_scene
+from ..labels.scene import IMAGE_SIZE, AmbiguousView, Kart, Scene, depth_of, side_of, view_scene
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,10 +37,10 @@ VIEW_COLUMNS = 5  # of the sheet of a frame
 
 
 def draw_scene(picture: Image, scene: Scene) -> Image:
-    """The picture (RGB) enlarged, with its labels drawn over it.
+    """The image (RGB) enlarged, with its labels drawn over it.
 
     The ego kart has a thick yellow box; the other karts have their place beside their name.
-    A cross marks the centre of the picture, to which the ego is the nearest.
+    A cross marks the centre of the image, to which the ego is the nearest.
     """
     image = enlarge(picture)
     draw_labels(image, scene)
@@ -48,7 +48,7 @@ def draw_scene(picture: Image, scene: Scene) -> Image:
 
 
 def draw_labels(image: Image, scene: Scene) -> None:
-    """Draw the labels of a scene over its picture, which `enlarge` has enlarged."""
+    """Draw the labels of a scene over its image, which `enlarge` has enlarged."""
     from PIL import ImageDraw
 
     width, height = image.size
@@ -71,7 +71,7 @@ def draw_labels(image: Image, scene: Scene) -> None:
 
 
 def with_caption(image: Image, lines: Sequence[str], legend: Mapping[Color, str]) -> Image:
-    """The picture with lines of text below it, and a legend: colour -> what it stands for."""
+    """The image with lines of text below it, and a legend: colour -> what it stands for."""
     from PIL import Image, ImageDraw, ImageFont
 
     font, step = ImageFont.load_default(FONT_SIZE), FONT_SIZE + 10
@@ -143,8 +143,8 @@ def _overlaps(box: Box, others: list[Box]) -> bool:
     )
 
 
-def check_picture(file: Path) -> None:
-    """Raise an InputError, before any work, unless a picture's name ends in .png or .jpg."""
+def check_image(file: Path) -> None:
+    """Raise an InputError, before any work, unless an image's name ends in .png or .jpg."""
     if file.suffix.lower() not in (".png", ".jpg"):
         raise InputError(f"--save: {file} is neither .png nor .jpg; give such a name")
 
@@ -159,7 +159,7 @@ def has_display() -> bool:
 
 
 def show(image: Image, title: str) -> None:
-    """Show the picture in a window until the user closes it."""
+    """Show the image in a window until the user closes it."""
     import matplotlib.pyplot as plt
 
     plt.figure(title, figsize=(9, 6))
@@ -175,8 +175,8 @@ def contact_sheet(split: Split, seed: int = 0) -> Image:
 
     rows = sorted(_draw_views(split, seed).items())[:ROWS]
     if not rows:
-        raise InputError(f"{split.folder}: no view with a picture to show")
-    width, height = PICTURE_SIZE
+        raise InputError(f"{split.folder}: no view with an image to show")
+    width, height = IMAGE_SIZE
     size = (LABEL + COLUMNS * (width + MARGIN), len(rows) * (height + MARGIN) + MARGIN)
     sheet = Image.new("RGB", size, BACKGROUND)
     font = ImageFont.load_default(FONT_SIZE - 4)
@@ -184,17 +184,17 @@ def contact_sheet(split: Split, seed: int = 0) -> Image:
         top = MARGIN + row * (height + MARGIN)
         ImageDraw.Draw(sheet).text((MARGIN * 2, top + height // 2 - 8), track, PLAIN, font)
         for column, (picture, scene) in enumerate(views):
-            image = _boxed(open_picture(split.folder / picture).resize(PICTURE_SIZE), scene)
+            image = _boxed(open_image(split.folder / picture).resize(IMAGE_SIZE), scene)
             sheet.paste(image, (LABEL + column * (width + MARGIN), top))
     return sheet
 
 
 def frame_sheet(info_file: Path) -> Image:
-    """The labelled views of a frame with a picture, in two rows; InputError if there is none."""
+    """The labelled views of a frame with an image, in two rows; InputError if there is none."""
     info = read_info(info_file)
     tiles = []
     for view in range(len(info["detections"])):
-        picture = info_file.with_name(picture_name(info_file.name, view))
+        picture = info_file.with_name(image_name(info_file.name, view))
         if picture.is_file():
             try:
                 scene = view_scene(info, view)
@@ -202,9 +202,9 @@ def frame_sheet(info_file: Path) -> Image:
                 continue  # it has no labels to draw
             except ValueError as error:
                 raise InputError(f"{info_file}: {error}; {how_to_repair(info_file)}") from None
-            tiles.append(draw_scene(open_picture(picture), scene))
+            tiles.append(draw_scene(open_image(picture), scene))
     if not tiles:
-        raise InputError(f"{info_file}: none of its views has a picture beside it and clear labels")
+        raise InputError(f"{info_file}: none of its views has an image beside it and clear labels")
     return tiled(tiles)
 
 

@@ -2,7 +2,7 @@
 
 python -m homework.generate_qa explore --data_dir data/train --output out
 
-`index.html` holds the labels; the pictures are in sheets beside it, in `explore_pictures/`. The
+`index.html` holds the labels; the images are in sheets beside it, in `explore_pictures/`. The
 page opens from disk and needs neither network nor server.
 """
 
@@ -26,17 +26,17 @@ from ..labels.questions import KINDS, Pair, asked_kart, kind_of, pairs
 from ..labels.scene import SIZES, Scene
 from .sheets import COLUMNS, PER_SHEET, RULE, first_views, make_sheets
 
-PAGE, PICTURES = "index.html", "explore_pictures"
-_SHEET = re.compile(r"\d{4,}\.webp")  # a file in PICTURES
+PAGE, IMAGES = "index.html", "explore_pictures"
+_SHEET = re.compile(r"\d{4,}\.webp")  # a file in IMAGES
 PARTS = Path(__file__).with_suffix(".html")
 
 
 @dataclass
 class Labelled:
-    """The labels of a split: what the page shows, without the pictures."""
+    """The labels of a split: what the page shows, without the images."""
 
     split: Split
-    views: list[tuple[str, Scene]] = field(default_factory=list)  # picture's name, scene
+    views: list[tuple[str, Scene]] = field(default_factory=list)  # image's name, scene
     pairs: list[list[Pair]] = field(default_factory=list)  # of each view
     line_ups: Counter[tuple[str, str]] = field(default_factory=Counter)  # (track, kart) -> races
     source: str = ""  # where the pairs come from, as the end of a sentence
@@ -64,13 +64,11 @@ def explore_split(
     """
     outputs = Outputs("explore", overwrite)
     outputs.check(output / PAGE)
-    others = [
-        path.name for path in (output / PICTURES).glob("*") if not _SHEET.fullmatch(path.name)
-    ]
-    there = (output / PICTURES).exists() and (others or not outputs.has_written(output / PAGE))
+    others = [path.name for path in (output / IMAGES).glob("*") if not _SHEET.fullmatch(path.name)]
+    there = (output / IMAGES).exists() and (others or not outputs.has_written(output / PAGE))
     if there and not overwrite:
         raise InputError(
-            f"{output / PICTURES}: there is a folder that explore did not write; give another "
+            f"{output / IMAGES}: there is a folder that explore did not write; give another "
             "--output, or replace it with --overwrite"
         )
     labelled = read_labels(split)
@@ -78,8 +76,8 @@ def explore_split(
     with writing(output, "or try --output"):
         shutil.rmtree(fresh, ignore_errors=True)
         try:
-            (fresh / PICTURES).mkdir(parents=True)
-            firsts = _write_sheets(labelled, fresh / PICTURES, num_workers)
+            (fresh / IMAGES).mkdir(parents=True)
+            firsts = _write_sheets(labelled, fresh / IMAGES, num_workers)
             blocks = {"data": page_data(labelled, firsts)}
             page = render(f"The pairs of {split.name}", PARTS, blocks, images="'self'")
             (fresh / PAGE).write_bytes(page)
@@ -89,14 +87,14 @@ def explore_split(
             shutil.rmtree(fresh, ignore_errors=True)
     scenes = len(set(firsts))
     repeats = len(firsts) - scenes
-    files = [output / PAGE, *(output / PICTURES).iterdir()]
+    files = [output / PAGE, *(output / IMAGES).iterdir()]
     megabytes = sum(file.stat().st_size for file in files) / 1e6
     return [
         f"{split.folder}: {len(split.info_files):,} info files, {len(firsts):,} views, "
         f"{labelled.number:,} pairs {labelled.source}",
         f"{scenes:,} scenes; {repeats:,} views ({repeats / len(firsts):.0%}) repeat one of them",
         *labelled.notes,
-        f"wrote {output / PAGE} and {PICTURES}/ ({megabytes:.1f} MB); open it in a browser",
+        f"wrote {output / PAGE} and {IMAGES}/ ({megabytes:.1f} MB); open it in a browser",
     ]
 
 
@@ -116,7 +114,7 @@ def read_labels(split: Split) -> Labelled:
     if not labelled.views:
         reasons = "; ".join(skipped.lines()) or "its info files have no views"
         raise InputError(f"{split.folder}: nothing to show; {reasons}")
-    labelled.note("skipped: pictures without an info file", split.orphans)
+    labelled.note("skipped: images without an info file", split.orphans)
     if files := find_qa_files(Path(os.path.abspath(split.folder)).parent, split.name):
         _read_pairs(labelled, files)
     else:
@@ -130,8 +128,8 @@ def _read_pairs(labelled: Labelled, files: Sequence[Path]) -> None:
     data_dir = Path(os.path.abspath(split.folder)).parent
     read = read_pairs(files, data_dir)
     index = {
-        str(data_dir / split.image_file(picture)): number
-        for number, (picture, _) in enumerate(labelled.views)
+        str(data_dir / split.image_file(image)): number
+        for number, (image, _) in enumerate(labelled.views)
     }
     labelled.source = f"of {', '.join(file.name for file in files)}"
     labelled.pairs = [[] for _ in labelled.views]
@@ -142,11 +140,11 @@ def _read_pairs(labelled: Labelled, files: Sequence[Path]) -> None:
         else:
             elsewhere.append(os.path.relpath(path, data_dir))
     other = [
-        f"{picture}: {question} {answer}"
-        for (picture, scene), made in zip(labelled.views, labelled.pairs, strict=True)
+        f"{image}: {question} {answer}"
+        for (image, scene), made in zip(labelled.views, labelled.pairs, strict=True)
         for question, answer in set(made).difference(pairs(scene))
     ]
-    labelled.note(f"skipped: pairs about pictures without labels in {split.name}", elsewhere)
+    labelled.note(f"skipped: pairs about images without labels in {split.name}", elsewhere)
     labelled.note("pairs that the labelling rule does not make", sorted(other))
     labelled.notes += [f"skipped: {line}" for line in read.left_out.lines()]
     if read.duplicates:
@@ -154,14 +152,14 @@ def _read_pairs(labelled: Labelled, files: Sequence[Path]) -> None:
 
 
 def _write_sheets(labelled: Labelled, folder: Path, num_workers: int) -> list[int]:
-    """Write the pictures; returns each view's `first_views`."""
-    paths = [labelled.split.folder / picture for picture, _ in labelled.views]
+    """Write the images; returns each view's `first_views`."""
+    paths = [labelled.split.folder / image for image, _ in labelled.views]
     thumbnails, unreadable = [], []
     for number, sheet in enumerate(make_sheets(paths, num_workers)):
         (folder / f"{number:04d}.webp").write_bytes(sheet.webp)
         thumbnails += list(sheet.thumbnails)
         unreadable += sheet.unreadable
-    labelled.note("unreadable pictures", unreadable)
+    labelled.note("unreadable images", unreadable)
     scenes = (scene for _, scene in labelled.views)
     return first_views(zip(scenes, thumbnails, strict=True))
 
@@ -176,11 +174,11 @@ def page_data(labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
         `scenes`: each distinct labelling as [track, ego, kart, x1, y1, x2, y2, kart, ...];
         `asked`: each distinct pair as [question, answer, kind, kart that it asks about or -1];
         `views`: [frame, view, scene, first view, number of pairs] of each view, one after the
-        other, and `pairs`: those of each view, as indices of `asked`. The picture of view N is
+        other, and `pairs`: those of each view, as indices of `asked`. The image of view N is
         number N % per_sheet of sheet N // per_sheet.
     """
     split = labelled.split
-    frames = _numbers(frame_of(picture) for picture, _ in labelled.views)
+    frames = _numbers(frame_of(image) for image, _ in labelled.views)
     scenes = _numbers(scene for _, scene in labelled.views)
     asked = _numbers(pair for made in labelled.pairs for pair in made)
     tracks = _numbers(sorted({scene.track for scene in scenes}))
@@ -194,7 +192,7 @@ def page_data(labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
         "notes": labelled.notes,
         "rule": RULE,
         "sizes": SIZES,
-        "sheet": {"folder": PICTURES, "columns": COLUMNS, "pictures": PER_SHEET},
+        "sheet": {"folder": IMAGES, "columns": COLUMNS, "pictures": PER_SHEET},
         "kinds": list(kinds),
         "tracks": list(tracks),
         "karts": list(karts),
@@ -207,11 +205,11 @@ def page_data(labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
         "asked": [_asked(pair, kinds, karts) for pair in asked],
         "views": [
             number
-            for (picture, scene), first, made in zip(
+            for (image, scene), first, made in zip(
                 labelled.views, firsts, labelled.pairs, strict=True
             )
             for number in (
-                frames[frame_of(picture)], view_of(picture), scenes[scene], first, len(made)
+                frames[frame_of(image)], view_of(image), scenes[scene], first, len(made)
             )
         ],
         "pairs": [asked[pair] for made in labelled.pairs for pair in made],

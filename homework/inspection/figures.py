@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.files import Opener, atomic_write
-from ..frames.pictures import save_picture
+from ..frames.images import save_image
 from ..frames.split import Split
 from ..labels.questions import KINDS
 from .draw import contact_sheet
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 MOST_ANSWERS = 21  # bars of a histogram
 BAR_COLOR = "#4c8fb0"
 CURVES = "curves.png"  # the file beside an adapter
-HELD_OUT = "held-out "  # begins the name of a kind's accuracy on held-out pictures
+HELD_OUT = "held-out "  # begins the name of a kind's accuracy on held-out images
 
 
-def save_pictures(
+def save_images(
     split: Split, found: Survey, folder: Path, open_file: Opener = atomic_write
 ) -> list[Path]:
     """Write contact_sheet.png, answers.png and line_ups.png of a split, surveyed as `found`."""
     files = [folder / f"{name}.png" for name in ("contact_sheet", "answers", "line_ups")]
-    save_picture(contact_sheet(split), files[0], open_file)
-    save_picture(answers_figure(found), files[1], open_file, dpi=110)
-    save_picture(line_ups_figure(found), files[2], open_file, dpi=110)
+    save_image(contact_sheet(split), files[0], open_file)
+    save_image(answers_figure(found), files[1], open_file, dpi=110)
+    save_image(line_ups_figure(found), files[2], open_file, dpi=110)
     return files
 
 
@@ -128,4 +128,4 @@ def save_curves(log: list[dict[str, float]], path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-    save_picture(figure, path, dpi=120)
+    save_image(figure, path, dpi=120)

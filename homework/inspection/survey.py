@@ -12,34 +12,34 @@ from dataclasses import dataclass, field
 
 from ..common.errors import InputError
 from ..common.workers import chunks, ordered_map
-from ..frames.pictures import open_picture
+from ..frames.images import open_image
 from ..frames.split import (
     AMBIGUOUS,
     NAMED,
-    NO_PICTURE,
+    NO_IMAGE,
     Frame,
     Skipped,
     Split,
     read_frames,
 )
 from ..labels.questions import KINDS, Pair, kind_of, pairs
-from ..labels.scene import PICTURE_SIZE
+from ..labels.scene import IMAGE_SIZE
 
 LineUp = tuple[str, ...]  # kart names, sorted
 
 
 @dataclass
 class Survey:
-    """Counts over the info files and pictures of a split."""
+    """Counts over the info files and images of a split."""
 
     frames: Counter[str] = field(default_factory=Counter)  # track -> frames
     line_ups: Counter[tuple[str, LineUp]] = field(default_factory=Counter)  # -> frames
     seen: Counter[tuple[str, str]] = field(default_factory=Counter)  # (track, kart) -> views
     karts_in_view: Counter[int] = field(default_factory=Counter)  # karts -> views
     pairs: Counter[Pair] = field(default_factory=Counter)
-    pictures_expected: int = 0
-    unreadable: Counter[str] = field(default_factory=Counter)  # "picture: reason" -> 1
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # width, height -> pictures
+    images_expected: int = 0
+    unreadable: Counter[str] = field(default_factory=Counter)  # "image: reason" -> 1
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # width, height -> images
     skipped: Skipped = field(default_factory=Skipped)
 
     def add(self, other: Survey) -> None:
@@ -47,12 +47,12 @@ class Survey:
         for name, value in vars(other).items():
             if isinstance(value, Counter):
                 getattr(self, name).update(value)
-        self.pictures_expected += other.pictures_expected
+        self.images_expected += other.images_expected
         self.skipped.add(other.skipped)
 
 
 def survey(split: Split, num_workers: int, decode: bool = True) -> Survey:
-    """Read every info file of a split and, if `decode`, every picture of its views."""
+    """Read every info file of a split and, if `decode`, every image of its views."""
     found = Survey()
     runs = chunks(split.info_files, num_workers, largest=16)
     with ordered_map(lambda run: _survey_run(split, run, decode), runs, num_workers) as results:
@@ -70,7 +70,7 @@ def _survey_run(split: Split, info_files: Sequence[str], decode: bool) -> Survey
     for frame in read_frames(split, info_files, found.skipped):
         if not frame.views:
             continue  # its track and karts are unchecked, as no view needed them
-        found.pictures_expected += len(frame.views)
+        found.images_expected += len(frame.views)
         track = frame.info["track"]
         found.frames[track] += 1
         found.line_ups[track, tuple(sorted(frame.info["karts"]))] += 1
@@ -79,13 +79,13 @@ def _survey_run(split: Split, info_files: Sequence[str], decode: bool) -> Survey
 
 
 def _survey_views(split: Split, frame: Frame, found: Survey, decode: bool) -> None:
-    for picture, scene in frame.views:
+    for image, scene in frame.views:
         found.karts_in_view[len(scene.karts)] += 1
         found.seen.update((scene.track, kart.name) for kart in scene.karts)
         found.pairs.update(pairs(scene))
         if decode:
             try:
-                found.sizes[open_picture(split.folder / picture).size] += 1
+                found.sizes[open_image(split.folder / image).size] += 1
             except InputError as error:
                 found.unreadable[str(error)] += 1
 
@@ -93,9 +93,9 @@ def _survey_views(split: Split, frame: Frame, found: Survey, decode: bool) -> No
 def report(split: Split, found: Survey) -> Iterator[str]:
     """The report on one split, line by line."""
     skipped = found.skipped.counts
-    views = found.pictures_expected + skipped[NO_PICTURE] + skipped[AMBIGUOUS]
+    views = found.images_expected + skipped[NO_IMAGE] + skipped[AMBIGUOUS]
     yield f"{split.folder}: {len(split.info_files):,} frames (info files), {views:,} views"
-    yield from _pictures(split, found)
+    yield from _images(split, found)
     yield from (f"  {line}" for line in found.skipped.lines())
     yield ""
     yield from _tracks(found)
@@ -111,18 +111,18 @@ def report(split: Split, found: Survey) -> Iterator[str]:
     yield from _trap(found)
 
 
-def _pictures(split: Split, found: Survey) -> Iterator[str]:
+def _images(split: Split, found: Survey) -> Iterator[str]:
     orphans = split.orphans
     yield (
-        f"  {len(split.pictures):,} pictures: {found.skipped.counts[NO_PICTURE]:,} missing, "
+        f"  {len(split.images):,} images: {found.skipped.counts[NO_IMAGE]:,} missing, "
         f"{found.unreadable.total():,} unreadable, {len(orphans):,} without an info file"
     )
     yield from (f"  unreadable: {line}" for line in sorted(found.unreadable)[:NAMED])
     if orphans:
         yield f"  without an info file: {', '.join(orphans[:NAMED])}"
     for size, number in sorted(found.sizes.items()):
-        if size != PICTURE_SIZE:
-            yield f"  pictures of {size[0]}x{size[1]}, not 150x100: {number:,}"
+        if size != IMAGE_SIZE:
+            yield f"  images of {size[0]}x{size[1]}, not 150x100: {number:,}"
 
 
 def _tracks(found: Survey) -> Iterator[str]:

@@ -13,26 +13,26 @@ from reprlib import repr as short_repr
 from typing import Any, NamedTuple
 
 FRAME_SIZE = (600, 400)  # width, height of the frame that the detection boxes refer to
-PICTURE_SIZE = (150, 100)  # width, height of the picture, and of every box in a Scene
-MIN_BOX_SIDE = 5  # in picture pixels; smaller karts are not counted
-SIZES = (5, 8, 12, 18, 30)  # lower bounds of the classes of kart size, in picture pixels
+IMAGE_SIZE = (150, 100)  # width, height of the image, and of every box in a Scene
+MIN_BOX_SIDE = 5  # in image pixels; smaller karts are not counted
+SIZES = (5, 8, 12, 18, 30)  # lower bounds of the classes of kart size, in image pixels
 MAX_NAME_LENGTH = 100
-MAX_COORDINATE = 100_000  # of a box, in picture pixels; a larger one is an error in the file
+MAX_COORDINATE = 100_000  # of a box, in image pixels; a larger one is an error in the file
 KART_CLASS = 1  # class id of karts in `detections`
 
-_SCALE_X = PICTURE_SIZE[0] / FRAME_SIZE[0]
-_SCALE_Y = PICTURE_SIZE[1] / FRAME_SIZE[1]
+_SCALE_X = IMAGE_SIZE[0] / FRAME_SIZE[0]
+_SCALE_Y = IMAGE_SIZE[1] / FRAME_SIZE[1]
 
 
 class Kart(NamedTuple):
-    """A kart with its box (x1, y1, x2, y2) in picture pixels, truncated to int."""
+    """A kart with its box (x1, y1, x2, y2) in image pixels, truncated to int."""
 
     name: str
     box: tuple[int, int, int, int]
 
     @property
     def center(self) -> tuple[float, float]:
-        """Box centre (x, y) in picture pixels."""
+        """Box centre (x, y) in image pixels."""
         x1, y1, x2, y2 = self.box
         return (x1 + x2) / 2, (y1 + y2) / 2
 
@@ -101,8 +101,8 @@ def view_scene(info: Mapping[str, Any], view_index: int) -> Scene:
 
 
 def make_scene(track: str, karts: tuple[Kart, ...]) -> Scene:
-    """The scene of these karts; the ego is the nearest to the centre of the picture."""
-    return Scene(track, karts, min(karts, key=_distance_to_picture_center, default=None))
+    """The scene of these karts; the ego is the nearest to the centre of the image."""
+    return Scene(track, karts, min(karts, key=_distance_to_image_center, default=None))
 
 
 def is_left(kart: Kart, ego: Kart) -> bool:
@@ -111,7 +111,7 @@ def is_left(kart: Kart, ego: Kart) -> bool:
 
 
 def is_front(kart: Kart, ego: Kart) -> bool:
-    """Whether the kart is in front of the ego: higher in the picture. If not, it is behind."""
+    """Whether the kart is in front of the ego: higher in the image. If not, it is behind."""
     return kart.center[1] < ego.center[1]
 
 
@@ -140,7 +140,7 @@ def regions(scene: Scene) -> tuple[list[Kart], list[Kart], list[Kart], list[Kart
 
 def mirrored(scene: Scene) -> Scene:
     """The scene with left and right swapped."""
-    width = PICTURE_SIZE[0]
+    width = IMAGE_SIZE[0]
     karts = tuple(
         Kart(kart.name, (width - kart.box[2], kart.box[1], width - kart.box[0], kart.box[3]))
         for kart in scene.karts
@@ -148,10 +148,10 @@ def mirrored(scene: Scene) -> Scene:
     return make_scene(scene.track, karts)
 
 
-def _distance_to_picture_center(kart: Kart) -> int:
+def _distance_to_image_center(kart: Kart) -> int:
     """Squared distance in half pixels: sums of corners are twice the centre, in whole numbers."""
     x1, y1, x2, y2 = kart.box
-    return (x1 + x2 - PICTURE_SIZE[0]) ** 2 + (y1 + y2 - PICTURE_SIZE[1]) ** 2
+    return (x1 + x2 - IMAGE_SIZE[0]) ** 2 + (y1 + y2 - IMAGE_SIZE[1]) ** 2
 
 
 def _malformed(view_index: int, row: Any) -> ValueError:
@@ -163,7 +163,7 @@ def _malformed(view_index: int, row: Any) -> ValueError:
 
 
 def _box(row: list[Any]) -> tuple[int, int, int, int]:
-    """Corners of a detection in picture pixels; a malformed row raises some exception."""
+    """Corners of a detection in image pixels; a malformed row raises some exception."""
     _, _, x1, y1, x2, y2 = row
     if x1 > x2 or y1 > y2 or bool in map(type, row):
         raise ValueError

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
 
 FORMS = {
-    False: "one tile per picture and a space before the answer, as `train` has it",
-    True: "pictures through the processor's own chain and no space before the answer, as the "
+    False: "one tile per image and a space before the answer, as `train` has it",
+    True: "images through the processor's own chain and no space before the answer, as the "
     "course's starter code has it",
 }
 EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight", "base_layer.weight")
@@ -149,9 +149,9 @@ def attach(vlm: BaseVLM, adapter: Adapter, verbose: bool = True) -> None:
     """Attach an adapter to the base that it was trained on; `merge` may follow.
 
     Args:
-        verbose: print the form of pictures and answers if the training is unknown.
+        verbose: print the form of images and answers if the training is unknown.
 
-    Raises InputError if `vlm` is another base, or the adapter's weights or pictures do not fit it.
+    Raises InputError if `vlm` is another base, or the adapter's weights or images do not fit it.
     """
     record = adapter.record
     ours = record.training is not None

@@ -23,7 +23,7 @@ from . import compat
 
 NAME = "shared_prefix"
 # From this number of patches the vision tower uses the fused attention: in training, plain logits
-# of 12 heads over 1,024 patches would fill 300 MB per picture.
+# of 12 heads over 1,024 patches would fill 300 MB per image.
 MANY_PATCHES = 512
 
 

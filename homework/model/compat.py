@@ -69,7 +69,7 @@ def repair_positions(model: Idefics3ForConditionalGeneration) -> None:
     library = embeddings.forward
 
     def forward(pixel_values: torch.Tensor, patch_attention_mask: torch.Tensor) -> torch.Tensor:
-        if not patch_attention_mask.all():  # a padded picture, which this package never makes
+        if not patch_attention_mask.all():  # a padded image, which this package never makes
             return library(pixel_values, patch_attention_mask)
         patches = embeddings.patch_embedding(pixel_values)  # (B, D, rows, columns)
         most = embeddings.num_patches_per_side

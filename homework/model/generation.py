@@ -1,6 +1,6 @@
-"""Answers to questions about pictures, generated, and log-probabilities of candidate answers.
+"""Answers to questions about images, generated, and log-probabilities of candidate answers.
 
-Pictures and questions are prefilled once for all answers (see `prefix_cache`). A row leaves the
+Images and questions are prefilled once for all answers (see `prefix_cache`). A row leaves the
 batch when its answer ends, and the answers return in the order of the questions.
 
 One forward pass reads all candidates of a question side by side. Each attends to the question and

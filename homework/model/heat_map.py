@@ -1,7 +1,7 @@
 """Heat maps of where a model looks for an answer: HiResCAM on the last layer of the vision tower.
 
 The heat of a patch estimates, to first order, how much log-probability the answer (with its end
-token) loses if the features of the patch are replaced by the mean over the picture: gradient times
+token) loses if the features of the patch are replaced by the mean over the image: gradient times
 difference from the mean, summed over the channels, negative values set to 0. HiResCAM is Draelos
 and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations", 2020, arXiv:2011.08891;
 the difference from a reference is Shrikumar et al. 2017, arXiv:1704.02685.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import InputError
-from ..frames.pictures import enlarge, open_picture
+from ..frames.images import enlarge, open_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,13 +39,13 @@ def heat_maps(
     questions: Sequence[str],
     answers: Sequence[str],
 ) -> np.ndarray:
-    """How much each part of a picture contributes to an answer.
+    """How much each part of an image contributes to an answer.
 
     Returns:
-        float32 (N, rows, columns) over the whole picture, scaled so that the maximum of each map
+        float32 (N, rows, columns) over the whole image, scaled so that the maximum of each map
         is 1; all 0 if no patch contributes.
 
-    Raises InputError if a picture cannot be read, or the numbers of arguments differ.
+    Raises InputError if an image cannot be read, or the numbers of arguments differ.
     """
     import numpy as np
     import torch
@@ -53,14 +53,14 @@ def heat_maps(
 
     if vlm.inputs.starter:
         raise InputError(
-            "no heat map: the adapter takes pictures in the starter code's form, which may be tiles"
+            "no heat map: the adapter takes images in the starter code's form, which may be tiles"
         )
     if not len(image_paths) == len(questions) == len(answers):
         raise InputError(
-            f"{len(image_paths)} pictures, {len(questions)} questions, {len(answers)} answers"
+            f"{len(image_paths)} images, {len(questions)} questions, {len(answers)} answers"
         )
     asked = list(zip(map(str, image_paths), questions, answers, strict=True))
-    # Questions about one picture are neighbours, so that it is encoded once.
+    # Questions about one image are neighbours, so that it is encoded once.
     order = sorted(range(len(asked)), key=lambda index: asked[index][0])
     maps: list[np.ndarray] = [np.empty(0)] * len(asked)
     bar = tqdm(total=len(asked), unit="heat map", disable=len(asked) <= BATCH_SIZE)
@@ -73,12 +73,12 @@ def heat_maps(
     return np.stack(maps) if maps else np.empty((0, 1, 1), np.float32)
 
 
-def overlay(picture: Image, heat: np.ndarray) -> Image:
-    """Enlarge a picture and light it up in orange by `heat`, (rows, columns) from 0 to 1."""
+def overlay(image: Image, heat: np.ndarray) -> Image:
+    """Enlarge an image and light it up in orange by `heat`, (rows, columns) from 0 to 1."""
     import numpy as np
     from PIL import Image as Pillow
 
-    large = enlarge(picture)
+    large = enlarge(image)
     cells = Pillow.fromarray((np.clip(heat, 0, 1) * 255).round().astype(np.uint8))
     warm = cells.resize(large.size, Pillow.Resampling.BICUBIC)
     large, warm = (np.asarray(part, np.float32) for part in (large, warm))
@@ -110,15 +110,15 @@ def _maps(vlm: BaseVLM, asked: list[tuple[str, str, str]]) -> np.ndarray:
 
 
 def _patch_features(vlm: BaseVLM, paths: list[str]) -> torch.Tensor:
-    """Output of the vision tower: (pictures, P, C)."""
-    squares = [vlm.inputs.resize(open_picture(path)) for path in paths]
-    pixels = vlm.inputs.pixel_values(squares)[:, 0].to(vlm.device)  # (pictures, 3, side, side)
+    """Output of the vision tower: (images, P, C)."""
+    squares = [vlm.inputs.resize(open_image(path)) for path in paths]
+    pixels = vlm.inputs.pixel_values(squares)[:, 0].to(vlm.device)  # (images, 3, side, side)
     tower = vlm.network.model.vision_model
     return tower(pixel_values=pixels, return_dict=True).last_hidden_state
 
 
 def _loss(vlm: BaseVLM, patches: torch.Tensor, pairs: list[tuple[str, str]]) -> torch.Tensor:
-    """The loss of training on answers, given features (N, P, C) of the picture of each pair."""
+    """The loss of training on answers, given features (N, P, C) of the image of each pair."""
     from accelerate.utils import send_to_device
 
     from . import packing

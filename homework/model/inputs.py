@@ -1,4 +1,4 @@
-"""Build model inputs from pictures and question/answer pairs, for training and generation.
+"""Build model inputs from images and question/answer pairs, for training and generation.
 
 All pairs of a view share one sequence. It starts with the prefix (image tokens and the start of
 the prompt). Each pair is a branch behind it, which attends to the prefix and to itself only (see
@@ -51,11 +51,11 @@ class ViewSequence(NamedTuple):
 
 
 class InputBuilder:
-    """Turns pictures and pairs into the inputs of a model.
+    """Turns images and pairs into the inputs of a model.
 
     Args:
         tokenizer: PreTrainedTokenizerFast (its annotations fit few results), with a chat template.
-        settings: of the picture.
+        settings: of the image.
 
     Attributes:
         answer_start: what stands between `Assistant:` and an answer.
@@ -72,13 +72,13 @@ class InputBuilder:
         self._encoded: dict[str, list[int]] = {}
 
         edge = "<fake_token_around_image>"
-        picture = f"{edge}<global-img>{'<image>' * image_tokens}{edge}"  # one tile
-        prefix, tail = self.prompt(_QUESTION).replace("<image>", picture).split(_QUESTION)
+        image = f"{edge}<global-img>{'<image>' * image_tokens}{edge}"  # one tile
+        prefix, tail = self.prompt(_QUESTION).replace("<image>", image).split(_QUESTION)
         self.prefix_ids = tokenizer(prefix, add_special_tokens=False)["input_ids"]
         self._tail_ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
 
     def prompt(self, question: str) -> str:
-        """The prompt from the chat template; `<image>` stands for the picture."""
+        """The prompt from the chat template; `<image>` stands for the image."""
         content = [{"type": "image"}, {"type": "text", "text": question}]
         return self.tokenizer.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
@@ -87,33 +87,33 @@ class InputBuilder:
     def use_starter_form(self, processor: Idefics3Processor) -> None:
         """Make inputs as the course's starter code does, for an adapter that it trained.
 
-        A picture goes through the processor, which for SmolVLM enlarges it and splits it into
+        An image goes through the processor, which for SmolVLM enlarges it and splits it into
         tiles. An answer follows `Assistant:` without a space.
         """
         self.answer_start, self.starter = "", processor
 
-    def starter_prefix(self, picture: Image) -> tuple[list[int], torch.Tensor]:
-        """Token ids before the question, and a picture as tiles, float32 (tiles, 3, side, side).
+    def starter_prefix(self, image: Image) -> tuple[list[int], torch.Tensor]:
+        """Token ids before the question, and an image as tiles, float32 (tiles, 3, side, side).
 
-        They have the starter's form. Raises InputError if the processor refuses the picture.
+        They have the starter's form. Raises InputError if the processor refuses the image.
         """
         prompt = self.prompt("")
         try:
-            made = self.starter(text=prompt, images=[[picture]], return_tensors="pt")
+            made = self.starter(text=prompt, images=[[image]], return_tensors="pt")
         except ValueError as error:
-            line = f"a picture of {picture.size} pixels cannot be read ({one_line(error)})"
+            line = f"an image of {image.size} pixels cannot be read ({one_line(error)})"
             raise InputError(f"{line}; give one of another shape") from None
         ids = made["input_ids"][0].tolist()
         return ids[: len(ids) - len(self._tail_ids)], made["pixel_values"][0]
 
-    def resize(self, picture: Image) -> np.ndarray:
-        """Resize a picture (RGB) to the square input of the model: uint8 (side, side, 3)."""
+    def resize(self, image: Image) -> np.ndarray:
+        """Resize an image (RGB) to the square input of the model: uint8 (side, side, 3)."""
         import numpy as np
 
-        return np.asarray(picture.resize((self.side, self.side), self.resample))
+        return np.asarray(image.resize((self.side, self.side), self.resample))
 
     def pixel_values(self, squares: Sequence[np.ndarray]) -> torch.Tensor:
-        """Normalise N resized pictures: float32 (N, 1, 3, side, side), 1 picture per sample."""
+        """Normalise N resized images: float32 (N, 1, 3, side, side), 1 image per sample."""
         import numpy as np
         import torch
 

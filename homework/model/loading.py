@@ -188,7 +188,7 @@ def check_config(folder: Path) -> None:
 
 
 def check_match(model, inputs: InputBuilder, folder: Path) -> None:
-    """Raise InputError for a processor whose tokens or pictures do not fit the model."""
+    """Raise InputError for a processor whose tokens or images do not fit the model."""
     config = model.config
     features = (inputs.side // config.vision_config.patch_size // config.scale_factor) ** 2
     if (

@@ -1,10 +1,10 @@
-"""Pack pictures and their pairs into one row without padding: each token is computed once.
+"""Pack images and their pairs into one row without padding: each token is computed once.
 
-A row holds the prefixes of F pictures, then the branches of all their pairs:
+A row holds the prefixes of F images, then the branches of all their pairs:
 
-    prefix 1 | ... | prefix F | branch 1 of picture 1 | branch 2 of picture 1 | ...
+    prefix 1 | ... | prefix F | branch 1 of image 1 | branch 2 of image 1 | ...
 
-A branch attends to the prefix of its picture and to itself. With two pictures, the first with two
+A branch attends to the prefix of its image and to itself. With two images, the first with two
 pairs (x: attends, causal within a block):
 
                 prefix 1  prefix 2  branch 1.1  branch 1.2  branch 2.1
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """A packed row of T tokens: N pairs of F pictures, with S answer tokens in total."""
+    """A packed row of T tokens: N pairs of F images, with S answer tokens in total."""
 
     input_ids: torch.Tensor  # int64 (1, T)
     position_ids: torch.Tensor  # int64 (1, T)
@@ -54,7 +54,7 @@ class Row(NamedTuple):
 
 
 def pack(sequences: Sequence[ViewSequence], size: int) -> Row:
-    """Pack the sequences of F pictures, which start with the same `size` tokens, into one row."""
+    """Pack the sequences of F images, which start with the same `size` tokens, into one row."""
     head = len(sequences) * size  # tokens of all prefixes
 
     def joined(lists: Sequence[list[int]]) -> np.ndarray:
@@ -96,11 +96,11 @@ def pack(sequences: Sequence[ViewSequence], size: int) -> Row:
 
 
 def image_tokens(network: Idefics3ForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
-    """Image tokens of F pictures: (F, tokens, D).
+    """Image tokens of F images: (F, tokens, D).
 
     Args:
         pixels: (F, 1, 3, side, side). `get_image_features`, which does the same, returns something
-            else in almost every version of transformers, and takes a grey picture for padding.
+            else in almost every version of transformers, and takes a grey image for padding.
     """
     pixels = pixels.squeeze(1).to(network.dtype)
     seen = network.model.vision_model(pixel_values=pixels, return_dict=True)
@@ -110,7 +110,7 @@ def image_tokens(network: Idefics3ForConditionalGeneration, pixels: torch.Tensor
 def answer_logits(
     network: Idefics3ForConditionalGeneration, row: Row, seen: torch.Tensor
 ) -> torch.Tensor:
-    """Logits of every answer token, (S, vocabulary), given F pictures' image tokens (F, tokens, D).
+    """Logits of every answer token, (S, vocabulary), given F images' image tokens (F, tokens, D).
 
     The network is the model itself, which may hold the modules of an adapter.
     """

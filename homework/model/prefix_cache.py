@@ -1,7 +1,7 @@
-"""Prefill pictures and questions once, and keep their keys and values for every answer.
+"""Prefill images and questions once, and keep their keys and values for every answer.
 
-Each picture goes through the vision tower once, and its prefix (image tokens and the start of the
-prompt) through the text model once. All questions about the picture share the resulting keys and
+Each image goes through the vision tower once, and its prefix (image tokens and the start of the
+prompt) through the text model once. All questions about the image share the resulting keys and
 values. Questions of similar length share a batch.
 """
 
@@ -18,7 +18,7 @@ import torch
 from ..common import machine
 from ..common.distributed import Progress
 from ..common.errors import InputError
-from ..frames.pictures import open_picture
+from ..frames.images import open_image
 from . import packing
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 PATCHES = 2_304  # per pass of the vision tower: more do not fit into the cache of a CPU
-PICTURES = 64  # whose prefixes are in memory together
+IMAGES = 64  # whose prefixes are in memory together
 ROWS = 128  # questions per batch
 Result = TypeVar("Result")
 Items = TypeVar("Items", Sequence[int], Sequence[str], torch.Tensor)
@@ -45,7 +45,7 @@ class Loaded(Protocol):
     smaller: int
 
     @property
-    def patches(self) -> int: ...  # of a picture in the vision tower
+    def patches(self) -> int: ...  # of an image in the vision tower
 
     def inference(self) -> AbstractContextManager[None]: ...  # in the precision of `dtype`
 
@@ -101,36 +101,36 @@ class Prefilled(NamedTuple):
     lengths: torch.Tensor  # int64 (N,), tokens of each question without padding
 
 
-def encode_pictures(
+def encode_images(
     vlm: Loaded, paths: Sequence[str], progress: Progress | None = None
 ) -> torch.Tensor:
-    """Image tokens of pictures: (pictures, image tokens, D)."""
+    """Image tokens of images: (images, image tokens, D)."""
     features = []
-    for part in even_chunks(paths, pictures_at_once(vlm)):
-        features += encode_squares(vlm, [vlm.inputs.resize(open_picture(path)) for path in part])
+    for part in even_chunks(paths, images_at_once(vlm)):
+        features += encode_squares(vlm, [vlm.inputs.resize(open_image(path)) for path in part])
         if progress:
             progress.add(len(part))
     return torch.stack(features)
 
 
 def encode_squares(vlm: Loaded, squares: Sequence[np.ndarray]) -> torch.Tensor:
-    """Image tokens of resized pictures, uint8 (side, side, 3) each: (pictures, image tokens, D)."""
-    pixels = vlm.inputs.pixel_values(squares).to(vlm.device)  # (pictures, 1, 3, side, side)
+    """Image tokens of resized images, uint8 (side, side, 3) each: (images, image tokens, D)."""
+    pixels = vlm.inputs.pixel_values(squares).to(vlm.device)  # (images, 1, 3, side, side)
     return packing.image_tokens(vlm.network, pixels)
 
 
-def pictures_at_once(vlm: Loaded) -> int:
-    """Pictures per pass of the vision tower."""
+def images_at_once(vlm: Loaded) -> int:
+    """Images per pass of the vision tower."""
     return max(1, PATCHES // vlm.patches // vlm.smaller)
 
 
-def pictures_together(vlm: Loaded) -> int:
-    """Pictures whose prefixes go through the text model together.
+def images_together(vlm: Loaded) -> int:
+    """Images whose prefixes go through the text model together.
 
     On a CPU few of SmolVLM's, so that no line of progress is long in coming.
     """
-    most = max(1, PICTURES // vlm.smaller)
-    return min(most, 4 * pictures_at_once(vlm)) if vlm.device == "cpu" else most
+    most = max(1, IMAGES // vlm.smaller)
+    return min(most, 4 * images_at_once(vlm)) if vlm.device == "cpu" else most
 
 
 def answer_each(
@@ -145,8 +145,8 @@ def answer_each(
     memory does not suffice for one question.
     """
     found: dict[int, Result] = {}
-    pictures = len(dict.fromkeys(map(str, image_paths)))
-    progress = Progress(f"answers {len(questions)} questions", pictures, "pictures")
+    images = len(dict.fromkeys(map(str, image_paths)))
+    progress = Progress(f"answers {len(questions)} questions", images, "images")
     while len(found) < len(questions):
         left = [index for index in range(len(questions)) if index not in found]
         paths, asked = ([texts[index] for index in left] for texts in (image_paths, questions))
@@ -171,7 +171,7 @@ def answer_each(
 def prefill_questions(
     vlm: Loaded, image_paths: Sequence[str], questions: Sequence[str], progress: Progress
 ) -> Iterator[Prefilled]:
-    """Prefill the questions in batches: by group of pictures, then by similar length."""
+    """Prefill the questions in batches: by group of images, then by similar length."""
     asked_about: dict[str, list[int]] = defaultdict(list)
     for index, path in enumerate(image_paths):
         asked_about[str(path)].append(index)
@@ -198,31 +198,31 @@ def prefill_questions(
 def prefill_groups(
     vlm: Loaded, paths: list[str], progress: Progress
 ) -> Iterator[tuple[Sequence[str], PrefixCache, int]]:
-    """Groups of pictures, the cache of their prefixes, and the tiles of each picture."""
+    """Groups of images, the cache of their prefixes, and the tiles of each image."""
     if not vlm.inputs.starter:
-        for group in even_chunks(paths, pictures_together(vlm)):
+        for group in even_chunks(paths, images_together(vlm)):
             prefix = [vlm.inputs.prefix_ids] * len(group)
-            yield group, prefill_pictures(vlm, prefix, encode_pictures(vlm, group, progress)), 1
+            yield group, prefill_images(vlm, prefix, encode_images(vlm, group, progress)), 1
         return
     for path in paths:  # one by one: their numbers of tiles differ
-        prefix, pixels = vlm.inputs.starter_prefix(open_picture(path))
+        prefix, pixels = vlm.inputs.starter_prefix(open_image(path))
         tokens = [
             each
-            for part in even_chunks(pixels, pictures_at_once(vlm))
+            for part in even_chunks(pixels, images_at_once(vlm))
             for each in packing.image_tokens(vlm.network, part.unsqueeze(1).to(vlm.device))
         ]
         progress.add(1)
-        yield [path], prefill_pictures(vlm, [prefix], torch.cat(tokens)), len(pixels)
+        yield [path], prefill_images(vlm, [prefix], torch.cat(tokens)), len(pixels)
 
 
-def prefill_pictures(vlm: Loaded, prefixes: list[list[int]], tokens: torch.Tensor) -> PrefixCache:
-    """The cache of the prefixes, one row per picture.
+def prefill_images(vlm: Loaded, prefixes: list[list[int]], tokens: torch.Tensor) -> PrefixCache:
+    """The cache of the prefixes, one row per image.
 
     Args:
-        prefixes: token ids, as many for each picture.
+        prefixes: token ids, as many for each image.
         tokens: (..., D), the image tokens of all of them.
     """
-    embeddings = embed(vlm, prefixes)  # (pictures, P, D)
+    embeddings = embed(vlm, prefixes)  # (images, P, D)
     image = torch.tensor(prefixes, device=vlm.device) == vlm.network.config.image_token_id
     embeddings[image] = tokens.flatten(0, -2).to(embeddings.dtype)
     cache = PrefixCache(embeddings.shape[1])

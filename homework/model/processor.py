@@ -1,4 +1,4 @@
-"""The files of a SmolVLM's processor: tokenizer, settings of the picture, chat template.
+"""The files of a SmolVLM's processor: tokenizer, settings of the image, chat template.
 
 They are read and written here, not by the classes of transformers: 4.x and 5.x write other names
 and files, and 5.x makes another tokenizer of SmolVLM's `GPT2Tokenizer` than its tokenizer.json
@@ -22,19 +22,19 @@ PROCESSOR, PREPROCESSOR = "processor_config.json", "preprocessor_config.json"
 TEMPLATE = "chat_template.jinja"
 FILES = (TOKENIZER, TOKENIZER_CONFIG, PROCESSOR, PREPROCESSOR, TEMPLATE)
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
-MAX_TILES = 8  # per side of a picture; SmolVLM makes 4 at most
-IMAGE_TOKENS = 169  # of a picture, where the file does not say: transformers' own default
-MAX_SIDE = 2048  # pixels per side of the resized picture
+MAX_TILES = 8  # per side of an image; SmolVLM makes 4 at most
+IMAGE_TOKENS = 169  # of an image, where the file does not say: transformers' own default
+MAX_SIDE = 2048  # pixels per side of the resized image
 
 
 class Settings(NamedTuple):
-    """How a picture becomes the model's input."""
+    """How an image becomes the model's input."""
 
     side: int  # pixels of each side of the square that it is resized to
     resample: int  # Pillow's number of the filter
     mean: list[float]  # of each channel, of values from 0 to 1
     std: list[float]
-    image_tokens: int  # how many stand for the picture in the prompt
+    image_tokens: int  # how many stand for the image in the prompt
 
     @property
     def sides(self) -> range:
@@ -49,7 +49,7 @@ class Settings(NamedTuple):
 
 
 def read_settings(folder: Path) -> Settings:
-    """The settings of the picture, from the files of any version.
+    """The settings of the image, from the files of any version.
 
     Raises:
         InputError: a file is missing or not JSON.
@@ -124,7 +124,7 @@ def own_form(folder: Path) -> dict[str, Any]:
     longest = size.get("longest_edge") if isinstance(size, dict) else None
     if type(longest) is not int or not 0 < longest <= most:
         raise InputError(
-            f"{folder}: its image processor enlarges pictures to {longest!r:.40} pixels, not to 1 "
+            f"{folder}: its image processor enlarges images to {longest!r:.40} pixels, not to 1 "
             f"to {most}; copy the checkpoint again"
         )
     flags = {n: image.get(n, True) is True for n in ("do_image_splitting", "do_resize")}
@@ -138,9 +138,9 @@ def library_processor(
 
     Args:
         form: see `own_form`. If omitted, it makes the same inputs as InputBuilder, one pair at a
-            time: one square for each picture. It resizes twice to get there, so that a pixel may be
+            time: one square for each image. It resizes twice to get there, so that a pixel may be
             one grey level off.
-        settings: of the picture; those of the folder if omitted.
+        settings: of the image; those of the folder if omitted.
     """
     from transformers import Idefics3Processor
 

@@ -32,7 +32,7 @@ class Idefics3StemConfig(Idefics3Config):
     """The configuration of a SmolVLM with the shape of the stem.
 
     Attributes:
-        stem_side: side in pixels of the cells that the picture is cut into.
+        stem_side: side in pixels of the cells that the image is cut into.
         stem_strides: stride of each stage.
         stem_channels: channels of each stage.
         stem_blocks: residual blocks of each stage.

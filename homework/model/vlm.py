@@ -1,4 +1,4 @@
-"""A SmolVLM that answers questions about pictures; training and heat maps take it, too."""
+"""A SmolVLM that answers questions about images; training and heat maps take it, too."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Record(NamedTuple):
 
 
 class BaseVLM:
-    """A SmolVLM on its device, with its processor, which answers questions about pictures.
+    """A SmolVLM on its device, with its processor, which answers questions about images.
 
     Attributes:
         model: Idefics3ForConditionalGeneration, or of SmolVLM2 SmolVLMForConditionalGeneration;
@@ -80,7 +80,7 @@ class BaseVLM:
         check_match(self.model, self.inputs, self.folder)
 
     def use_image_side(self, side: int, named: str) -> None:
-        """Resize pictures to a square of another side than the base's own.
+        """Resize images to a square of another side than the base's own.
 
         Args:
             named: what asks for it, an option or a field of a file; the error begins with it.
@@ -92,7 +92,7 @@ class BaseVLM:
         sides = [settings.side] if has_stem else settings.sides  # a stem has learned one side
         if type(side) is not int or side not in sides:
             raise InputError(
-                f"{named}: {self.base} takes pictures of {', '.join(map(str, sides))} pixels a "
+                f"{named}: {self.base} takes images of {', '.join(map(str, sides))} pixels a "
                 f"side, not {side!r:.40}"
             )
         self.inputs = InputBuilder(self.inputs.tokenizer, settings.at(side))
@@ -104,19 +104,19 @@ class BaseVLM:
 
     @property
     def patches(self) -> int:
-        """Patches of a picture in the vision tower."""
+        """Patches of an image in the vision tower."""
         return (self.inputs.side // self.network.config.vision_config.patch_size) ** 2
 
     def format_prompt(self, question: str) -> str:
-        """The prompt from the chat template; `<image>` stands for the picture."""
+        """The prompt from the chat template; `<image>` stands for the image."""
         return self.inputs.prompt(question)
 
     def generate(self, image_path: str | Path, question: str) -> str:
-        """Answer one question about one picture."""
+        """Answer one question about one image."""
         return self.batched_generate([image_path], [question])[0]
 
     def answer(self, image_paths: Sequence[str | Path], questions: Sequence[str]) -> list[str]:
-        """Answer each question about the picture at the same index."""
+        """Answer each question about the image at the same index."""
         return self.batched_generate(image_paths, questions)
 
     @overload
@@ -144,20 +144,20 @@ class BaseVLM:
         num_return_sequences: int | None = None,
         temperature: float = 0,
     ) -> list[str] | list[list[str]]:
-        """Generate answers; each distinct picture is read and encoded once.
+        """Generate answers; each distinct image is read and encoded once.
 
         Args:
             num_return_sequences: answers to sample per question. None returns one string per
                 question instead of a list.
             temperature: 0 decodes greedily; above 0, tokens are sampled.
 
-        Raises InputError if the numbers of pictures and questions differ, a question is too long,
-        more than one answer is requested at temperature 0, or a picture cannot be read.
+        Raises InputError if the numbers of images and questions differ, a question is too long,
+        more than one answer is requested at temperature 0, or an image cannot be read.
         """
         from .generation import generate
 
         if len(image_paths) != len(questions):
-            raise InputError(f"{len(image_paths)} pictures but {len(questions)} questions")
+            raise InputError(f"{len(image_paths)} images but {len(questions)} questions")
         copies = num_return_sequences or 1
         if copies > 1 and temperature <= 0:
             raise InputError("num_return_sequences: more than 1 needs a temperature above 0")
@@ -173,7 +173,7 @@ class BaseVLM:
     ) -> list[list[float]]:
         """Log-probabilities of candidate answers.
 
-        Each distinct picture and each question is encoded once for all its candidates.
+        Each distinct image and each question is encoded once for all its candidates.
 
         Args:
             candidates: one list of possible answers per question.
@@ -182,15 +182,15 @@ class BaseVLM:
             one list of log-probabilities per question: natural logarithm, summed over the tokens
             of the answer and its end token.
 
-        Raises InputError if the numbers of pictures, questions and lists of candidates differ, a
-        question or a candidate is too long, or a picture cannot be read.
+        Raises InputError if the numbers of images, questions and lists of candidates differ, a
+        question or a candidate is too long, or an image cannot be read.
         """
         from .generation import score
 
         counts = {len(image_paths), len(questions), len(candidates)}
         if len(counts) > 1:
             raise InputError(
-                f"{len(image_paths)} pictures, {len(questions)} questions and "
+                f"{len(image_paths)} images, {len(questions)} questions and "
                 f"{len(candidates)} lists of candidates"
             )
         return score(self, [str(path) for path in image_paths], questions, candidates)

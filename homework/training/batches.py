@@ -1,7 +1,7 @@
-"""The batches of training: pictures with all their pairs, packed into micro-batches.
+"""The batches of training: images with all their pairs, packed into micro-batches.
 
-A step's pictures depend on the seed, the epoch and the step alone, so that another number of
-devices, or a resumed run, learns from the same pictures in the same steps. Within a step they
+A step's images depend on the seed, the epoch and the step alone, so that another number of
+devices, or a resumed run, learns from the same images in the same steps. Within a step they
 are dealt so that each device has about as much to do.
 """
 
@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from ..common.errors import InputError
 from ..data import Item, VQADataset
-from ..frames.pictures import open_picture
+from ..frames.images import open_image
 from ..frames.split import frame_of, held_out
 from ..model import packing
 from ..model.inputs import InputBuilder, ViewSequence
@@ -31,33 +31,33 @@ HELD_OUT = 0.02  # share of the training frames that are held out for evaluation
 
 
 class Sample(NamedTuple):
-    """A picture with its pairs."""
+    """An image with its pairs."""
 
     seen: np.ndarray  # uint8 (side, side, 3), or float16 image tokens (tokens, hidden size)
     sequence: ViewSequence
     path: str
-    weight: float  # 0 for padding: a device without pictures must still take part in a step
-    index: int  # of the picture in its ViewDataset; ~index if the weight is 0
+    weight: float  # 0 for padding: a device without images must still take part in a step
+    index: int  # of the image in its ViewDataset; ~index if the weight is 0
 
 
 class MicroBatch(NamedTuple):
-    """What goes through the model at a time: F pictures."""
+    """What goes through the model at a time: F images."""
 
     seen: torch.Tensor  # uint8 (F, side, side, 3), or float16 (F, tokens, hidden size)
     row: packing.Row
     paths: list[str]
     weight: float  # of all its questions
-    indices: list[int]  # of the pictures in their ViewDataset
+    indices: list[int]  # of the images in their ViewDataset
 
 
 class ViewDataset(Dataset):
-    """Pictures with their question/answer pairs, as model inputs.
+    """Images with their question/answer pairs, as model inputs.
 
-    Index `~i` is picture i with no weight.
+    Index `~i` is image i with no weight.
 
     Args:
-        views: (image_path, [(question, answer), ...]) of each picture.
-        squares: cache of the pictures at the model's size, in the order of `views`.
+        views: (image_path, [(question, answer), ...]) of each image.
+        squares: cache of the images at the model's size, in the order of `views`.
         features: cache of their image tokens; where there is one, it holds them all.
     """
 
@@ -82,10 +82,10 @@ class ViewDataset(Dataset):
         return Sample(seen, self.inputs.view_sequence(pairs), path, weight, given)
 
     def square(self, index: int) -> np.ndarray:
-        """A picture at the model's size: uint8 (side, side, 3)."""
+        """An image at the model's size: uint8 (side, side, 3)."""
         square = self.squares.get(index) if self.squares else None
         if square is None:
-            square = self.inputs.resize(open_picture(self.views[index][0]))
+            square = self.inputs.resize(open_image(self.views[index][0]))
             if self.squares:
                 self.squares.put(index, square)
         return square
@@ -108,8 +108,8 @@ class Collator:
     """Packs a device's samples into micro-batches.
 
     Args:
-        patches: of a picture in the vision tower, if it goes there.
-        budget: patches and tokens of a micro-batch, at most, but of one picture.
+        patches: of an image in the vision tower, if it goes there.
+        budget: patches and tokens of a micro-batch, at most, but of one image.
     """
 
     def __init__(self, inputs: InputBuilder, patches: int, budget: int = 16_384) -> None:
@@ -131,17 +131,17 @@ class Collator:
 
 
 class StepSampler:
-    """Which pictures each step takes, and of these which a process.
+    """Which images each step takes, and of these which a process.
 
     Args:
-        lengths: about how much work each picture is.
-        per_device: pictures in a batch, on average over the processes.
+        lengths: about how much work each image is.
+        per_device: images in a batch, on average over the processes.
         accumulation: batches of a process in a step.
         rank, processes: which process this is, of how many.
 
     Attributes:
-        pictures: of a step, in all processes.
-        steps_per_epoch: steps that see each picture once.
+        images: of a step, in all processes.
+        steps_per_epoch: steps that see each image once.
     """
 
     def __init__(
@@ -155,41 +155,41 @@ class StepSampler:
     ) -> None:
         self.lengths, self.accumulation, self.seed = lengths, accumulation, seed
         self.rank, self.processes = rank, processes
-        self.pictures = per_device * accumulation * processes
-        self.steps_per_epoch = math.ceil(len(lengths) / self.pictures)
+        self.images = per_device * accumulation * processes
+        self.steps_per_epoch = math.ceil(len(lengths) / self.images)
 
     def batches(self, steps: Iterable[int]) -> Iterator[list[int]]:
-        """The pictures of this process's batches in `steps`; `accumulation` batches make a step."""
+        """The images of this process's batches in `steps`; `accumulation` batches make a step."""
         drawn, order = None, []
         for step in steps:
             epoch, place = divmod(step, self.steps_per_epoch)
             if epoch != drawn:
                 rng = random.Random(f"{self.seed}/{epoch}")
                 drawn, order = epoch, rng.sample(range(len(self.lengths)), len(self.lengths))
-            start = place * self.pictures
-            shares = self._deal(order[start : start + self.pictures])
+            start = place * self.images
+            shares = self._deal(order[start : start + self.images])
             yield from shares[self.rank :: self.processes]
 
-    def _deal(self, pictures: list[int]) -> list[list[int]]:
-        """A step's pictures, the long ones first, each to the share that has the least."""
+    def _deal(self, images: list[int]) -> list[list[int]]:
+        """A step's images, the long ones first, each to the share that has the least."""
         shares: list[list[int]] = [[] for _ in range(self.accumulation * self.processes)]
         loads = [(0, share) for share in range(len(shares))]
-        for picture in sorted(pictures, key=lambda index: -self.lengths[index]):
+        for image in sorted(images, key=lambda index: -self.lengths[index]):
             load, share = heapq.heappop(loads)
-            shares[share].append(picture)
-            heapq.heappush(loads, (load + self.lengths[picture], share))
-        # A last step may have fewer pictures than shares: what is left has no weight.
-        return [share or [~pictures[0]] for share in shares]
+            shares[share].append(image)
+            heapq.heappush(loads, (load + self.lengths[image], share))
+        # A last step may have fewer images than shares: what is left has no weight.
+        return [share or [~images[0]] for share in shares]
 
 
 def split_views(dataset: VQADataset | Sequence[Item], share: float) -> tuple[list, list]:
-    """Split the pictures, with their pairs, into those of learned and of held-out frames."""
-    by_picture: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    """Split the images, with their pairs, into those of learned and of held-out frames."""
+    by_image: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for item in dataset:
-        by_picture[item["image_path"]].append((item["question"], item["answer"]))
-    frames = {path: frame_of(Path(path).name) for path in by_picture}
+        by_image[item["image_path"]].append((item["question"], item["answer"]))
+    frames = {path: frame_of(Path(path).name) for path in by_image}
     measured = held_out(frames.values(), share) if share else set()
     train, held = [], []
-    for path, pairs in by_picture.items():
+    for path, pairs in by_image.items():
         (held if frames[path] in measured else train).append((path, pairs))
     return train, held

@@ -1,10 +1,10 @@
-"""A cache on disk of each training picture's model input: computed once, then memory-mapped.
+"""A cache on disk of each training image's model input: computed once, then memory-mapped.
 
-Kept are the picture at the model's size or, where the vision tower is not trained, its image
-tokens. One file holds all pictures of a run, a slot each: a checksum, then the numbers. Slots are
-filled as the pictures are first seen, by the process that sees them; the checksum comes last,
+Kept are the image at the model's size or, where the vision tower is not trained, its image
+tokens. One file holds all images of a run, a slot each: a checksum, then the numbers. Slots are
+filled as the images are first seen, by the process that sees them; the checksum comes last,
 so that a slot which a kill cut short, or which was damaged since, is computed again. The file's
-name depends on path, size and date of every picture and on what made the numbers, so that nothing
+name depends on path, size and date of every image and on what made the numbers, so that nothing
 out of date is ever taken from it.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from ..common.errors import InputError
 from ..common.files import atomic_write
-from ..frames.pictures import DECODING
+from ..frames.images import DECODING
 
 MAX_BYTES = 4_000_000_000  # of all files in the cache's folder
 SUFFIX = ".slots"
@@ -72,13 +72,13 @@ class ArrayCache:
 def open_cache(
     paths: Sequence[str], shape: tuple[int, ...], dtype: str, maker: str
 ) -> ArrayCache | None:
-    """The cache of these pictures; None where it would be too large or cannot be written.
+    """The cache of these images; None where it would be too large or cannot be written.
 
     Args:
-        shape, dtype: of what is kept of a picture.
-        maker: says all that it depends on besides the pictures and how `open_picture` decodes them.
+        shape, dtype: of what is kept of an image.
+        maker: says all that it depends on besides the images and how `open_image` decodes them.
 
-    Raises InputError if a picture cannot be read.
+    Raises InputError if an image cannot be read.
     """
     size = len(paths) * _slot(shape, dtype).itemsize
     if not paths or size > MAX_BYTES:

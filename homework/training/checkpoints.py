@@ -230,7 +230,7 @@ def _take(file: BinaryIO) -> bool:
         else:
             import fcntl
 
-            # Not flock: processes that decode pictures would inherit that and outlive a kill.
+            # Not flock: processes that decode images would inherit that and outlive a kill.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False

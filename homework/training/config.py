@@ -20,7 +20,7 @@ LEARNING_RATES = {"embedded": 1e-3, "smolvlm": 5e-4}
 # what it can by then (docs/training.md); of SmolVLM no curve is known, and patience ends its run.
 LONGEST = {"embedded": 300, "smolvlm": None}
 # Options that do not change what a run learns: where files lie, and how a step is divided into
-# passes. Of the latter, the number of pictures in a step stays; see `TrainConfig.to_dict`.
+# passes. Of the latter, the number of images in a step stays; see `TrainConfig.to_dict`.
 _BESIDE = (
     *("data_dir", "output_dir", "recipe", "num_workers", "report_to", "overwrite"),
     *("push_to_hub", "config", "tokens_per_pass", "gradient_checkpointing"),
@@ -41,9 +41,9 @@ class TrainConfig:
             embedded_base.
         recipe: "embedded" or "smolvlm": whose learning rate is taken where none is given; chosen
             from the base if omitted.
-        num_train_epochs: passes over the pictures. If omitted, 1, with the embedded base of 300
+        num_train_epochs: passes over the images. If omitted, 1, with the embedded base of 300
             steps at most.
-        per_device_train_batch_size: pictures per device and forward pass; a picture brings all its
+        per_device_train_batch_size: images per device and forward pass; an image brings all its
             questions.
         gradient_accumulation_steps: forward passes per optimizer step.
         learning_rate: peak learning rate; 3% warm-up, then cosine decay to 0. If omitted, 1e-3
@@ -66,16 +66,16 @@ class TrainConfig:
             omitted, what fits into the memory of the device.
         gradient_checkpointing: compute the layers' results a second time in the backward pass
             instead of keeping them; takes less memory and more time, with the same result. Where
-            one picture does not fit into memory otherwise, it is done unasked.
-        num_workers: processes that decode pictures; 0 decodes in the training process. If
+            one image does not fit into memory otherwise, it is done unasked.
+        num_workers: processes that decode images; 0 decodes in the training process. If
             omitted, 0 on a CPU, and on a GPU one for each core but one, 8 at most.
         max_samples: number of pairs to train on, drawn by the seed; all if omitted.
         max_steps: optimizer steps to stop after; -1 trains all epochs.
         save_steps: optimizer steps between checkpoints; a fifth of the run, 200 at most, if
             omitted.
-        patience: measurements on held-out pictures without a rise of the accuracy, after which
+        patience: measurements on held-out images without a rise of the accuracy, after which
             training ends early; 0 never does.
-        seed: seed of the LoRA weights, the order of pictures and the dropout.
+        seed: seed of the LoRA weights, the order of images and the dropout.
         report_to: trackers of the curves (tensorboard, wandb, mlflow, trackio), separated by
             commas, or none.
         overwrite: replace the adapter in the output folder without keeping a copy, and discard
@@ -152,11 +152,11 @@ class TrainConfig:
         """The options that change the result, ready for JSON: for model card and checkpoints.
 
         How a step is divided among processes and passes changes nothing, so that a run may be
-        resumed on other devices; the number of its pictures does.
+        resumed on other devices; the number of its images does.
         """
-        pictures = self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
+        images = self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
         options = {name: value for name, value in asdict(self).items() if name not in _BESIDE}
-        return options | {"pictures_per_step": pictures}
+        return options | {"pictures_per_step": images}
 
 
 def check_trackers(report_to: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """What a training costs: its passes fit into the memory of the device; how long it will take.
 
 The gradients of a step are summed over its passes, so that its result does not depend on them
-(but for rounding). What one picture needs is counted; where memory runs out all the same, passes
+(but for rounding). What one image needs is counted; where memory runs out all the same, passes
 get half as large and the step begins anew.
 """
 
@@ -41,7 +41,7 @@ class Cost(NamedTuple):
 
 
 class Passes:
-    """Cuts the pictures of a step into passes.
+    """Cuts the images of a step into passes.
 
     Attributes:
         settings: "tokens_per_pass", patches and tokens of a pass, and "gradient_checkpointing",
@@ -52,13 +52,13 @@ class Passes:
         self,
         network: torch.nn.Module,
         device: str,
-        pictures: ViewDataset,
+        images: ViewDataset,
         collator: Collator,
         tokens_per_pass: int | None,
         gradient_checkpointing: bool,
     ) -> None:
         self.network, self.device = network, device
-        self.pictures, self.collator, self.given = pictures, collator, tokens_per_pass
+        self.images, self.collator, self.given = images, collator, tokens_per_pass
         self.settings: dict[str, Any] = {
             "tokens_per_pass": tokens_per_pass or LARGEST[device],
             "gradient_checkpointing": gradient_checkpointing,
@@ -74,7 +74,7 @@ class Passes:
             keep_less(self.network)
 
     def fit(self, cost: Cost) -> None:
-        """Choose them by what a picture takes, unless the user has chosen."""
+        """Choose them by what an image takes, unless the user has chosen."""
         if self.given or self.settings["gradient_checkpointing"]:
             return
         free = machine.free_memory(self.device)
@@ -84,7 +84,7 @@ class Passes:
         room = min(ROOM * free, most)
         if cost.kept > ROOM * free:
             self.settings |= {"gradient_checkpointing": True, "tokens_per_pass": cost.tokens}
-            print0("one picture fits into memory with gradient checkpointing only")
+            print0("one image fits into memory with gradient checkpointing only")
         else:
             tokens = int(room / cost.kept * cost.tokens)
             self.settings["tokens_per_pass"] = min(tokens, LARGEST[self.device])
@@ -92,30 +92,30 @@ class Passes:
 
     def line(self, cost: Cost) -> str:
         """What a pass is, for people."""
-        pictures = max(1, self.settings["tokens_per_pass"] // cost.tokens)
-        held = pictures * cost.kept / 1e9
+        images = max(1, self.settings["tokens_per_pass"] // cost.tokens)
+        held = images * cost.kept / 1e9
         how = " with gradient checkpointing" * self.settings["gradient_checkpointing"]
         return (
-            f"{pictures} picture{'s' * (pictures > 1)} in a pass{how}: {held:.1f} GB of "
+            f"{images} image{'s' * (images > 1)} in a pass{how}: {held:.1f} GB of "
             f"{machine.free_memory(self.device) / 1e9:.1f} GB free"
         )
 
     def cut(
-        self, passes: Sequence[MicroBatch], pictures: ViewDataset | None = None
+        self, passes: Sequence[MicroBatch], images: ViewDataset | None = None
     ) -> list[MicroBatch]:
         """The passes, made anew where they are too large; of `self.pictures` if omitted."""
-        pictures, fitting = pictures or self.pictures, []
+        images, fitting = images or self.images, []
         for each in passes:
             if len(each.paths) == 1 or self.cost(each) <= self.collator.budget:
                 fitting.append(each)
             else:
-                fitting += self.collator([pictures[index] for index in each.indices])
+                fitting += self.collator([images[index] for index in each.indices])
         return fitting
 
     def smaller(
-        self, passes: Sequence[MicroBatch], pictures: ViewDataset | None = None
+        self, passes: Sequence[MicroBatch], images: ViewDataset | None = None
     ) -> list[MicroBatch]:
-        """The same pictures (see `cut`) in passes half as large, once memory has run out.
+        """The same images (see `cut`) in passes half as large, once memory has run out.
 
         Raises InputError if they cannot get smaller.
         """
@@ -128,14 +128,14 @@ class Passes:
             )
         elif not self.settings["gradient_checkpointing"]:
             self.settings["gradient_checkpointing"] = True
-            print0("memory has run out at one picture: goes on with gradient checkpointing")
+            print0("memory has run out at one image: goes on with gradient checkpointing")
         else:
             raise InputError(
-                f"not enough memory on {self.device} for one picture; end other programs, or give "
+                f"not enough memory on {self.device} for one image; end other programs, or give "
                 "--base embedded_base"
             )
         self.use()
-        return self.cut(passes, pictures)
+        return self.cut(passes, images)
 
     def cost(self, part: MicroBatch) -> int:
         """Patches and tokens of a pass."""
@@ -175,16 +175,16 @@ class Work(NamedTuple):
     """What a training is to do."""
 
     steps: int  # optimizer steps that are left
-    pictures: float  # of a step, in this process
-    measured: float  # held-out pictures that this process measures in all of the steps
-    views: int  # pictures of the dataset
+    images: float  # of a step, in this process
+    measured: float  # held-out images that this process measures in all of the steps
+    views: int  # images of the dataset
     pairs: int
-    seconds: float  # that training takes for a picture
+    seconds: float  # that training takes for an image
 
     @property
     def total(self) -> float:
         """Seconds that it will take."""
-        return (self.steps * self.pictures + COST * self.measured) * self.seconds
+        return (self.steps * self.images + COST * self.measured) * self.seconds
 
     @property
     def is_long(self) -> bool:
@@ -224,9 +224,9 @@ def _fewer(work: Work) -> tuple[int, float] | None:
     for pairs in FEWER:
         if pairs >= work.pairs:
             continue
-        # Pairs drawn at random leave few pictures without any.
-        pictures = work.views * (1 - (1 - pairs / work.pairs) ** (work.pairs / work.views))
-        share = math.ceil(pictures) / work.views
+        # Pairs drawn at random leave few images without any.
+        images = work.views * (1 - (1 - pairs / work.pairs) ** (work.pairs / work.views))
+        share = math.ceil(images) / work.views
         found = pairs, share
         if share * work.total <= 4 * SHORT:
             break

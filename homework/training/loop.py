@@ -33,7 +33,7 @@ class Loop:
     Attributes:
         step: optimizer steps taken.
         log: a record every `log_steps` and for each measurement, with "step" and what was logged.
-        best: the step that did best on held-out pictures and what was measured; None without any.
+        best: the step that did best on held-out images and what was measured; None without any.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class Loop:
             recipe: all that changes the result; "seed" is in it.
             save_steps, log_steps: optimizer steps between checkpoints, between records.
             report_to: names of trackers that get the records.
-            keep_best: end with the weights that did best on held-out pictures.
-            patience: measurements on held-out pictures without a rise of the accuracy, after which
+            keep_best: end with the weights that did best on held-out images.
+            patience: measurements on held-out images without a rise of the accuracy, after which
                 the run ends; 0 for never.
             step_seconds: about what a step takes, as long as none has been taken.
             overwrite: what lies in `run_dir` of another run may go.
@@ -160,9 +160,9 @@ class Loop:
         step, steps, passes = self.step, self.task.steps, len(self._passes)
         done = min(self._stepper.done, passes - 1) / passes if passes else 0.0
         if self._measures_since:
-            line = f"step {step}/{steps}  measures on held-out pictures"
+            line = f"step {step}/{steps}  measures on held-out images"
         elif not passes:
-            line = f"step {step + 1}/{steps}  reads pictures"
+            line = f"step {step + 1}/{steps}  reads images"
         else:
             line = f"step {step + 1}/{steps}  pass {round(done * passes) + 1} of {passes}"
         each = 1 / self._rate(done) if step + done > self._first else self.step_seconds

@@ -60,7 +60,7 @@ print(ask(text=[{{"role": "user", "content": content}}], return_full_text=False)
 
 `trust_remote_code` is needed where the folder holds `stem.py`, the class of the model. It loads in
 transformers 4.49 and later (a SmolVLM2 in 4.50 and later); 5.10 to 5.17 ask for torchvision. Do not
-use 4.54 to 4.57: they give many patches of any picture a wrong position, and so other answers.
+use 4.54 to 4.57: they give many patches of any image a wrong position, and so other answers.
 """
 _UNKNOWN = """
 ## Training
@@ -91,7 +91,7 @@ the frames, whole, are held out; validation frames are never trained on.
 - It knows the 18 karts, 21 tracks and five kinds of question of the course, and nothing else.
 - The results are of frames like those trained on. On frames with other line-ups of karts it may be
   worse: in the dataset each track of the train split was raced by one line-up only.
-- It says a name whatever is in the picture, one without a kart too.
+- It says a name whatever is in the image, one without a kart too.
 
 ## Licence
 

@@ -20,11 +20,11 @@ from ..common.distributed import print0, waiting
 from ..common.errors import InputError
 from ..common.files import require_writable, write_json, writing
 from ..data import Item, VQADataset
-from ..frames.pictures import pairs_digest
+from ..frames.images import pairs_digest
 from ..inspection.figures import CURVES, save_curves
 from ..model import adapter, adapter_files
 from ..model.loading import EMBEDDED, base_fingerprint
-from ..model.prefix_cache import encode_squares, pictures_at_once
+from ..model.prefix_cache import encode_squares, images_at_once
 from ..model.processor import read_settings
 from ..model.vlm import BaseVLM
 from . import adapters, checkpoints, costs
@@ -91,7 +91,7 @@ def fit(
         data = distributed.from_main(pairs_digest(dataset) if distributed.is_main() else None)
     train_set, held_out = (_dataset(each, vlm, config.train_vision, fingerprint) for each in views)
     config = config.of_base(vlm.base, vlm.network.config.model_type)
-    with waiting("tries a picture"):
+    with waiting("tries an image"):
         model = _with_lora(vlm, config)
         task = FineTuning(vlm, model, train_set, held_out, config)
         seconds = task.prepare()
@@ -114,7 +114,7 @@ def fit(
         keep_best=True,
         overwrite=config.overwrite,
         patience=config.patience,
-        step_seconds=seconds * _pictures(task),
+        step_seconds=seconds * _images(task),
     )
     with writing(output):
         start = time.perf_counter()
@@ -140,17 +140,17 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
     """Print what the run learns from and how long it will take; ask if that is over a day."""
     views, pairs, steps = len(task.train_set), task.train_set.pairs, task.steps - done
     print0(
-        f"{views} pictures with {pairs} pairs to learn in {task.steps} steps, "
-        f"{len(task.measured)} of {len(task.held_out)} held-out pictures to measure on"
+        f"{views} images with {pairs} pairs to learn in {task.steps} steps, "
+        f"{len(task.measured)} of {len(task.held_out)} held-out images to measure on"
     )
-    pictures = _pictures(task)
+    images = _images(task)
     measurements = math.ceil(steps / measure_steps(task.steps))
     measured = measurements * len(task.measured) / distributed.world_size()
-    work = Work(steps, pictures, measured, views, pairs, seconds)
+    work = Work(steps, images, measured, views, pairs, seconds)
     embedded = None
     if work.is_long and config.recipe != "embedded" and distributed.is_main():
         other = config.steps(task.sampler.steps_per_epoch, "embedded")
-        with suppress(InputError), waiting("tries a picture with the embedded base"):
+        with suppress(InputError), waiting("tries an image with the embedded base"):
             share = _embedded_seconds(task.train_set, config) / seconds
             embedded = work.total * share * other / max(1, work.steps)
     text = costs.line(work, embedded)
@@ -158,18 +158,18 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
     costs.confirm(work, text, config.yes)
 
 
-def _embedded_seconds(pictures: ViewDataset, config: TrainConfig) -> float:
-    """What a picture takes in training with the embedded base, tried on this machine."""
+def _embedded_seconds(images: ViewDataset, config: TrainConfig) -> float:
+    """What an image takes in training with the embedded base, tried on this machine."""
     with torch.random.fork_rng():
         vlm = BaseVLM(EMBEDDED, verbose=False)
         config = replace(config, recipe="embedded", max_steps=1)
-        views, none = ViewDataset(pictures.views, vlm.inputs), ViewDataset([], vlm.inputs)
+        views, none = ViewDataset(images.views, vlm.inputs), ViewDataset([], vlm.inputs)
         return FineTuning(vlm, _with_lora(vlm, config), views, none, config).prepare(verbose=False)
 
 
-def _pictures(task: FineTuning) -> float:
+def _images(task: FineTuning) -> float:
     """Of a step, in this process."""
-    return min(task.sampler.pictures, len(task.train_set)) / distributed.world_size()
+    return min(task.sampler.images, len(task.train_set)) / distributed.world_size()
 
 
 def _write(loop: Loop, model: PeftModel) -> None:
@@ -184,7 +184,7 @@ def _write(loop: Loop, model: PeftModel) -> None:
         if step < loop.step:
             last = next(r for r in reversed(loop.log) if "eval_accuracy" in r)["eval_accuracy"]
             print(
-                f"keeps the adapter of step {step}, the best on the held-out pictures: "
+                f"keeps the adapter of step {step}, the best on the held-out images: "
                 f"accuracy {measured.accuracy:.1%}, in the last step {last:.1%}"
             )
     write_json(output / adapter_files.STATE, state)
@@ -197,7 +197,7 @@ def _write(loop: Loop, model: PeftModel) -> None:
 
 
 def _dataset(views: list, vlm: BaseVLM, vision: bool, fingerprint: str) -> ViewDataset:
-    """The views with their caches: of pictures, and of image tokens where these never change."""
+    """The views with their caches: of images, and of image tokens where these never change."""
     side, resample = vlm.inputs.side, vlm.inputs.resample
     squares = _cache(views, (side, side, 3), "uint8", f"resample {resample}")
     dataset = ViewDataset(views, vlm.inputs, squares)
@@ -218,7 +218,7 @@ def _dataset(views: list, vlm: BaseVLM, vision: bool, fingerprint: str) -> ViewD
 
 def _cache(views: list, shape: tuple, dtype: str, maker: str) -> ArrayCache | None:
     # One process makes the file; the others find it.
-    with waiting("looks for kept pictures"):
+    with waiting("looks for kept images"):
         for turn in (True, False):
             if distributed.is_main() == turn:
                 cache = open_cache([path for path, _ in views], shape, dtype, maker)
@@ -227,13 +227,13 @@ def _cache(views: list, shape: tuple, dtype: str, maker: str) -> ArrayCache | No
 
 
 def _look(dataset: ViewDataset, vlm: BaseVLM, features: ArrayCache) -> None:
-    """Compute the image tokens that the cache lacks; the processes share the pictures."""
+    """Compute the image tokens that the cache lacks; the processes share the images."""
     mine = range(distributed.rank(), len(dataset), distributed.world_size())
     missing = [index for index in mine if features.get(index) is None]
-    at_once = pictures_at_once(vlm)
+    at_once = images_at_once(vlm)
     with (
         vlm.inference(),
-        tqdm(total=len(missing), unit="picture", disable=not missing) as bar,
+        tqdm(total=len(missing), unit="image", disable=not missing) as bar,
     ):
         for start in range(0, len(missing), at_once):
             some = missing[start : start + at_once]
@@ -251,7 +251,7 @@ def _report(model, output: Path, seconds: float, learned: dict[str, float]) -> N
     print(f"wrote {output}: adapter {megabytes:.2f} MB, {CURVES}")
     print(
         f"{seconds:.0f} s, {learned['pairs'] / seconds:.1f} pairs/s, "
-        f"{learned['pictures'] / seconds:.1f} pictures/s, "
+        f"{learned['pictures'] / seconds:.1f} images/s, "
         f"{learned['tokens']:,.0f} tokens, no padding\n"
         f"{trainable:,} of {total:,} parameters trained, "
         f"peak memory {peak_memory_bytes() / 1e9:.2f} GB"

@@ -16,11 +16,11 @@ from .checkpoints import steps_between
 
 MAX_NORM = 1.0  # of the gradient; a longer one is scaled down to it
 SCALE = 2.0**10  # of the loss in float16, to begin with: torch's own, 2^16, skips the first steps
-MEASUREMENTS = 8  # on held-out pictures, in a run, however short
+MEASUREMENTS = 8  # on held-out images, in a run, however short
 SHARE = 0.03  # of the time of a run, about, for all of them
-COST = 0.4  # time of a measured picture against one that is learned: it has no backward pass
-NAMED = 4  # pictures of a batch that an error names
-LEAST = 32  # pictures that are measured, however short the run
+COST = 0.4  # time of a measured image against one that is learned: it has no backward pass
+NAMED = 4  # images of a batch that an error names
+LEAST = 32  # images that are measured, however short the run
 
 Means = dict[str, tuple[torch.Tensor | float, float]]  # name -> (sum, count)
 
@@ -32,7 +32,7 @@ class MicroBatch(Protocol):
     def weight(self) -> float: ...  # of its loss in the step's mean
 
     @property
-    def paths(self) -> Sequence[str]: ...  # of its pictures
+    def paths(self) -> Sequence[str]: ...  # of its images
 
 
 Batch = TypeVar("Batch", bound=MicroBatch)
@@ -71,14 +71,14 @@ class Task(Protocol[Batch]):
         ...
 
     def smaller(self, micro_batches: Sequence[Batch], /) -> list[Batch]:
-        """The same pictures in smaller micro-batches, once memory has run out; or an InputError."""
+        """The same images in smaller micro-batches, once memory has run out; or an InputError."""
         ...
 
     def measure(self, step: int) -> HeldOutResult | None:
-        """Loss and accuracy on the held-out pictures, if any; the same in every process."""
+        """Loss and accuracy on the held-out images, if any; the same in every process."""
 
     def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
-        """The line that shows a record; the rate is None if it is a record of held-out pictures."""
+        """The line that shows a record; the rate is None if it is a record of held-out images."""
         ...
 
 
@@ -155,12 +155,12 @@ class Stepper:
         return means
 
 
-def _not_finite(what: str, step: int, pictures: list[str]) -> InputError:
+def _not_finite(what: str, step: int, images: list[str]) -> InputError:
     """The error that stops training before an optimizer step with this loss or gradient."""
-    named = ", ".join(pictures[:NAMED]) + (", ..." if len(pictures) > NAMED else "")
+    named = ", ".join(images[:NAMED]) + (", ..." if len(images) > NAMED else "")
     return InputError(
         f"step {step}: the {what} of this batch is not finite: {named}; lower --learning_rate or "
-        "repair or remove these pictures (the last checkpoint is kept)"
+        "repair or remove these images (the last checkpoint is kept)"
     )
 
 
@@ -168,7 +168,7 @@ def _not_finite(what: str, step: int, pictures: list[str]) -> InputError:
 
 
 class HeldOutResult(NamedTuple):
-    """Loss and accuracy on held-out pictures."""
+    """Loss and accuracy on held-out images."""
 
     loss: float  # mean over the questions
     kinds: dict[str, tuple[int, int]]  # kind of question -> (answered right, asked)
@@ -203,10 +203,10 @@ def measure_steps(steps: int) -> int:
     return steps_between(steps, least=MEASUREMENTS)
 
 
-def pictures_measured(steps: int, pictures: int) -> int:
-    """Held-out pictures of a measurement, so that all of them take a small share of the run."""
+def images_measured(steps: int, images: int) -> int:
+    """Held-out images of a measurement, so that all of them take a small share of the run."""
     measurements = -(-steps // measure_steps(steps))
-    return max(LEAST, int(SHARE / COST * steps * pictures / measurements))
+    return max(LEAST, int(SHARE / COST * steps * images / measurements))
 
 
 def is_stalled(log: Iterable[Mapping[str, float]], patience: int) -> bool:

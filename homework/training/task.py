@@ -1,8 +1,8 @@
-"""What fine-tuning trains: LoRA weights, on pictures with all their pairs.
+"""What fine-tuning trains: LoRA weights, on images with all their pairs.
 
-A sample is a picture with all its pairs (see `packing`): the picture is seen once a step,
+A sample is an image with all its pairs (see `packing`): the image is seen once a step,
 however many questions are asked about it. On several devices a step's sums are those of one
-device that takes the same pictures.
+device that takes the same images.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..model.vlm import BaseVLM
 from .batches import Collator, MicroBatch, StepSampler, ViewDataset
 from .config import TrainConfig
 from .costs import Cost, Passes, kept_bytes
-from .step import HeldOutResult, Means, pictures_measured
+from .step import HeldOutResult, Means, images_measured
 
 WARM_UP = 0.03  # share of the steps
 SOON = 2.0  # seconds
@@ -43,7 +43,7 @@ class FineTuning:
     model's first choice, given those before: if greedy decoding gives the answer.
 
     Attributes:
-        trained: numbers of "pairs", "pictures" and "tokens" that this process has learned from.
+        trained: numbers of "pairs", "images" and "tokens" that this process has learned from.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class FineTuning:
         )
         self.steps = config.steps(self.sampler.steps_per_epoch)
         self.measured = draw(
-            len(held_out), pictures_measured(self.steps, self.sampler.pictures), config.seed
+            len(held_out), images_measured(self.steps, self.sampler.images), config.seed
         )
         self._share_of_peak = schedule(self.optimizers[0], self.steps)
         self.trained: Counter[str] = Counter()
@@ -135,24 +135,24 @@ class FineTuning:
         return loss, {"accuracy": ((right & counted.to(right.device)).sum(), pairs)}
 
     def smaller(self, micro_batches: Sequence[MicroBatch]) -> list[MicroBatch]:
-        """The same pictures in passes half as large; see `Passes.smaller`."""
+        """The same images in passes half as large; see `Passes.smaller`."""
         return self.passes.smaller(micro_batches)
 
     def prepare(self, verbose: bool = True) -> float:
-        """Cut steps into passes that fit into memory; returns the seconds that a picture takes."""
+        """Cut steps into passes that fit into memory; returns the seconds that an image takes."""
         pairs = [len(pairs) for _, pairs in self.train_set.views]
         middle = sorted(range(len(pairs)), key=pairs.__getitem__)[len(pairs) // 2]
         [cost] = self._costs([middle])
         self.passes.fit(cost)
         if verbose:
             print0(self.passes.line(cost))
-        # A first pass takes longer than those after it. Where it is short: of a step's pictures.
-        pictures = [middle] if cost.seconds > SOON else next(self.sampler.batches([0]))
-        return sum(cost.seconds for cost in self._costs(pictures)) / len(pictures)
+        # A first pass takes longer than those after it. Where it is short: of a step's images.
+        images = [middle] if cost.seconds > SOON else next(self.sampler.batches([0]))
+        return sum(cost.seconds for cost in self._costs(images)) / len(images)
 
-    def _costs(self, pictures: list[int]) -> list[Cost]:
-        """What each pass of training on some pictures takes, once it fits into memory."""
-        passes = self.collator([self.train_set[index] for index in pictures])
+    def _costs(self, images: list[int]) -> list[Cost]:
+        """What each pass of training on some images takes, once it fits into memory."""
+        passes = self.collator([self.train_set[index] for index in images])
         self.model.train()
         return machine.in_memory(lambda parts: list(map(self._cost, parts)), passes, self.smaller)
 
@@ -172,12 +172,12 @@ class FineTuning:
             self.trained["pictures"] += len(each.paths)
 
     def measure(self, step: int) -> HeldOutResult | None:
-        """Loss and accuracy on the held-out pictures, each by one of the processes."""
+        """Loss and accuracy on the held-out images, each by one of the processes."""
         if not len(self.held_out):
             return None
         mine = self.measured[distributed.rank() :: distributed.world_size()]
         sums, counts = [0.0, 0.0], Counter()  # of losses and weights; of (kind, right)
-        smaller = partial(self.passes.smaller, pictures=self.held_out)
+        smaller = partial(self.passes.smaller, images=self.held_out)
         self.model.eval()
         for start in range(0, len(mine), self.per_device):
             places = mine[start : start + self.per_device]
@@ -214,8 +214,8 @@ class FineTuning:
             low, high = wilson_interval(accuracy, int(record["eval_questions"]))
             parts.append(f"({low:.1%} to {high:.1%}: {record['eval_questions']} questions)")
         if not held_out:
-            pictures = min(self.sampler.pictures, len(self.train_set))
-            pairs = self.train_set.pairs / len(self.train_set) * pictures
+            images = min(self.sampler.images, len(self.train_set))
+            pairs = self.train_set.pairs / len(self.train_set) * images
             left = (self.steps - record["step"]) / steps_per_second
             parts += [f"{pairs * steps_per_second:.1f} pairs/s", f"{duration(left)} left"]
         return "  ".join(parts)
@@ -226,7 +226,7 @@ class FineTuning:
         seen = micro_batch.seen.to(self.device)
         network = self.vlm.network
         with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
-            if seen.dtype == torch.uint8:  # pictures, not the image tokens of a cache
+            if seen.dtype == torch.uint8:  # images, not the image tokens of a cache
                 seen = packing.image_tokens(network, self.vlm.inputs.normalise(seen))
             logits = packing.answer_logits(network, row, seen)
         right = pairs_right(logits.detach().argmax(-1), row.answers, self.vlm.inputs.end_id)

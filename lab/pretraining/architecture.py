@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from homework.model.stem import Idefics3StemConfig
 
 
-IMAGE_SIDE = 144  # pixels; the 150x100 picture becomes a square, as with SmolVLM without splitting
+IMAGE_SIDE = 144  # pixels; the 150x100 image becomes a square, as with SmolVLM without splitting
 PATCH_SIDE = 12
 STEM = {
     "stem_side": 2,
@@ -187,10 +187,10 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_processor(folder: str | Path) -> None:
-    """Write tokenizer, settings of the picture and chat template to `folder`."""
+    """Write tokenizer, settings of the image and chat template to `folder`."""
     settings = Settings(
         IMAGE_SIDE,
-        2,  # bilinear: it enlarges the picture in a fifth of the time of Lanczos
+        2,  # bilinear: it enlarges the image in a fifth of the time of Lanczos
         [0.5] * 3,
         [0.5] * 3,
         IMAGE_TOKENS,

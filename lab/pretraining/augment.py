@@ -1,7 +1,7 @@
-"""The pictures of a run, and what a batch of them becomes on a device: a GPU, or the CPU.
+"""The images of a run, and what a batch of them becomes on a device: a GPU, or the CPU.
 
 A processor core draws the changes and the labels (`draws`). The device pastes karts, cuts out,
-enlarges, mirrors and relights all pictures of a step at once, as Pillow does it but for rounding.
+enlarges, mirrors and relights all images of a step at once, as Pillow does it but for rounding.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ MIN_SUM = 1e-6  # of an output pixel's weights; it is less where nothing is take
 
 
 class View(NamedTuple):
-    """A picture, uint8 (100, 150, 3), with its labels."""
+    """An image, uint8 (100, 150, 3), with its labels."""
 
-    picture: np.ndarray
+    image: np.ndarray
     scene: Scene
-    source: str = ""  # the file that the picture comes from
+    source: str = ""  # the file that the image comes from
 
 
 class Orders(NamedTuple):
-    """The changes of B pictures as tensors; numbers of pictures count the run's views.
+    """The changes of B images as tensors; numbers of images count the run's views.
 
     Attributes:
-        pictures: int64 (B,), their numbers.
+        images: int64 (B,), their numbers.
         pasted: int64 (K,), places in the batch of those that get a kart.
-        donors: int64 (K,), numbers of the pictures that the karts come from.
+        donors: int64 (K,), numbers of the images that the karts come from.
         karts, boxes: float32 (K, 4), where the karts are there, and where they go.
         opacity: uint8 (K, 100, 150), of the karts where they go.
         relit: float32 (K,), factors on their brightness.
@@ -45,7 +45,7 @@ class Orders(NamedTuple):
         gains, contrast, shift: float32 (B, 3), (B,), (B,); see `draws.Light`.
     """
 
-    pictures: torch.Tensor
+    images: torch.Tensor
     pasted: torch.Tensor
     donors: torch.Tensor
     karts: torch.Tensor
@@ -80,12 +80,12 @@ def orders(
     relit = []
     for layer, (place, (donor, kart, box)) in zip(opacity, pastes, strict=True):
         x1, y1, x2, y2 = box
-        shown = views[donors[donor]].picture
+        shown = views[donors[donor]].image
         shape = Image.fromarray(_outline(shown, kart.box))
         layer[y1:y2, x1:x2] = np.asarray(
             shape.resize((x2 - x1, y2 - y1), Image.Resampling.BILINEAR)
         )
-        relit.append(_relighting(views[numbers[place]].picture, box, shown, kart.box))
+        relit.append(_relighting(views[numbers[place]].image, box, shown, kart.box))
     return Orders(
         _whole(numbers),
         _whole([place for place, _ in pastes]),
@@ -112,14 +112,14 @@ def _floats(values: Sequence[Any]) -> torch.Tensor:
 # --- what depends on the pixels of a pasted kart ---
 
 
-def _outline(picture: np.ndarray, box: Box) -> np.ndarray:
+def _outline(image: np.ndarray, box: Box) -> np.ndarray:
     """Estimate the opacity of a kart in its box, as labels have no outlines: uint8 (height, width).
 
     A kart fills most of its box except the corners, and its colours differ from those around it.
     """
     x1, y1, x2, y2 = box
-    inside = picture[y1:y2, x1:x2].astype(np.float32)
-    nearby = _around(picture, box).astype(np.float32)
+    inside = image[y1:y2, x1:x2].astype(np.float32)
+    nearby = _around(image, box).astype(np.float32)
     nearby = nearby[:: max(len(nearby) // 48, 1)]
     unlike = np.linalg.norm(inside[:, :, None] - nearby, axis=-1).min(axis=-1)
     unlike = np.clip((unlike - 10) / 20, 0, 1)
@@ -135,18 +135,18 @@ def _outline(picture: np.ndarray, box: Box) -> np.ndarray:
     return (opacity * 255).astype(np.uint8)
 
 
-def _relighting(picture: np.ndarray, box: Box, donor: np.ndarray, place: Box) -> float:
+def _relighting(image: np.ndarray, box: Box, donor: np.ndarray, place: Box) -> float:
     """The factor on the brightness of a kart at `place` of the donor that is pasted into `box`."""
-    light = _around(picture, box).mean() / max(_around(donor, place).mean(), 1)
+    light = _around(image, box).mean() / max(_around(donor, place).mean(), 1)
     return float(np.clip(light, 1 / MAX_RELIGHTING, MAX_RELIGHTING))
 
 
-def _around(picture: np.ndarray, box: Box) -> np.ndarray:
+def _around(image: np.ndarray, box: Box) -> np.ndarray:
     """Pixels around a box, in a margin of a quarter of its size: uint8 (N, 3), at least one."""
     x1, y1, x2, y2 = box
     margin = max(2, (x2 - x1) // 4, (y2 - y1) // 4)
     top, left = max(y1 - margin, 0), max(x1 - margin, 0)
-    wide = picture[top : y2 + margin, left : x2 + margin]
+    wide = image[top : y2 + margin, left : x2 + margin]
     outside = np.ones(wide.shape[:2], dtype=bool)
     outside[y1 - top : y2 - top, x1 - left : x2 - left] = False
     return wide[outside] if outside.any() else wide.reshape(-1, 3)
@@ -155,11 +155,11 @@ def _around(picture: np.ndarray, box: Box) -> np.ndarray:
 # --- the pixels ---
 
 
-class Pictures:
-    """The pictures of a run; those of a GPU run lie in the GPU's memory, 45 kB each.
+class Images:
+    """The images of a run; those of a GPU run lie in the GPU's memory, 45 kB each.
 
     Args:
-        views: whose pictures these are.
+        views: whose images these are.
         side: of the squares that the model takes.
         device: of torch.
     """
@@ -179,16 +179,16 @@ class Pictures:
         ]
 
     def _stacked(self, numbers: Sequence[int]) -> torch.Tensor:
-        pictures = np.stack([self._views[number].picture for number in numbers])
-        return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+        images = np.stack([self._views[number].image for number in numbers])
+        return torch.from_numpy(images).permute(0, 3, 1, 2)
 
     def _taken(self, numbers: torch.Tensor) -> torch.Tensor:
-        """Pictures by number: float32 (N, 3, 100, 150)."""
+        """Images by number: float32 (N, 3, 100, 150)."""
         taken = self._stacked(numbers.tolist()) if self._all is None else self._all[numbers]
         return taken.float()
 
     def squares(self, asked: Orders) -> torch.Tensor:
-        """The pictures of a batch after their changes: uint8 (B, side, side, 3).
+        """The images of a batch after their changes: uint8 (B, side, side, 3).
 
         Args:
             asked: on the same device.
@@ -196,8 +196,8 @@ class Pictures:
         return resample(self.changed(asked), *self._to_square).permute(0, 2, 3, 1).byte()
 
     def changed(self, asked: Orders) -> torch.Tensor:
-        """The pictures of a batch in their own size: float32 (B, 3, 100, 150), whole numbers."""
-        pixels = self._taken(asked.pictures)
+        """The images of a batch in their own size: float32 (B, 3, 100, 150), whole numbers."""
+        pixels = self._taken(asked.images)
         if len(asked.pasted):
             pixels[asked.pasted] = self._with_karts(pixels[asked.pasted], asked)
         if len(asked.cropped):
@@ -214,7 +214,7 @@ class Pictures:
         return pixels.mul_(contrast * gains).add_(offset).clamp_(0, 255).floor_()
 
     def _with_karts(self, pixels: torch.Tensor, asked: Orders) -> torch.Tensor:
-        """These pictures with a kart each."""
+        """These images with a kart each."""
         x1, y1, x2, y2 = asked.karts.unbind(1)
         left, top, right, bottom = asked.boxes.unbind(1)
         wide, high = (x2 - x1) / (right - left), (y2 - y1) / (bottom - top)
@@ -238,7 +238,7 @@ def weights(
     Args:
         starts: where the first output pixel begins, in input pixels: (N,).
         scales: input pixels of an output pixel: (N,).
-        kernel: `cubic` or `triangle`; it is widened where the picture is made smaller.
+        kernel: `cubic` or `triangle`; it is widened where the image is made smaller.
     """
     outputs = torch.arange(to, device=starts.device) + 0.5
     inputs = torch.arange(of, device=starts.device) + 0.5
@@ -261,11 +261,11 @@ def triangle(away: torch.Tensor) -> torch.Tensor:
 
 
 def resample(pixels: torch.Tensor, across: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
-    """Pictures resized by `weights`, first across and then down, rounded after each as in Pillow.
+    """Images resized by `weights`, first across and then down, rounded after each as in Pillow.
 
     Args:
         pixels: float32 (N, 3, height, width).
-        across, down: (N, to, width) and (N, to, height), or one for all pictures.
+        across, down: (N, to, width) and (N, to, height), or one for all images.
     """
     wide = (pixels.flatten(1, 2) @ across.mT).round_().clamp_(0, 255)
     return (down.unsqueeze(1) @ wide.unflatten(1, (3, -1))).round_().clamp_(0, 255)

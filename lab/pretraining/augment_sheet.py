@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from homework.common.errors import InputError
-from homework.frames.pictures import open_picture
-from homework.frames.split import Skipped, list_split, picture_name, read_frames, shuffled
+from homework.frames.images import open_image
+from homework.frames.split import Skipped, image_name, list_split, read_frames, shuffled
 from homework.inspection.draw import VIEW_COLUMNS, draw_scene, tiled
 
-from .augment import Pictures, View, orders
+from .augment import Images, View, orders
 from .draws import CHANCES, Changes, draw
 
 DONOR_FRAMES = 40  # frames to paste karts from
@@ -26,20 +26,20 @@ def augment_sheet(info_file: Path, view_index: int, seed: int = 0) -> Image.Imag
     Pasted karts come from other frames of the same folder.
 
     Raises:
-        InputError: a file is wrong, or the view has no picture.
+        InputError: a file is wrong, or the view has no image.
     """
     split = list_split(info_file.parent)
-    name = picture_name(info_file.name, view_index)
+    name = image_name(info_file.name, view_index)
     order = [info_file.name, *shuffled(set(split.info_files) - {info_file.name})[:DONOR_FRAMES]]
     views = [
-        View(np.asarray(open_picture(split.folder / picture)), scene, picture)
+        View(np.asarray(open_image(split.folder / image)), scene, image)
         for frame in read_frames(split, order, Skipped())
-        for picture, scene in frame.views
-        if scene.karts or picture == name
+        for image, scene in frame.views
+        if scene.karts or image == name
     ]
     shown = next((number for number, view in enumerate(views) if view.source == name), None)
     if shown is None:
-        raise InputError(f"{info_file}: its view {view_index} has no picture beside it")
+        raise InputError(f"{info_file}: its view {view_index} has no image beside it")
     scene = views[shown].scene
     donors = [n for n, view in enumerate(views) if view.scene.karts and n != shown]
     scenes, rng = [views[number].scene for number in donors], random.Random(seed)
@@ -49,6 +49,6 @@ def augment_sheet(info_file: Path, view_index: int, seed: int = 0) -> Image.Imag
             drawn = (draw(scene, scenes, rng, which) for _ in range(DRAWS))
             made.append(next((each for each in drawn if each != Changes(scene)), Changes(scene)))
     asked = orders(views, [shown] * len(made), made, donors)
-    pixels = Pictures(views, 1, "cpu").changed(asked).byte().permute(0, 2, 3, 1).numpy()
+    pixels = Images(views, 1, "cpu").changed(asked).byte().permute(0, 2, 3, 1).numpy()
     pairs = zip(pixels, made, strict=True)
     return tiled([draw_scene(Image.fromarray(each), changes.scene) for each, changes in pairs])

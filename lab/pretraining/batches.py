@@ -1,4 +1,4 @@
-"""Labelled pictures in memory, and the batches of augmented ones that pre-training takes."""
+"""Labelled images in memory, and the batches of augmented ones that pre-training takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from homework.common.errors import InputError
 from homework.common.workers import chunks, ordered_map
-from homework.frames.pictures import open_picture
+from homework.frames.images import open_image
 from homework.frames.split import (
     Skipped,
     Split,
@@ -38,7 +38,7 @@ def load_views(data_dir: str | Path, num_workers: int = 0) -> list[View]:
     """Every labelled view of a split, shuffled by frame: the same order on every machine.
 
     Args:
-        num_workers: processes that decode pictures; 0 decodes in this one.
+        num_workers: processes that decode images; 0 decodes in this one.
 
     Raises:
         InputError: the folder or one of its files is wrong.
@@ -69,9 +69,9 @@ def _decoded(split: Split, names: Sequence[str]) -> tuple[list[View], Skipped]:
     """The views of some info files, and what was skipped."""
     skipped = Skipped()
     views = [
-        View(np.asarray(open_picture(split.folder / picture)), scene, picture)
+        View(np.asarray(open_image(split.folder / image)), scene, image)
         for frame in read_frames(split, names, skipped)
-        for picture, scene in frame.views
+        for image, scene in frame.views
     ]
     return views, skipped
 
@@ -149,9 +149,9 @@ class AugmentedBatches:
 
 
 class Batch(NamedTuple):
-    """What goes through the model at a time: B pictures."""
+    """What goes through the model at a time: B images."""
 
-    orders: Orders  # what becomes of the pictures of the run
+    orders: Orders  # what becomes of the images of the run
     row: packing.Row  # of sentences about the first of them
     targets: dict[str, torch.Tensor]  # see `dense_labels.labels`, stacked
     centers: torch.Tensor  # int64 (K,), patches with a kart's centre, through the batch
@@ -165,11 +165,11 @@ class Steps(Dataset):
 
     Args:
         drawn: the views of each step, of all processes.
-        patches: on a side of the squared picture.
+        patches: on a side of the squared image.
         fine_side: cells of the fine labels on a side of it.
         dense_steps: the first steps, in which nothing is described.
         share: number of this process, and how many share a step.
-        described: share of a step's pictures that are described, after the dense steps.
+        described: share of a step's images that are described, after the dense steps.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class Steps(Dataset):
 
 
 def sentence_row(inputs: InputBuilder, sentences: Sequence[Sequence[Statement]]) -> packing.Row:
-    """Sentences about each of some pictures, packed."""
+    """Sentences about each of some images, packed."""
     sequences = [
         inputs.statement_sequence((part.prompt, part.target) for part in some) for some in sentences
     ]

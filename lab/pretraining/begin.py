@@ -1,7 +1,7 @@
 """The model as pre-training begins: fresh weights, a base's, or those of an earlier run.
 
-The stem's batch normalisation is merged into the convolutions at the end, so that the result for a
-picture does not depend on the batch. A base has therefore none, and no heads: training from it uses
+The stem's batch normalisation is merged into the convolutions at the end, so that the result for an
+image does not depend on the batch. A base has therefore none, and no heads: training from it uses
 new heads and no normalisation. The checkpoint of an earlier run has both.
 """
 

@@ -1,7 +1,7 @@
-"""What pre-training teaches the vision tower of each place in a picture. Pure; `heads` learns it.
+"""What pre-training teaches the vision tower of each place in an image. Pure; `heads` learns it.
 
 Dense labels: each patch has the kart that covers it and that kart's place relative to the ego; the
-whole picture has its track and its counts. Question answering then has little left to learn.
+whole image has its track and its counts. Question answering then has little left to learn.
 Fine labels: a heat map of the karts' centres, with their names and sizes. On a grid that is finer
 than the image tokens' even karts of five pixels have cells of their own (Zhou et al., Objects as
 Points, 2019).
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from homework.labels.questions import DEPTHS, KARTS, SIDES, TRACKS
-from homework.labels.scene import PICTURE_SIZE, Kart, Scene, is_front, is_left
+from homework.labels.scene import IMAGE_SIZE, Kart, Scene, is_front, is_left
 
 _KART = {name: index for index, name in enumerate(KARTS)}
 MAX_COUNT = 10  # karts of a race
@@ -31,7 +31,7 @@ PATCH_HEADS = {name: len(words) + 1 for name, words in WORD_HEADS.items()} | {
     "ego": 2,
     "center": 2,  # whether the centre of a kart's box lies here, so that karts can be counted
 }
-PICTURE_HEADS = {"track": len(TRACKS)} | dict.fromkeys(
+IMAGE_HEADS = {"track": len(TRACKS)} | dict.fromkeys(
     ("count", "left", "right", "front", "behind"), MAX_COUNT + 1
 )
 
@@ -40,15 +40,15 @@ def labels(scene: Scene, patches: int) -> dict[str, np.ndarray | np.int64]:
     """Classes of every head for one scene.
 
     Args:
-        patches: patches per side of the squared picture.
+        patches: patches per side of the squared image.
 
     Returns:
-        head -> int64 (patches, patches), rows first, for PATCH_HEADS; int64 () for PICTURE_HEADS.
-        Where boxes overlap, the kart that reaches lowest in the picture, the nearest, counts;
+        head -> int64 (patches, patches), rows first, for PATCH_HEADS; int64 () for IMAGE_HEADS.
+        Where boxes overlap, the kart that reaches lowest in the image, the nearest, counts;
         but the patch of a kart's centre is that kart's, and of two such karts' the smaller's.
     """
     grid = {head: np.zeros((patches, patches), np.int64) for head in PATCH_HEADS}
-    counts = dict.fromkeys(PICTURE_HEADS, 0) | {"count": len(scene.karts)}
+    counts = dict.fromkeys(IMAGE_HEADS, 0) | {"count": len(scene.karts)}
     classes = {}
     ego: Any = scene.ego  # there is one where there are karts
     for kart in scene.karts:
@@ -63,19 +63,19 @@ def labels(scene: Scene, patches: int) -> dict[str, np.ndarray | np.int64]:
     painted: list[tuple[Kart, Any]] = []
     for kart in sorted(scene.karts, key=lambda kart: kart.box[3]):
         x1, y1, x2, y2 = kart.box
-        rows = _patches(y1, y2, PICTURE_SIZE[1], patches)
-        painted.append((kart, (rows, _patches(x1, x2, PICTURE_SIZE[0], patches))))
+        rows = _patches(y1, y2, IMAGE_SIZE[1], patches)
+        painted.append((kart, (rows, _patches(x1, x2, IMAGE_SIZE[0], patches))))
     for kart in sorted(scene.karts, key=lambda kart: min(_size(kart)), reverse=True):
         x, y = kart.center
-        row = min(int(y / PICTURE_SIZE[1] * patches), patches - 1)
-        column = min(int(x / PICTURE_SIZE[0] * patches), patches - 1)
+        row = min(int(y / IMAGE_SIZE[1] * patches), patches - 1)
+        column = min(int(x / IMAGE_SIZE[0] * patches), patches - 1)
         grid["center"][row, column] = 1
         painted.append((kart, (row, column)))
     for kart, places in painted:
         for head, value in classes[kart.name].items():
             grid[head][places] = value
-    picture = {head: np.int64(min(count, MAX_COUNT)) for head, count in counts.items()}
-    return grid | picture | {"track": np.int64(TRACKS.index(scene.track))}
+    image = {head: np.int64(min(count, MAX_COUNT)) for head, count in counts.items()}
+    return grid | image | {"track": np.int64(TRACKS.index(scene.track))}
 
 
 def _size(kart: Kart) -> tuple[int, int]:
@@ -90,7 +90,7 @@ def _patches(start: int, stop: int, length: int, patches: int) -> slice:
 
 
 class Centers(NamedTuple):
-    """The fine labels of B pictures with N karts, as arrays or tensors.
+    """The fine labels of B images with N karts, as arrays or tensors.
 
     Attributes:
         heat: float32 (B, side, side), rows first: 1 at a centre, falling off around it.
@@ -107,11 +107,11 @@ class Centers(NamedTuple):
 
 
 def centers(scenes: list[Scene], side: int) -> Centers:
-    """The fine labels of some scenes, on `side` cells a side of the squared picture."""
+    """The fine labels of some scenes, on `side` cells a side of the squared image."""
     heat = np.zeros((len(scenes), side, side), np.float32)
     cells, names, boxes = [], [], []
     steps = np.arange(side, dtype=np.float32)
-    scale = side / PICTURE_SIZE[0], side / PICTURE_SIZE[1]
+    scale = side / IMAGE_SIZE[0], side / IMAGE_SIZE[1]
     for index, scene in enumerate(scenes):
         for kart in scene.karts:
             x, y = (min(c * s, side - 1e-3) for c, s in zip(kart.center, scale, strict=True))

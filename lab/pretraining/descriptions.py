@@ -1,4 +1,4 @@
-"""Sentences that describe a picture; pre-training teaches the text model with them. Pure.
+"""Sentences that describe an image; pre-training teaches the text model with them. Pure.
 
 No sentence is a question or worded like one of the five kinds (`questions`), which are left to
 fine-tuning. A statement has a prompt, which may be empty, and a target, which the model learns.
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from homework.labels.questions import KARTS, REGIONS
 from homework.labels.scene import Kart, Scene, depth_of, regions, side_of
 
-MAX_KARTS = 3  # karts whose place is described, per picture and step
+MAX_KARTS = 3  # karts whose place is described, per image and step
 ABSENT = "missing"
 NONE = "none"
 
 
 class Statement(NamedTuple):
-    """A sentence about a picture."""
+    """A sentence about an image."""
 
     kind: str  # one of KINDS
     prompt: str  # may be empty
@@ -73,7 +73,7 @@ def _place(scene: Scene, rng: random.Random) -> Iterator[Statement]:
 
 
 def _seen(scene: Scene, rng: random.Random) -> Iterator[Statement]:
-    """Whether a random kart is in the picture."""
+    """Whether a random kart is in the image."""
     there = {kart.name for kart in scene.karts}
     names = sorted(there) if there and rng.random() < 0.5 else KARTS
     name = rng.choice(names)
@@ -81,7 +81,7 @@ def _seen(scene: Scene, rng: random.Random) -> Iterator[Statement]:
 
 
 def _whole(scene: Scene, rng: random.Random) -> Iterator[Statement]:
-    """All karts from left to right, and the whole picture in one sentence."""
+    """All karts from left to right, and the whole image in one sentence."""
     yield Statement("list", "From left to right:", _names(scene.karts))
     ego: Any = scene.ego  # there is one where there are karts
     parts = [

@@ -10,12 +10,12 @@ import random
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from homework.labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, Scene, make_scene, mirrored
+from homework.labels.scene import IMAGE_SIZE, MIN_BOX_SIDE, Kart, Scene, make_scene, mirrored
 
-WIDTH, HEIGHT = PICTURE_SIZE
+WIDTH, HEIGHT = IMAGE_SIZE
 MAX_ENLARGEMENT = 1.5  # of a pasted kart; a larger one would be visibly blurred
 CHANCES = {"paste": 0.3, "crop": 0.7, "mirror": 0.5, "jitter": 1.0}  # applied in this order
-LEAST_WINDOW = 0.75  # of the picture's width
+LEAST_WINDOW = 0.75  # of the image's width
 STRENGTH = 0.2  # of a change of light
 
 Box = tuple[int, int, int, int]
@@ -43,7 +43,7 @@ class Changes(NamedTuple):
 
     scene: Scene  # the labels after all of it
     paste: Paste | None = None
-    window: Window | None = None  # x1, y1, x2, y2: cut out, and enlarged to the whole picture
+    window: Window | None = None  # x1, y1, x2, y2: cut out, and enlarged to the whole image
     mirror: bool = False
     light: Light = Light()
 
@@ -77,7 +77,7 @@ def draw(
 
 
 def draw_window(rng: random.Random, smallest: float = LEAST_WINDOW) -> Window:
-    """A random window of the picture's shape, at least `smallest` times as wide."""
+    """A random window of the image's shape, at least `smallest` times as wide."""
     share = rng.uniform(smallest, 1)
     width, height = WIDTH * share, HEIGHT * share
     left, top = rng.uniform(0, WIDTH - width), rng.uniform(0, HEIGHT - height)
@@ -92,7 +92,7 @@ def _draw_light(rng: random.Random) -> Light:
 
 
 def cropped(scene: Scene, window: Window) -> Scene:
-    """The scene of what a window shows, enlarged to the whole picture."""
+    """The scene of what a window shows, enlarged to the whole image."""
     left, top, right, _ = window
     share = (right - left) / WIDTH
     karts = []
@@ -123,7 +123,7 @@ def _paste(changes: Changes, donors: Sequence[Scene], rng: random.Random) -> Cha
     """Paste a random kart of a donor, at a place and scale of a kart in another donor.
 
     Larger karts are likelier. Changes nothing if the kart would be enlarged too much or reach
-    over the edge of the picture, or as in `pasted`.
+    over the edge of the image, or as in `pasted`.
     """
     donor = rng.choice(range(len(donors)))
     kart = max(donors[donor].karts, key=lambda kart: rng.random() * (kart.box[2] - kart.box[0]))

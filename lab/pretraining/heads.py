@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from homework.labels.questions import KARTS
 
-from .dense_labels import PATCH_HEADS, PICTURE_HEADS, Centers
+from .dense_labels import IMAGE_HEADS, PATCH_HEADS, Centers
 
 AT_CENTERS = ("kart", "side", "depth", "ego")  # heads that are scored once more at karts' centres
 _NO_CENTER = -4.0  # initial logit of "this cell is a centre": few cells are
@@ -40,11 +40,11 @@ class Heads(nn.Module):
         own = [1 if name in word_ids else classes for name, classes in PATCH_HEADS.items()]
         self._own = own
         self.patch = nn.Linear(width, sum(own))
-        self.picture = nn.Linear(width, sum(PICTURE_HEADS.values()))
+        self.image = nn.Linear(width, sum(IMAGE_HEADS.values()))
         self.sharpness = nn.Parameter(torch.tensor(10.0))  # of likeness to a word
 
     def forward(self, tokens: torch.Tensor, embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Scores by head: (B, P, classes) of patches, (B, classes) of pictures.
+        """Scores by head: (B, P, classes) of patches, (B, classes) of images.
 
         Args:
             tokens: image tokens, one a patch: (B, P, width).
@@ -57,9 +57,9 @@ class Heads(nn.Module):
             shown = embeddings[self.get_buffer(f"{name} ids")]
             words = functional.linear(tokens, shown).float() * self.sharpness
             scores[name] = torch.cat([scores[name], words], dim=-1)
-        picture = self.picture(tokens.mean(dim=1)).float()
-        picture = picture.split(list(PICTURE_HEADS.values()), dim=-1)
-        return scores | dict(zip(PICTURE_HEADS, picture, strict=True))
+        image = self.image(tokens.mean(dim=1)).float()
+        image = image.split(list(IMAGE_HEADS.values()), dim=-1)
+        return scores | dict(zip(IMAGE_HEADS, image, strict=True))
 
 
 class CenterHead(nn.Module):

@@ -1,6 +1,6 @@
-"""What pre-training trains: the embedded base and its throw-away heads, on labelled pictures.
+"""What pre-training trains: the embedded base and its throw-away heads, on labelled images.
 
-Several processes share each step's pictures; the gradient is the mean of theirs.
+Several processes share each step's images; the gradient is the mean of theirs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from homework.training.checkpoints import Checkpoint
 from homework.training.step import HeldOutResult, Means
 
 from . import architecture, begin, dense_labels, heads
-from .augment import Pictures, View
+from .augment import Images, View
 from .batches import AugmentedBatches, Batch, Steps, hold_out, sentence_row
 from .descriptions import KINDS, language, statements
 from .muon import build_optimizers
@@ -73,7 +73,7 @@ class Pretraining:
         distributed.init()
         if self.batch_size < distributed.world_size():
             raise InputError(
-                f"--batch_size: {self.batch_size} pictures are too few for "
+                f"--batch_size: {self.batch_size} images are too few for "
                 f"{distributed.world_size()} processes; give each one at least"
             )
         distributed.print0(reason)
@@ -100,7 +100,7 @@ class Pretraining:
         learned, kept = hold_out(views, recipe["held_out"], held_out, recorded)
         self.held_out = kept[:MAX_MEASURED]
         side = self.model.config.vision_config.image_size
-        self.pictures = Pictures(learned, side, self.device)
+        self.images = Images(learned, side, self.device)
         self.data = self._steps(learned, recipe)
         distributed.print0(
             f"{len(learned)} views to learn from, {len(self.held_out)} to measure on, "
@@ -154,7 +154,7 @@ class Pretraining:
     def loss(self, batch: Batch) -> tuple[torch.Tensor, Means]:
         """Weighted sum of all losses, and each of them by name."""
         moved: Any = send_to_device(batch, self.device, non_blocking=True)
-        row, squares = moved.row, self.pictures.squares(moved.orders)
+        row, squares = moved.row, self.images.squares(moved.orders)
         with self._autocast():
             pixels = self.inputs.normalise(squares)
             tokens = packing.image_tokens(self.model, pixels)  # (B, P, D)
@@ -183,7 +183,7 @@ class Pretraining:
         return step / self.steps
 
     def batches(self, first: int) -> Iterator[list[Batch]]:
-        """This process's share of the pictures of each step from `first` on."""
+        """This process's share of the images of each step from `first` on."""
         self.model.train()
         loader = DataLoader(
             self.data,
@@ -202,7 +202,7 @@ class Pretraining:
         Raises:
             InputError: always.
         """
-        raise InputError("--batch_size: not enough memory for so many pictures; give a smaller one")
+        raise InputError("--batch_size: not enough memory for so many images; give a smaller one")
 
     # --- measuring ---
 
@@ -221,7 +221,7 @@ class Pretraining:
             views = self.held_out[start : start + self.batch_size]
             told = [statements(view.scene, rng) for view in views]
             row: Any = send_to_device(sentence_row(self.inputs, told), self.device)
-            squares = [self.inputs.resize(Image.fromarray(view.picture)) for view in views]
+            squares = [self.inputs.resize(Image.fromarray(view.image)) for view in views]
             pixels = self.inputs.normalise(torch.from_numpy(np.stack(squares)).to(self.device))
             with torch.no_grad(), self._autocast():
                 seen = packing.image_tokens(self.model, pixels)
@@ -244,7 +244,7 @@ class Pretraining:
             return f"held-out accuracy at step {step}: {kinds}"
         losses = (f"{k} {v:.3f}" for k, v in record.items() if k not in ("step", *OF_THE_LOOP))
         return (
-            f"{step}/{self.steps} {steps_per_second * self.batch_size:.1f} pictures/s "
+            f"{step}/{self.steps} {steps_per_second * self.batch_size:.1f} images/s "
             f"{(self.steps - step) / steps_per_second / 60:.0f} min left | {' '.join(losses)}"
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from homework.common.errors import InputError
 from homework.common.workers import chunks, ordered_map
-from homework.frames.pictures import open_picture
+from homework.frames.images import open_image
 from homework.frames.split import Frame, Skipped, Split, read_frames, shuffled, view_of
 from homework.labels.scene import FRAME_SIZE, KART_CLASS
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 MOST_FRAMES = 2_000  # of a folder to read; of a larger folder, a random draw with a fixed seed
 BEFORE = 330  # of 400 rows: a camera before its kart sees the bottom of the kart below this row
 BOX_COLUMNS = "width", "height", "middle x", "middle y"
-PICTURE_COLUMNS = "brightness", "contrast", "saturation", "red", "green", "blue"
+IMAGE_COLUMNS = "brightness", "contrast", "saturation", "red", "green", "blue"
 
 
 @dataclass
 class Appearance:
-    """Measurements of the views of a folder; lengths in pixels of the 150x100 picture."""
+    """Measurements of the views of a folder; lengths in pixels of the 150x100 image."""
 
     name: str
     karts: np.ndarray  # (views,) karts large enough to count
     boxes: np.ndarray  # (karts, 4): BOX_COLUMNS
     own_bottom: np.ndarray  # (views that show the kart of their camera,) rows of 400
-    pictures: np.ndarray  # (views, 6): PICTURE_COLUMNS, 0 to 255
+    images: np.ndarray  # (views, 6): IMAGE_COLUMNS, 0 to 255
     tracks: dict[str, np.ndarray]  # track -> (views, 6)
 
     @property
@@ -54,10 +54,10 @@ def measure(split: Split, num_workers: int) -> Appearance:
         rows = [row for part in results for row in part]
     if not rows:
         raise InputError(
-            f"{split.folder}: no picture of a view can be read; generate_qa inspect says why"
+            f"{split.folder}: no image of a view can be read; generate_qa inspect says why"
         )
-    tracks, karts, boxes, bottoms, pictures = zip(*rows, strict=True)
-    values, names = np.array(pictures), np.array(tracks)
+    tracks, karts, boxes, bottoms, images = zip(*rows, strict=True)
+    values, names = np.array(images), np.array(tracks)
     return Appearance(
         split.name,
         np.array(karts),
@@ -69,29 +69,29 @@ def measure(split: Split, num_workers: int) -> Appearance:
 
 
 def _rows(split: Split, run: Sequence[str]) -> Iterator[tuple]:
-    """For each view: track, number of karts, boxes, bottom of its own kart, picture statistics."""
+    """For each view: track, number of karts, boxes, bottom of its own kart, image statistics."""
     for frame in read_frames(split, run, Skipped()):
         for name, scene in frame.views:
             try:
-                picture = open_picture(split.folder / name)
+                image = open_image(split.folder / name)
             except InputError:
                 continue
             karts = [(*kart.box, *kart.center) for kart in scene.karts]
             boxes = [(x2 - x1, y2 - y1, *center) for x1, y1, x2, y2, *center in karts]
-            yield scene.track, len(boxes), boxes, _own_bottom(frame, name), _statistics(picture)
+            yield scene.track, len(boxes), boxes, _own_bottom(frame, name), _statistics(image)
 
 
-def _own_bottom(frame: Frame, picture: str) -> float | None:
+def _own_bottom(frame: Frame, image: str) -> float | None:
     """Lowest row of the kart that the camera follows: camera k follows kart k."""
-    view = view_of(picture)
+    view = view_of(image)
     for kind, kart, *box in frame.info["detections"][view]:
         if kind == KART_CLASS and kart == view:
             return box[3]
     return None
 
 
-def _statistics(picture) -> tuple[float, ...]:
-    pixels = np.asarray(picture, np.float32)
+def _statistics(image) -> tuple[float, ...]:
+    pixels = np.asarray(image, np.float32)
     grey = pixels.mean(-1)
     saturation = (pixels.max(-1) - pixels.min(-1)).mean()
     return (grey.mean(), grey.std(), saturation, *pixels.mean((0, 1)))
@@ -119,7 +119,7 @@ def table(ours: Appearance, others: Appearance) -> Iterator[str]:
     yield _line("camera before its kart", f"{ours.before:.1%}", f"{others.before:.1%}")
     columns = [
         *zip([f"box {name}" for name in BOX_COLUMNS], ours.boxes.T, others.boxes.T, strict=True),
-        *zip(PICTURE_COLUMNS, ours.pictures.T, others.pictures.T, strict=True),
+        *zip(IMAGE_COLUMNS, ours.images.T, others.images.T, strict=True),
     ]
     for name, a, b in columns:
         yield _line(f"{name} (10%, 50%, 90%)", _spread(a), _spread(b), a, b)
@@ -160,9 +160,9 @@ def comparison_figure(ours: Appearance, others: Appearance) -> Figure:
     for column, name in enumerate(BOX_COLUMNS):
         bins = np.linspace(0, 150 if name in ("width", "middle x") else 100, 31)
         panels.append((f"box {name}", ours.boxes[:, column], others.boxes[:, column], bins))
-    for column, name in enumerate(PICTURE_COLUMNS):
+    for column, name in enumerate(IMAGE_COLUMNS):
         bins = np.linspace(0, 255, 41)
-        panels.append((name, ours.pictures[:, column], others.pictures[:, column], bins))
+        panels.append((name, ours.images[:, column], others.images[:, column], bins))
     figure = Figure(figsize=(14, 8), layout="constrained")
     for axes, (title, a, b, bins) in zip(figure.subplots(3, 4).flat, panels, strict=True):
         for values, appearance in ((a, ours), (b, others)):

@@ -1,4 +1,4 @@
-"""Name the authors of the artwork in recorded pictures, from the copyright file of Debian."""
+"""Name the authors of the artwork in recorded images, from the copyright file of Debian."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 SHOWN = ("data/tracks/", "data/karts/", "data/library/", "data/textures/", "data/models/")
 _HEAD = """# Attribution
 
-The pictures in `sample` and `sample_valid` are rendered by SuperTuxKart from its artwork, and are
+The images in `sample` and `sample_valid` are rendered by SuperTuxKart from its artwork, and are
 offered under the licences of that artwork: each shows a track, karts and things of the authors
 below, who gave them under these free licences. Made by `python -m lab.record sample` from the
 copyright file of Debian's `supertuxkart-data` 1.4.

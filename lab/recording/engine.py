@@ -6,7 +6,7 @@ reads JSON lines from its standard output:
     <- {"graphics": {...}}                        once
     -> {"engine": {"karts": [...], "tracks": [...], ...}}
     <- {"race": {"track", "karts", "seed", "frames": [[number, moment], ...], "cameras": bool}}
-    -> {"frame": {"number", "info", "pictures": [JPEG in base64, ...], "cameras"}}   one per frame
+    -> {"frame": {"number", "info", "images": [JPEG in base64, ...], "cameras"}}   one per frame
     -> {"done": seed of the race}
 
 A moment is "chase" (cameras follow the karts), "end" (cameras are before the karts, as for karts
@@ -33,7 +33,7 @@ import pystk  # pyright: ignore[reportMissingImports]
 from PIL import Image
 
 FRAME_WIDTH, FRAME_HEIGHT = 600, 400  # of the detection boxes in the dataset
-PICTURE_SIZE = (150, 100)
+IMAGE_SIZE = (150, 100)
 JPEG_QUALITY = 95  # as in the dataset, by its quantisation tables
 TICKS_PER_SECOND = 120  # of the physics
 CAMERA_TICKS = 6  # physics ticks between two moves of the cameras, which move 20 times a second
@@ -116,7 +116,7 @@ def record(job: dict, send) -> None:
     rng = random.Random(job["seed"])
     race = pystk.Race(race_config(job))
     race.start()
-    race.step()  # the first picture loads models and textures
+    race.step()  # the first image loads models and textures
     world, line, state = World(), Line(), pystk.WorldState()
     world.advance(rng.uniform(*WARM_UP))
     players = range(len(job["karts"]))
@@ -207,7 +207,7 @@ def _put_group(karts: list, line: Line, distance: float, rng: random.Random, apa
 
 
 def _frame(job: dict, race, state) -> dict:
-    """The info of one frame in the format of the dataset, and the pictures of its views."""
+    """The info of one frame in the format of the dataset, and the images of its views."""
     # View k belongs to kart k, as in the dataset.
     views = sorted(range(len(job["karts"])), key=lambda player: state.players[player].kart.id)
     karts = sorted(state.karts, key=lambda kart: kart.id)
@@ -263,7 +263,7 @@ def boxes(instances: np.ndarray) -> list:
 
 def _jpeg(image: np.ndarray) -> str:
     file = io.BytesIO()
-    picture = Image.fromarray(image).resize(PICTURE_SIZE, Image.Resampling.BILINEAR)
+    picture = Image.fromarray(image).resize(IMAGE_SIZE, Image.Resampling.BILINEAR)
     picture.save(file, "JPEG", quality=JPEG_QUALITY)
     return base64.b64encode(file.getvalue()).decode()
 

@@ -16,7 +16,7 @@ START_SECONDS = 300  # limit for starting a race and its first frame; usually 15
 FRAME_SECONDS = 90  # limit between two frames; usually 2 to 5
 MAX_MESSAGE = 50_000_000  # bytes of a message from an engine; a frame has some 150,000
 
-# `hd` omits effects that 150x100 pictures do not show: see lab/README.md. Light shafts stay,
+# `hd` omits effects that 150x100 images do not show: see lab/README.md. Light shafts stay,
 # since they draw the sun.
 _UNSEEN = dict.fromkeys(("dof", "motionblur", "bloom", "mlaa", "glow"), False)
 GRAPHICS: dict[str, dict[str, Any]] = {
@@ -35,7 +35,7 @@ class Installation(NamedTuple):
     def environment(self) -> dict[str, str]:
         """The environment variables of an engine.
 
-        Anisotropic filtering is off: with it, the software renderer takes minutes for a picture or
+        Anisotropic filtering is off: with it, the software renderer takes minutes for an image or
         hangs. Each engine draws with one thread, since several engines share the cores.
         """
         return os.environ | {

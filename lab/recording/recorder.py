@@ -3,7 +3,7 @@
     Race --job--> engine process --JSON lines--> NNNNN_VV_im.jpg x 10, then NNNNN_info.json
 
 An engine that dies or sends nothing before its deadline is restarted, which loses one frame. An
-info file is written after its pictures, so every frame with an info file is complete.
+info file is written after its images, so every frame with an info file is complete.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from homework.common.errors import InputError
 from homework.common.files import write_bytes
-from homework.frames.split import picture_name
-from homework.labels.scene import PICTURE_SIZE, view_scene
+from homework.frames.split import image_name
+from homework.labels.scene import IMAGE_SIZE, view_scene
 
 from .plan import CAMERAS_SUFFIX, Race, info_name
 from .process import (
@@ -150,9 +150,9 @@ class Recorder:
             ValueError: it is not a frame of this race.
         """
         file = self.folder / info_name(frame["number"])
-        info, pictures = frame["info"], decode_frame(frame, race)
-        for view, data in enumerate(pictures):
-            write_bytes(self.folder / picture_name(file.name, view), data)
+        info, images = frame["info"], decode_frame(frame, race)
+        for view, data in enumerate(images):
+            write_bytes(self.folder / image_name(file.name, view), data)
         if self.cameras:
             cameras = self.folder / f"{frame['number']:05x}{CAMERAS_SUFFIX}"
             write_bytes(cameras, json.dumps(frame["cameras"]).encode())
@@ -163,7 +163,7 @@ def decode_frame(frame: dict[str, Any], race: Race) -> list[bytes]:
     """The JPEG files of a frame from an engine, one per view.
 
     Raises:
-        ValueError: the frame is not one of `race`, or a picture is damaged or of another size.
+        ValueError: the frame is not one of `race`, or an image is damaged or of another size.
     """
     from PIL import Image
 
@@ -172,16 +172,16 @@ def decode_frame(frame: dict[str, Any], race: Race) -> list[bytes]:
         raise ValueError("sends a frame of another race")
     if not len(frame["pictures"]) == len(info["detections"]) == len(race.karts):
         raise ValueError(f"sends {len(frame['pictures'])} views, not {len(race.karts)}")
-    pictures = []
+    images = []
     for view, text in enumerate(frame["pictures"]):
         view_scene(info, view)
         try:
             data = base64.b64decode(text, validate=True)
-            with Image.open(BytesIO(data)) as picture:
-                picture.load()
+            with Image.open(BytesIO(data)) as image:
+                image.load()
         except (binascii.Error, OSError) as error:
-            raise ValueError(f"sends a damaged picture ({error})") from None
-        if picture.size != PICTURE_SIZE:
-            raise ValueError(f"sends a picture of {picture.size}, not {PICTURE_SIZE}")
-        pictures.append(data)
-    return pictures
+            raise ValueError(f"sends a damaged image ({error})") from None
+        if image.size != IMAGE_SIZE:
+            raise ValueError(f"sends an image of {image.size}, not {IMAGE_SIZE}")
+        images.append(data)
+    return images

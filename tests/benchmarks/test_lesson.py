@@ -33,7 +33,7 @@ def test_a_choice_has_its_size_and_no_pair_twice(size, seed):
         assert chosen == choose(ITEMS, size, seed)
 
 
-def test_many_pictures_or_few():
+def test_many_images_or_few():
     each = len(ITEMS) // 8
     assert len({item["image_path"] for item in lesson.spread(ITEMS, 8, 0)}) == 8
     assert len({item["image_path"] for item in lesson.packed(ITEMS, each, 0)}) == 1
@@ -59,9 +59,9 @@ def test_a_mirrored_pair_has_the_answer_that_the_rule_gives(data_dir, tmp_path):
     assert sides
     for item in sides:
         assert item["answer"] == swapped[known[Path(item["image_path"]).stem, item["question"]]]
-    picture = Image.open(chosen[-1]["image_path"])
+    image = Image.open(chosen[-1]["image_path"])
     original = Image.open(data_dir / "train" / f"{Path(chosen[-1]['image_path']).stem}.jpg")
-    assert picture.tobytes() == ImageOps.mirror(original.convert("RGB")).tobytes()
+    assert image.tobytes() == ImageOps.mirror(original.convert("RGB")).tobytes()
 
 
 @pytest.mark.slow

@@ -26,19 +26,19 @@ from homework.model import adapter_files
 from homework.training.checkpoints import locked
 
 ROOT = Path(__file__).resolve().parents[2]
-STEP = 8  # pictures
+STEP = 8  # images
 REPORT = {"max_samples": 40, "heat_maps": 2}
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory) -> dict:
-    """25 pictures in steps of 8: the last has one, and one of two processes nothing to do."""
+    """25 images in steps of 8: the last has one, and one of two processes nothing to do."""
     folder = tmp_path_factory.mktemp("data")
     generate_qa.generate(str(make_split(folder / "train", frames=3, seed=0)), num_workers=1)
     file = folder / "train" / "train_qa_pairs.json"
     pairs = json.loads(file.read_text())
-    pictures = sorted({pair["image_file"] for pair in pairs})[: 3 * STEP + 1]
-    file.write_text(json.dumps([pair for pair in pairs if pair["image_file"] in pictures]))
+    images = sorted({pair["image_file"] for pair in pairs})[: 3 * STEP + 1]
+    file.write_text(json.dumps([pair for pair in pairs if pair["image_file"] in images]))
     return {
         "data_dir": str(folder),
         "base": str(write_tiny_base(tmp_path_factory.mktemp("base"))),
@@ -221,20 +221,20 @@ def at(monkeypatch) -> list[float]:
 
 def test_the_total_is_said_within_seconds_and_then_what_is_left(monkeypatch, capsys):
     now = at(monkeypatch)
-    work = Progress("answers 120 questions", 120, "pictures")
+    work = Progress("answers 120 questions", 120, "images")
     for _ in range(3):
         now[0] += 4.5
         work.add(1)
     assert capsys.readouterr().err.splitlines() == [
         "answers 120 questions: about 9.0 min",
-        "1 of 120 pictures, 0.22 a second, 8.9 min left",
-        "3 of 120 pictures, 0.22 a second, 8.8 min left",
+        "1 of 120 images, 0.22 a second, 8.9 min left",
+        "3 of 120 images, 0.22 a second, 8.8 min left",
     ]
 
 
 def test_short_work_is_silent(monkeypatch, capsys):
     now = at(monkeypatch)
-    work = Progress("answers", 4, "pictures")
+    work = Progress("answers", 4, "images")
     for _ in range(4):
         now[0] += 0.5
         work.add(1)

@@ -69,7 +69,7 @@ def test_kernels_run_on_what_they_were_built_for(capability, runs):
     assert machine.has_kernels(capability, BUILD) == runs
 
 
-def test_pictures_are_decoded_by_other_processes_where_a_gpu_waits(monkeypatch):
+def test_images_are_decoded_by_other_processes_where_a_gpu_waits(monkeypatch):
     assert machine.num_workers("cpu") == 0
     for cores, workers in ((1, 0), (2, 1), (4, 3), (64, 8)):
         monkeypatch.setattr(machine, "num_cores", lambda cores=cores: cores)

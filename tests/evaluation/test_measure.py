@@ -57,7 +57,7 @@ def test_a_report_names_its_run_by_date_and_hash_without_private_folders(tmp_pat
     assert str(tmp_path) not in str(about)
 
 
-def test_each_process_answers_whole_pictures_and_gets_every_answer(monkeypatch):
+def test_each_process_answers_whole_images_and_gets_every_answer(monkeypatch):
     paths, questions = list("aabcb"), list("12345")
     asked = {rank: [] for rank in (0, 1)}
 

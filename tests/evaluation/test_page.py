@@ -13,7 +13,7 @@ from tiny import write_tiny_base
 
 from homework.base_vlm import BaseVLM
 from homework.evaluation.measure import scenes, training_pairs
-from homework.frames.pictures import webp_texts
+from homework.frames.images import webp_texts
 from homework.labels.questions import COUNT, EGO, KARTS, KINDS
 from homework.model import generation
 
@@ -41,8 +41,8 @@ def test_the_folder_holds_the_page_and_its_data(report):
     page = (folder / "index.html").read_text()
     assert block(page, "data") == json.loads(json.dumps(data))
     assert base64.b64decode(block(page, "heat-maps")["0"])[:13] == bytes([255] + [0] * 12)
-    picture = Image.open(io.BytesIO(base64.b64decode(next(iter(block(page, "pictures").values())))))
-    assert picture.size == (150, 100) and picture.format == "WEBP"
+    image = Image.open(io.BytesIO(base64.b64decode(next(iter(block(page, "pictures").values())))))
+    assert image.size == (150, 100) and image.format == "WEBP"
 
 
 def test_samples_say_what_was_asked_answered_and_shown(report):
@@ -72,14 +72,14 @@ def test_probabilities_of_a_vocabulary_add_up_to_one(report):
 
 def test_scores_come_with_the_models_own_answers(tmp_path):
     vlm = BaseVLM(write_tiny_base(tmp_path / "base"), verbose=False)
-    picture = str(tmp_path / "p.png")
-    Image.new("RGB", (150, 100), "teal").save(picture)
+    image = str(tmp_path / "p.png")
+    Image.new("RGB", (150, 100), "teal").save(image)
     asked = [COUNT, "Free?", EGO, EGO.replace("ego", "other")]
     model = generation.ScoringModel(vlm)
-    assert model.answer([picture] * 4, asked) == vlm.answer([picture] * 4, asked)
+    assert model.answer([image] * 4, asked) == vlm.answer([image] * 4, asked)
     count, free, ego, _ = model.probabilities
     assert free == () and len(count) == 10 and len(ego) == 18
-    apart = generation.softmax(KARTS, vlm.score([picture], [EGO], [KARTS])[0])
+    apart = generation.softmax(KARTS, vlm.score([image], [EGO], [KARTS])[0])
     assert dict(ego) == pytest.approx(dict(apart), rel=0.02)
     assert sum(probability for _, probability in ego) == pytest.approx(1)
 
@@ -126,7 +126,7 @@ def test_other_runs_are_compared_question_by_question(report, tmp_path):
     assert 0 < len(asked) == data["others"][1]["kinds"][-1]["total"] <= 6 * len(KINDS)
 
 
-def test_large_pictures_are_made_small(tmp_path):
+def test_large_images_are_made_small(tmp_path):
     Image.new("RGB", (100, 4000), "teal").save(tmp_path / "tall.png")
     small = Image.open(
         io.BytesIO(base64.b64decode(webp_texts({"tall": tmp_path / "tall.png"})["tall"]))
@@ -134,9 +134,9 @@ def test_large_pictures_are_made_small(tmp_path):
     assert small.size == (150, 100)
 
 
-def test_a_picture_without_labels_is_shown_without_boxes(report, tmp_path):
+def test_an_image_without_labels_is_shown_without_boxes(report, tmp_path):
     data_dir, _, _ = report
-    picture = next((data_dir / "valid").glob("*_im.jpg"))
-    (tmp_path / "lone.jpg").write_bytes(picture.read_bytes())
+    image = next((data_dir / "valid").glob("*_im.jpg"))
+    (tmp_path / "lone.jpg").write_bytes(image.read_bytes())
     assert scenes([str(tmp_path / "lone.jpg")]) == {str(tmp_path / "lone.jpg"): None}
     assert training_pairs(tmp_path) is None

@@ -18,7 +18,7 @@ from homework.labels.questions import COUNT, TRACK
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """Two pictures with two questions each, in split `asked`."""
+    """Two images with two questions each, in split `asked`."""
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("data")
@@ -73,7 +73,7 @@ def test_answers_are_judged_as_a_models(data_dir, tmp_path):
         (lambda rows: rows[1].update(answer=2.5), "prediction 1: field 'answer' is not text"),
         (lambda rows: rows[1].update(answer="x" * 3000), "3,000 characters; 2,000 are the most"),
         (lambda rows: rows.append(rows[0]), "prediction 4: .* is answered twice"),
-        (lambda rows: rows[2].update(image_file="c.jpg"), "'c.jpg' is no picture of split asked"),
+        (lambda rows: rows[2].update(image_file="c.jpg"), "'c.jpg' is no image of split asked"),
         (lambda rows: rows[2].update(question="Why?"), "'Why[?]' about .* is no question of split"),
         (lambda rows: rows.pop(), "1 of 4 questions of split asked have no answer, first"),
         (lambda rows: rows.__setitem__(0, 7), "prediction 0 is not an object"),

@@ -17,7 +17,7 @@ from homework import generate_qa
 from homework.common.errors import InputError
 from homework.data import VQADataset
 from homework.frames.qa_write import write_pairs
-from homework.frames.split import AMBIGUOUS, NO_PICTURE, NO_VIEW, UNUSABLE, list_split
+from homework.frames.split import AMBIGUOUS, NO_IMAGE, NO_VIEW, UNUSABLE, list_split
 from homework.inspection.draw import frame_sheet
 from homework.inspection.survey import answer_table
 from homework.labels.questions import KINDS, kind_of
@@ -49,32 +49,32 @@ def test_views_with_two_karts_of_one_name_are_left_out_and_counted(data_dir, cap
     )
     asked = {(item["image_path"][-15:], item["question"]) for item in VQADataset("train", data_dir)}
     assert ("00003_01_im.jpg", "What kart is the ego car?") in asked
-    assert not any("00003_00" in picture or "00004_01" in picture for picture, _ in asked)
+    assert not any("00003_00" in image or "00004_01" in image for image, _ in asked)
     with pytest.raises(InputError, match="view 1: two karts are named 'gnu'; look at another view"):
         generate_qa.check(str(train / "00004_info.json"), 1)
     assert frame_sheet(train / "00003_info.json")  # of the other views
 
 
-def test_pictures_that_the_info_file_has_no_view_for_are_counted(data_dir, capsys):
+def test_images_that_the_info_file_has_no_view_for_are_counted(data_dir, capsys):
     train = data_dir / "train"
     info = json.loads((train / "00003_info.json").read_text())
     change(train / "00003_info.json", detections=info["detections"][:9])
     shutil.copy(train / "00001_00_im.jpg", train / "00001_12_im.jpg")
     generate_qa.generate(str(train), num_workers=2)
-    line = "pictures without a view: 2 (00001_12_im.jpg; 00003_09_im.jpg)"
+    line = "images without a view: 2 (00001_12_im.jpg; 00003_09_im.jpg)"
     assert f"skipped: {line}" in capsys.readouterr().out
     generate_qa.inspect(str(train), num_workers=1)
     assert line in capsys.readouterr().out
 
 
 @given(any_infos(), st.integers(0, 4))
-def test_any_info_file_yields_sound_pairs_or_is_counted(info, pictures):
+def test_any_info_file_yields_sound_pairs_or_is_counted(info, images):
     good = {"track": "abyss", "karts": ["tux"], "detections": [[[1, 0, 9, 9, 99, 99]]]}
     with tempfile.TemporaryDirectory() as folder:
         train = Path(folder) / "train"
         train.mkdir()
         (train / "00000_00_im.jpg").touch()
-        for view in range(pictures):
+        for view in range(images):
             (train / f"00001_{view:02d}_im.jpg").touch()
         for number, content in enumerate((good, info)):
             (train / f"{number:05d}_info.json").write_text(json.dumps(content))
@@ -87,6 +87,6 @@ def test_any_info_file_yields_sound_pairs_or_is_counted(info, pictures):
     if counts[UNUSABLE]:
         assert (summary.views, counts.total()) == (1, 1)
     else:
-        assert summary.views - 1 + counts[AMBIGUOUS] + counts[NO_PICTURE] == views
-        assert counts[NO_PICTURE] == max(views - pictures, 0)
-        assert counts[NO_VIEW] == max(pictures - views, 0)
+        assert summary.views - 1 + counts[AMBIGUOUS] + counts[NO_IMAGE] == views
+        assert counts[NO_IMAGE] == max(views - images, 0)
+        assert counts[NO_VIEW] == max(images - views, 0)

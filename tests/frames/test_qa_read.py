@@ -56,13 +56,13 @@ def exported(form: str, rows: Rows, name: str) -> Callable[[Path], None]:
 
 
 def llava(rows: Rows, form: str = "<image>\n{}") -> Rows:
-    """All questions about a picture as one conversation."""
-    pictures: dict[str, list] = {}
+    """All questions about an image as one conversation."""
+    images: dict[str, list] = {}
     for row in rows:
-        turns = pictures.setdefault(row["image_file"], [])
+        turns = images.setdefault(row["image_file"], [])
         question = row["question"] if turns else form.format(row["question"])
         turns += [{"from": "human", "value": question}, {"from": "gpt", "value": row["answer"]}]
-    return [{"image": name, "conversations": turns} for name, turns in pictures.items()]
+    return [{"image": name, "conversations": turns} for name, turns in images.items()]
 
 
 def messages(rows: Rows, content: Callable[[str], object], system: bool = False) -> Rows:
@@ -133,7 +133,7 @@ def habits(rows: Rows, data_dir: Path) -> dict[str, Callable[[Path], None]]:
         ),
         "what export writes as llava": exported("llava", rows, "train/x_qa_pairs.json"),
         "what export writes as messages": exported("messages", rows, jsonl),
-        "a conversation for each picture": whole(json.dumps(llava(rows))),
+        "a conversation for each image": whole(json.dumps(llava(rows))),
         "conversations per line, marker behind": whole(lines(llava(rows, "{}\n<image>"))),
         "messages in a list": whole(json.dumps(messages(rows, parts))),
         "messages of plain text with a system turn": whole(
@@ -160,7 +160,7 @@ LEFT_OUT = {  # habits of which something is left out, and the line
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory) -> Path:
-    """A data folder with pictures and info files."""
+    """A data folder with images and info files."""
     folder = tmp_path_factory.mktemp("habits")
     make_split(folder / "train", frames=2, seed=0)
     return folder

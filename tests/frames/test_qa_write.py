@@ -40,10 +40,10 @@ def test_messages_are_a_conversation_per_line(train, tmp_path, expected):
     for line in (tmp_path / "out.jsonl").read_text().splitlines():
         row = json.loads(line)
         user, assistant = row["messages"]
-        picture, question = user["content"]
+        image, question = user["content"]
         (answer,) = assistant["content"]
         assert (user["role"], assistant["role"]) == ("user", "assistant")
-        assert picture == {"type": "image"} and len(row["images"]) == 1
+        assert image == {"type": "image"} and len(row["images"]) == 1
         found.append((*row["images"], question["text"], answer["text"]))
     assert found == expected
 
@@ -63,8 +63,8 @@ def test_trl_makes_the_same_tokens_of_messages_as_training_does(train, tmp_path,
     inputs = load_inputs(base)
     collate = DataCollatorForVisionLanguageModeling(library_processor(base))
     for row, (image_file, question, answer) in list(zip(rows, expected, strict=True))[:5]:
-        picture = Image.open(train.parent / image_file)
-        batch = collate([{"messages": row["messages"], "images": [picture]}])
+        image = Image.open(train.parent / image_file)
+        batch = collate([{"messages": row["messages"], "images": [image]}])
         ours = inputs.prefix_ids + inputs.question_ids(question) + inputs.answer_ids(answer)
         assert batch["input_ids"][0].tolist()[: len(ours)] == ours
         assert batch["pixel_values"].shape[-1] == inputs.side
@@ -85,7 +85,7 @@ def test_a_reader_in_the_way_of_llava_finds_the_same_pairs(train, tmp_path, expe
 
 
 @pytest.mark.parametrize("name", ["train", "my-own split"])
-def test_datasets_loads_the_folder_with_its_pictures(train, tmp_path, expected, name):
+def test_datasets_loads_the_folder_with_its_images(train, tmp_path, expected, name):
     datasets = pytest.importorskip("datasets", reason=NO_DATASETS)
     train = train.rename(train.with_name(name))
     file = train / "train_qa_pairs.json"

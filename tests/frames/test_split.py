@@ -17,8 +17,8 @@ from homework.frames.split import (
     UNUSABLE,
     Skipped,
     frame_of,
+    image_name,
     list_split,
-    picture_name,
     read_frames,
     read_info,
     view_of,
@@ -34,14 +34,14 @@ def test_a_split_is_named_after_its_folder(data_dir, monkeypatch):
 
 
 @given(st.from_regex(r"[0-9a-z]+(_[0-9a-z]+)*", fullmatch=True), st.integers(0, 200))
-def test_a_picture_name_gives_back_its_frame_and_view(frame, view):
-    picture = picture_name(f"{frame}_info.json", view)
-    assert frame_of(picture) == frame
-    assert view_of(picture) == view
+def test_an_image_name_gives_back_its_frame_and_view(frame, view):
+    image = image_name(f"{frame}_info.json", view)
+    assert frame_of(image) == frame
+    assert view_of(image) == view
 
 
 @pytest.mark.parametrize("name", ["tux.png", "00000_xx_im.jpg", "00000_im.jpg", ""])
-def test_a_picture_of_another_name_has_no_view(name):
+def test_an_image_of_another_name_has_no_view(name):
     assert view_of(name) is None
     assert frame_of(name) == name.split("_")[0]
 
@@ -112,12 +112,12 @@ def test_missing_and_damaged_files_of_the_dataset_come_back(server, tmp_path):
         assert FILES.items() <= unpacked(data).items()
 
 
-def test_a_demo_split_without_its_pictures_is_not_sent_to_info_files_that_it_lacks(tmp_path):
+def test_a_demo_split_without_its_images_is_not_sent_to_info_files_that_it_lacks(tmp_path):
     (tmp_path / "train_demo").mkdir()
     pair = '[{"question": "a", "answer": "b", "image_file": "train_demo/x.jpg"}]'
     (tmp_path / "train_demo" / "balanced_qa_pairs.json").write_text(pair)
     advice = advice_of(VQADataset, "train_demo", tmp_path)
-    assert "1 of its 1 pictures missing" in advice and "generate_qa" not in advice
+    assert "1 of its 1 images missing" in advice and "generate_qa" not in advice
     assert f"or run python -m homework.download --data_dir {tmp_path}" in advice
     assert "give a split that has some" in advice_of(list_split, tmp_path / "train_demo")
     assert "homework.download" in advice_of(list_split, tmp_path / "train")

@@ -1,4 +1,4 @@
-"""Pictures of a split: what is on them, and which files they are."""
+"""Images of a split: what is on them, and which files they are."""
 
 import json
 
@@ -31,13 +31,13 @@ def test_a_row_for_each_track_with_its_views(folder):
     assert not np.array_equal(drawn, np.asarray(draw.contact_sheet(split, seed=1)))
 
 
-def test_inspect_writes_three_pictures(folder, tmp_path, capsys):
+def test_inspect_writes_three_images(folder, tmp_path, capsys):
     inspect(str(folder), num_workers=1, pictures=str(tmp_path / "out"))
     names = ["answers.png", "contact_sheet.png", "line_ups.png"]
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == names
     for name in names:
-        with Image.open(tmp_path / "out" / name) as picture:
-            assert picture.format == "PNG" and len(set(picture.resize((64, 64)).getdata())) > 5
+        with Image.open(tmp_path / "out" / name) as image:
+            assert image.format == "PNG" and len(set(image.resize((64, 64)).getdata())) > 5
     assert "line_ups.png" in capsys.readouterr().out
 
 
@@ -58,10 +58,10 @@ def test_check_shows_all_views_of_the_frame(folder, tmp_path):
     assert Image.open(target).size == (5 * 454, 2 * 304)
 
 
-def test_a_frame_without_pictures_is_one_line(folder, tmp_path):
+def test_a_frame_without_images_is_one_line(folder, tmp_path):
     info = tmp_path / "00000_info.json"
     info.write_text(json.dumps({"track": "abyss", "karts": [], "detections": [[]]}))
-    with pytest.raises(InputError, match="none of its views has a picture"):
+    with pytest.raises(InputError, match="none of its views has an image"):
         draw.frame_sheet(info)
-    with pytest.raises(InputError, match="no view with a picture"):
+    with pytest.raises(InputError, match="no view with an image"):
         draw.contact_sheet(list_split(tmp_path))

@@ -13,7 +13,7 @@ from homework.common.errors import InputError
 from homework.common.outputs import RECORD
 from homework.frames.split import list_split
 from homework.generate_qa import explore, generate
-from homework.inspection.explore import PAGE, PICTURES, page_data, read_labels
+from homework.inspection.explore import IMAGES, PAGE, page_data, read_labels
 from homework.labels.questions import EGO, TRACK
 
 
@@ -47,7 +47,7 @@ def test_the_page_has_every_pair_of_the_info_files(folder, tmp_path, capsys):
     expected = expected_pairs(folder)
     assert pairs_of(data) == expected
     assert "made from the info files" in data["source"] and data["notes"] == []
-    assert files_in(tmp_path / "out") == {PAGE, PICTURES, "0000.webp", "0001.webp", RECORD}
+    assert files_in(tmp_path / "out") == {PAGE, IMAGES, "0000.webp", "0001.webp", RECORD}
     printed = capsys.readouterr().out
     assert f"6 info files, 60 views, {len(expected)} pairs made from the info files" in printed
     assert "60 scenes; 0 views (0%) repeat one of them" in printed
@@ -56,18 +56,18 @@ def test_the_page_has_every_pair_of_the_info_files(folder, tmp_path, capsys):
 def test_the_same_split_gives_the_same_bytes_and_nothing_stale_stays(folder, tmp_path):
     for name, workers in (("one", 1), ("two", 2)):
         explore(str(folder), str(tmp_path / name), num_workers=workers)
-        (tmp_path / name / PICTURES / "0007.webp").write_bytes(b"of a larger split")
+        (tmp_path / name / IMAGES / "0007.webp").write_bytes(b"of a larger split")
         (tmp_path / name / "kept.txt").write_text("not ours")
         explore(str(folder), str(tmp_path / name), num_workers=workers)
     assert files_in(tmp_path / "one") == {
         PAGE,
-        PICTURES,
+        IMAGES,
         "0000.webp",
         "0001.webp",
         "kept.txt",
         RECORD,
     }
-    for file in ("index.html", f"{PICTURES}/0000.webp", f"{PICTURES}/0001.webp"):
+    for file in ("index.html", f"{IMAGES}/0000.webp", f"{IMAGES}/0001.webp"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
@@ -90,7 +90,7 @@ def test_pairs_of_a_qa_file_are_shown_as_they_are(folder):
     assert ["Why?", "so", data["kinds"].index("other"), -1] in data["asked"]
 
 
-def test_pairs_about_pictures_without_labels_are_counted(folder):
+def test_pairs_about_images_without_labels_are_counted(folder):
     generate(str(folder), num_workers=1)
     (folder / "00003_info.json").write_text("{")
     labelled = read_labels(list_split(folder))
@@ -98,7 +98,7 @@ def test_pairs_about_pictures_without_labels_are_counted(folder):
     assert labelled.number == sum("00003" not in row["image_file"] for row in rows)
     first, second = labelled.notes
     assert first.startswith("skipped: unusable info files: 1 (00003_info.json: ")
-    assert second.startswith("skipped: pairs about pictures without labels in train: ")
+    assert second.startswith("skipped: pairs about images without labels in train: ")
 
 
 def test_doubtful_info_files_are_counted_and_shown(folder, tmp_path, capsys):
@@ -106,15 +106,15 @@ def test_doubtful_info_files_are_counted_and_shown(folder, tmp_path, capsys):
     change(folder / "00002_info.json", karts=[info["karts"][0]] * 10)
     (folder / "00004_info.json").write_text("[]")
     (folder / "00005_02_im.jpg").unlink()
-    (folder / "00005_03_im.jpg").write_bytes(b"no picture")
+    (folder / "00005_03_im.jpg").write_bytes(b"no image")
     (folder / "0000a_00_im.jpg").write_bytes(b"no info file")
     explore(str(folder), str(tmp_path / "out"), num_workers=1)
     notes = page_of(tmp_path / "out")["notes"]
-    starts = ["views without a picture: 1", "views with two karts of one name", "unusable info"]
+    starts = ["views without an image: 1", "views with two karts of one name", "unusable info"]
     for note, start in zip(notes[:3], starts, strict=True):
         assert note.startswith(f"skipped: {start}")
-    assert notes[3] == "skipped: pictures without an info file: 1 (0000a_00_im.jpg)"
-    assert notes[4].startswith("unreadable pictures: 1 (") and len(notes) == 5
+    assert notes[3] == "skipped: images without an info file: 1 (0000a_00_im.jpg)"
+    assert notes[4].startswith("unreadable images: 1 (") and len(notes) == 5
     printed = capsys.readouterr().out
     assert all(note in printed for note in notes)
 

@@ -45,8 +45,8 @@ def made(tmp_path_factory):
     explore(str(folder), str(out), num_workers=1)
     labelled = read_labels(list_split(folder))
     pairs = [
-        (scene, picture, question, answer)
-        for (picture, scene), made in zip(labelled.views, labelled.pairs, strict=True)
+        (scene, image, question, answer)
+        for (image, scene), made in zip(labelled.views, labelled.pairs, strict=True)
         for question, answer in made
     ]
     return out, pairs, folder.parent
@@ -78,11 +78,11 @@ def test_every_pair_is_there_with_its_frame_and_its_boxes(opened, made):
         text = card.inner_text()
         assert question in text and answer in text and scene.track in text
         assert card.locator("svg rect").count() == len(scene.karts)
-    # The pictures come from a sheet; all of them have loaded and show something.
+    # The images come from a sheet; all of them have loaded and show something.
     shown = page.evaluate(
         """Promise.all([...new Set([...document.querySelectorAll('#gallery image')].map(
-             (image) => image.href.baseVal))].map((source) => { const picture = new Image();
-             picture.src = source; return picture.decode().then(() => picture.naturalWidth); }))"""
+             (image) => image.href.baseVal))].map((source) => { const image = new Image();
+             image.src = source; return image.decode().then(() => image.naturalWidth); }))"""
     )
     assert shown and set(shown) == {1500}
 
@@ -93,7 +93,7 @@ def test_doubtful_info_files_are_shown(opened):
     assert "unusable info files: 1 (0ffff_info.json: " in page.locator("#notes li").inner_text()
 
 
-def test_search_finds_words_of_question_answer_track_and_picture(opened, made):
+def test_search_finds_words_of_question_answer_track_and_image(opened, made):
     page, pairs = opened(), made[1]
     for text in ("left or right gnu", "abyss", "00003_04", "GNU ego", "nothing like it"):
         page.locator("[name=search]").fill(text)
@@ -176,9 +176,9 @@ def test_what_is_found_is_saved_as_a_qa_file(opened, made, tmp_path):
     assert download.value.suggested_filename == "sample_chosen_qa_pairs.json"
     download.value.save_as(tmp_path / "saved.json")
     expected = [
-        {"question": question, "answer": answer, "image_file": f"sample/{picture}"}
-        for _, picture, question, answer in pairs
-        if kind_of(question) == "ego" and not picture.startswith("f")
+        {"question": question, "answer": answer, "image_file": f"sample/{image}"}
+        for _, image, question, answer in pairs
+        if kind_of(question) == "ego" and not image.startswith("f")
     ]
     assert json.loads((tmp_path / "saved.json").read_text()) == expected
     chosen = made[2] / "chosen"
@@ -198,12 +198,12 @@ def test_a_cell_of_the_line_ups_leads_to_its_pairs(opened, made):
 
 def test_the_dialog_shows_all_pairs_of_the_view(opened, made):
     page, pairs = opened("sample=7"), made[1]
-    scene, picture, question, answer = pairs[7]
+    scene, image, question, answer = pairs[7]
     dialog = page.locator("#detail")
     assert dialog.is_visible()
-    for text in (question, answer, picture, f"--view_index {int(picture[6:8])}"):
+    for text in (question, answer, image, f"--view_index {int(image[6:8])}"):
         assert text in dialog.inner_text()
-    of_view = [pair for pair in pairs if pair[1] == picture]
+    of_view = [pair for pair in pairs if pair[1] == image]
     assert dialog.locator(".pairs a").count() == len(of_view)
     assert question in dialog.locator(".pairs a[aria-current]").inner_text()
     assert dialog.locator("svg rect").count() == len(scene.karts)

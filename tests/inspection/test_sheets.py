@@ -1,4 +1,4 @@
-"""Sheets of pictures: each picture in its place, whatever the number of processes."""
+"""Sheets of images: each image in its place, whatever the number of processes."""
 
 import io
 
@@ -13,8 +13,8 @@ from homework.frames.split import list_split
 from homework.inspection.sheets import (
     BOX_TOLERANCE,
     COLUMNS,
+    IMAGE_TOLERANCE,
     PER_SHEET,
-    PICTURE_TOLERANCE,
     first_views,
     make_sheets,
 )
@@ -22,14 +22,14 @@ from homework.labels.scene import Kart, make_scene
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     folder = make_split(tmp_path_factory.mktemp("data") / "train", frames=6, seed=0)
-    return [folder / name for name in list_split(folder).pictures]
+    return [folder / name for name in list_split(folder).images]
 
 
-def test_each_picture_is_on_its_sheet_at_its_place(pictures):
-    sheets = list(make_sheets(pictures, 1))
-    assert len(pictures) == 60 and len(sheets) == 2
+def test_each_image_is_on_its_sheet_at_its_place(images):
+    sheets = list(make_sheets(images, 1))
+    assert len(images) == 60 and len(sheets) == 2
     sizes = [Image.open(io.BytesIO(sheet.webp)).size for sheet in sheets]
     assert sizes == [(1500, 500), (1500, 100)]
     for index in (0, 13, 49, 50, 59):
@@ -37,29 +37,29 @@ def test_each_picture_is_on_its_sheet_at_its_place(pictures):
         row, column = divmod(index % PER_SHEET, COLUMNS)
         box = (column * 150, row * 100, column * 150 + 150, row * 100 + 100)
         there = np.asarray(drawn.crop(box), int)
-        assert np.abs(there - np.asarray(Image.open(pictures[index]), int)).mean() < 6
-        grey = np.asarray(Image.open(pictures[index]).convert("L"), int).mean()
+        assert np.abs(there - np.asarray(Image.open(images[index]), int)).mean() < 6
+        grey = np.asarray(Image.open(images[index]).convert("L"), int).mean()
         thumbnail = sheets[index // PER_SHEET].thumbnails[index % PER_SHEET]
         assert thumbnail.shape == (10, 15) and abs(thumbnail.mean() - grey) < 1
 
 
-def test_processes_make_no_difference(pictures):
-    one, two = ([sheet.webp for sheet in make_sheets(pictures, n)] for n in (1, 2))
+def test_processes_make_no_difference(images):
+    one, two = ([sheet.webp for sheet in make_sheets(images, n)] for n in (1, 2))
     assert one == two
 
 
-def test_an_unreadable_picture_is_black_and_named(pictures, tmp_path):
+def test_an_unreadable_image_is_black_and_named(images, tmp_path):
     damaged = tmp_path / "00000_00_im.jpg"
-    damaged.write_bytes(pictures[0].read_bytes()[:200])
-    (sheet,) = make_sheets([damaged, pictures[1]], 1)
+    damaged.write_bytes(images[0].read_bytes()[:200])
+    (sheet,) = make_sheets([damaged, images[1]], 1)
     assert len(sheet.unreadable) == 1 and str(damaged) in sheet.unreadable[0]
     drawn = np.asarray(Image.open(io.BytesIO(sheet.webp)).convert("RGB"), int)
     assert drawn[:, :148].max() < 30
 
 
-def test_a_larger_picture_is_made_to_fit(pictures, tmp_path):
+def test_a_larger_image_is_made_to_fit(images, tmp_path):
     large = tmp_path / "00000_00_im.jpg"
-    Image.open(pictures[3]).resize((600, 400)).save(large)
+    Image.open(images[3]).resize((600, 400)).save(large)
     (sheet,) = make_sheets([large], 1)
     assert Image.open(io.BytesIO(sheet.webp)).size == (1500, 100)
 
@@ -76,19 +76,19 @@ def moved(by):
     return tuple(side + by for side in BOX)
 
 
-def test_a_view_with_the_same_karts_places_and_picture_repeats_the_first():
+def test_a_view_with_the_same_karts_places_and_image_repeats_the_first():
     gnu, tux = ("gnu", BOX), ("tux", (5, 5, 20, 20))
     views = [view(gnu, tux), view(gnu), view(tux, gnu), view(gnu, grey=102), view(gnu, tux)]
     assert first_views(views) == [0, 1, 0, 1, 0]
 
 
-def test_another_track_kart_place_or_picture_is_another_scene():
+def test_another_track_kart_place_or_image_is_another_scene():
     alone = view(("gnu", BOX))
     others = [
         view(("gnu", BOX), track="hacienda"),
         view(("tux", BOX)),
         view(("gnu", moved(BOX_TOLERANCE + 1))),
-        view(("gnu", BOX), grey=100 + int(PICTURE_TOLERANCE) + 1),
+        view(("gnu", BOX), grey=100 + int(IMAGE_TOLERANCE) + 1),
         view(),
     ]
     assert first_views([alone, *others]) == list(range(6))
@@ -101,7 +101,7 @@ def test_a_camera_that_sways_by_two_pixels_shows_the_same_scene():
     ]
 
 
-def test_views_without_karts_are_compared_by_picture_and_track():
+def test_views_without_karts_are_compared_by_image_and_track():
     assert first_views([view(), view(), view(grey=200), view(track="hacienda")]) == [0, 0, 2, 3]
 
 
@@ -111,4 +111,4 @@ def test_every_scene_has_its_first_view_and_a_repeat_is_near_it(drawn):
     for index, first in enumerate(firsts):
         assert first <= index and firsts[first] == first
         assert abs(drawn[first][0] - drawn[index][0]) <= BOX_TOLERANCE
-        assert abs(drawn[first][1] - drawn[index][1]) <= PICTURE_TOLERANCE
+        assert abs(drawn[first][1] - drawn[index][1]) <= IMAGE_TOLERANCE

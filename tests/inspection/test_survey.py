@@ -15,16 +15,16 @@ from homework.labels.scene import view_scene
 def test_inspect_finds_what_is_wrong_in_a_folder(data_dir, capsys):
     train = data_dir / "train"
     (train / "00000_03_im.jpg").unlink()
-    (train / "00001_04_im.jpg").write_bytes(b"not a picture")
+    (train / "00001_04_im.jpg").write_bytes(b"not an image")
     shutil.copy(train / "00000_00_im.jpg", train / "00077_00_im.jpg")
     Image.new("RGB", (600, 400)).save(train / "00002_00_im.jpg")
     (train / "00005_info.json").write_text("{")
     generate_qa.inspect(str(train), num_workers=2)
     out = capsys.readouterr().out
-    assert "60 pictures: 1 missing, 1 unreadable, 1 without an info file" in out
-    assert "00001_04_im.jpg: not a picture" in out
+    assert "60 images: 1 missing, 1 unreadable, 1 without an info file" in out
+    assert "00001_04_im.jpg: not an image" in out
     assert "without an info file: 00077_00_im.jpg" in out
-    assert "pictures of 600x400, not 150x100: 1" in out
+    assert "images of 600x400, not 150x100: 1" in out
     assert "unusable info files: 1 (00005_info.json" in out
 
 

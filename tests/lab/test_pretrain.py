@@ -51,7 +51,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypat
         with pytest.raises(KeyboardInterrupt):
             pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
     capsys.readouterr()
-    # Who prepares the pictures changes nothing either.
+    # Who prepares the images changes nothing either.
     options["num_workers"] = 2
     pretrain.run(output=str(tmp_path / "cut"), work_dir=str(tmp_path / "b"), **options)
     assert "continues from" in capsys.readouterr().out
@@ -150,7 +150,7 @@ def test_validation_frames_are_refused(tmp_path):
 
 def test_a_batch_smaller_than_the_number_of_processes_is_refused(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    with pytest.raises(InputError, match="--batch_size: 1 pictures are too few for 2 processes"):
+    with pytest.raises(InputError, match="--batch_size: 1 images are too few for 2 processes"):
         pretrain.run(data_dir=str(tiny_data), work_dir=str(tmp_path / "work"), batch_size=1)
 
 
@@ -163,7 +163,7 @@ def test_an_unknown_augmentation_or_hold_out_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_share_the_steps(tiny_data, tmp_path):
-    """Each takes half of a step's pictures; one of them prints and writes."""
+    """Each takes half of a step's images; one of them prints and writes."""
     command = ["accelerate.commands.launch", "--config_file", "configs/2_cpu_processes.yaml"]
     options = [f"--data_dir={tiny_data}", f"--output={tmp_path / 'base'}"]
     options += [f"--work_dir={tmp_path / 'work'}", "--steps=2", "--dense_steps=1", "--batch_size=4"]

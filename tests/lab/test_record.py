@@ -16,7 +16,7 @@ def test_a_recorded_folder_is_a_split_like_any_other(installed, tmp_path, capsys
     folder = tmp_path / "data" / "recorded"
     run(folder)
     split = list_split(folder)
-    assert len(split.info_files) == 4 and len(split.pictures) == 12
+    assert len(split.info_files) == 4 and len(split.images) == 12
     assert not list(folder.glob("*.partial")) and not (folder / "engine.log").exists()
     generate_qa.generate(str(folder), num_workers=1)
     dataset = VQADataset("recorded", tmp_path / "data")
@@ -44,7 +44,7 @@ def test_a_folder_recorded_with_other_options_is_refused(installed, tmp_path):
         run(folder)
 
 
-def test_pictures_that_were_not_recorded_are_not_replaced(installed, tmp_path):
+def test_images_that_were_not_recorded_are_not_replaced(installed, tmp_path):
     folder = tmp_path / "recorded"
     folder.mkdir()
     (folder / "00000_00_im.jpg").write_bytes(b"mine")

@@ -51,7 +51,7 @@ def test_no_kart_leaves_the_track_question_only():
 def test_a_mirror_swaps_left_and_right_and_nothing_else(scene):
     mirror = mirrored(scene)
     ego = scene.ego
-    # At a tie the rule decides, not the picture: a kart level with the ego, or two karts that
+    # At a tie the rule decides, not the image: a kart level with the ego, or two karts that
     # are equally near the centre, the first of which is the ego.
     assume(all(kart is ego or kart.center[0] != ego.center[0] for kart in scene.karts))
     assume(ego is None or scene.karts.index(ego) == mirror.karts.index(mirror.ego))

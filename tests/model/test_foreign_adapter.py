@@ -87,7 +87,7 @@ def same_logits(folder: Path, base: Path) -> BaseVLM:
 
 @pytest.fixture(scope="module")
 def tiled(tmp_path_factory) -> Path:
-    """A base whose own processor enlarges pictures and splits them, as SmolVLM's does."""
+    """A base whose own processor enlarges images and splits them, as SmolVLM's does."""
     folder = write_tiny_base(tmp_path_factory.mktemp("tiled"))
     for file in folder.glob("preprocessor_config.json"):
         file.write_text(json.dumps(json.loads(file.read_text()) | SPLIT))
@@ -120,8 +120,8 @@ def plain_inputs(processor, path: str, question: str, answer: str = ""):
     content = [{"type": "image"}, {"type": "text", "text": question}]
     message = {"role": "user", "content": content}
     prompt = processor.apply_chat_template([message], add_generation_prompt=True)
-    picture = Image.open(path).convert("RGB")
-    batch = processor(text=prompt + answer, images=[[picture]], return_tensors="pt")
+    image = Image.open(path).convert("RGB")
+    batch = processor(text=prompt + answer, images=[[image]], return_tensors="pt")
     batch.pop("token_type_ids", None)  # of 4.x
     return batch
 
@@ -139,7 +139,7 @@ def test_the_starters_adapter_answers_as_it_does_in_plain_peft(
     expected = []
     for item in items:
         batch = plain_inputs(processor, item["image_path"], item["question"])
-        assert batch["pixel_values"].shape[1] == 5  # four tiles and the whole picture
+        assert batch["pixel_values"].shape[1] == 5  # four tiles and the whole image
         tokens = plain.generate(
             **batch,
             do_sample=False,

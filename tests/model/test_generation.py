@@ -25,7 +25,7 @@ CANDIDATES = ["1", "tux", "sara_the_racer", "front and left", "gran_paradiso_isl
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> list[str]:
+def images(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
     for number in range(3):
@@ -35,9 +35,9 @@ def pictures(tmp_path_factory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def asked(pictures) -> list[tuple[str, str]]:
-    """Each picture with each question, in no order."""
-    pairs = [(path, question) for path in pictures for question in ASKED]
+def asked(images) -> list[tuple[str, str]]:
+    """Each image with each question, in no order."""
+    pairs = [(path, question) for path in images for question in ASKED]
     return random.Random(0).sample(pairs, len(pairs))
 
 
@@ -59,8 +59,8 @@ def vlm(request, tmp_path_factory) -> BaseVLM:
 
 def plainly(vlm: BaseVLM, path: str, ids: list[int]) -> torch.Tensor:
     """Scores over the vocabulary after each token of prefix and `ids`: no cache, no mask."""
-    picture = vlm.inputs.resize(Image.open(path))
-    pixels = vlm.inputs.pixel_values([picture]).double()
+    image = vlm.inputs.resize(Image.open(path))
+    pixels = vlm.inputs.pixel_values([image]).double()
     whole = torch.tensor([vlm.inputs.prefix_ids + ids])
     with torch.no_grad():
         return vlm.model(pixel_values=pixels, input_ids=whole).logits[0]
@@ -80,9 +80,9 @@ def one_at_a_time(vlm: BaseVLM, path: str, question: str) -> str:
 def test_answers_are_those_of_plain_greedy_generation(vlm, asked, monkeypatch):
     expected = [one_at_a_time(vlm, path, question) for path, question in asked]
     assert len(set(expected)) > 2
-    for rows, pictures in ((128, 64), (4, 2), (1, 1)):
+    for rows, images in ((128, 64), (4, 2), (1, 1)):
         monkeypatch.setattr(prefix_cache, "ROWS", rows)
-        monkeypatch.setattr(prefix_cache, "PICTURES", pictures)
+        monkeypatch.setattr(prefix_cache, "IMAGES", images)
         assert vlm.answer(*zip(*asked, strict=True)) == expected
 
 
@@ -110,9 +110,9 @@ def test_more_answers_than_one_are_drawn_and_come_in_order(vlm, asked):
     assert [answers[0] for answers in cold] == vlm.answer(paths, texts)
 
 
-def test_lists_of_different_lengths_are_refused(vlm, pictures):
-    with pytest.raises(InputError, match="3 pictures, 2 questions and 1 lists of candidates"):
-        vlm.score(pictures, ASKED[:2], [CANDIDATES])
+def test_lists_of_different_lengths_are_refused(vlm, images):
+    with pytest.raises(InputError, match="3 images, 2 questions and 1 lists of candidates"):
+        vlm.score(images, ASKED[:2], [CANDIDATES])
     assert vlm.score([], [], []) == []
 
 
@@ -137,12 +137,12 @@ def test_answers_go_on_in_smaller_batches_where_memory_runs_out(vlm, asked, monk
         vlm.answer(paths, texts)
 
 
-def test_a_cpu_takes_few_large_pictures_together():
+def test_a_cpu_takes_few_large_images_together():
     """Of SmolVLM and of the embedded base, in patches; memory that ran out makes them fewer."""
 
     def together(device: str, patches: int, smaller: int) -> int:
         loaded = SimpleNamespace(device=device, patches=patches, smaller=smaller)
-        return prefix_cache.pictures_together(loaded)
+        return prefix_cache.images_together(loaded)
 
     assert [together("cpu", *each) for each in ((1024, 1), (144, 1), (144, 2))] == [8, 64, 32]
     assert [together("cuda", *each) for each in ((1024, 1), (1024, 4), (1024, 128))] == [64, 16, 1]

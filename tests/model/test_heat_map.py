@@ -1,4 +1,4 @@
-"""Heat maps: they show a place, follow the picture and the answer, and are drawn over a frame."""
+"""Heat maps: they show a place, follow the image and the answer, and are drawn over a frame."""
 
 import numpy as np
 import pytest
@@ -19,32 +19,32 @@ def vlm(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     """Two frames, alike but for the corner that a square is in."""
     folder, paths = tmp_path_factory.mktemp("pictures"), []
     for name, box in (("a", (5, 5, 40, 40)), ("b", (110, 60, 145, 95))):
-        picture = Image.new("RGB", (150, 100), "navy")
-        ImageDraw.Draw(picture).rectangle(box, fill="yellow")
+        image = Image.new("RGB", (150, 100), "navy")
+        ImageDraw.Draw(image).rectangle(box, fill="yellow")
         paths.append(str(folder / f"{name}.png"))
-        picture.save(paths[-1])
+        image.save(paths[-1])
     return paths
 
 
-def test_a_map_is_no_constant_and_follows_picture_and_answer(vlm, pictures):
-    asked = [(path, questions.EGO, answer) for path in pictures for answer in ("tux", "gnu")]
+def test_a_map_is_no_constant_and_follows_image_and_answer(vlm, images):
+    asked = [(path, questions.EGO, answer) for path in images for answer in ("tux", "gnu")]
     maps = heat_map.heat_maps(vlm, *zip(*asked, strict=True))
     assert maps.shape == (4, 12, 12) and maps.dtype == np.float32
     assert np.isfinite(maps).all() and maps.min() >= 0
     assert maps.max(axis=(1, 2)) == pytest.approx(1)
     assert (maps.std(axis=(1, 2)) > 0.05).all()
-    assert np.abs(maps[0] - maps[2]).max() > 0.2  # another picture
+    assert np.abs(maps[0] - maps[2]).max() > 0.2  # another image
     assert np.abs(maps[0] - maps[1]).max() > 0.05  # another answer
 
 
-def test_maps_do_not_depend_on_what_is_asked_beside(vlm, pictures):
+def test_maps_do_not_depend_on_what_is_asked_beside(vlm, images):
     asked = [
-        (pictures[0], questions.WHERE.format("sara_the_racer"), "front and left"),
-        (pictures[1], questions.COUNT, "3"),
+        (images[0], questions.WHERE.format("sara_the_racer"), "front and left"),
+        (images[1], questions.COUNT, "3"),
     ]
     together = heat_map.heat_maps(vlm, *zip(*asked, strict=True))
     for (path, question, answer), expected in zip(asked, together, strict=True):
@@ -52,30 +52,30 @@ def test_maps_do_not_depend_on_what_is_asked_beside(vlm, pictures):
         np.testing.assert_allclose(alone, expected, atol=0.05)
 
 
-def test_the_likelihood_explained_is_the_one_that_score_gives(vlm, pictures):
+def test_the_likelihood_explained_is_the_one_that_score_gives(vlm, images):
     with torch.no_grad(), torch.autocast("cpu", vlm.dtype, vlm.dtype != torch.float32):
-        patches = heat_map._patch_features(vlm, pictures)
+        patches = heat_map._patch_features(vlm, images)
         pairs = [(questions.EGO, "tux"), ("x y z?", "1")]
         losses = [
             heat_map._loss(vlm, patches[[index]], [pair]).item() for index, pair in enumerate(pairs)
         ]
         assert heat_map._loss(vlm, patches, pairs).item() == pytest.approx(sum(losses), rel=0.03)
-    scores = vlm.score(pictures, [question for question, _ in pairs], [["tux"], ["1"]])
+    scores = vlm.score(images, [question for question, _ in pairs], [["tux"], ["1"]])
     assert losses == pytest.approx([-scores[0][0], -scores[1][0]], rel=0.03)
 
 
-def test_the_hottest_patch_is_the_one_that_the_answer_depends_on(vlm, pictures, monkeypatch):
+def test_the_hottest_patch_is_the_one_that_the_answer_depends_on(vlm, images, monkeypatch):
     """A likelihood that looks at one patch alone has its heat there and nowhere else."""
     monkeypatch.setattr(heat_map, "_loss", lambda vlm, patches, pairs: -patches[:, 17].pow(2).sum())
-    heat = heat_map.heat_maps(vlm, pictures[:1], [questions.EGO], ["tux"])[0]
+    heat = heat_map.heat_maps(vlm, images[:1], [questions.EGO], ["tux"])[0]
     assert np.unravel_index(heat.argmax(), heat.shape) == (1, 5)
     assert (heat > 0).sum() == 1
 
 
-def test_no_questions_give_no_maps_and_unequal_lists_are_refused(vlm, pictures):
+def test_no_questions_give_no_maps_and_unequal_lists_are_refused(vlm, images):
     assert len(heat_map.heat_maps(vlm, [], [], [])) == 0
-    with pytest.raises(InputError, match="2 pictures, 1 questions"):
-        heat_map.heat_maps(vlm, pictures, [questions.EGO], ["tux"])
+    with pytest.raises(InputError, match="2 images, 1 questions"):
+        heat_map.heat_maps(vlm, images, [questions.EGO], ["tux"])
 
 
 def test_overlay_lights_up_the_hot_and_leaves_the_cold_as_it_is():
@@ -88,6 +88,6 @@ def test_overlay_lights_up_the_hot_and_leaves_the_cold_as_it_is():
     assert cold.tolist() == [100, 100, 100]
 
 
-def test_a_large_picture_is_not_enlarged_beyond_reason():
+def test_a_large_image_is_not_enlarged_beyond_reason():
     drawn = heat_map.overlay(Image.new("RGB", (4000, 3000)), np.zeros((12, 12), np.float32))
     assert drawn.size == (1200, 900)

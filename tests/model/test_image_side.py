@@ -1,4 +1,4 @@
-"""Pictures of another side than the base's own: trained, recorded, and answered alike."""
+"""Images of another side than the base's own: trained, recorded, and answered alike."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from homework.model import adapter_files, packing
 from homework.model.compat import dtype_option
 from homework.model.processor import Settings
 
-PICTURES = [str(SAMPLE / name) for name in ("00000_00_im.jpg", "00001_03_im.jpg")]
+IMAGES = [str(SAMPLE / name) for name in ("00000_00_im.jpg", "00001_03_im.jpg")]
 PAIRS = [
     [(questions.EGO, "sara_the_racer"), (questions.WHERE.format("konqi"), "front and left")],
     [(questions.TRACK, "gran_paradiso_island")],
@@ -58,13 +58,13 @@ def test_training_answering_and_plain_transformers_agree(shape, side, request):
     )
     plain = AutoModelForImageTextToText.from_pretrained(folder, **dtype_option(torch.float32))
     squares, expected, scored = [], [], []
-    for path, pairs in zip(PICTURES, PAIRS, strict=True):
+    for path, pairs in zip(IMAGES, PAIRS, strict=True):
         with Image.open(path) as file:
-            picture = file.convert("RGB")
-        squares.append(vlm.inputs.resize(picture))
+            image = file.convert("RGB")
+        squares.append(vlm.inputs.resize(image))
         for question, answer in pairs:
             text = f"{vlm.format_prompt(question)} {answer}<end_of_utterance>"
-            batch = processor(text=text, images=[[picture]], return_tensors="pt")
+            batch = processor(text=text, images=[[image]], return_tensors="pt")
             ours = vlm.inputs.view_sequence([(question, answer)])
             assert batch["input_ids"][0].tolist() == ours.input_ids
             pixels = vlm.inputs.pixel_values([squares[-1]])
@@ -92,7 +92,7 @@ def test_training_answering_and_plain_transformers_agree(shape, side, request):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory, base, sample_data) -> Path:
-    """An adapter that was trained on pictures of half the base's side."""
+    """An adapter that was trained on images of half the base's side."""
     output = tmp_path_factory.mktemp("small")
     options = {"output_dir": output, "base": base, "max_steps": 4, "image_side": 72}
     finetune.train(sample_data, **options, **SMALL)
@@ -149,7 +149,7 @@ def test_a_side_that_the_base_does_not_take_is_one_line(base, small, sample_data
     options = {"data_dir": sample_data, "output_dir": tmp_path / "out"}
     with pytest.raises(InputError, match=r"--image_side: .* of 12, 24, .*, 144 pixels.*, not 100"):
         finetune.train(**options, base=base, image_side=100)
-    said = "--image_side: embedded_base takes pictures of 144 pixels a side, not 72"
+    said = "--image_side: embedded_base takes images of 144 pixels a side, not 72"
     with pytest.raises(InputError, match=said):
         finetune.train(**options, base="embedded_base", image_side=72)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]

@@ -50,7 +50,7 @@ def test_a_special_token_in_a_question_is_text(vlm):
 
 
 def test_our_inputs_are_the_processors_own(vlm):
-    """A square picture of the model's size takes no resize, so both ways must agree exactly."""
+    """A square image of the model's size takes no resize, so both ways must agree exactly."""
     rng = np.random.default_rng(1)
     picture = Image.fromarray(rng.integers(0, 255, (144, 144, 3), dtype=np.uint8))
     made = vlm.processor(

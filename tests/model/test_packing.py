@@ -63,14 +63,14 @@ def gradients(model) -> dict[str, torch.Tensor]:
 
 
 def plain_losses(vlm, pixels) -> list[list[torch.Tensor]]:
-    """Of each picture's pairs: one question a sample, the library's own mask and attention."""
+    """Of each image's pairs: one question a sample, the library's own mask and attention."""
     losses = []
-    for picture, pairs in zip(pixels, PAIRS, strict=True):
+    for image, pairs in zip(pixels, PAIRS, strict=True):
         losses.append([])
         for pair in pairs:
             sequence = vlm.inputs.view_sequence([pair])
             ids, labels = (torch.tensor([field]) for field in sequence[:2])
-            scores = vlm.model(pixel_values=picture[None], input_ids=ids).logits[0, :-1]
+            scores = vlm.model(pixel_values=image[None], input_ids=ids).logits[0, :-1]
             losses[-1].append(
                 cross_entropy(scores, labels[0, 1:], ignore_index=IGNORED, reduction="sum")
             )
@@ -146,18 +146,18 @@ asked = st.sampled_from([pair for pairs in PAIRS for pair in pairs])
 
 
 @settings(max_examples=40, deadline=None)
-@given(pictures=st.lists(st.lists(asked, max_size=5), min_size=1, max_size=4))
-def test_a_row_holds_each_token_once_and_scores_each_answer(inputs, pictures):
+@given(images=st.lists(st.lists(asked, max_size=5), min_size=1, max_size=4))
+def test_a_row_holds_each_token_once_and_scores_each_answer(inputs, images):
     size = len(inputs.prefix_ids)
-    sequences = [inputs.view_sequence(pairs) for pairs in pictures]
+    sequences = [inputs.view_sequence(pairs) for pairs in images]
     row = packing.pack(sequences, size)
     assert row.input_ids.shape == (1, sum(len(s.input_ids) for s in sequences))
-    pairs = [(frame, *pair) for frame, some in enumerate(pictures) for pair in some]
+    pairs = [(frame, *pair) for frame, some in enumerate(images) for pair in some]
     assert row.layout.frames.tolist() == [frame for frame, _, _ in pairs]
     ids = row.input_ids[0]
     for number, (frame, question, answer) in enumerate(pairs):
         tokens = inputs.question_ids(question) + inputs.answer_ids(answer)
-        among = number - sum(len(some) for some in pictures[:frame])
+        among = number - sum(len(some) for some in images[:frame])
         places = row.layout.branches[frame, among, : len(tokens)]
         assert ids[places].tolist() == tokens
         assert row.position_ids[0, places].tolist() == list(range(size, size + len(tokens)))
@@ -166,7 +166,7 @@ def test_a_row_holds_each_token_once_and_scores_each_answer(inputs, pictures):
         assert ids[row.answer_positions[mine] + 1].tolist() == inputs.answer_ids(answer)
     # What the attention gives back is each branch token once, in the row's order.
     flat = row.layout.branches.flatten()[row.layout.tokens]
-    assert flat.tolist() == list(range(len(pictures) * size, len(ids)))
+    assert flat.tolist() == list(range(len(images) * size, len(ids)))
 
 
 def test_passes_stay_within_their_number_of_tokens():

@@ -1,4 +1,4 @@
-"""How pictures are held out and dealt to steps and devices."""
+"""How images are held out and dealt to steps and devices."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ def epoch(sampler: StepSampler) -> list[list[int]]:
     return list(sampler.batches(range(sampler.steps_per_epoch)))
 
 
-@pytest.mark.parametrize("pictures", [203, 192, 193, 17])
-def test_a_steps_pictures_do_not_depend_on_how_it_is_divided(pictures):
-    lengths = [1 + index % 9 for index in range(pictures)]
+@pytest.mark.parametrize("images", [203, 192, 193, 17])
+def test_a_steps_images_do_not_depend_on_how_it_is_divided(images):
+    lengths = [1 + index % 9 for index in range(images)]
 
     def steps(per_device, accumulation, processes) -> list[list[int]]:
-        """The pictures of each step, by all processes and in all their batches."""
+        """The images of each step, by all processes and in all their batches."""
         parts = [
             epoch(StepSampler(lengths, per_device, accumulation, 0, rank, processes))
             for rank in range(processes)
@@ -33,7 +33,7 @@ def test_a_steps_pictures_do_not_depend_on_how_it_is_divided(pictures):
         return found
 
     whole = steps(16, 1, 1)
-    assert sorted(index for step in whole for index in step) == list(range(pictures))
+    assert sorted(index for step in whole for index in step) == list(range(images))
     for division in ((8, 1, 2), (8, 2, 1), (4, 2, 2), (2, 1, 8), (1, 16, 1)):
         assert steps(*division) == whole
     sampler = StepSampler(lengths, 16, 1, 0)

@@ -103,14 +103,14 @@ def other_answers(folder: Path) -> None:
     file.write_text(json.dumps([pair | {"answer": "0"} for pair in pairs]))
 
 
-def another_picture(folder: Path) -> None:
+def another_image(folder: Path) -> None:
     first, second, *_ = sorted((folder / "train").glob("*_im.jpg"))
     status = first.stat()
     first.write_bytes(second.read_bytes())
     os.utime(first, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-@pytest.mark.parametrize("change", [other_answers, another_picture])
+@pytest.mark.parametrize("change", [other_answers, another_image])
 def test_a_stopped_run_never_continues_with_other_data(
     change, options, tmp_path, monkeypatch, capsys
 ):

@@ -22,7 +22,7 @@ CPU = "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate m
 
 
 def running_out(monkeypatch, error: BaseException, most: int) -> list[int]:
-    """Let passes of more than `most` pictures fail; the pictures of each pass that was tried."""
+    """Let passes of more than `most` images fail; the images of each pass that was tried."""
     forward, tried = FineTuning._forward, []
 
     def limited(self, part):
@@ -70,12 +70,12 @@ def test_dropout_is_drawn_again_where_a_step_begins_anew(options, tmp_path, monk
 
     def failing(self, part):
         calls.append(part)
-        if len(calls) == 4:  # after the first, of one picture
+        if len(calls) == 4:  # after the first, of one image
             raise torch.OutOfMemoryError(GPU)
         return forward(self, part)
 
     monkeypatch.setattr(FineTuning, "_forward", failing)
-    monkeypatch.setattr(Passes, "smaller", lambda self, parts, pictures=None: parts)
+    monkeypatch.setattr(Passes, "smaller", lambda self, parts, images=None: parts)
     finetune.train(**options)
     files = [tmp_path / name / adapter_files.WEIGHTS for name in ("whole", "out")]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -90,9 +90,9 @@ def test_measuring_goes_on_in_smaller_passes(base, sample_data, tmp_path, monkey
     assert max(tried) > 2 >= max(tried[-3:])
 
 
-def test_one_picture_too_many_ends_with_a_line(options, monkeypatch, capsys):
+def test_one_image_too_many_ends_with_a_line(options, monkeypatch, capsys):
     running_out(monkeypatch, torch.OutOfMemoryError(GPU), most=0)
-    with pytest.raises(InputError, match="not enough memory on cpu for one picture"):
+    with pytest.raises(InputError, match="not enough memory on cpu for one image"):
         finetune.train(**options)
     assert "goes on with gradient checkpointing" in capsys.readouterr().out
 
@@ -222,11 +222,11 @@ def test_the_time_of_the_embedded_base_is_tried(options, tmp_path, monkeypatch, 
     (_, _), (base, seconds) = tried
     assert base == "embedded_base"
     said = capsys.readouterr().out
-    told = duration(4 * 4 * seconds)  # four steps of four pictures
+    told = duration(4 * 4 * seconds)  # four steps of four images
     assert f"; with --base embedded_base about {told}\n" in said and said.count("in a pass") == 1
 
 
 def test_what_is_left_of_a_resumed_run_counts(unfinished, options, monkeypatch, capsys):
     monkeypatch.setattr(FineTuning, "prepare", lambda self: 1.0)
     finetune.train(**options)
-    assert "about 4 s on this machine" in capsys.readouterr().out  # one step of four pictures
+    assert "about 4 s on this machine" in capsys.readouterr().out  # one step of four images

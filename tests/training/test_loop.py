@@ -149,7 +149,7 @@ def test_lines_come_by_time(tmp_path, monkeypatch, capsys):
 
 
 def test_a_line_between_two_records_has_the_rate_and_the_time_left(tmp_path, monkeypatch, capsys):
-    """In the first step those that were expected; while pictures are measured, too."""
+    """In the first step those that were expected; while images are measured, too."""
     monkeypatch.setattr(distributed, "FIRST_MINUTE", 0.1)
 
     def slow(function):
@@ -160,7 +160,7 @@ def test_a_line_between_two_records_has_the_rate_and_the_time_left(tmp_path, mon
     run(OneWeight(3, best=0), tmp_path, step_seconds=120.0)
     lines = capsys.readouterr().out.splitlines()
     assert "step 1/3  pass 1 of 2  120.0 s a step, 6.0 min left" in lines
-    measures = r"step 1/3  measures on held-out pictures  0\.[6-9] s a step, [12] s left"
+    measures = r"step 1/3  measures on held-out images  0\.[6-9] s a step, [12] s left"
     assert any(re.fullmatch(measures, line) for line in lines)
     told = [line for line in lines if line.startswith("step ")]
     assert all(line.endswith(" left") and " s a step, " in line for line in told)
@@ -188,7 +188,7 @@ def test_the_loss_of_a_step_is_the_weighted_mean_of_its_micro_batches(tmp_path):
     assert first["grad_norm"] == pytest.approx(2 / 3)
 
 
-def test_a_loss_that_is_not_finite_stops_and_names_the_pictures(unfinished, options, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_and_names_the_images(unfinished, options, monkeypatch):
     weighted_loss = packing.weighted_loss
     monkeypatch.setattr(packing, "weighted_loss", lambda *args: weighted_loss(*args) * math.nan)
     with pytest.raises(InputError, match=r"step 3: the loss .*train/0000\d_0\d_im.jpg"):

@@ -23,9 +23,9 @@ from homework.training.step import (
     SCALE,
     SHARE,
     Stepper,
+    images_measured,
     is_stalled,
     measure_steps,
-    pictures_measured,
 )
 
 
@@ -117,10 +117,10 @@ def test_processes_that_decode_change_no_bit(options, finished_run, tmp_path):
 
 
 @given(st.integers(1, 20_000), st.integers(1, 256))
-def test_all_measurements_take_a_small_share_of_a_run(steps, pictures):
-    each = pictures_measured(steps, pictures)
+def test_all_measurements_take_a_small_share_of_a_run(steps, images):
+    each = images_measured(steps, images)
     measurements = -(-steps // measure_steps(steps))
-    assert each == LEAST or COST * each * measurements <= SHARE * steps * pictures + 1e-6
+    assert each == LEAST or COST * each * measurements <= SHARE * steps * images + 1e-6
     assert each >= LEAST
 
 

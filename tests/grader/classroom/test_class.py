@@ -185,7 +185,7 @@ def test_results_under_other_settings_are_not_reused(graded_class, place):
     graded_class()
     _, _, out, _ = graded_class("--resume", "--time_limit", "50")
     assert "6 submissions, 5 to grade" in out
-    (place / "data/valid/00003_00_im.jpg").write_text("another picture")
+    (place / "data/valid/00003_00_im.jpg").write_text("another image")
     _, _, out, _ = graded_class("--resume", "--time_limit", "50")
     assert "6 submissions, 5 to grade" in out
 

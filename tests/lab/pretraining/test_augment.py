@@ -1,4 +1,4 @@
-"""Augmented pictures are those that Pillow makes one at a time, and their labels keep the rule."""
+"""Augmented images are those that Pillow makes one at a time, and their labels keep the rule."""
 
 import random
 from collections import Counter
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from strategies import boxes, views
 
-from homework.labels.scene import MIN_BOX_SIDE, PICTURE_SIZE, Kart, make_scene, mirrored
+from homework.labels.scene import IMAGE_SIZE, MIN_BOX_SIDE, Kart, make_scene, mirrored
 from lab.pretraining import augment, draws
-from lab.pretraining.augment import Pictures, View, cubic, orders, resample, triangle, weights
+from lab.pretraining.augment import Images, View, cubic, orders, resample, triangle, weights
 from lab.pretraining.batches import AugmentedBatches
 
 SIDE = 36
@@ -21,46 +21,46 @@ ROUNDING = 3  # of 255: a level of each of three roundings
 
 
 def changed(view, changes, donors=()):
-    """The picture of a view after its changes."""
+    """The image of a view after its changes."""
     numbers = range(1, len(donors) + 1)
     asked = orders([view, *donors], [0], [changes], numbers)
-    made = Pictures([view, *donors], SIDE, "cpu").changed(asked)
+    made = Images([view, *donors], SIDE, "cpu").changed(asked)
     return made[0].permute(1, 2, 0).byte().numpy()
 
 
 def by_pillow(view, changes, donors):
     """The same by Pillow and numpy, each change by itself."""
-    picture = view.picture
+    image = view.image
     if changes.paste:
         donor, kart, box = changes.paste
-        shown, (x1, y1, x2, y2) = donors[donor].picture, box
+        shown, (x1, y1, x2, y2) = donors[donor].image, box
         size = (x2 - x1, y2 - y1)
         outline = Image.fromarray(augment._outline(shown, kart.box))
         opacity = np.asarray(outline.resize(size, Image.Resampling.BILINEAR))[..., None] / 255
         cut = Image.fromarray(shown).resize(size, Image.Resampling.BICUBIC, kart.box)
-        cut = np.asarray(cut) * augment._relighting(picture, box, shown, kart.box)
-        picture = picture.copy()
-        place = picture[y1:y2, x1:x2]
+        cut = np.asarray(cut) * augment._relighting(image, box, shown, kart.box)
+        image = image.copy()
+        place = image[y1:y2, x1:x2]
         place[:] = (cut * opacity + place * (1 - opacity)).clip(0, 255).astype(np.uint8)
     if changes.window:
-        cut = Image.fromarray(picture)
-        picture = np.asarray(cut.resize(PICTURE_SIZE, Image.Resampling.BICUBIC, changes.window))
+        cut = Image.fromarray(image)
+        image = np.asarray(cut.resize(IMAGE_SIZE, Image.Resampling.BICUBIC, changes.window))
     if changes.mirror:
-        picture = picture[:, ::-1]
-    mean, light = float(picture.mean()), changes.light
-    values = (picture - mean) * light.contrast + mean + light.shift
+        image = image[:, ::-1]
+    mean, light = float(image.mean()), changes.light
+    values = (image - mean) * light.contrast + mean + light.shift
     return (values * np.array(light.gains)).clip(0, 255).astype(np.uint8)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(views(), min_size=1, max_size=4), st.integers(0, 10_000), st.data())
-def test_a_device_changes_a_batch_as_pillow_changes_each_picture(shown, seed, data):
+def test_a_device_changes_a_batch_as_pillow_changes_each_image(shown, seed, data):
     which = data.draw(st.sets(st.sampled_from(list(draws.CHANCES))))
     batches = AugmentedBatches(shown, 6, seed, which)
     numbers, changes = zip(*batches[0], strict=True)
-    pictures = Pictures(shown, SIDE, "cpu")
+    images = Images(shown, SIDE, "cpu")
     asked = orders(shown, numbers, changes, batches.donors)
-    made, squares = pictures.changed(asked), pictures.squares(asked)
+    made, squares = images.changed(asked), images.squares(asked)
     assert squares.dtype == torch.uint8 and squares.shape == (6, SIDE, SIDE, 3)
     donors = [shown[number] for number in batches.donors]
     for one, square, change, number in zip(made, squares, changes, numbers, strict=True):
@@ -77,16 +77,16 @@ def test_a_device_changes_a_batch_as_pillow_changes_each_picture(shown, seed, da
 @settings(max_examples=30, deadline=None)
 @given(views().filter(lambda view: view.scene.karts), st.integers(1, 4), boxes(), st.data())
 def test_a_device_pastes_karts_as_pillow_does(donor, darker, box, data):
-    """Of any size and place there and here; from a picture that is lighter or darker."""
+    """Of any size and place there and here; from an image that is lighter or darker."""
     kart = data.draw(st.sampled_from(donor.scene.karts))
     # Pillow 13 resizes first along the side where that is less work. Both orders agree where no
     # value between the two passes leaves 0 to 255.
-    donor = donor._replace(picture=donor.picture // 2 + 64)
-    here = View(donor.picture[::-1] // darker, make_scene("abyss", ()))
+    donor = donor._replace(image=donor.image // 2 + 64)
+    here = View(donor.image[::-1] // darker, make_scene("abyss", ()))
     if data.draw(st.booleans()):
-        here, donor = (view._replace(picture=255 - view.picture) for view in (here, donor))
+        here, donor = (view._replace(image=255 - view.image) for view in (here, donor))
     changes = draws.Changes(here.scene, draws.Paste(0, kart, box))
-    made = Pictures([here, donor], SIDE, "cpu").changed(orders([here, donor], [0], [changes], [1]))
+    made = Images([here, donor], SIDE, "cpu").changed(orders([here, donor], [0], [changes], [1]))
     away = np.abs(made[0].permute(1, 2, 0).numpy() - by_pillow(here, changes, [donor]))
     # What Pillow rounds between its passes is relit with the kart.
     most = ROUNDING * augment.MAX_RELIGHTING
@@ -96,7 +96,7 @@ def test_a_device_pastes_karts_as_pillow_does(donor, darker, box, data):
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 99), st.integers(5, 150), st.integers(5, 60), st.sampled_from("cb"))
 def test_weights_resize_as_pillow(seed, start, to, kernel):
-    """Smaller and larger, from anywhere in a picture."""
+    """Smaller and larger, from anywhere in an image."""
     noise = np.random.default_rng(seed).integers(0, 256, (100, 150, 3), np.uint8)
     left, right = min(start, 145) - 5, 150
     kernel, resampling = {
@@ -111,16 +111,16 @@ def test_weights_resize_as_pillow(seed, start, to, kernel):
     assert np.abs(found - np.asarray(expected)).max() <= 2
 
 
-def test_pictures_in_a_devices_memory_are_those_of_the_run():
+def test_images_in_a_devices_memory_are_those_of_the_run():
     """As on a GPU, which holds them all; here by another name of the CPU."""
     shown = [
         View(np.full((100, 150, 3), value, np.uint8), make_scene("abyss", ())) for value in range(9)
     ]
-    held = Pictures(shown, SIDE, "cpu:0")
+    held = Images(shown, SIDE, "cpu:0")
     asked = orders(shown, [7, 2], [draws.Changes(shown[0].scene)] * 2, [])
     assert held._all is not None and held._all.shape == (9, 3, 100, 150)
     assert held.changed(asked).amax((1, 2, 3)).tolist() == [7, 2]
-    assert torch.equal(held.changed(asked), Pictures(shown, SIDE, "cpu").changed(asked))
+    assert torch.equal(held.changed(asked), Images(shown, SIDE, "cpu").changed(asked))
 
 
 @settings(max_examples=30, deadline=None)
@@ -129,15 +129,15 @@ def test_mirroring_twice_is_the_view_itself(view):
     changes = draws.Changes(mirrored(view.scene), mirror=True)
     once = View(changed(view, changes), changes.scene)
     twice = draws.Changes(mirrored(once.scene), mirror=True)
-    assert (changed(once, twice) == view.picture).all()
+    assert (changed(once, twice) == view.image).all()
     assert twice.scene.karts == view.scene.karts
 
 
-def test_crop_moves_boxes_with_the_picture():
+def test_crop_moves_boxes_with_the_image():
     """A white kart on black stays under its box, wherever the window falls."""
-    picture = np.zeros((100, 150, 3), np.uint8)
-    picture[40:70, 60:100] = 255
-    view = View(picture, make_scene("abyss", (Kart("tux", (60, 40, 100, 70)),)))
+    image = np.zeros((100, 150, 3), np.uint8)
+    image[40:70, 60:100] = 255
+    view = View(image, make_scene("abyss", (Kart("tux", (60, 40, 100, 70)),)))
     for seed in range(20):
         window = draws.draw_window(random.Random(seed), smallest=0.6)
         (kart,) = draws.cropped(view.scene, window).karts
@@ -158,12 +158,12 @@ def test_paste_shows_the_kart_at_its_box_and_nowhere_else(background):
     view = View(here, make_scene("abyss", ()))
     scene = draws.pasted(view.scene, "tux", box)
     assert scene.track == "abyss" and scene.karts == (Kart("tux", box),)
-    picture = changed(view, draws.Changes(scene, draws.Paste(0, kart, box)), [donor])
-    inside = picture[50:80, 70:100]
+    image = changed(view, draws.Changes(scene, draws.Paste(0, kart, box)), [donor])
+    inside = image[50:80, 70:100]
     expected = 240 if background == 100 else 240 / augment.MAX_RELIGHTING
     assert abs(inside[15, 15].astype(int) - expected).max() <= 1
     assert (inside[:, :2] == background).all() and (inside[:, -2:] == background).all()
-    outside = picture.copy()
+    outside = image.copy()
     outside[50:80, 70:100] = background
     assert (outside == background).all()
 
@@ -180,15 +180,15 @@ def test_augmented_views_are_lawful_whatever_is_drawn(view, donors, data):
     if "paste" not in which:
         assert set(names) <= {kart.name for kart in view.scene.karts}
     for x1, y1, x2, y2 in (kart.box for kart in drawn.scene.karts):
-        assert 0 <= x1 <= x2 - MIN_BOX_SIDE and x2 <= PICTURE_SIZE[0]
-        assert 0 <= y1 <= y2 - MIN_BOX_SIDE and y2 <= PICTURE_SIZE[1]
+        assert 0 <= x1 <= x2 - MIN_BOX_SIDE and x2 <= IMAGE_SIZE[0]
+        assert 0 <= y1 <= y2 - MIN_BOX_SIDE and y2 <= IMAGE_SIZE[1]
     assert (drawn.scene.ego is None) == (not drawn.scene.karts)
-    picture = changed(view, drawn, donors)
-    assert picture.shape == view.picture.shape and picture.dtype == np.uint8
+    image = changed(view, drawn, donors)
+    assert image.shape == view.image.shape and image.dtype == np.uint8
     if not which:
-        assert drawn == draws.Changes(view.scene) and (picture == view.picture).all()
+        assert drawn == draws.Changes(view.scene) and (image == view.image).all()
     assert draws.draw(view.scene, scenes, random.Random(seed), which) == drawn
-    assert (changed(view, drawn, donors) == picture).all()
+    assert (changed(view, drawn, donors) == image).all()
 
 
 @pytest.mark.parametrize("name", ["tux", "gnu"])

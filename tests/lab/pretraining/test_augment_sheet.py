@@ -6,8 +6,8 @@ from helpers import make_split
 from PIL import Image
 
 from homework.common.errors import InputError
-from homework.frames.pictures import open_picture
-from homework.frames.split import picture_name, read_info
+from homework.frames.images import open_image
+from homework.frames.split import image_name, read_info
 from homework.inspection.draw import draw_scene
 from homework.labels.scene import view_scene
 from lab.pretrain import look
@@ -30,7 +30,7 @@ def test_look_shows_what_the_augmentations_make_of_a_view(folder, tmp_path):
     plain = np.asarray(draw_scene(*_view(info, 0)).resize((450, 300), Image.Resampling.LANCZOS))
     for row in range(5):
         assert not np.array_equal(sheet[row * 304 : row * 304 + 300, :450], plain)
-    with pytest.raises(InputError, match="has no picture beside it"):
+    with pytest.raises(InputError, match="has no image beside it"):
         (folder / "00001_03_im.jpg").rename(tmp_path / "moved.jpg")
         try:
             augment_sheet(info, 3)
@@ -39,5 +39,5 @@ def test_look_shows_what_the_augmentations_make_of_a_view(folder, tmp_path):
 
 
 def _view(info, view):
-    picture = open_picture(info.with_name(picture_name(info.name, view)))
-    return picture, view_scene(read_info(info), view)
+    image = open_image(info.with_name(image_name(info.name, view)))
+    return image, view_scene(read_info(info), view)

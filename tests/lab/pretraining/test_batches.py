@@ -79,7 +79,7 @@ def test_a_moment_that_never_moves_does_not_fill_the_batches():
     assert batches[0] == batches[0]
 
 
-def test_the_processes_share_a_step_and_its_first_pictures_are_described(tmp_path):
+def test_the_processes_share_a_step_and_its_first_images_are_described(tmp_path):
     architecture.save_processor(tmp_path)
     inputs = load_inputs(tmp_path)
     shown = [view("abyss", ["tux", "gnu"][: i % 3], f"{i:05x}_00_im.jpg") for i in range(4)]
@@ -90,7 +90,7 @@ def test_the_processes_share_a_step_and_its_first_pictures_are_described(tmp_pat
             Steps(drawn, inputs, 12, 36, steps, (rank, processes), 0.5)[2] for steps in (3, 2)
         )
         mine = numbers[rank::processes]
-        assert dense.orders.pictures.tolist() == described.orders.pictures.tolist() == mine
+        assert dense.orders.images.tolist() == described.orders.images.tolist() == mine
         assert dense.paths == [shown[number].source for number in mine]
         assert (dense.row.layout.count, described.row.layout.count) == (0, len(mine) // 2)
         centers = dense.targets["center"].flatten().nonzero().flatten()

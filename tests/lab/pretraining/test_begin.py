@@ -25,7 +25,7 @@ def test_compiled_parts_give_the_same_in_training_and_are_left_out_of_measuring(
 
 
 def test_folding_changes_no_answer():
-    """The same patches before and after, for one picture as for many; no normalisation left."""
+    """The same patches before and after, for one image as for many; no normalisation left."""
     stem = architecture.build_model(1).stem
     normalise(stem)
     for module in stem.modules():
@@ -40,7 +40,7 @@ def test_folding_changes_no_answer():
         before = stem(pixels)
         fold(stem)
         after = stem.train()(pixels)
-        single = torch.cat([stem(picture[None]) for picture in pixels])
+        single = torch.cat([stem(image[None]) for image in pixels])
     assert not [part for part in stem.modules() if isinstance(part, torch.nn.BatchNorm2d)]
     torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(single, after, rtol=1e-3, atol=1e-3)

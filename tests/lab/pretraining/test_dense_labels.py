@@ -1,4 +1,4 @@
-"""What each patch of a picture is taught."""
+"""What each patch of an image is taught."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -71,7 +71,7 @@ def test_what_is_told_is_true():
     assert ("Here tux is", "seen") in seen and ("Here xue is", "missing") in seen
 
 
-def test_every_kind_is_drawn_and_an_empty_picture_has_some():
+def test_every_kind_is_drawn_and_an_empty_image_has_some():
     assert {part.kind for part in drawn(SCENE)} == set(descriptions.KINDS)
     empty = {part.kind for part in drawn(make_scene("abyss", ()))}
     assert empty == {"track", "count", "seen", "list", "whole"}

@@ -32,25 +32,25 @@ def test_a_folder_looks_like_itself(data_dir):
     assert "0.0 of 255 apart on average over 3 tracks" in lines[-1]
 
 
-def test_brighter_pictures_and_larger_karts_are_noticed(data_dir, tmp_path):
+def test_brighter_images_and_larger_karts_are_noticed(data_dir, tmp_path):
     other = make_split(tmp_path / "other" / "train", frames=6, seed=0)
-    for picture in other.glob("*_im.jpg"):
-        with Image.open(picture) as opened:
+    for image in other.glob("*_im.jpg"):
+        with Image.open(image) as opened:
             bright = opened.point(lambda value: min(255, value + 60))
-        bright.save(picture)
+        bright.save(image)
     ours = appearance.measure(list_split(data_dir / "train"), 1)
     theirs = appearance.measure(list_split(other), 1)
-    assert appearance.difference(ours.pictures[:, 0], theirs.pictures[:, 0]) > 0.2
+    assert appearance.difference(ours.images[:, 0], theirs.images[:, 0]) > 0.2
     assert appearance.difference(ours.karts, theirs.karts) == 0
 
 
 @pytest.mark.slow
 def test_compare_prints_and_draws_the_comparison(data_dir, tmp_path, capsys):
-    picture = tmp_path / "looks.png"
+    image = tmp_path / "looks.png"
     train, valid = str(data_dir / "train"), str(data_dir / "valid")
-    record.compare(train, valid, save=str(picture), num_workers=1)
+    record.compare(train, valid, save=str(image), num_workers=1)
     assert "camera before its kart" in capsys.readouterr().out
-    with Image.open(picture) as drawn:
+    with Image.open(image) as drawn:
         assert drawn.format == "PNG" and drawn.width > 1000
     with pytest.raises(InputError, match=r"neither .png nor .jpg"):
         record.compare(train, valid, save=str(tmp_path / "looks.xyz"))

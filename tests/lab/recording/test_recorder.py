@@ -41,7 +41,7 @@ def test_a_frame_of_another_race_is_refused():
         recorder.decode_frame(FRAMES[0], race._replace(track="abyss"))
     with pytest.raises(ValueError, match="views"):
         recorder.decode_frame(FRAMES[0] | {"pictures": FRAMES[0]["pictures"][:2]}, race)
-    with pytest.raises(ValueError, match="damaged picture"):
+    with pytest.raises(ValueError, match="damaged image"):
         recorder.decode_frame(FRAMES[0] | {"pictures": ["aGVsbG8="] * 3}, race)
 
 

@@ -1,4 +1,4 @@
-"""Pictures are decoded to RGB as a person sees them, or named in one line."""
+"""Images are decoded to RGB as a person sees them, or named in one line."""
 
 import hashlib
 import shutil
@@ -11,7 +11,7 @@ from PIL import __version__ as pillow_version
 
 from homework.common.errors import InputError
 from homework.data import VQADataset
-from homework.frames.pictures import DECODING, FORMATS, open_picture, pairs_digest
+from homework.frames.images import DECODING, FORMATS, open_image, pairs_digest
 
 PILLOW = int(pillow_version.split(".")[0])
 RNG = np.random.default_rng(0)
@@ -21,44 +21,44 @@ LEFT_CLEAR = np.where(np.arange(150) < 60, 0, 255).astype(np.uint8) * np.ones((1
 
 
 def opened(image, file, **options) -> np.ndarray:
-    """What `open_picture` reads of an image that is saved to `file`."""
+    """What `open_image` reads of an image that is saved to `file`."""
     image.save(file, **options)
-    picture = open_picture(file)
+    picture = open_image(file)
     assert picture.mode == "RGB"
     return np.asarray(picture)
 
 
-def test_open_picture_gives_rgb(tmp_path):
+def test_open_image_gives_rgb(tmp_path):
     Image.new("L", (150, 100)).save(tmp_path / "gray.png")
-    picture = open_picture(tmp_path / "gray.png")
+    picture = open_image(tmp_path / "gray.png")
     assert (picture.mode, picture.size) == ("RGB", (150, 100))
 
 
-def test_broken_pictures_get_one_line(tmp_path, monkeypatch):
+def test_broken_images_get_one_line(tmp_path, monkeypatch):
     noise = Image.effect_noise((150, 100), 80)
     noise.save(tmp_path / "cut.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:900])
     noise.save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:900])
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     noise.save(tmp_path / "large.png")
     for name, words in {
         "cut.jpg": "cut short or damaged",
         "cut.png": "cut short or damaged",
-        "text.jpg": "not a picture",
-        "absent.jpg": "no such picture",
+        "text.jpg": "not an image",
+        "absent.jpg": "no such image",
     }.items():
         with pytest.raises(InputError, match=words) as caught:
-            open_picture(tmp_path / name)
+            open_image(tmp_path / name)
         assert name in str(caught.value) and "\n" not in str(caught.value)
-    monkeypatch.setattr("homework.frames.pictures.MAX_PICTURE_PIXELS", 1000)
+    monkeypatch.setattr("homework.frames.images.MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(InputError, match=r"large.png: over 1,000 pixels"):
-        open_picture(tmp_path / "large.png")
+        open_image(tmp_path / "large.png")
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_turned_upright(tmp_path, suffix, orientation):
+def test_an_image_is_turned_upright(tmp_path, suffix, orientation):
     upright = Image.new("RGB", (150, 100), "white")
     upright.paste("red", (0, 0, 75, 50))
     upright.paste("blue", (75, 50, 150, 100))
@@ -74,7 +74,7 @@ def test_a_picture_is_turned_upright(tmp_path, suffix, orientation):
     assert np.abs(found - np.asarray(upright)).mean() < 6
 
 
-def test_a_damaged_exif_leaves_the_picture_as_it_is(tmp_path):
+def test_a_damaged_exif_leaves_the_image_as_it_is(tmp_path):
     for exif in (b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", b"x"):
         image = Image.fromarray(COLOR)
         assert opened(image, tmp_path / "x.png", exif=exif).tolist() == COLOR.tolist()
@@ -162,7 +162,7 @@ def test_every_form_is_read(tmp_path, form):
 
 
 def test_other_pixels_come_with_another_number_of_decoding(tmp_path):
-    """Whoever changes `open_picture` raises DECODING, or old arrays are read from the cache."""
+    """Whoever changes `open_image` raises DECODING, or old arrays are read from the cache."""
     stored = Image.fromarray(np.dstack([COLOR, LEFT_CLEAR]))
     found = [
         opened(
