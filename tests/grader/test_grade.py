@@ -300,6 +300,7 @@ def test_the_line_of_a_time_limit_says_what_this_machine_needs(answered, seconds
     assert scoring.how_far(answered, 128, 32, seconds, before=10, limit=60) == told
 
 
+@pytest.mark.slow
 def test_that_line_is_in_the_verdict(graded, place):
     write_data(place / "data", 40)
     rest = "import time; time.sleep(0.9 if len(questions) > 8 else 9); numbers ="

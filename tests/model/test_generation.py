@@ -116,6 +116,7 @@ def test_lists_of_different_lengths_are_refused(vlm, images):
     assert vlm.score([], [], []) == []
 
 
+@pytest.mark.slow
 def test_answers_go_on_in_smaller_batches_where_memory_runs_out(vlm, asked, monkeypatch):
     paths, texts = zip(*asked, strict=True)
     expected = vlm.answer(paths, texts)

@@ -41,6 +41,7 @@ def test_which_sides_there_are():
     assert own[1].at(256).image_tokens == (256 // 14 // 3) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape, side", [("base", 72), ("smolvlm_shape", 256), ("smolvlm_shape", 384)]
 )
@@ -99,6 +100,7 @@ def small(tmp_path_factory, base, sample_data) -> Path:
     return output
 
 
+@pytest.mark.slow
 def test_an_adapter_is_asked_with_its_own_side_merged_too(small, base, sample_data, tmp_path):
     assert read_json(small / adapter_files.BASE)["training"]["image_side"] == 72
     dataset = VQADataset("train", sample_data, 20)

@@ -148,6 +148,7 @@ def test_lines_come_by_time(tmp_path, monkeypatch, capsys):
     assert len([line for line in lines if "eval_loss" not in line]) <= most
 
 
+@pytest.mark.slow
 def test_a_line_between_two_records_has_the_rate_and_the_time_left(tmp_path, monkeypatch, capsys):
     """In the first step those that were expected; while images are measured, too."""
     monkeypatch.setattr(distributed, "FIRST_MINUTE", 0.1)

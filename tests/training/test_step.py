@@ -41,6 +41,7 @@ def losses(output) -> list[float]:
     return [record["loss"] for record in log if "loss" in record]
 
 
+@pytest.mark.slow
 def test_float16_learns_as_float32_does(options, tmp_path, monkeypatch):
     for kind in (torch.float32, torch.float16):
         chosen = machine.Machine("cpu", kind, "a test")
@@ -55,6 +56,7 @@ def test_float16_learns_as_float32_does(options, tmp_path, monkeypatch):
     assert torch.nn.functional.cosine_similarity(found, expected, 0) > 0.9
 
 
+@pytest.mark.slow
 def test_a_float16_run_resumes_to_the_bit(half, options, tmp_path, monkeypatch):
     finetune.train(**options | {"output_dir": tmp_path / "whole"})
     with monkeypatch.context() as patch:
@@ -103,6 +105,7 @@ def test_a_float16_step_that_overflows_changes_nothing_and_the_run_goes_on(
     assert "loss" in first and "grad_norm" not in first
 
 
+@pytest.mark.slow
 def test_a_float16_run_that_never_stops_overflowing_ends_with_a_line(half, options, monkeypatch):
     overflowing(monkeypatch, 99)
     with pytest.raises(InputError, match=r"the gradient .*im.jpg"):

@@ -1,11 +1,13 @@
 """Parts that are compiled for a GPU compute what they did before; no normalisation is left."""
 
+import pytest
 import torch
 
 from lab.pretraining import architecture, begin
 from lab.pretraining.begin import fold, normalise
 
 
+@pytest.mark.slow
 def test_compiled_parts_give_the_same_in_training_and_are_left_out_of_measuring(tiny_architecture):
     plain, fast = (architecture.build_model(0) for _ in range(2))
     for model in (plain, fast):
