@@ -64,8 +64,7 @@ def run(commands: Command | dict[str, Command]) -> None:
         line = "error: not enough memory; end other programs, or take a smaller base or data set"
         sys.exit(_fail(line, 1))
     except OSError as error:
-        # Errors of reading are caught where they occur, so this is an error of writing.
-        sys.exit(_fail(f"error: {disk_line(error)}", 1))
+        sys.exit(_fail(f"error: {disk_line(error, in_writing=False)}", 1))
 
 
 def _parse(commands: Command | dict[str, Command]) -> list[Callable]:

@@ -227,11 +227,18 @@ def writing(path: str | Path, hint: str = "") -> Iterator[None]:
         raise InputError(disk_line(error, path) + (hint and f", {hint}")) from None
 
 
-def disk_line(error: OSError, path: str | Path | None = None) -> str:
-    """One line: which file cannot be written (`path` if unnamed), why, and how to fix it."""
+def disk_line(error: OSError, path: str | Path | None = None, in_writing: bool = True) -> str:
+    """One line: which file cannot be written (`path` if unnamed), why, and how to fix it.
+
+    Args:
+        in_writing: the error came while writing; if False, it may also have come while reading.
+    """
     fix = _FIXES.get(error.errno or 0, "correct that and run again")
+    done = "written"
+    if not in_writing and fix not in (_ROOM, _FIXES[errno.EFBIG]) and error.errno != errno.EROFS:
+        done, fix = "read or written", "change its permissions, or give another path"
     file = error.filename or path or "a file"
-    return f"{file}: cannot be written ({error.strerror or error}); {fix}"
+    return f"{file}: cannot be {done} ({error.strerror or error}); {fix}"
 
 
 def shown(path: Path) -> str:

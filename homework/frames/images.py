@@ -49,8 +49,10 @@ def open_image(path: str | Path) -> Image.Image:
     try:
         # Opening a named pipe would wait for a writer, for ever.
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_IMAGE_BYTES:
-            raise InputError(f"{path}: not a file of an image's size; give a {_KNOWN} file")
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path}: not a plain file; give a {_KNOWN} file")
+        if status.st_size > MAX_IMAGE_BYTES:
+            raise InputError(f"{path}: over {MAX_IMAGE_BYTES:,} bytes; give a smaller image")
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             if width * height <= MAX_IMAGE_PIXELS:
@@ -58,6 +60,8 @@ def open_image(path: str | Path) -> Image.Image:
                 return _as_rgb(_upright(image), path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such image; give the path of an existing one") from None
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except Image.UnidentifiedImageError:
         raise InputError(f"{path}: not an image; give a {_KNOWN} file") from None
     except InputError:

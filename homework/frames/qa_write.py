@@ -82,8 +82,7 @@ def write_pairs(
                 summary.add(labelled)
                 progress.update(len(run))
         if not summary.views:
-            reasons = "; ".join(summary.skipped.lines()) or "its info files have no views"
-            raise InputError(f"{split.folder}: nothing to label; {reasons}")
+            raise _nothing_to_label(split, summary.skipped)
         file.write(b"\n]\n")
     return summary
 
@@ -104,6 +103,11 @@ def label(split: Split, info_files: Sequence[str]) -> tuple[bytes, Summary]:
     return b",\n".join(lines), summary
 
 
+def _nothing_to_label(split: Split, skipped: Skipped) -> InputError:
+    reasons = "; ".join(skipped.lines()) or "its info files have no views"
+    return InputError(f"{split.folder}: nothing to label; {reasons}")
+
+
 def balanced_pairs(
     split: Split, per_kind: int, seed: int = 0
 ) -> tuple[list[dict[str, str]], Skipped]:
@@ -122,6 +126,8 @@ def balanced_pairs(
                 for question, answer in kind.pairs(scene):
                     found[name].setdefault((question, split.image_file(picture)), answer)
 
+    if not any(found.values()):
+        raise _nothing_to_label(split, skipped)
     generator = random.Random(seed)
     drawn = []
     for kind, answers in found.items():

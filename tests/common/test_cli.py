@@ -1,6 +1,8 @@
 """The command line: help of every command, and one line for a wrong one."""
 
+import errno
 import inspect
+import os
 import re
 import runpy
 import subprocess
@@ -180,3 +182,24 @@ def test_a_bar_that_ctrl_c_stops_half_made_says_nothing():
     )
     assert ended.returncode == 130
     assert ended.stderr == "stopped by Ctrl-C; what was complete is kept\n"
+
+
+@pytest.mark.parametrize(
+    "number, line",
+    [
+        (errno.EACCES, "cannot be read or written (Permission denied); change its permissions"),
+        (errno.ENOTDIR, "cannot be read or written (Not a directory)"),
+        (errno.EROFS, "cannot be written (Read-only file system); give a folder that you may"),
+        (errno.ENOSPC, "cannot be written (No space left on device); make room there"),
+    ],
+)
+def test_an_error_of_the_system_is_called_one_of_writing_where_it_must_be(
+    monkeypatch, capsys, number, line
+):
+    def refused() -> None:
+        raise OSError(number, os.strerror(number), "data/train")
+
+    monkeypatch.setattr(sys, "argv", ["command"])
+    with pytest.raises(SystemExit, match="1"):
+        cli.run(refused)
+    assert capsys.readouterr().err.startswith(f"error: data/train: {line}")

@@ -1,6 +1,8 @@
 """Images are decoded to RGB as a person sees them, or named in one line."""
 
+import errno
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -54,6 +56,21 @@ def test_broken_images_get_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("homework.frames.images.MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(InputError, match=r"large.png: over 1,000 pixels"):
         open_image(tmp_path / "large.png")
+    monkeypatch.setattr("homework.frames.images.MAX_IMAGE_BYTES", 1000)
+    with pytest.raises(InputError, match=r"large.png: over 1,000 bytes; give a smaller image"):
+        open_image(tmp_path / "large.png")
+    with pytest.raises(InputError, match="not a plain file; give a JPEG"):
+        open_image(tmp_path)
+
+
+def test_an_image_without_the_right_to_read_it_is_not_called_damaged(tmp_path, monkeypatch):
+    def refused(path, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "open", refused)
+    with pytest.raises(InputError, match=r"a\.png: cannot be read \(Permission denied\)$"):
+        open_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])

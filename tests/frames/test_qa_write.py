@@ -163,3 +163,10 @@ def test_wrong_input_to_balance_is_one_line(data_dir, flags, message):
     with pytest.raises(InputError, match=message):
         generate_qa.balance(data_dir=str(data_dir), **flags)
     assert not (data_dir / "valid_grader").exists()
+
+
+def test_balance_says_why_a_split_has_no_pairs(data_dir):
+    for info in (data_dir / "valid").glob("*_info.json"):
+        info.write_text("{}")
+    with pytest.raises(InputError, match=r"valid: nothing to label; unusable info files: \d"):
+        generate_qa.balance(data_dir=str(data_dir))
