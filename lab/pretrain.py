@@ -118,6 +118,7 @@ def _pretrain(
         if distributed.is_main():
             with writing(output):
                 task.save(output, outputs)
+        distributed.wait()  # a process that ends while another still runs can break off
 
 
 def _recorded(folder: Path) -> bool:

@@ -60,7 +60,7 @@ WRITERS = {
     "inspect --pictures": (
         "answers.png",
         lambda data, to, **o: generate_qa.inspect(
-            str(data / "train"), num_workers=1, images=str(to.parent), **o
+            str(data / "train"), num_workers=1, pictures=str(to.parent), **o
         ),
     ),
     "record compare": (

@@ -53,7 +53,8 @@ def run(commands: Command | dict[str, Command]) -> None:
         sys.exit(_fail(f"error: {error}", 1))
     except KeyboardInterrupt:
         if tqdm := sys.modules.get("tqdm"):
-            tqdm.tqdm.disable = True  # tqdm 4.67 complains of a bar that was stopped half made
+            # Of a bar that was stopped half made it complains, whatever the version.
+            tqdm.tqdm.__del__ = lambda bar: None
         sys.exit(_fail("stopped by Ctrl-C; what was complete is kept", 130))
     except BrokenPipeError:
         # The reader (head, less) has ended; without this, closing stdout at exit would fail.

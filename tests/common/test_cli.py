@@ -163,22 +163,28 @@ def test_what_a_message_quotes_is_printable_and_cut():
     assert len(str(InputError("a b " * 30_000))) <= 2000
 
 
-# A bar that Ctrl-C stops in its constructor, and what tqdm 4.67 does when it is deleted.
+# A bar that Ctrl-C stops in its constructor: before and after it has been given `disable`.
 HALF_MADE = """if True:
     import sys, tqdm
     from homework.common import cli
     def stopped():
         bar = tqdm.tqdm.__new__(tqdm.tqdm)
+        if {late}:
+            bar.disable, bar.last_print_t, bar.start_t, bar.leave = False, 0, 0, True
         raise KeyboardInterrupt
-    tqdm.tqdm.__del__ = lambda self: self.disable
+    tqdm.tqdm.__del__ = lambda bar: bar.disable or bar.pos
     sys.argv = ["command"]
     cli.run(stopped)
 """
 
 
-def test_a_bar_that_ctrl_c_stops_half_made_says_nothing():
+@pytest.mark.parametrize("late", [False, True])
+def test_a_bar_that_ctrl_c_stops_half_made_says_nothing(late):
     ended = subprocess.run(
-        [sys.executable, "-c", HALF_MADE], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", HALF_MADE.format(late=late)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert ended.returncode == 130
     assert ended.stderr == "stopped by Ctrl-C; what was complete is kept\n"
