@@ -34,6 +34,7 @@ from grader.packing import (
     LIMIT_BYTES,
     TOP,
     BundleError,
+    base_warning,
     members,
     size_text,
     write_zip,
@@ -51,7 +52,6 @@ MODEL = (
 )  # fmt: skip
 # Folders of other programs, whatever is in them.
 FOREIGN = ("mlruns", "wandb", "lightning_logs", "node_modules", "site-packages")
-
 
 ROOT = Path(__file__).resolve().parent
 TABLE_ROWS = 8
@@ -122,6 +122,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"stopped by Ctrl-C; {target} was not written", file=sys.stderr)
         return 130
     print(size_table(infos, target, others))
+    if warning := base_warning(options.folder):
+        print(printable(warning))
     if options.course:
         return _grade_as_the_course(target)
     print(_versions())

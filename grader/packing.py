@@ -5,6 +5,7 @@ For bundle.py, and for the grader where it is given a folder. Needs only the sta
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import zipfile
@@ -140,3 +141,15 @@ def _needed(name: str) -> bool:
 def size_text(size: int) -> str:
     """A size in bytes as decimal megabytes, or kilobytes where those would be 0.0."""
     return f"{size / 1e6:.2f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
+
+
+def base_warning(folder: str | Path) -> str | None:
+    """A line if the adapter of a homework folder names as its base a folder of this machine."""
+    file = Path(folder) / ADAPTER[2]
+    base = json.loads(file.read_bytes())["base"] if file.is_file() else ""
+    if not os.path.isabs(base):
+        return None
+    return (
+        f"WARNING: the adapter's base is the folder {base} of this machine, which a grader cannot "
+        "read: the points will be 0. Train with --base embedded_base or a SmolVLM's hub name"
+    )

@@ -78,7 +78,7 @@ def generate(
     print(
         f"{split.folder}: {len(split.info_files):,} info files, {summary.views:,} views, "
         f"{summary.pairs.total():,} pairs in {seconds:.2f} s "
-        f"({summary.views / seconds:,.0f} views/s, {workers} workers)\n"
+        f"({summary.views / seconds:,.0f} views/s, processes: {workers})\n"
     )
     _print_written(summary.pairs, summary.skipped, file, replaced)
 

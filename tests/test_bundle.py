@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -232,6 +233,24 @@ def test_a_damaged_adapter_is_refused(folder, capsys, name, content):
     write_files(folder / "vlm_model", {name: content})
     line = fails(capsys, "homework", "ID")
     assert name in line and "python -m homework.finetune" in line
+
+
+@pytest.mark.parametrize("base", ["embedded_base", "HuggingFaceTB/SmolVLM-256M-Instruct", None])
+def test_a_base_that_a_grader_can_have_is_no_warning(folder, capsys, base):
+    if base is None:  # an adapter of PEFT's own
+        (folder / "vlm_model" / "base.json").unlink()
+    else:
+        write_files(folder / "vlm_model", {"base.json": json.dumps({"base": base})})
+    assert bundle.main(["homework", "ID"]) == 0
+    assert "WARNING" not in capsys.readouterr().out
+
+
+def test_a_base_that_lies_on_this_machine_alone_is_a_warning(folder, tmp_path, capsys):
+    base = str(tmp_path / "homework" / "tiny")  # even in the package: the name has its whole path
+    write_files(folder / "vlm_model", {"base.json": json.dumps({"base": base})})
+    assert bundle.main(["homework", "ID"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "WARNING" in line)
+    assert base in line and "--base embedded_base" in line
 
 
 def test_a_link_in_the_place_of_the_partial_file_is_not_followed(folder, tmp_path):

@@ -154,7 +154,7 @@ def card(
 def results_line(results: Sequence[Accuracy]) -> str:
     """For people: what the card says was measured."""
     parts = ", ".join(f"{accuracy.label} {accuracy.value:.1%}" for accuracy in results)
-    return f"{CARD}: {results[-1].total} questions about held-out train frames: {parts}"
+    return f"held-out train frames, {results[-1].total} questions: {parts} (in {CARD})"
 
 
 def _licence(base: str) -> tuple[str, str]:
