@@ -113,10 +113,11 @@ def benchmark_base(
         max_samples: questions to draw at random, with a fixed seed; None asks all.
         baseline_split: the split from which the majority baseline takes its answers.
     """
-    from .evaluation.measure import same_questions_baseline
+    from .evaluation.measure import check_split, same_questions_baseline
     from .evaluation.statistics import accuracy_table
 
     dataset = VQADataset(split, data_dir)
+    check_split("--baseline_split", baseline_split, data_dir)
     with waiting("loads the base"):
         vlm = BaseVLM(base)
     result = benchmark(vlm, dataset, max_samples, batch_size=None)

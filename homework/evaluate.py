@@ -63,9 +63,10 @@ def evaluate(
         changed = sum(run.answers[asked] != answer for asked, answer in said.answers.items())
         print(f"--extract: {changed:,} of {len(run.answers):,} answers taken out of a longer text")
     model = Answered(run, predictions, dataset)
-    from .evaluation.measure import measure
+    from .evaluation.measure import check_split, measure
     from .evaluation.report import write_page
 
+    check_split("--train_split", train_split, data_dir)
     measured = measure(model, dataset, max_samples, train_split, train_split)
     print(measured.table())
     if report:

@@ -134,8 +134,7 @@ def test(
         data_dir: the data folder; the one beside the package if omitted.
         max_samples: questions to draw at random, the same ones as the grader; None asks all.
         save_predictions: JSON file of all answers to write, which homework.evaluate reads.
-        baseline_split: the split from which the majority baseline takes its answers; the split
-            that the adapter was trained on if omitted, or train if that is not known.
+        baseline_split: split of the majority baseline's answers; the one trained on if omitted.
         report: folder to write a report to: index.html, a page to browse, and report.json.
         against: earlier reports or files of predictions to compare with, separated by commas.
         heat_maps: number of answers for which the report shows where the model looks.
@@ -155,6 +154,7 @@ def test(
     if distributed.is_main():
         outputs.check(*page.report_files(report), *([save_predictions] if save_predictions else []))
     dataset = VQADataset(split, data_dir)
+    measure.check_split("--baseline_split", baseline_split, data_dir)
     distributed.init()  # first, as it chooses the GPU of this process
     start = time.perf_counter()
     with waiting("loads the base"):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from homework import finetune
+from homework import base_vlm, finetune
 from homework.base_vlm import BaseVLM
 from homework.common import cli
+from homework.common.errors import InputError
 from homework.evaluate import evaluate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,6 +101,20 @@ def test_a_wrong_file_is_one_line_and_nothing_is_written(
     line = capsys.readouterr().err
     assert line.startswith(f"error: {tmp_path / 'p.json'}: ") and line.count("\n") == 1
     assert "have no answer" in line and not (tmp_path / "out").exists()
+
+
+def test_a_misspelt_split_of_the_baseline_is_refused_before_anything_is_loaded(
+    tested, sample_data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("homework.model.adapter.load", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("homework.base_vlm.BaseVLM", lambda *_, **__: pytest.fail("loaded"))
+    given = {"split": "train", "data_dir": str(sample_data)}
+    with pytest.raises(InputError, match=r"--baseline_split: .*trian: no such split"):
+        finetune.test("homework/vlm_model", **given, baseline_split="trian")
+    with pytest.raises(InputError, match=r"--baseline_split: .*trian: no such split"):
+        base_vlm.benchmark_base("tiny", **given, baseline_split="trian")
+    with pytest.raises(InputError, match=r"--train_split: .*trian: no such split"):
+        evaluate(str(tested / "predictions.json"), **given, train_split="trian")
 
 
 def test_help_and_judging_need_no_torch(tested, sample_data, tmp_path):

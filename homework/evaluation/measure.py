@@ -265,3 +265,11 @@ def same_questions_baseline(
         return benchmark(MajorityModel(items), items), "these questions themselves"
     train_items = VQADataset(train_split, data_dir)
     return benchmark(MajorityModel(train_items), items), f"the {train_split} split"
+
+
+def check_split(flag: str, split: str | None, data_dir: str | Path | None) -> None:
+    """Raise InputError if there is no split of this name; the default, train, may be missing."""
+    folder = data_folder(data_dir)
+    if split in (None, "train") or (folder / split).is_dir() or find_qa_files(folder, split):
+        return
+    raise InputError(f"{flag}: {folder / split}: no such split; give another one, or leave it out")
