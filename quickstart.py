@@ -102,13 +102,20 @@ class Environment:
 
     def set_up(self, requirements: str, torch: str) -> None:
         """Make the environment, once, and install `requirements` into it."""
-        whole = self._folder / "complete"  # names what is installed; without it: made again
-        if not whole.exists():
-            print(f"making {self._folder}", flush=True)
-            subprocess.run([sys.executable, "-m", "venv", "--clear", self._folder], check=True)
-            whole.touch()
-        pip = ("-m", "pip", "--disable-pip-version-check", "install")
+        whole = self._folder / "complete"  # made first; names what is installed
+        empty = self._folder.is_dir() and not any(self._folder.iterdir())
+        if self._folder.exists() and not empty and not whole.exists():
+            sys.exit(
+                f"error: {self._folder}: not an environment that quickstart.py has made; "
+                "give a new folder with --venv, or move this one away"
+            )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        whole.touch()
         installed = whole.read_text("utf-8").split()
+        if not installed:
+            print(f"making {self._folder}", flush=True)
+            subprocess.run([sys.executable, "-m", "venv", self._folder], check=True)
+        pip = ("-m", "pip", "--disable-pip-version-check", "install")
         if requirements in installed:
             self.run(*pip, "--quiet", "-r", requirements)
             return

@@ -119,7 +119,7 @@ CPU = f"--index-url {quickstart.CPU_INDEX}"
 def installs(tmp_path, monkeypatch):
     """Set up an environment in which nothing is installed; the pip commands."""
     lines: list[str] = []
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: (tmp_path / "env").mkdir())
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
 
     def run(*build: str, gpu=False, reachable=True, fails="") -> list[str]:
         def note(_, *arguments: str) -> None:
@@ -166,3 +166,13 @@ def test_installed_packages_are_only_checked(installs):
 def test_an_address_that_is_not_there_is_not_reachable(monkeypatch):
     monkeypatch.setattr("urllib.request.getproxies", dict)
     assert not quickstart.reachable("http://127.0.0.1:9/torch/")
+
+
+def test_a_folder_that_it_has_not_made_is_left_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(quickstart.subprocess, "run", lambda *_, **__: pytest.fail("run"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    for folder in (tmp_path / "mine", tmp_path / "mine" / "file"):
+        with pytest.raises(SystemExit, match="not an environment that quickstart"):
+            quickstart.Environment(folder).set_up("requirements.txt", "auto")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]
