@@ -103,7 +103,7 @@ class Passes:
     def cut(
         self, passes: Sequence[MicroBatch], images: ViewDataset | None = None
     ) -> list[MicroBatch]:
-        """The passes, made anew where they are too large; of `self.pictures` if omitted."""
+        """The passes, made anew where they are too large; of `self.images` if omitted."""
         images, fitting = images or self.images, []
         for each in passes:
             if len(each.paths) == 1 or self.cost(each) <= self.collator.budget:
