@@ -119,3 +119,8 @@ def test_the_readmes_images_are_made_by_a_command(tmp_path):
     ]
     for path in tmp_path.iterdir():
         assert Image.open(path).width > 1000 and path.stat().st_size < 600_000
+
+
+def test_the_test_files_that_ci_names_exist():
+    named = re.findall(r"tests/[\w/]+(?:\.py)?", (ROOT / ".ci/run").read_text())
+    assert named and [path for path in named if not (ROOT / path).exists()] == []
