@@ -9,9 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from homework.training.loop import Loop
+from homework.training.step import Stepper
 
 from .pretrain import HELD_OUT
 from .pretraining.batches import load_views
@@ -122,15 +121,9 @@ def _steps(
     task: Pretraining, first: int, seconds: float, clock: Callable[[], float]
 ) -> list[float]:
     """Seconds of each of PROBE steps from `first` on, or of fewer if they take long."""
-    weights = list(task.weights.values())
-    times = [clock()]
-    for (batch,) in task.batches(first):
-        loss, _ = task.loss(batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0).item()  # waits for a GPU
-        for optimizer in task.optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+    stepper, times = Stepper(task, task.seed), [clock()]
+    for step, batches in enumerate(task.batches(first), start=first):
+        stepper.take(batches, step)  # reads the gradient's norm, and so waits for a GPU
         times.append(clock())
         if len(times) > PROBE or (len(times) > 2 and times[-1] - times[1] > seconds):
             break

@@ -81,6 +81,8 @@ def run(
             raise InputError(f"{name} {folder}: is a file; give a new folder")
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{name} {folder}: is not empty; give a new folder")
+    if output.resolve() == work.resolve():
+        raise InputError(f"--work_dir {work}: is the folder of --output; give another one")
     recipe: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "learning_rate": 3e-3}
     recipe |= {"described": min(described, 1.0), "most_steps": most_steps}
     found = [options.path("--archives", archive) for archive in archives]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -120,10 +119,12 @@ def render(title: str, parts: Path, blocks: Mapping[str, Any], images: str = "da
         blocks: id -> value that the script gets, as JSON, from `read(id)`.
         images: where images may come from: sources of the policy's img-src.
     """
+    from html import escape  # here, as every --help imports this module
+
     own = _PARTS.fullmatch(parts.read_text("utf-8"))
     assert own, f"{parts} has not the form of a page"
     values = {
-        "title": html.escape(title),
+        "title": escape(title),
         "style": own[1],
         "body": own[2].strip(),
         "blocks": "\n".join(map(_block, blocks, blocks.values())),

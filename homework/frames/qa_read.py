@@ -22,7 +22,6 @@ from typing import Any, cast
 from ..common.errors import InputError, note
 from ..common.files import read_json, shown
 from ..labels.questions import MAX_TEXT_LENGTH
-from .qa_write import conversation_pairs
 from .split import (
     CONTRADICTED,
     EMPTY,
@@ -94,6 +93,8 @@ def read_pairs(files: Sequence[Path], data_dir: Path) -> ReadPairs:
     that has two different answers. Raises InputError if a file is malformed or an image is
     missing.
     """
+    from .qa_write import conversation_pairs  # here, as no --help needs what writes pairs
+
     read = ReadPairs()
     image_paths: dict[str, str] = {}  # of each image_file
     listings: dict[str, set[str]] = {}  # of the images' folders

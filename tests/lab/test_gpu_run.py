@@ -71,12 +71,16 @@ def test_the_rate_of_the_first_steps_is_measured(monkeypatch, seconds, taken):
 
     class Task:
         steps, dense_steps, weights, optimizers = 8, 4, {"w": weight}, ()
+        seed, device, dtype = 0, "cpu", torch.float32
 
         def batches(self, first):
             for step in range(first, self.steps):
                 clock.now += 30 if step == first else 2 if step < 4 else 5
                 clock.steps += 1
-                yield [None]
+                yield [SimpleNamespace(weight=1.0, paths=[])]
+
+        def learning_rate(self, step):
+            return 0.0
 
         def loss(self, batch):
             return weight.sum(), {}
@@ -133,6 +137,12 @@ def test_a_folder_that_holds_something_is_left_alone(archives, tmp_path):
     for output, reason in (("out", "is not empty"), ("out/mine", "is a file")):
         with pytest.raises(InputError, match=f"--output .*{output}: {reason}; give a new folder"):
             gpu_run.run([archives["train"]], str(tmp_path / output))
+
+
+def test_the_folders_for_results_and_for_work_are_two(archives, tmp_path):
+    with pytest.raises(InputError, match="--work_dir .*one: is the folder of --output; give"):
+        gpu_run.run([archives["train"]], str(tmp_path / "one"), work_dir=str(tmp_path / "one"))
+    assert not (tmp_path / "one").exists()
 
 
 @pytest.mark.parametrize("option", ["archives", "valid"])
