@@ -140,7 +140,7 @@ def test_a_folder_that_holds_something_is_left_alone(archives, tmp_path):
 
 
 def test_the_folders_for_results_and_for_work_are_two(archives, tmp_path):
-    with pytest.raises(InputError, match="--work_dir .*one: is the folder of --output; give"):
+    with pytest.raises(InputError, match=r"--work_dir .*one: is the folder of --output; give"):
         gpu_run.run([archives["train"]], str(tmp_path / "one"), work_dir=str(tmp_path / "one"))
     assert not (tmp_path / "one").exists()
 
