@@ -154,9 +154,9 @@ def test_an_answer_of_a_histogram_filters_and_a_second_click_removes_it(opened, 
 def test_repeated_scenes_are_shown_with_their_number_and_lead_to_their_views(opened, made):
     page, pairs = opened(), made[1]
     page.get_by_role("button", name="Repeated scenes").click()
-    wait_until(page, "!document.querySelector('#tab-scenes').hidden")
-    note = page.locator("#scenes-note").inner_text()
-    assert "860 views show 840 scenes: 20 (2%) repeat" in note
+    note = "document.querySelector('#scenes-note').textContent"
+    wait_until(page, f"{note}.includes('860 views show 840 scenes: 20 (2%) repeat')")
+    assert page.locator("#tab-scenes").is_visible()
     first = page.locator("#scenes a").first
     assert page.locator("#scenes a").count() == 20 and "2 views" in first.inner_text()
     name = first.inner_text().split("· ")[1]
@@ -209,7 +209,7 @@ def test_the_dialog_shows_all_pairs_of_the_view(opened, made):
     assert dialog.locator("svg rect").count() == len(scene.karts)
     dialog.get_by_text("Show all views of this scene").click()
     wait_for(page, 2 * len(of_view), len(pairs))
-    assert not dialog.is_visible()
+    wait_until(page, "!document.querySelector('#detail').open")
 
 
 def test_the_keyboard_alone_reaches_and_does_everything(opened, made):
@@ -246,7 +246,7 @@ def test_the_keyboard_alone_reaches_and_does_everything(opened, made):
     page.keyboard.press("ArrowRight")
     wait_until(page, f"location.hash.endsWith('sample={found[1]}')")
     page.keyboard.press("b")
-    assert page.locator("#detail svg rect").count() == 0
+    wait_until(page, "!document.querySelector('#detail svg rect')")
     page.keyboard.press("Escape")
     wait_until(page, f"document.activeElement.dataset.sample === '{found[1]}'")
     assert not page.locator("#detail").is_visible()
