@@ -12,7 +12,6 @@ from trainings import write_adapter
 from homework import base_vlm, evaluate, finetune, generate_qa
 from homework.common.errors import InputError
 from homework.training import adapters
-from lab import record
 
 CHECK = {"view_index": 3}
 
@@ -63,12 +62,6 @@ WRITERS = {
             str(data / "train"), num_workers=1, pictures=str(to.parent), **o
         ),
     ),
-    "record compare": (
-        "compared.png",
-        lambda data, to, **o: record.compare(
-            str(data / "train"), str(data / "train"), str(to), 1, **o
-        ),
-    ),
     "explore": (
         "index.html",
         lambda data, to, **o: generate_qa.explore(str(data / "train"), str(to.parent), 1, **o),
@@ -86,7 +79,7 @@ WRITERS = {
 }
 
 
-SLOW = ("check --contact_sheet", "inspect --pictures", "record compare")  # they draw figures
+SLOW = ("check --contact_sheet", "inspect --pictures")  # they draw figures
 EACH = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in WRITERS]
 
 

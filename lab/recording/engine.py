@@ -5,14 +5,13 @@ reads JSON lines from its standard output:
 
     <- {"graphics": {...}}                        once
     -> {"engine": {"karts": [...], "tracks": [...], ...}}
-    <- {"race": {"track", "karts", "seed", "frames": [[number, moment], ...], "cameras": bool}}
-    -> {"frame": {"number", "info", "images": [JPEG in base64, ...], "cameras"}}   one per frame
+    <- {"race": {"track", "karts", "seed", "frames": [[number, moment], ...]}}
+    -> {"frame": {"number", "info", "pictures": [JPEG in base64, ...]}}   one per frame
     -> {"done": seed of the race}
 
 A moment is "chase" (cameras follow the karts), "end" (cameras are before the karts, as for karts
 that have finished), "finish" (the same, with the karts past the finish line), "pack" or
-"pack_front" (karts close together, cameras behind or before them) or "row" (cameras before karts
-in rows). With `cameras` a frame also has matrices and poses.
+"pack_front" (karts close together, cameras behind or before them).
 
 Imports nothing of this package, only PySTK, numpy and Pillow.
 """
@@ -45,8 +44,8 @@ CRUISING = (10.0, 22.0)  # speed of a placed kart, metres per second
 SETTLE = 1.5  # seconds in which placed karts drive on and cameras reach them
 GROUP = 4  # karts that are placed near each other
 PACK = (5, 10)  # least and greatest number of karts in a pack
-CROWDED, ROW = (2.5, 9.0), (5.0, 9.0)  # metres between karts; in a row the next one is tiny,
-ASIDE = (1.5, 3.0)  # and on the other side of the line by so many metres, so that it is seen
+CROWDED = (2.5, 9.0)  # metres between karts of a group, along the line
+ASIDE = 2.5  # metres from the line, at most
 FINISHED = (0.0, 250.0)  # metres past the line, where half of the dataset's views are
 MIN_LENGTH = 50.0  # metres; on a shorter driving line karts are not placed
 
@@ -133,8 +132,6 @@ def record(job: dict, send) -> None:
                 _put_group([kart.id], line, min(rng.uniform(*FINISHED), line.length / 2), rng)
         elif moment in ("pack", "pack_front"):
             _put_groups(state, line, lambda: rng.randint(*PACK), rng)
-        elif moment == "row":
-            _put_groups(state, line, lambda: GROUP, rng, ROW)
         else:
             slow = _put_back(state, line, slow, rng)
         world.advance(SETTLE)
@@ -189,21 +186,21 @@ def _put_back(state, line: Line, slow: set, rng: random.Random) -> set:
     return still - slow
 
 
-def _put_groups(state, line: Line, draw_size, rng: random.Random, apart=CROWDED) -> None:
+def _put_groups(state, line: Line, draw_size, rng: random.Random) -> None:
     """Place all karts in groups at random places on the line; `draw_size()` is the next size."""
     order = [kart.id for kart in state.karts]
     rng.shuffle(order)
     while order:
         size = draw_size()
-        _put_group(order[:size], line, rng.uniform(0, line.length), rng, apart)
+        _put_group(order[:size], line, rng.uniform(0, line.length), rng)
         order = order[size:]
 
 
-def _put_group(karts: list, line: Line, distance: float, rng: random.Random, apart=CROWDED) -> None:
+def _put_group(karts: list, line: Line, distance: float, rng: random.Random) -> None:
     speed = rng.uniform(*CRUISING)
     for place, kart in enumerate(karts):
-        beside = rng.uniform(*ASIDE) * (-1) ** place if apart is ROW else rng.uniform(-2.5, 2.5)
-        line.put(kart, distance + place * rng.uniform(*apart), beside, speed)
+        beside = rng.uniform(-ASIDE, ASIDE)
+        line.put(kart, distance + place * rng.uniform(*CROWDED), beside, speed)
 
 
 def _frame(job: dict, race, state) -> dict:
@@ -212,29 +209,16 @@ def _frame(job: dict, race, state) -> dict:
     views = sorted(range(len(job["karts"])), key=lambda player: state.players[player].kart.id)
     karts = sorted(state.karts, key=lambda kart: kart.id)
     render = [race.render_data[player] for player in views]
-    frame = {
+    return {
         "info": {
             "track": job["track"],
             "karts": [job["karts"][player] for player in views],
             "detections": [boxes(np.array(view.instance)) for view in render],
             "distance_down_track": [float(kart.distance_down_track) for kart in karts],
-            "velocity": [_numbers(kart.velocity) for kart in karts],
+            "velocity": [list(map(float, kart.velocity)) for kart in karts],
         },
         "pictures": [_jpeg(np.array(view.image)) for view in render],
     }
-    if job["cameras"]:
-        frame["cameras"] = {
-            "location": [_numbers(kart.location) for kart in karts],
-            "rotation": [_numbers(kart.rotation) for kart in karts],
-            "size": [_numbers(kart.size) for kart in karts],
-            "view": [np.array(state.players[p].camera.view).tolist() for p in views],
-            "projection": [np.array(state.players[p].camera.projection).tolist() for p in views],
-        }
-    return frame
-
-
-def _numbers(vector) -> list:
-    return [float(part) for part in vector]
 
 
 def boxes(instances: np.ndarray) -> list:
@@ -279,7 +263,7 @@ def main() -> None:
         answers.flush()
 
     settings = json.loads(sys.stdin.readline())["graphics"]
-    graphics = getattr(pystk.GraphicsConfig, settings.pop("preset"))()
+    graphics = pystk.GraphicsConfig.hd()
     graphics.screen_width, graphics.screen_height = FRAME_WIDTH, FRAME_HEIGHT
     for name, value in settings.items():
         setattr(graphics, name, value)

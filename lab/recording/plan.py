@@ -9,13 +9,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from homework.frames.split import INFO_SUFFIX
 
-CAMERAS_SUFFIX = "_cameras.json"  # beside an info file: matrices and poses
 KARTS_PER_RACE = 10  # one per view; the dataset has ten views in a frame
-VALID_KARTS = 6  # in a validation race of the sample: sixteen free karts less ten for training
 FRAMES_PER_RACE = 10  # at most; starting a race takes as long as five frames
 # In 45% of the views of the dataset the camera follows its kart. In the others it is before the
 # kart, as for karts that have finished, nearly always at the end of the race. Counted on the 1,890
@@ -24,10 +22,7 @@ MOMENTS = {"chase": 0.45, "finish": 0.3, "end": 0.25}
 # Karts close together, seen from behind or from the front. Views with several karts are the
 # hardest to learn, and 6 in 10 views show only one.
 PACKS = {"pack": 0.5, "pack_front": 0.5}
-# Karts in rows, seen from the front: the next one is tiny and lies above or beside the own one,
-# which is large. In the validation split the tiny one is the ego oftener than in training.
-TINY = {"row": 1.0}
-_ORDER = (*MOMENTS, *PACKS, *TINY)
+_ORDER = (*MOMENTS, *PACKS)
 
 
 def info_name(number: int) -> str:
@@ -36,16 +31,12 @@ def info_name(number: int) -> str:
 
 
 class Race(NamedTuple):
-    """One race of a recording; its fields are the job of an engine."""
+    """One race of a recording; its fields are the job of an engine (see lab.recording.engine)."""
 
     track: str
     karts: tuple[str, ...]
     seed: int
     frames: tuple[tuple[int, str], ...]  # number and moment, sorted by moment
-
-    def job(self, cameras: bool) -> dict[str, Any]:
-        """The message to the engine (see lab.recording.engine)."""
-        return {**self._asdict(), "cameras": cameras}
 
 
 def plan(
@@ -54,7 +45,6 @@ def plan(
     karts: Sequence[str],
     seed: int,
     packs: float = 0.0,
-    tiny: float = 0.0,
 ) -> list[Race]:
     """The races for at least `views` views, in whole frames.
 
@@ -62,9 +52,8 @@ def plan(
 
     Args:
         packs: share of the frames with karts placed close together, from 0 to 1.
-        tiny: share of the frames with karts placed in a row; with `packs` 1 at the most.
     """
-    shares = ((MOMENTS, 1 - packs - tiny), (PACKS, packs), (TINY, tiny))
+    shares = ((MOMENTS, 1 - packs), (PACKS, packs))
     moments = {name: part * share for each, share in shares if share for name, part in each.items()}
     rng = random.Random(seed)
     per_frame = min(KARTS_PER_RACE, len(karts))
@@ -77,39 +66,16 @@ def plan(
         order = order or rng.sample(list(tracks), len(tracks))
         track = order.pop()
         numbers = range(first, min(first + per_race, frames))
-        races.append(make_race(track, next(line_ups[track]), numbers, rng, moments))
+        races.append(_race(track, next(line_ups[track]), numbers, rng, moments))
     return races
 
 
-def plan_sample(
-    tracks: Sequence[str], karts: Sequence[str], frames: tuple[int, int], seed: int
-) -> tuple[list[Race], list[Race]]:
-    """One race per track for training and one for validation, with no (track, kart) in both.
-
-    As in the dataset, a track has one line-up per split; unlike there, the two share no kart.
-
-    Args:
-        frames: number of frames of each training race and of each validation race.
-    """
-    rng = random.Random(seed)
-    line_ups = _deal(karts, KARTS_PER_RACE, rng)
-    train, valid = [], []
-    order = rng.sample(list(tracks), len(tracks))
-    for place, track in enumerate(order):
-        trained = next(line_ups)
-        others = tuple(rng.sample([kart for kart in karts if kart not in trained], VALID_KARTS))
-        for races, line_up, size in ((train, trained, frames[0]), (valid, others, frames[1])):
-            numbers = range(place * size, (place + 1) * size)
-            races.append(make_race(track, line_up, numbers, rng))
-    return train, valid
-
-
-def make_race(
+def _race(
     track: str,
     karts: Sequence[str],
     numbers: Sequence[int],
     rng: random.Random,
-    moments: Mapping[str, float] = MOMENTS,
+    moments: Mapping[str, float],
 ) -> Race:
     """A race whose moments occur in their shares, sorted by moment."""
     size = len(numbers)

@@ -12,18 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .plan import Race
+
 START_SECONDS = 300  # limit for starting a race and its first frame; usually 15 to 40
 FRAME_SECONDS = 90  # limit between two frames; usually 2 to 5
 MAX_MESSAGE = 50_000_000  # bytes of a message from an engine; a frame has some 150,000
 
-# `hd` omits effects that 150x100 images do not show: see lab/README.md. Light shafts stay,
-# since they draw the sun.
-_UNSEEN = dict.fromkeys(("dof", "motionblur", "bloom", "mlaa", "glow"), False)
-GRAPHICS: dict[str, dict[str, Any]] = {
-    "full": {"preset": "hd"},
-    "hd": {"preset": "hd", **_UNSEEN},
-    "sd": {"preset": "sd"},
-}
+# Without the effects that 150x100 images do not show: see lab/README.md. Light shafts stay, since
+# they draw the sun.
+GRAPHICS = dict.fromkeys(("dof", "motionblur", "bloom", "mlaa", "glow"), False)
 
 
 class Installation(NamedTuple):
@@ -52,28 +49,26 @@ class EngineError(Exception):
 class Engine:
     """One engine process (see lab.recording.engine)."""
 
-    def __init__(
-        self, command: Sequence[str], environment: dict[str, str], quality: str, log
-    ) -> None:
+    def __init__(self, command: Sequence[str], environment: dict[str, str], log) -> None:
         self._process: Any = subprocess.Popen(  # with both of its pipes
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment
         )
         self._rest = b""
         self.about: dict[str, Any] = {}
         try:
-            self._say({"graphics": GRAPHICS[quality]})
+            self._say({"graphics": GRAPHICS})
             self.about = self.next_message(START_SECONDS)["engine"]
         except BaseException:
             self.end()
             raise
 
-    def begin(self, job: dict[str, Any]) -> None:
+    def begin(self, race: Race) -> None:
         """Tell the engine to run a race.
 
         Raises:
             EngineError: it has died.
         """
-        self._say({"race": job})
+        self._say({"race": race._asdict()})
 
     def _say(self, message: dict[str, Any]) -> None:
         try:

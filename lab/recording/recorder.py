@@ -24,7 +24,7 @@ from homework.common.files import write_bytes
 from homework.frames.split import image_name
 from homework.labels.scene import IMAGE_SIZE, view_scene
 
-from .plan import CAMERAS_SUFFIX, Race, info_name
+from .plan import Race, info_name
 from .process import (
     FRAME_SECONDS,
     START_SECONDS,
@@ -49,10 +49,8 @@ class Recorded(NamedTuple):
 class Recorder:
     """Records races into a folder with several engines in parallel."""
 
-    def __init__(
-        self, installation: Installation, folder: Path, quality: str, cameras: bool = False
-    ) -> None:
-        self.folder, self.quality, self.cameras = folder, quality, cameras
+    def __init__(self, installation: Installation, folder: Path) -> None:
+        self.folder = folder
         self.log = folder / "engine.log"
         self._command = [str(installation.python), "-u", str(ENGINE)]
         self._environment = installation.environment()
@@ -98,7 +96,7 @@ class Recorder:
             try:
                 engine = engine or self._start()
                 again = race._replace(frames=tuple(left), seed=race.seed + failures)
-                engine.begin(again.job(self.cameras))
+                engine.begin(again)
                 seconds = START_SECONDS
                 while "done" not in (message := engine.next_message(seconds)):
                     self._write(message["frame"], race)
@@ -122,7 +120,7 @@ class Recorder:
     def _start(self) -> Engine:
         with open(self.log, "ab") as log:
             try:
-                engine = Engine(self._command, self._environment, self.quality, log)
+                engine = Engine(self._command, self._environment, log)
             except OSError as error:
                 raise InputError(
                     f"{self._command[0]}: cannot be started ({error.strerror}); "
@@ -133,7 +131,7 @@ class Recorder:
                     raise
                 said = last_line(self.log.read_text(errors="replace"))
                 raise InputError(
-                    f"the engine {error} ({said}); run python -m lab.record doctor"
+                    f"the engine {error} ({said}); run python -m lab.record setup"
                 ) from None
         self._engines.add(engine)
         self.about = self.about or engine.about
@@ -153,9 +151,6 @@ class Recorder:
         info, images = frame["info"], decode_frame(frame, race)
         for view, data in enumerate(images):
             write_bytes(self.folder / image_name(file.name, view), data)
-        if self.cameras:
-            cameras = self.folder / f"{frame['number']:05x}{CAMERAS_SUFFIX}"
-            write_bytes(cameras, json.dumps(frame["cameras"]).encode())
         write_bytes(file, json.dumps(info).encode())
 
 

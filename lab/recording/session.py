@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .recorder import Recorder
 
 MANIFEST = "recording.json"
-SHARES = ("packs", "tiny")  # of the moments; a manifest leaves out those that are 0
+BESIDE = ("complete", "engine", "licence", "races")  # in the manifest, but not chosen
 LICENCE = "that of SuperTuxKart's artwork, by its authors: see data/ATTRIBUTION.md"
 
 
@@ -27,14 +27,12 @@ def record(
     chosen: dict[str, Any],
     races: Sequence[Race],
     num_workers: int | None,
-    cameras: bool,
 ) -> None:
     """Record the missing frames of the races into a folder, and write its manifest.
 
     Args:
         chosen: the options that determine what is recorded, by name.
         num_workers: number of engines in parallel; None for one per core.
-        cameras: write the matrices of the cameras and the poses of the karts beside each frame.
 
     Raises:
         InputError: the engine is not installed, or the folder holds other frames.
@@ -49,7 +47,7 @@ def record(
         described = {**chosen, "engine": versions(), "licence": LICENCE}
         described["races"] = [_line_up(race) for race in races]
         write_json(manifest, {"complete": False, **described})
-        recorder = Recorder(installation, folder, chosen["quality"], cameras)
+        recorder = Recorder(installation, folder)
         failures = _drive(recorder, races, num_workers or num_cores())
         missing = sum(len(recorder.missing(race)) for race in races)
         write_json(manifest, {"complete": not missing, **described})
@@ -86,9 +84,9 @@ def _check_folder(folder: Path, chosen: dict[str, Any]) -> None:
         before = read_json(manifest)
         if not isinstance(before, dict):
             raise InputError(f"{manifest}: not written by this command; give another --output")
-        shares = dict.fromkeys(SHARES, 0)
-        for name, value in (shares | chosen).items():
-            if (found := (shares | before).get(name)) != value:
+        for name in (name for name in {**chosen, **before} if name not in BESIDE):
+            # A share of 0 is left out.
+            if (found := before.get(name, 0)) != (value := chosen.get(name, 0)):
                 raise InputError(
                     f"{folder}: holds a recording with {name} {_short(found)}, not "
                     f"{_short(value)}; give the same options, or another --output"

@@ -18,16 +18,12 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from homework.common.errors import InputError
 from homework.common.files import read_json, write_json, writing
-from homework.common.workers import num_cores
 
 from .assets import (
-    GAME,
     GAME_VERSION,
     WHOLE,
     check_game,
@@ -40,7 +36,6 @@ from .process import Installation
 
 PYSTK = "PySuperTuxKart==1.1.2"
 WHEELS = ("3.10", "3.9", "3.8")  # versions of Python that PySTK has wheels for
-PYBIND = "pybind11==2.13.6"
 LIBRARIES = {"GL": "libgl1", "EGL": "libegl1"}  # -> Debian package
 DISK_BYTES = 1_700_000_000  # needed while the data is unpacked; 0.9 GB remain
 
@@ -67,12 +62,11 @@ def find_installation(folder: Path | None = None) -> Installation:
     return found
 
 
-def install(assets: Path | None, compile_engine: bool) -> Installation:
+def install(assets: Path | None) -> Installation:
     """Print the sizes of the missing parts and install them.
 
     Args:
         assets: a data folder of SuperTuxKart 1.4 to use instead of the Debian package.
-        compile_engine: compile PySTK even if there is a wheel.
 
     Raises:
         InputError: the system is not Linux, or lacks something; the message says how to get it.
@@ -81,9 +75,7 @@ def install(assets: Path | None, compile_engine: bool) -> Installation:
     _check_system()
     if assets is not None:
         check_game(assets)
-    python = None if compile_engine else _python_with_wheel()
-    if python is None:
-        _check_compiler()
+    python = _python_with_wheel()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _check_room(folder, python, assets)
@@ -101,25 +93,13 @@ def versions(folder: Path | None = None) -> dict[str, str]:
     return read_json((folder or cache_folder()) / "installation.json")
 
 
-def copyright_file() -> Path:
-    """The file in the Debian package that names the authors of the game's data.
-
-    Raises:
-        InputError: the data is not from that package.
-    """
-    file = cache_folder() / "game" / "usr" / "share" / "doc" / GAME / "copyright"
-    if not file.is_file():
-        raise InputError(f"{file}: not there, as setup was given --assets; run setup without")
-    return file
-
-
 # --- requirements ---
 
 
 def _check_system() -> None:
-    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+    if sys.platform != "linux" or platform.machine() != "x86_64":
         raise InputError(
-            f"the recorder runs on Linux (x86_64, aarch64), not on {platform.system()} "
+            f"the recorder runs on Linux (x86_64), not on {platform.system()} "
             f"{platform.machine()}; record there and copy the folder"
         )
     missing = [package for name, package in LIBRARIES.items() if not ctypes.util.find_library(name)]
@@ -129,10 +109,12 @@ def _check_system() -> None:
         )
 
 
-def _python_with_wheel() -> str | None:
-    """A Python for which PySTK has a wheel and which can make virtual environments."""
-    if platform.machine() != "x86_64":
-        return None
+def _python_with_wheel() -> str:
+    """A Python for which PySTK has a wheel and which can make virtual environments.
+
+    Raises:
+        InputError: there is none on the path or among pyenv's.
+    """
     names = [f"python{version}" for version in WHEELS]
     found = [path for name in names if (path := shutil.which(name))]
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
@@ -144,27 +126,16 @@ def _python_with_wheel() -> str | None:
         answer = subprocess.run([path, "-c", probe], capture_output=True, text=True)
         if answer.returncode == 0 and answer.stdout.strip() in WHEELS:
             return path
-    return None
+    raise InputError(
+        f"no Python {WHEELS[-1]} to {WHEELS[0]} is here, which the engine has wheels for; install "
+        f"one, for example with uv python install {WHEELS[0]} or pyenv install {WHEELS[0]}"
+    )
 
 
-def _check_compiler() -> None:
-    name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    needed: dict[str, Any] = {tool: shutil.which(tool) for tool in ("g++", "make", "cmake")}
-    needed["libgl-dev"] = Path("/usr/include/GL/gl.h").exists()
-    needed[f"{name}-dev"] = (Path(sys.base_prefix) / "include" / name / "Python.h").exists()
-    missing = [package for package, there in needed.items() if not there]
-    if missing:
-        raise InputError(
-            f"no Python {WHEELS[-1]} to {WHEELS[0]} is here, which the engine has wheels for, and "
-            f"to compile it these are missing: apt-get install {' '.join(missing)}"
-        )
-
-
-def _check_room(folder: Path, python: str | None, assets: Path | None) -> None:
+def _check_room(folder: Path, python: str, assets: Path | None) -> None:
     """Print what is fetched; raise InputError if the disk has no room for the game's data."""
     parts = {
-        "engine": "engine 30 MB "
-        + (f"(wheel for {python})" if python else "(source, compiled here in 6 to 15 minutes)"),
+        "engine": f"engine 30 MB (wheel for {python})",
         "shaders": "its shaders 24 MB",
         "game": "the game's data 628 MB",
     }
@@ -182,33 +153,15 @@ def _check_room(folder: Path, python: str | None, assets: Path | None) -> None:
 # --- the engine ---
 
 
-def _install_engine(folder: Path, python: str | None) -> str:
+def _install_engine(folder: Path, python: str) -> str:
     """Make the virtual environment of the engine; returns the version of its Python."""
     interpreter = folder / "bin" / "python"
     if not (folder / WHOLE).exists():
-        run_command([python or sys.executable, "-m", "venv", "--clear", str(folder)])
+        run_command([python, "-m", "venv", "--clear", str(folder)])
         pip = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install"]
-        if python:
-            run_command([*pip, "-q", "numpy", "pillow"])
-            run_command([*pip, "-q", "--no-deps", "--only-binary=:all:", PYSTK])
-        else:
-            run_command([*pip, "-q", "numpy", "pillow", "setuptools", "wheel", PYBIND])
-            _compile(pip, interpreter)
+        run_command([*pip, "-q", "numpy", "pillow"])
+        run_command([*pip, "-q", "--no-deps", "--only-binary=:all:", PYSTK])
         (folder / WHOLE).touch()
     return run_command(
         [str(interpreter), "-c", "import platform; print(platform.python_version())"]
     )
-
-
-def _compile(pip: Sequence[str], interpreter: Path) -> None:
-    include = run_command(
-        [str(interpreter), "-c", "import pybind11; print(pybind11.get_include())"]
-    )
-    environment = os.environ | {
-        "CXXFLAGS": f"-I{include.strip()}",
-        # Its CMakeLists.txt asks for a version that current CMake no longer supports.
-        "CMAKE_POLICY_VERSION_MINIMUM": "3.5",
-        "CMAKE_BUILD_PARALLEL_LEVEL": str(num_cores()),
-    }
-    arguments = ["--no-deps", "--no-build-isolation", "--no-binary=:all:", PYSTK]
-    run_command([*pip, *arguments], show=True, env=environment)  # pip says that it still runs

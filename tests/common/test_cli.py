@@ -117,7 +117,7 @@ def test_h_is_help_wherever_it_stands(monkeypatch, capsys):
         ("homework.finetune", "tset", "no command 'tset'; the nearest is test"),
         ("homework.finetune", "restore a b c", "one argument too many: c"),
         ("homework.download", "--ulr x", "no option '--ulr'; the nearest is --url"),
-        ("lab.record", "doctor --fast", "no option '--fast'"),
+        ("lab.record", "setup --fast", "no option '--fast'"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_runs_nothing(

@@ -53,38 +53,28 @@ def test_images_that_were_not_recorded_are_not_replaced(installed, tmp_path):
     assert [path.read_bytes() for path in folder.iterdir()] == [b"mine"]
 
 
-def test_a_share_of_rows_is_recorded_and_named(installed, tmp_path):
-    folder = tmp_path / "rows"
-    run(folder, tiny=0.5, packs=0.5)
+def test_a_share_of_packs_is_recorded_and_named(installed, tmp_path):
+    folder = tmp_path / "packs"
+    run(folder, packs=0.9)
     manifest = json.loads((folder / "recording.json").read_text())
-    assert manifest["complete"] and manifest["tiny"] == manifest["packs"] == 0.5
+    assert manifest["complete"] and manifest["packs"] == 0.9
     moments = set().union(*(race["frames"] for race in manifest["races"]))
-    assert moments == {"pack", "pack_front", "row"}
-    with pytest.raises(InputError, match=r"with packs 0\.5, not 0"):
-        run(folder, tiny=0.5)
-    with pytest.raises(InputError, match=r"--packs 0.6 and --tiny 0.5: give shares of 1 together"):
-        run(tmp_path / "more", tiny=0.5, packs=0.6)
+    assert moments & {"pack", "pack_front"}
+    with pytest.raises(InputError, match=r"with packs 0\.9, not 0"):
+        run(folder)
+    with pytest.raises(InputError, match=r"--packs"):
+        run(tmp_path / "more", packs=1.5)
 
 
-def test_views_are_counted_by_track_and_kart(tmp_path, capsys):
-    """A real view with a large kart and a tiny ego above it, and a recorded one with none."""
-    rows = [[1, 0, 200, 220, 400, 380], [1, 1, 290, 160, 324, 190]]
-    for name, shown in (("train", rows), ("recorded", [])):
-        folder = tmp_path / name
-        folder.mkdir()
-        info = {"track": "abyss", "karts": ["tux", "gnu"], "detections": [shown]}
-        (folder / "00000_info.json").write_text(json.dumps(info))
-        (folder / "00000_00_im.jpg").write_bytes(b"")
-    (tmp_path / "recorded" / "recording.json").write_text("{}")
-    record.count(f"{tmp_path / 'train'},{tmp_path / 'recorded'}")
-    table = capsys.readouterr().out.splitlines()
-    (abyss,) = (line for line in table if line.startswith("| abyss"))
-    header = table[0].split("|")
-    cells = dict(zip(header, abyss.split("|"), strict=True))
-    assert cells[" tux "] == cells[" gnu "] == " 1+0 " and cells[" kiki "] == " 0+0 "
-    assert "real: 1 views, 2 of 378 pairs, 1 to 1 views each" in table
-    assert "recorded: 1 views, 0 of 378 pairs" in table and "in neither: 376 pairs" in table
-    assert "real: 5-7: 100.0% (100.0%), 8-11: 0.0%" in table[-1]
+def test_a_recording_with_an_option_of_an_earlier_version_is_refused(installed, tmp_path):
+    """It would otherwise go on with frames of another kind."""
+    folder = tmp_path / "earlier"
+    run(folder)
+    manifest = json.loads((folder / "recording.json").read_text())
+    for name, value in (("tiny", 0.3), ("quality", "sd")):
+        (folder / "recording.json").write_text(json.dumps(manifest | {name: value}))
+        with pytest.raises(InputError, match=f"holds a recording with {name} {value}, not"):
+            run(folder)
 
 
 def test_wrong_names_and_options_are_one_line():
@@ -98,10 +88,3 @@ def test_wrong_names_and_options_are_one_line():
         record.run(10, karts="tux,tux")
     with pytest.raises(InputError, match="--views"):
         record.run(0)
-    with pytest.raises(InputError, match="--quality: 'uhd'"):
-        record.run(10, quality="uhd")
-
-
-def test_a_home_that_nobody_has_is_one_line():
-    with pytest.raises(InputError, match="no such folder"):
-        record.count("~nobody_of_that_name/frames")

@@ -1,6 +1,5 @@
 """What the engine's process makes of a frame: the boxes of what is seen."""
 
-import math
 import random
 import sys
 from types import SimpleNamespace
@@ -20,22 +19,19 @@ def engine(monkeypatch):
     sys.modules.pop("lab.recording.engine", None)
 
 
-def test_karts_of_a_row_are_farther_apart_than_those_of_a_crowd(engine):
-    """In groups of four, each further along the line than the one before, within the metres."""
-    for apart in (engine.ROW, engine.CROWDED):
-        put = []
-        line = SimpleNamespace(length=400.0, put=lambda *where, put=put: put.append(where))
-        state = SimpleNamespace(karts=[SimpleNamespace(id=number) for number in range(8)])
-        engine._put_groups(state, line, lambda: engine.GROUP, random.Random(3), apart)
-        assert sorted(kart for kart, *_ in put) == list(range(8))
-        for group in (put[:4], put[4:]):
-            begin = group[0][1]
-            for place, (_, distance, aside, speed) in enumerate(group):
-                assert apart[0] * place <= distance - begin <= apart[1] * place
-                assert abs(aside) <= engine.ASIDE[1] and speed == group[0][3]
-            if apart is engine.ROW:  # side by side the next one is not hidden
-                sides = [math.copysign(1, aside) for _, _, aside, _ in group]
-                assert sides == [1, -1, 1, -1]
+def test_placed_karts_are_in_groups_within_the_metres(engine):
+    """In groups of four, each further along the line than the one before, at one speed."""
+    put = []
+    line = SimpleNamespace(length=400.0, put=lambda *where: put.append(where))
+    state = SimpleNamespace(karts=[SimpleNamespace(id=number) for number in range(8)])
+    engine._put_groups(state, line, lambda: engine.GROUP, random.Random(3))
+    assert sorted(kart for kart, *_ in put) == list(range(8))
+    near, far = engine.CROWDED
+    for group in (put[:4], put[4:]):
+        begin = group[0][1]
+        for place, (_, distance, aside, speed) in enumerate(group):
+            assert near * place <= distance - begin <= far * place
+            assert abs(aside) <= engine.ASIDE and speed == group[0][3]
 
 
 def test_boxes_are_first_and_last_pixels_sorted(engine):

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homework.labels.questions import TRACKS
-from lab.record import FREE_KARTS, SAMPLE_FRAMES
-from lab.recording.attribution import attribution
-from lab.recording.plan import MOMENTS, PACKS, TINY, plan, plan_sample
+from lab.record import FREE_KARTS
+from lab.recording.plan import MOMENTS, PACKS, plan
 
 names = st.integers(1, 21).map(lambda number: TRACKS[:number])
 line_ups = st.integers(1, 16).map(lambda number: FREE_KARTS[:number])
@@ -54,46 +53,6 @@ def test_packs_have_their_share_of_the_frames():
     assert set(without) == set(MOMENTS)
 
 
-def test_tiny_karts_have_their_share_beside_packs():
-    moments = [m for race in plan(2100, TRACKS, FREE_KARTS, 0, 0.3, 0.4) for _, m in race.frames]
-    assert set(moments) == {*MOMENTS, *PACKS, *TINY}
-    for kind, share in ((PACKS, 0.3), (TINY, 0.4)):
-        assert abs(sum(m in kind for m in moments) - share * len(moments)) < 0.05 * len(moments)
-    whole = [m for race in plan(2100, TRACKS, FREE_KARTS, 0, 0, 1) for _, m in race.frames]
-    assert set(whole) == {*TINY}
-
-
 def test_a_plan_is_the_same_every_time_and_another_for_another_seed():
     assert plan(300, TRACKS, FREE_KARTS, 4) == plan(300, TRACKS, FREE_KARTS, 4)
     assert plan(300, TRACKS, FREE_KARTS, 4) != plan(300, TRACKS, FREE_KARTS, 5)
-
-
-@given(st.integers(0, 50))
-def test_the_sample_has_every_track_and_kart_and_no_pair_in_both_splits(seed):
-    train, valid = plan_sample(TRACKS, FREE_KARTS, SAMPLE_FRAMES, seed)
-    met = [
-        {(race.track, kart) for race in races for kart in race.karts} for races in (train, valid)
-    ]
-    assert not met[0] & met[1]
-    for pairs in met:
-        assert {track for track, _ in pairs} == set(TRACKS)
-        assert {kart for _, kart in pairs} == set(FREE_KARTS)
-    assert sum(len(race.karts) * len(race.frames) for race in (*train, *valid)) == 1092
-
-
-def test_attribution_names_authors_by_licence():
-    text = """Files: data/karts/tux/* data/karts/gnu/*
-Copyright: 2010, 2012-2014 Ada Lovelace <ada@x.org>
-           (c) 2011 Grace "amazing" Hopper
-License: CC-BY-SA-3.0
-
-Files: src/main.cpp
-Copyright: 2001 A Programmer
-License: GPL-3+
-"""
-    page = attribution(text)
-    many = "\n".join(f" 2010 {'x' * (9 - n)}{'X' * n}" for n in range(9))  # alike but for case
-    alike = attribution(f"Files: data/karts/*\nCopyright:\n{many}\nLicense: CC0")
-    assert alike.endswith(f"\n{', '.join(sorted(line.split()[1] for line in many.splitlines()))}\n")
-    assert '## CC-BY-SA-3.0\n\nAda Lovelace, Grace "amazing" Hopper\n' in page
-    assert "Programmer" not in page
