@@ -28,10 +28,11 @@ _TYPES = {bool: "True|False", int: "INT", float: "FLOAT"}  # others are written 
 def run(commands: Command | dict[str, Command]) -> None:
     """Call what the command line asks for: one function, or subcommand -> function.
 
-    Its options are the function's parameters and reach it as text: `options.checked` gives them
-    their types. An option of True or False may stand without a value, for True. `-h` or `--help` anywhere prints help on stdout. Exit codes: 1 for an InputError, an error of
-    the file system or a missing package, 2 for a wrong command line and 130 after Ctrl-C, each with
-    one line on stderr and no traceback.
+    Its options are the function's parameters and reach it as text; `options.checked` gives them
+    their types. One that takes True may stand without a value. `-h` or `--help` anywhere prints
+    help on stdout. Exit codes: 1 for an InputError, an error of the file system or a missing
+    package, 2 for a wrong command line and 130 after Ctrl-C, each with one line on stderr and no
+    traceback.
     """
     for stream in (sys.stdout, sys.stderr):
         # The encoding of a terminal may lack letters of a path; the streams of Jupyter do not.
@@ -81,7 +82,8 @@ def _parse(commands: Command | dict[str, Command]) -> Callable[[], None] | None:
         if name not in commands:
             _refuse(_no("command", name, commands), program)
         program, command = f"{program} {name}", commands[name]
-    known = inspect.signature(command).parameters
+    signature = inspect.signature(command)
+    known = signature.parameters
     for place, word in enumerate(words):
         if flag := re.fullmatch(r"(--?([A-Za-z][\w-]*))(=.*)?", word, re.DOTALL):
             option = flag[2].replace("-", "_")
@@ -93,15 +95,11 @@ def _parse(commands: Command | dict[str, Command]) -> Callable[[], None] | None:
         print(parser.format_help(), end="")
         return None
     given = vars(parser.parse_intermixed_args(words))
-    in_order = given.pop(_IN_ORDER)
-    free = [each for each in known if each not in given]
-    if extra := in_order[len(free) :]:
-        _refuse(f"one argument too many: {extra[0]}", program)
-    given |= zip(free, in_order, strict=False)
-    for each in known.values():
-        if each.default is each.empty and each.name not in given:
-            _refuse(f"give a value for {each.name}", program)
-    return functools.partial(command, **given)
+    try:
+        bound = signature.bind(*given.pop(_IN_ORDER), **given)
+    except TypeError as error:
+        _refuse(str(error), program)
+    return functools.partial(command, *bound.args, **bound.kwargs)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -117,11 +117,11 @@ def test_h_is_help_wherever_it_stands(monkeypatch, capsys):
         ),
         ("homework.finetune", "test --splt valid", "no option '--splt'; the nearest is --split"),
         ("homework.finetune", "test CKPT -x", "no option '-x'; the nearest is --"),
-        ("homework.finetune", "test", "give a value for checkpoint"),
+        ("homework.finetune", "test", "missing a required argument: 'checkpoint'"),
         ("homework.finetune", "test CKPT -d x", "no option '-d'; the nearest is --"),
         ("homework.finetune", "test CKPT --split", "--split: expected one argument"),
         ("homework.finetune", "tset", "no command 'tset'; the nearest is test"),
-        ("homework.finetune", "restore a b c", "one argument too many: c"),
+        ("homework.finetune", "restore a b c", "too many positional arguments"),
         ("homework.download", "--ulr x", "no option '--ulr'; the nearest is --url"),
         ("lab.record", "setup --fast", "no option '--fast'"),
     ],
@@ -151,8 +151,8 @@ def test_options_reach_the_command_in_the_form_of_their_annotations(monkeypatch)
     given = []
     for line in (
         "7 1,2 --rate=-0.5 --keep",
-        "--save --folder a b --keep False --steps -1",
-        "--save=x.png None -keep --steps None --rate 1e-3",
+        "--save --sizes b a --keep False --steps -1",
+        "--save=x.png None --keep --steps None --rate 1e-3",
         "--folder 1e5 --steps 2 --save False",
     ):
         monkeypatch.setattr(sys, "argv", ["program", *line.split()])
