@@ -63,8 +63,6 @@ def main() -> None:
         parser.error("give a --turns of 1 or more and --steps of 2 or more")
     results: dict[str, dict[str, dict]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        # The cache of images is measured from empty, too.
-        os.environ["XDG_CACHE_HOME"] = scratch
         for shape in options.shapes:
             base = "embedded_base"
             if shape == "smolvlm":

@@ -201,7 +201,7 @@ class _Stages:
         images = len(list_split(folder).images)
         epoch = math.ceil(images / TrainConfig.per_device_train_batch_size)
         whole = TrainConfig().steps(epoch, "embedded")
-        seconds("probe_first", 1)  # decodes the images, which are kept
+        seconds("probe_first", 1)  # imports the packages
         few = seconds("probe_few", 2)
         more = min(max(int(budget.seconds * PROBE_SHARE / few * 2), 2), MOST_PROBED)
         per_step = max((seconds("probe_more", 2 + more) - few) / more, few / 1000)

@@ -50,14 +50,6 @@ def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory) -> None:
-    """Images are cached in a folder of the tests', also by the processes that they start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(autouse=True)
 def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing reaches for the network unasked: a test that does fails here, by address."""

@@ -13,7 +13,6 @@ import pytest
 from safetensors.torch import load_file
 from tiny import write_tiny_base
 from trainings import SMALL
-from transformers.models.idefics3.modeling_idefics3 import Idefics3Connector
 
 from homework import finetune
 from homework.common import distributed
@@ -41,24 +40,10 @@ def test_training_writes_a_checkpoint_curves_and_events(trained):
 
 
 @pytest.mark.slow
-def test_the_text_side_alone_learns_from_image_tokens_kept_on_disk(
-    base, data_dir, tmp_path, monkeypatch, capsys
-):
-    """The same losses whether they are made in this run or found; the adapter is read back."""
+def test_the_text_side_alone_is_learned_and_read_back(base, data_dir, tmp_path, capsys):
     options = {"base": str(base), "train_vision": False, "max_steps": 4, **SMALL}
-    made, losses = [], []
-    look = Idefics3Connector.forward
-    monkeypatch.setattr(
-        Idefics3Connector, "forward", lambda *a, **k: made.append(1) or look(*a, **k)
-    )
-    for name in ("made", "found"):
-        output = tmp_path / name
-        finetune.train(str(data_dir), output_dir=str(output), **options)
-        history = json.loads((output / "trainer_state.json").read_text())["log_history"]
-        losses.append([record["loss"] for record in history if "loss" in record])
-        assert bool(made) == (name == "made")
-        made.clear()
-    assert losses[0] == losses[1]
+    output = tmp_path / "out"
+    finetune.train(str(data_dir), output_dir=str(output), **options)
     names = load_file(output / adapter_files.WEIGHTS)
     assert names and all("text_model" in name for name in names)
     capsys.readouterr()

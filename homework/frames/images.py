@@ -29,8 +29,6 @@ WEBP_QUALITY = 72  # 2.2 kB per frame, where the dataset's JPEG has 8 kB
 MAX_IMAGE_PIXELS = 50_000_000  # the dataset: 15,000; decoding needs 3 bytes per pixel
 # Only these: for some other formats Pillow starts programs (Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TIFF")
-# Part of the key of what is cached of images: raise it when `open_image` gives other pixels.
-DECODING = 2
 _KNOWN = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 SCALE = 6  # drawn pixels per pixel of a frame: names are legible
 MAX_DRAWN = 1200  # pixels of the longer side

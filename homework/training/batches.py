@@ -19,13 +19,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..common.errors import InputError
 from ..data import Item, VQADataset
 from ..frames.images import open_image
 from ..frames.split import frame_of, held_out
 from ..model import packing
 from ..model.inputs import InputBuilder, ViewSequence
-from .cache import ArrayCache
 
 HELD_OUT = 0.02  # share of the training frames that are held out for evaluation
 
@@ -33,7 +31,7 @@ HELD_OUT = 0.02  # share of the training frames that are held out for evaluation
 class Sample(NamedTuple):
     """An image with its pairs."""
 
-    seen: np.ndarray  # uint8 (side, side, 3), or float16 image tokens (tokens, hidden size)
+    square: np.ndarray  # uint8 (side, side, 3)
     sequence: ViewSequence
     path: str
     weight: float  # 0 for padding: a device without images must still take part in a step
@@ -43,7 +41,7 @@ class Sample(NamedTuple):
 class MicroBatch(NamedTuple):
     """What goes through the model at a time: F images."""
 
-    seen: torch.Tensor  # uint8 (F, side, side, 3), or float16 (F, tokens, hidden size)
+    squares: torch.Tensor  # uint8 (F, side, side, 3)
     row: packing.Row
     paths: list[str]
     weight: float  # of all its questions
@@ -57,19 +55,12 @@ class ViewDataset(Dataset):
 
     Args:
         views: (image_path, [(question, answer), ...]) of each image.
-        squares: cache of the images at the model's size, in the order of `views`.
-        features: cache of their image tokens; where there is one, it holds them all.
     """
 
     def __init__(
-        self,
-        views: list[tuple[str, list[tuple[str, str]]]],
-        inputs: InputBuilder,
-        squares: ArrayCache | None = None,
-        features: ArrayCache | None = None,
+        self, views: list[tuple[str, list[tuple[str, str]]]], inputs: InputBuilder
     ) -> None:
         self.views, self.inputs = views, inputs
-        self.squares, self.features = squares, features
 
     def __len__(self) -> int:
         return len(self.views)
@@ -78,25 +69,8 @@ class ViewDataset(Dataset):
         given, weight = index, 1.0 if index >= 0 else 0.0
         index = index if index >= 0 else ~index
         path, pairs = self.views[index]
-        seen = self.image_tokens(self.features, index) if self.features else self.square(index)
-        return Sample(seen, self.inputs.view_sequence(pairs), path, weight, given)
-
-    def square(self, index: int) -> np.ndarray:
-        """An image at the model's size: uint8 (side, side, 3)."""
-        square = self.squares.get(index) if self.squares else None
-        if square is None:
-            square = self.inputs.resize(open_image(self.views[index][0]))
-            if self.squares:
-                self.squares.put(index, square)
-        return square
-
-    def image_tokens(self, features: ArrayCache, index: int) -> np.ndarray:
-        """Image tokens, float16 (tokens, hidden size), which must be in the cache and whole."""
-        tokens = features.get(index)
-        if tokens is None:
-            path = self.views[index][0]
-            raise InputError(f"{features.path}: damaged at {path}; start again")
-        return tokens
+        square = self.inputs.resize(open_image(path))
+        return Sample(square, self.inputs.view_sequence(pairs), path, weight, given)
 
     @property
     def pairs(self) -> int:
@@ -108,7 +82,7 @@ class Collator:
     """Packs a device's samples into micro-batches.
 
     Args:
-        patches: of an image in the vision tower, if it goes there.
+        patches: of an image in the vision tower.
         budget: patches and tokens of a micro-batch, at most, but of one image.
     """
 
@@ -123,10 +97,10 @@ class Collator:
             row = packing.pack([s.sequence for s in chosen], self.size)
             kept = torch.tensor([sample.weight for sample in chosen])
             row = row._replace(weights=row.weights * kept[row.layout.frames])
-            seen = torch.from_numpy(np.stack([sample.seen for sample in chosen]))
+            squares = torch.from_numpy(np.stack([sample.square for sample in chosen]))
             paths = [sample.path for sample in chosen]
             indices = [sample.index for sample in chosen]
-            micro_batches.append(MicroBatch(seen, row, paths, float(row.weights.sum()), indices))
+            micro_batches.append(MicroBatch(squares, row, paths, float(row.weights.sum()), indices))
         return micro_batches
 
 

@@ -56,8 +56,8 @@ class TrainConfig:
         use_rslora: multiply the update by lora_alpha / sqrt(lora_r) instead (rank-stabilized LoRA).
         use_dora: learn size and direction of the weights apart (DoRA); slower, and at times better
             at a low rank.
-        train_vision: put LoRA on the vision tower as well; False trains the text model alone, from
-            image tokens that are computed once and kept on disk, in less time (docs/speed.md).
+        train_vision: put LoRA on the vision tower as well; False trains the text model alone, in
+            less time (docs/speed.md).
         image_side: side in pixels of the square that the model sees; the base's own if omitted, 512
             for SmolVLM. 256 takes 0.3 of the time of 512 (docs/scaling.md); what it costs in
             accuracy has not been measured. The embedded base has one side only.

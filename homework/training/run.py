@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from tqdm import tqdm
 
 from ..common import distributed
 from ..common.distributed import print0, waiting
@@ -24,12 +23,10 @@ from ..frames.images import pairs_digest
 from ..inspection.figures import CURVES, save_curves
 from ..model import adapter, adapter_files
 from ..model.loading import EMBEDDED, base_fingerprint
-from ..model.prefix_cache import encode_squares, images_at_once
 from ..model.processor import read_settings
 from ..model.vlm import BaseVLM
 from . import adapters, checkpoints, costs
 from .batches import HELD_OUT, ViewDataset, split_views
-from .cache import ArrayCache, cache_dir, open_cache
 from .checkpoints import steps_between
 from .config import TrainConfig, check_trackers
 from .costs import Work
@@ -89,7 +86,7 @@ def fit(
         fingerprint = base_fingerprint(vlm.folder)
         views = split_views(dataset, HELD_OUT)
         data = distributed.from_main(pairs_digest(dataset) if distributed.is_main() else None)
-    train_set, held_out = (_dataset(each, vlm, config.train_vision, fingerprint) for each in views)
+    train_set, held_out = (ViewDataset(each, vlm.inputs) for each in views)
     config = config.of_base(vlm.base, vlm.network.config.model_type)
     with waiting("tries an image"):
         model = _with_lora(vlm, config)
@@ -194,54 +191,6 @@ def _write(loop: Loop, model: PeftModel) -> None:
     adapters.save(model, output, base, fingerprint, record, text, loop.overwrite)
     save_curves(loop.log, output / CURVES)
     checkpoints.finish(output)
-
-
-def _dataset(views: list, vlm: BaseVLM, vision: bool, fingerprint: str) -> ViewDataset:
-    """The views with their caches: of images, and of image tokens where these never change."""
-    side, resample = vlm.inputs.side, vlm.inputs.resample
-    squares = _cache(views, (side, side, 3), "uint8", f"resample {resample}")
-    dataset = ViewDataset(views, vlm.inputs, squares)
-    if not vision and views:
-        tokens = vlm.inputs.prefix_ids.count(vlm.network.config.image_token_id)
-        shape = (tokens, vlm.network.config.text_config.hidden_size)
-        maker = f"{fingerprint} {vlm.dtype} {side} {resample}"
-        features = _cache(views, shape, "float16", maker)
-        if features is None:
-            raise InputError(
-                f"--train_vision False: no room in {cache_dir()} for the image tokens; make room, "
-                "give a smaller --max_samples, or leave --train_vision out"
-            )
-        _look(dataset, vlm, features)
-        dataset.features = features
-    return dataset
-
-
-def _cache(views: list, shape: tuple, dtype: str, maker: str) -> ArrayCache | None:
-    # One process makes the file; the others find it.
-    with waiting("looks for kept images"):
-        for turn in (True, False):
-            if distributed.is_main() == turn:
-                cache = open_cache([path for path, _ in views], shape, dtype, maker)
-            distributed.wait()
-    return cache
-
-
-def _look(dataset: ViewDataset, vlm: BaseVLM, features: ArrayCache) -> None:
-    """Compute the image tokens that the cache lacks; the processes share the images."""
-    mine = range(distributed.rank(), len(dataset), distributed.world_size())
-    missing = [index for index in mine if features.get(index) is None]
-    at_once = images_at_once(vlm)
-    with (
-        vlm.inference(),
-        tqdm(total=len(missing), unit="image", disable=not missing) as bar,
-    ):
-        for start in range(0, len(missing), at_once):
-            some = missing[start : start + at_once]
-            encoded = encode_squares(vlm, [dataset.square(index) for index in some])
-            for index, tokens in zip(some, encoded, strict=True):
-                features.put(index, tokens.half().cpu().numpy())
-            bar.update(len(some))
-    distributed.wait()
 
 
 def _report(model, output: Path, seconds: float, learned: dict[str, float]) -> None:

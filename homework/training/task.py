@@ -60,8 +60,7 @@ class FineTuning:
         """
         self.vlm, self.model = vlm, model
         self.device, self.dtype = vlm.device, vlm.dtype
-        patches = vlm.patches if config.train_vision else 0
-        self.collator = Collator(vlm.inputs, patches)
+        self.collator = Collator(vlm.inputs, vlm.patches)
         self.train_set, self.held_out = train_set, held_out
         self.passes = Passes(
             vlm.network,
@@ -223,12 +222,11 @@ class FineTuning:
     def _forward(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Sum of weighted losses of a micro-batch, and which of its pairs are right."""
         row: Any = send_to_device(micro_batch.row, self.device, non_blocking=True)
-        seen = micro_batch.seen.to(self.device)
+        pixels = self.vlm.inputs.normalise(micro_batch.squares.to(self.device))
         network = self.vlm.network
         with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
-            if seen.dtype == torch.uint8:  # images, not the image tokens of a cache
-                seen = packing.image_tokens(network, self.vlm.inputs.normalise(seen))
-            logits = packing.answer_logits(network, row, seen)
+            tokens = packing.image_tokens(network, pixels)
+            logits = packing.answer_logits(network, row, tokens)
         right = pairs_right(logits.detach().argmax(-1), row.answers, self.vlm.inputs.end_id)
         return packing.weighted_loss(logits, row), right
 

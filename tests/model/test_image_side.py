@@ -122,14 +122,10 @@ def test_an_adapter_is_asked_with_its_own_side_merged_too(small, base, sample_da
     assert plain_answers([(tmp_path / "merged", asked)], tmp_path) == [found[0]]
 
 
-def test_image_tokens_that_are_kept_are_those_of_the_side(base, sample_data, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # other tests look who made them
-    for side in (72, 144):
-        options = {"output_dir": tmp_path / str(side), "base": base, "image_side": side}
-        finetune.train(sample_data, **options, max_steps=2, train_vision=False, **SMALL)
-        assert base_vlm.load(tmp_path / str(side)).inputs.side == side
-    training = read_json(tmp_path / "144" / adapter_files.BASE)["training"]
-    assert "image_side" not in training  # the base's own
+def test_the_bases_own_side_is_not_recorded(base, sample_data, tmp_path):
+    options = {"output_dir": tmp_path / "out", "base": base, "image_side": 144}
+    finetune.train(sample_data, **options, max_steps=1, **SMALL)
+    assert "image_side" not in read_json(tmp_path / "out" / adapter_files.BASE)["training"]
 
 
 def test_a_run_of_another_side_is_another_run(unfinished, options):
