@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import floor, usual  # noqa: E402
+from benchmarks.memory import peak_memory_bytes  # noqa: E402
 from homework.base_vlm import BaseVLM, load  # noqa: E402
 from homework.data import VQADataset  # noqa: E402
 from homework.model import attention, generation  # noqa: E402
-from homework.training.run import peak_memory_bytes  # noqa: E402
 
 BATCH = 16  # of the usual recipe
 

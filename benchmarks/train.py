@@ -168,7 +168,7 @@ def child(options, shape: str, way: str, base: str, started: str) -> None:
         way.startswith("ours"),
         vision="text side" not in way,
     )
-    from homework.training.run import peak_memory_bytes
+    from benchmarks.memory import peak_memory_bytes
 
     first = clock.steps[0]
     measured = {
@@ -197,7 +197,7 @@ class Clock:
     def begin(self, *args, **kwargs) -> None:
         """The model is loaded, training begins."""
         if not self.steps:
-            from homework.training.run import peak_memory_bytes
+            from benchmarks.memory import peak_memory_bytes
 
             self.loaded = peak_memory_bytes()
 
@@ -227,7 +227,7 @@ def ours(items, base, frames, steps, way, output, clock):
     vlm = BaseVLM(base)
     config = TrainConfig(
         base=base,
-        recipe="embedded",
+        learning_rate=1e-3,
         per_device_train_batch_size=frames,
         train_vision="text side" not in way,
         max_steps=steps,

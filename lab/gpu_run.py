@@ -191,7 +191,7 @@ class _Stages:
         folder, budget = self.folders[0], self.budget
         given: dict[str, Any] = {"data_dir": folder.parent, "train_dataset_name": folder.name}
         given |= {"base": str(self.work / "base"), "num_workers": self.workers}
-        given |= {"report_to": "none", "overwrite": True}
+        given |= {"overwrite": True}
 
         def seconds(name: str, steps: int) -> float:
             start = budget.clock()
@@ -200,7 +200,7 @@ class _Stages:
 
         images = len(list_split(folder).images)
         epoch = math.ceil(images / TrainConfig.per_device_train_batch_size)
-        whole = TrainConfig().steps(epoch, "embedded")
+        whole = TrainConfig().steps(epoch, "idefics3_stem")
         seconds("probe_first", 1)  # imports the packages
         few = seconds("probe_few", 2)
         more = min(max(int(budget.seconds * PROBE_SHARE / few * 2), 2), MOST_PROBED)

@@ -85,7 +85,6 @@ def test_validation_frames_are_refused_by_name_by_prefix_and_by_content(data_dir
         {"base": True},
         {"overwrite": 1},
         {"train_vision": "no"},
-        {"recipe": "quick"},
     ],
 )
 def test_options_are_checked_before_anything_is_loaded(option):
@@ -94,19 +93,12 @@ def test_options_are_checked_before_anything_is_loaded(option):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "model_type", "rate"),
-    [
-        (None, "idefics3_stem", 1e-3),
-        (None, "idefics3", 5e-4),
-        (None, "smolvlm", 5e-4),
-        ("embedded", "idefics3", 1e-3),
-        ("smolvlm", "idefics3_stem", 5e-4),
-    ],
+    ("model_type", "rate"), [("idefics3_stem", 1e-3), ("idefics3", 5e-4), ("smolvlm", 5e-4)]
 )
-def test_the_learning_rate_not_given_is_the_bases(recipe, model_type, rate):
-    config = TrainConfig(recipe=recipe, lora_r=3).of_base("name", model_type)
+def test_the_learning_rate_not_given_is_the_bases(model_type, rate):
+    config = TrainConfig(lora_r=3).of_base("name", model_type)
     assert (config.base, config.learning_rate, config.lora_r) == ("name", rate, 3)
-    given = TrainConfig(recipe=recipe, learning_rate=0.1).of_base("name", model_type)
+    given = TrainConfig(learning_rate=0.1).of_base("name", model_type)
     assert given.learning_rate == 0.1
 
 
@@ -116,7 +108,7 @@ def test_a_base_with_a_stem_takes_the_learning_rate_of_the_embedded_one(data_dir
     record = json.loads((output / adapter_files.BASE).read_text())["training"]
     assert record["learning_rate"] == 1e-3
     # Nothing of this machine is published.
-    assert not {"data_dir", "output_dir", "recipe", "overwrite"} & record.keys()
+    assert not {"data_dir", "output_dir", "overwrite"} & record.keys()
 
 
 def test_the_demo_says_what_five_pairs_teach_and_what_they_do_not(
@@ -145,16 +137,6 @@ def test_the_demo_learns_train_demo_where_it_is_there(data_dir, monkeypatch):
     with pytest.raises(InputError, match="enough"):
         finetune.demo_train(str(data_dir))
     assert asked == ["train", "sample", "train_demo"]
-
-
-def test_trackers_are_accelerates_own():
-    from homework.training.config import check_trackers
-
-    assert check_trackers(TrainConfig().report_to) == ["tensorboard"]
-    assert check_trackers(TrainConfig(report_to="none").report_to) == []
-    for name in ("tensorbord", 7):
-        with pytest.raises(InputError, match=f"--report_to: no tracker '{name}'"):
-            check_trackers(TrainConfig(report_to=[name]).report_to)
 
 
 def test_a_broken_image_is_one_line_from_worker_processes_too(base, data_dir, tmp_path):

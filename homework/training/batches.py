@@ -109,8 +109,7 @@ class StepSampler:
 
     Args:
         lengths: about how much work each image is.
-        per_device: images in a batch, on average over the processes.
-        accumulation: batches of a process in a step.
+        per_device: images of a process in a step, on average over the processes.
         rank, processes: which process this is, of how many.
 
     Attributes:
@@ -122,18 +121,17 @@ class StepSampler:
         self,
         lengths: Sequence[int],
         per_device: int,
-        accumulation: int,
         seed: int,
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        self.lengths, self.accumulation, self.seed = lengths, accumulation, seed
+        self.lengths, self.seed = lengths, seed
         self.rank, self.processes = rank, processes
-        self.images = per_device * accumulation * processes
+        self.images = per_device * processes
         self.steps_per_epoch = math.ceil(len(lengths) / self.images)
 
     def batches(self, steps: Iterable[int]) -> Iterator[list[int]]:
-        """The images of this process's batches in `steps`; `accumulation` batches make a step."""
+        """This process's images of each of `steps`."""
         drawn, order = None, []
         for step in steps:
             epoch, place = divmod(step, self.steps_per_epoch)
@@ -141,18 +139,17 @@ class StepSampler:
                 rng = random.Random(f"{self.seed}/{epoch}")
                 drawn, order = epoch, rng.sample(range(len(self.lengths)), len(self.lengths))
             start = place * self.images
-            shares = self._deal(order[start : start + self.images])
-            yield from shares[self.rank :: self.processes]
+            yield self._deal(order[start : start + self.images])[self.rank]
 
     def _deal(self, images: list[int]) -> list[list[int]]:
-        """A step's images, the long ones first, each to the share that has the least."""
-        shares: list[list[int]] = [[] for _ in range(self.accumulation * self.processes)]
-        loads = [(0, share) for share in range(len(shares))]
+        """A step's images, the long ones first, each to the process that has the least."""
+        shares: list[list[int]] = [[] for _ in range(self.processes)]
+        loads = [(0, share) for share in range(self.processes)]
         for image in sorted(images, key=lambda index: -self.lengths[index]):
             load, share = heapq.heappop(loads)
             shares[share].append(image)
             heapq.heappush(loads, (load + self.lengths[image], share))
-        # A last step may have fewer images than shares: what is left has no weight.
+        # A last step may have fewer images than processes: what is left has no weight.
         return [share or [~images[0]] for share in shares]
 
 

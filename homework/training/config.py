@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -13,18 +12,18 @@ from ..common.files import PACKAGE_DIR
 from ..common.options import Count, Fraction, Natural, Positive, coerce
 
 MODEL_NAME = "vlm_model"  # the folder in the package that `train` writes and `load_vlm` reads
-# The peak learning rate by the kind of base, found by trying. The embedded base takes larger
-# steps: it has never been asked a question, and all of them are to be learned in minutes.
-LEARNING_RATES = {"embedded": 1e-3, "smolvlm": 5e-4}
+# The peak learning rate by the type of the base's model, found by trying. The embedded base
+# (idefics3_stem) takes larger steps: it has never been asked a question, and all of them are to be
+# learned in minutes.
+LEARNING_RATES = {"idefics3_stem": 1e-3, "idefics3": 5e-4, "smolvlm": 5e-4}
 # Steps of a run where neither epochs nor steps are given, at most. The embedded base has learned
 # what it can by then (docs/training.md); of SmolVLM no curve is known, and patience ends its run.
-LONGEST = {"embedded": 300, "smolvlm": None}
+LONGEST = {"idefics3_stem": 300}
 # Options that do not change what a run learns: where files lie, and how a step is divided into
 # passes. Of the latter, the number of images in a step stays; see `TrainConfig.to_dict`.
 _BESIDE = (
-    *("data_dir", "output_dir", "recipe", "num_workers", "report_to", "overwrite"),
-    *("push_to_hub", "config", "tokens_per_pass", "gradient_checkpointing"),
-    *("per_device_train_batch_size", "gradient_accumulation_steps", "yes"),
+    *("data_dir", "output_dir", "num_workers", "overwrite", "config", "yes"),
+    *("tokens_per_pass", "gradient_checkpointing", "per_device_train_batch_size"),
 )
 
 
@@ -39,13 +38,10 @@ class TrainConfig:
         base: the model to fine-tune: a folder, the name of a SmolVLM in the hub cache, or
             embedded_base; if omitted, SmolVLM-256M-Instruct where the hub cache has it, otherwise
             embedded_base.
-        recipe: "embedded" or "smolvlm": whose learning rate is taken where none is given; chosen
-            from the base if omitted.
         num_train_epochs: passes over the images. If omitted, 1, with the embedded base of 300
             steps at most.
-        per_device_train_batch_size: images per device and forward pass; an image brings all its
+        per_device_train_batch_size: images per device and optimizer step; an image brings all its
             questions.
-        gradient_accumulation_steps: forward passes per optimizer step.
         learning_rate: peak learning rate; 3% warm-up, then cosine decay to 0. If omitted, 1e-3
             for the embedded base and 5e-4 for SmolVLM.
         vision_learning_rate: peak learning rate of the vision tower and the connector;
@@ -76,12 +72,8 @@ class TrainConfig:
         patience: measurements on held-out images without a rise of the accuracy, after which
             training ends early; 0 never does.
         seed: seed of the LoRA weights, the order of images and the dropout.
-        report_to: trackers of the curves (tensorboard, wandb, mlflow, trackio), separated by
-            commas, or none.
         overwrite: replace the adapter in the output folder without keeping a copy, and discard
             checkpoints there of an unfinished run with other options.
-        push_to_hub: repository on the Hugging Face hub, such as name/stk-adapter, to upload the
-            adapter to; made private if it is new. Log in first: hf auth login.
         yes: train even where that takes more than a day, without a question.
         config: YAML or JSON file of these options by name; those given beside it count.
 
@@ -93,10 +85,8 @@ class TrainConfig:
     train_dataset_name: str = "train"
     output_dir: Path | None = None
     base: str | None = None
-    recipe: Literal["embedded", "smolvlm"] | None = None
     num_train_epochs: Positive | None = None
     per_device_train_batch_size: Count = 16
-    gradient_accumulation_steps: Count = 1
     learning_rate: Positive | None = None
     vision_learning_rate: Positive | None = None
     lora_r: Count = 16
@@ -114,9 +104,7 @@ class TrainConfig:
     save_steps: Count | None = None
     patience: Natural = 4
     seed: Natural = 0
-    report_to: Sequence[str] = "tensorboard"
     overwrite: bool = False
-    push_to_hub: str | None = None
     yes: bool = False
     config: Path | None = None
 
@@ -133,20 +121,18 @@ class TrainConfig:
         return self.output_dir or PACKAGE_DIR / MODEL_NAME
 
     def of_base(self, name: str, model_type: str) -> TrainConfig:
-        """The configuration with what depends on the base filled in, by its name and model type."""
-        recipe = self.recipe or ("embedded" if model_type == "idefics3_stem" else "smolvlm")
-        rate = self.learning_rate or LEARNING_RATES[recipe]
-        return replace(self, base=name, learning_rate=rate, recipe=recipe)
+        """The configuration with the base's name, and the learning rate of its model type."""
+        return replace(
+            self, base=name, learning_rate=self.learning_rate or LEARNING_RATES[model_type]
+        )
 
-    def steps(self, steps_per_epoch: int, recipe: str | None = None) -> int:
-        """Optimizer steps of a run; if none are given, the epoch or `recipe`'s longest run."""
+    def steps(self, steps_per_epoch: int, model_type: str) -> int:
+        """Optimizer steps of a run; if none are given, the epoch or the base's longest run."""
         if self.max_steps != -1:
             return self.max_steps
         if self.num_train_epochs is not None:
             return math.ceil(self.num_train_epochs * steps_per_epoch)
-        recipe = recipe or self.recipe
-        assert recipe, "of_base gives one"
-        return min(steps_per_epoch, LONGEST[recipe] or steps_per_epoch)
+        return min(steps_per_epoch, LONGEST.get(model_type, steps_per_epoch))
 
     def to_dict(self, processes: int) -> dict[str, Any]:
         """The options that change the result, ready for JSON: for model card and checkpoints.
@@ -154,20 +140,6 @@ class TrainConfig:
         How a step is divided among processes and passes changes nothing, so that a run may be
         resumed on other devices; the number of its images does.
         """
-        images = self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
+        images = self.per_device_train_batch_size * processes
         options = {name: value for name, value in asdict(self).items() if name not in _BESIDE}
         return options | {"pictures_per_step": images}
-
-
-def check_trackers(report_to: Sequence[str]) -> list[str]:
-    """The names of trackers without "none"; InputError if one is unknown or not installed."""
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-
-    names = [name for name in report_to if name != "none"]
-    for name in names:
-        if name not in LOGGER_TYPE_TO_CLASS:
-            known = ", ".join(sorted(LOGGER_TYPE_TO_CLASS))
-            raise InputError(f"--report_to: no tracker {name!r}; there are: {known}, none")
-        if name not in [str(tracker) for tracker in get_available_trackers()]:
-            raise InputError(f"--report_to: {name} is not installed; pip install {name}")
-    return names

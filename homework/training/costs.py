@@ -1,4 +1,4 @@
-"""What a training costs: its passes fit into the memory of the device; how long it will take.
+"""The passes of a step, so that they fit into the memory of the device.
 
 The gradients of a step are summed over its passes, so that its result does not depend on them
 (but for rounding). What one image needs is counted; where memory runs out all the same, passes
@@ -7,18 +7,15 @@ get half as large and the step begins anew.
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 
-from ..common import distributed, machine
-from ..common.distributed import duration, print0
+from ..common import machine
+from ..common.distributed import print0
 from ..common.errors import InputError
 from .batches import Collator, MicroBatch, ViewDataset
-from .step import COST
 
 # Patches and tokens of a pass, at most: more gain no speed.
 LARGEST = {"cpu": 2_304, "mps": 4_096, "cuda": 16_384}
@@ -27,9 +24,6 @@ LARGEST = {"cpu": 2_304, "mps": 4_096, "cuda": 16_384}
 OF_FREE = 1 / 6
 MAX_BYTES = {"cpu": 1.0e9, "mps": 3.5e9, "cuda": 2.8e9}
 ROOM = 0.6  # share of the free memory for them; gradients and intermediate results need the rest
-DAY = 86_400  # seconds; more has to be confirmed
-SHORT = 3_600  # seconds; a training within them needs no advice
-FEWER = (50_000, 20_000, 10_000, 5_000, 2_000, 1_000)  # numbers of pairs that are advised
 
 
 class Cost(NamedTuple):
@@ -166,68 +160,3 @@ def kept_bytes(forward, weights: Sequence[torch.Tensor]) -> tuple[Any, int]:
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         result = forward()
     return result, sum(kept.values())
-
-
-# --- how long a training will take, said before its first step ---
-
-
-class Work(NamedTuple):
-    """What a training is to do."""
-
-    steps: int  # optimizer steps that are left
-    images: float  # of a step, in this process
-    measured: float  # held-out images that this process measures in all of the steps
-    views: int  # images of the dataset
-    pairs: int
-    seconds: float  # that training takes for an image
-
-    @property
-    def total(self) -> float:
-        """Seconds that it will take."""
-        return (self.steps * self.images + COST * self.measured) * self.seconds
-
-    @property
-    def is_long(self) -> bool:
-        """Whether its user needs to hear what would take less."""
-        return self.total > SHORT
-
-
-def line(work: Work, embedded: float | None) -> str:
-    """The total, and where it is long what would take less.
-
-    Args:
-        embedded: seconds that the embedded base would take; None if that is not known.
-    """
-    parts = [f"about {duration(work.total)} on this machine"]
-    if work.is_long and embedded is not None:
-        parts.append(f"with --base embedded_base about {duration(embedded)}")
-    if work.is_long and (fewer := _fewer(work)):
-        pairs, share = fewer
-        parts.append(f"with --max_samples {pairs} about {duration(work.total * share)}")
-    return "; ".join(parts)
-
-
-def confirm(work: Work, text: str, yes: bool) -> None:
-    """Ask before what cannot end within a day; InputError if nobody agrees."""
-    if work.total <= DAY or yes:
-        return
-    if distributed.world_size() == 1 and sys.stdin is not None and sys.stdin.isatty():
-        if input(f"{text}. Go on? [y/N] ").strip().lower() in ("y", "yes"):
-            return
-        raise InputError("not begun; --yes begins without a question")
-    raise InputError(f"{text}; give --yes to train for so long")
-
-
-def _fewer(work: Work) -> tuple[int, float] | None:
-    """A number of pairs whose training takes a few hours at most, and its share of the time."""
-    found = None
-    for pairs in FEWER:
-        if pairs >= work.pairs:
-            continue
-        # Pairs drawn at random leave few images without any.
-        images = work.views * (1 - (1 - pairs / work.pairs) ** (work.pairs / work.views))
-        share = math.ceil(images) / work.views
-        found = pairs, share
-        if share * work.total <= 4 * SHORT:
-            break
-    return found

@@ -6,8 +6,6 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,42 +13,34 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..common import distributed
-from ..common.distributed import print0, waiting
+from ..common.distributed import duration, print0, waiting
 from ..common.errors import InputError
 from ..common.files import require_writable, write_json, writing
 from ..data import Item, VQADataset
 from ..frames.images import pairs_digest
 from ..inspection.figures import CURVES, save_curves
 from ..model import adapter, adapter_files
-from ..model.loading import EMBEDDED, base_fingerprint
+from ..model.loading import base_fingerprint
 from ..model.processor import read_settings
 from ..model.vlm import BaseVLM
-from . import adapters, checkpoints, costs
+from . import adapters, checkpoints
 from .batches import HELD_OUT, ViewDataset, split_views
 from .checkpoints import steps_between
-from .config import TrainConfig, check_trackers
-from .costs import Work
+from .config import TrainConfig
 from .loop import Loop
 from .model_card import card, results_line
-from .step import measure_steps
+from .step import COST, measure_steps
 from .task import FineTuning
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
 STEPS_PER_RECORD = 10
-LEARNED = ("pairs", "pictures", "tokens")  # what the closing report counts
+HOUR = 3_600  # seconds; a run of a day has to be confirmed
 
 
-def check(config: TrainConfig) -> list[str]:
-    """Find out now what would fail only hours later; returns the names of the trackers.
-
-    Raises InputError if the output folder cannot be written to, there is no such tracker, or the
-    hub does not know the user.
-    """
-    trackers = check_trackers(config.report_to)
-    if config.push_to_hub:
-        adapters.check_hub(config.push_to_hub)
+def check(config: TrainConfig) -> None:
+    """Raise InputError now if the output folder or the copy of its adapter cannot be written."""
     output = config.output
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
@@ -62,22 +52,16 @@ def check(config: TrainConfig) -> list[str]:
     if not config.overwrite and distributed.is_main():
         with writing(output):
             adapters.keep_others(output)
-    return trackers
 
 
 def fit(
-    dataset: VQADataset | Sequence[Item],
-    vlm: BaseVLM,
-    output: Path,
-    config: TrainConfig,
-    trackers: Sequence[str] = (),
+    dataset: VQADataset | Sequence[Item], vlm: BaseVLM, output: Path, config: TrainConfig
 ) -> None:
     """Train on `dataset` and write checkpoint, curves and closing report.
 
     Args:
         vlm: the base.
         output: folder for the adapter.
-        trackers: names of trackers that get the curves; see `check`.
 
     Raises InputError if a file is damaged, the disk refuses, the loss is not finite, or the folder
     holds checkpoints of another run.
@@ -107,7 +91,7 @@ def fit(
         recipe,
         save_steps,
         STEPS_PER_RECORD,
-        trackers,
+        events=True,
         keep_best=True,
         overwrite=config.overwrite,
         patience=config.patience,
@@ -116,11 +100,12 @@ def fit(
     with writing(output):
         start = time.perf_counter()
         loop.run()
-        seconds = time.perf_counter() - start
-        numbers = distributed.total([task.trained[name] for name in LEARNED])
         if distributed.is_main():
+            seconds = time.perf_counter() - start
             _write(loop, model)
-            _report(model, output, seconds, dict(zip(LEARNED, numbers, strict=True)))
+            trainable, total = model.get_nb_trainable_parameters()
+            print(f"wrote {output}: adapter, {CURVES}")
+            print(f"{duration(seconds)}, {trainable:,} of {total:,} parameters trained")
             if loop.best:
                 print(results_line(loop.best[1].accuracies))
         distributed.wait()  # the others may read the adapter now
@@ -134,34 +119,32 @@ def _with_lora(vlm: BaseVLM, config: TrainConfig) -> PeftModel:
 
 
 def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) -> None:
-    """Print what the run learns from and how long it will take; ask if that is over a day."""
-    views, pairs, steps = len(task.train_set), task.train_set.pairs, task.steps - done
+    """Print what the run learns from and how long it will take; ask if that is over a day.
+
+    Args:
+        seconds: that training takes for an image.
+        done: steps that a checkpoint has behind it.
+
+    Raises InputError if nobody agrees.
+    """
+    steps = task.steps - done
     print0(
-        f"{views} images with {pairs} pairs to learn in {task.steps} steps, "
-        f"{len(task.measured)} of {len(task.held_out)} held-out images to measure on"
+        f"{len(task.train_set)} images with {task.train_set.pairs} pairs to learn in {task.steps} "
+        f"steps, {len(task.measured)} of {len(task.held_out)} held-out images to measure on"
     )
-    images = _images(task)
     measurements = math.ceil(steps / measure_steps(task.steps))
     measured = measurements * len(task.measured) / distributed.world_size()
-    work = Work(steps, images, measured, views, pairs, seconds)
-    embedded = None
-    if work.is_long and config.recipe != "embedded" and distributed.is_main():
-        other = config.steps(task.sampler.steps_per_epoch, "embedded")
-        with suppress(InputError), waiting("tries an image with the embedded base"):
-            share = _embedded_seconds(task.train_set, config) / seconds
-            embedded = work.total * share * other / max(1, work.steps)
-    text = costs.line(work, embedded)
+    total = (steps * _images(task) + COST * measured) * seconds
+    text = f"about {duration(total)} on this machine"
+    if total > HOUR:
+        text += "; fewer pairs (--max_samples) take less, --base embedded_base takes minutes"
     print0(text)
-    costs.confirm(work, text, config.yes)
-
-
-def _embedded_seconds(images: ViewDataset, config: TrainConfig) -> float:
-    """What an image takes in training with the embedded base, tried on this machine."""
-    with torch.random.fork_rng():
-        vlm = BaseVLM(EMBEDDED, verbose=False)
-        config = replace(config, recipe="embedded", max_steps=1)
-        views, none = ViewDataset(images.views, vlm.inputs), ViewDataset([], vlm.inputs)
-        return FineTuning(vlm, _with_lora(vlm, config), views, none, config).prepare(verbose=False)
+    if total <= 24 * HOUR or config.yes:
+        return
+    if distributed.world_size() > 1 or sys.stdin is None or not sys.stdin.isatty():
+        raise InputError(f"{text}; give --yes to train for so long")
+    if input(f"{text}. Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise InputError("not begun; --yes begins without a question")
 
 
 def _images(task: FineTuning) -> float:
@@ -191,33 +174,3 @@ def _write(loop: Loop, model: PeftModel) -> None:
     adapters.save(model, output, base, fingerprint, record, text, loop.overwrite)
     save_curves(loop.log, output / CURVES)
     checkpoints.finish(output)
-
-
-def _report(model, output: Path, seconds: float, learned: dict[str, float]) -> None:
-    """Print the closing lines."""
-    trainable, total = model.get_nb_trainable_parameters()
-    megabytes = (output / adapter_files.WEIGHTS).stat().st_size / 1e6
-    print(f"wrote {output}: adapter {megabytes:.2f} MB, {CURVES}")
-    print(
-        f"{seconds:.0f} s, {learned['pairs'] / seconds:.1f} pairs/s, "
-        f"{learned['pictures'] / seconds:.1f} images/s, "
-        f"{learned['tokens']:,.0f} tokens, no padding\n"
-        f"{trainable:,} of {total:,} parameters trained, "
-        f"peak memory {peak_memory_bytes() / 1e9:.2f} GB"
-    )
-
-
-def peak_memory_bytes() -> int:
-    """The most memory that this process has held: the GPU's where there is one."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    if sys.platform == "win32":
-        import psutil
-
-        memory = psutil.Process().memory_info()
-        return getattr(memory, "peak_wset", memory.rss)
-    import resource
-
-    # Kilobytes on Linux, bytes on macOS (getrusage(2)).
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -41,9 +41,6 @@ class FineTuning:
 
     A pair counts as answered right if every token of the answer and its end token are the
     model's first choice, given those before: if greedy decoding gives the answer.
-
-    Attributes:
-        trained: numbers of "pairs", "images" and "tokens" that this process has learned from.
     """
 
     def __init__(
@@ -81,22 +78,19 @@ class FineTuning:
         groups = _groups(self.weights, self.peak_rate, config.vision_learning_rate)
         adam = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
         self.optimizers: Sequence[torch.optim.Optimizer] = [adam]
-        self.accumulation = config.gradient_accumulation_steps
         self.per_device = config.per_device_train_batch_size
         self.sampler = StepSampler(
             [len(pairs) for _, pairs in train_set.views],
             self.per_device,
-            self.accumulation,
             config.seed,
             distributed.rank(),
             distributed.world_size(),
         )
-        self.steps = config.steps(self.sampler.steps_per_epoch)
+        self.steps = config.steps(self.sampler.steps_per_epoch, vlm.network.config.model_type)
         self.measured = draw(
             len(held_out), images_measured(self.steps, self.sampler.images), config.seed
         )
         self._share_of_peak = schedule(self.optimizers[0], self.steps)
-        self.trained: Counter[str] = Counter()
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up that begins above 0, then half a cosine towards 0."""
@@ -106,21 +100,17 @@ class FineTuning:
         """The micro-batches of each step from `first` on."""
         self.passes.use()  # those of a checkpoint, where the run continues from one
         self.model.train()
-        loader = iter(
-            DataLoader(
-                self.train_set,
-                batch_sampler=self.sampler.batches(range(first, self.steps)),
-                collate_fn=self.collator,
-                num_workers=self.num_workers,
-                prefetch_factor=4 if self.num_workers else None,
-                pin_memory=self.vlm.device == "cuda",
-            )
+        loader = DataLoader(
+            self.train_set,
+            batch_sampler=self.sampler.batches(range(first, self.steps)),
+            collate_fn=self.collator,
+            num_workers=self.num_workers,
+            prefetch_factor=4 if self.num_workers else None,
+            pin_memory=self.vlm.device == "cuda",
         )
         try:
-            for _ in range(first, self.steps):
-                taken = [part for _ in range(self.accumulation) for part in next(loader)]
-                self._count(taken)
-                yield self.passes.cut(taken)
+            for micro_batches in loader:
+                yield self.passes.cut(micro_batches)
         except InputError as error:
             # From a worker process it comes wrapped in two tracebacks; the last line is its own.
             line = str(error).strip().splitlines()[-1]
@@ -137,14 +127,13 @@ class FineTuning:
         """The same images in passes half as large; see `Passes.smaller`."""
         return self.passes.smaller(micro_batches)
 
-    def prepare(self, verbose: bool = True) -> float:
+    def prepare(self) -> float:
         """Cut steps into passes that fit into memory; returns the seconds that an image takes."""
         pairs = [len(pairs) for _, pairs in self.train_set.views]
         middle = sorted(range(len(pairs)), key=pairs.__getitem__)[len(pairs) // 2]
         [cost] = self._costs([middle])
         self.passes.fit(cost)
-        if verbose:
-            print0(self.passes.line(cost))
+        print0(self.passes.line(cost))
         # A first pass takes longer than those after it. Where it is short: of a step's images.
         images = [middle] if cost.seconds > SOON else next(self.sampler.batches([0]))
         return sum(cost.seconds for cost in self._costs(images)) / len(images)
@@ -163,12 +152,6 @@ class FineTuning:
         seconds = time.perf_counter() - start
         self.optimizers[0].zero_grad(set_to_none=True)
         return Cost(self.passes.cost(one), kept, seconds)
-
-    def _count(self, micro_batches: Sequence[MicroBatch]) -> None:
-        for each in micro_batches:
-            self.trained["pairs"] += int((each.row.weights > 0).sum())
-            self.trained["tokens"] += each.row.input_ids.numel()
-            self.trained["pictures"] += len(each.paths)
 
     def measure(self, step: int) -> HeldOutResult | None:
         """Loss and accuracy on the held-out images, each by one of the processes."""

@@ -17,33 +17,30 @@ def epoch(sampler: StepSampler) -> list[list[int]]:
 def test_a_steps_images_do_not_depend_on_how_it_is_divided(images):
     lengths = [1 + index % 9 for index in range(images)]
 
-    def steps(per_device, accumulation, processes) -> list[list[int]]:
-        """The images of each step, by all processes and in all their batches."""
+    def steps(per_device, processes) -> list[list[int]]:
+        """The images of each step, by all processes."""
         parts = [
-            epoch(StepSampler(lengths, per_device, accumulation, 0, rank, processes))
-            for rank in range(processes)
+            epoch(StepSampler(lengths, per_device, 0, rank, processes)) for rank in range(processes)
         ]
-        for part in parts:
-            assert len(part) == len(parts[0])
-            assert all(part)  # a process with nothing to do would leave the others waiting
-        found = []
-        for start in range(0, len(parts[0]), accumulation):
-            batches = [batch for part in parts for batch in part[start : start + accumulation]]
-            found.append(sorted(index for batch in batches for index in batch if index >= 0))
-        return found
+        # A process with nothing to do would leave the others waiting.
+        assert all(all(part) for part in parts)
+        return [
+            sorted(index for batch in step for index in batch if index >= 0)
+            for step in zip(*parts, strict=True)
+        ]
 
-    whole = steps(16, 1, 1)
+    whole = steps(16, 1)
     assert sorted(index for step in whole for index in step) == list(range(images))
-    for division in ((8, 1, 2), (8, 2, 1), (4, 2, 2), (2, 1, 8), (1, 16, 1)):
+    for division in ((8, 2), (4, 4), (2, 8), (1, 16)):
         assert steps(*division) == whole
-    sampler = StepSampler(lengths, 16, 1, 0)
+    sampler = StepSampler(lengths, 16, 0)
     first = epoch(sampler)
     assert epoch(sampler) == first
-    assert epoch(StepSampler(lengths, 16, 1, 1)) != first
+    assert epoch(StepSampler(lengths, 16, 1)) != first
 
 
 def test_each_epoch_has_another_order_and_any_step_can_be_the_first():
-    sampler = StepSampler([1] * 30, 8, 1, 0)
+    sampler = StepSampler([1] * 30, 8, 0)
     assert sampler.steps_per_epoch == 4
     steps = list(sampler.batches(range(12)))
     epochs = [steps[start : start + 4] for start in (0, 4, 8)]
@@ -56,7 +53,7 @@ def test_each_epoch_has_another_order_and_any_step_can_be_the_first():
 
 def test_devices_have_about_as_much_to_do():
     lengths = [1 + (index * 7) % 31 for index in range(640)]
-    shares = [epoch(StepSampler(lengths, 8, 1, 0, rank, 4)) for rank in range(4)]
+    shares = [epoch(StepSampler(lengths, 8, 0, rank, 4)) for rank in range(4)]
     for step in zip(*shares, strict=True):
         work = [sum(lengths[index] for index in batch) for batch in step]
         assert max(work) < 1.15 * min(work)

@@ -14,7 +14,7 @@ from homework.common.distributed import duration
 from homework.common.errors import InputError
 from homework.model import adapter_files
 from homework.training import costs
-from homework.training.costs import Cost, Passes, Work, kept_bytes
+from homework.training.costs import Cost, Passes, kept_bytes
 from homework.training.task import FineTuning
 
 GPU = "CUDA out of memory. Tried to allocate 2.00 GiB."
@@ -153,9 +153,6 @@ def test_a_line_and_no_traceback_where_nothing_can_be_smaller(monkeypatch, capsy
     assert capsys.readouterr().err.startswith("error: not enough memory")
 
 
-SLOW = Work(3281, 16, 17 * 231, 52_490, 296_621, 2.85)  # SmolVLM-256M on a laptop
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
@@ -172,58 +169,31 @@ def test_a_time_in_few_digits(seconds, text):
     assert duration(seconds) == text
 
 
-def test_the_line_says_what_would_take_less():
-    assert costs.line(SLOW, 280.0) == (
-        "about 43 h on this machine; with --base embedded_base about 4.7 min; "
-        "with --max_samples 5000 about 3.9 h"
-    )
-    assert costs.line(SLOW._replace(seconds=0.05), 5.0) == "about 45 min on this machine"
-    assert "embedded_base" not in costs.line(SLOW, None)
-
-
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
 
 
-def test_more_than_a_day_is_asked_about(monkeypatch):
-    costs.confirm(SLOW, "about 43 h", True)
-    costs.confirm(SLOW._replace(seconds=1), "about 15 h", False)
-    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
-    with pytest.raises(InputError, match="about 43 h; give --yes"):
-        costs.confirm(SLOW, "about 43 h", False)
-    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
-    costs.confirm(SLOW, "about 43 h", False)
-    monkeypatch.setattr("sys.stdin", Terminal("\n"))
-    with pytest.raises(InputError, match="not begun"):
-        costs.confirm(SLOW, "about 43 h", False)
-
-
-def test_a_run_of_days_is_refused_before_anything_goes(unfinished, options, monkeypatch):
-    monkeypatch.setattr(FineTuning, "prepare", lambda self, **_: 1e6)
+@pytest.mark.parametrize("answer", [None, "", "y"])
+def test_more_than_a_day_is_asked_about(answer, unfinished, options, monkeypatch, capsys):
+    """Before anything in the folder goes; where nobody can answer, it is refused."""
+    monkeypatch.setattr(FineTuning, "prepare", lambda self: 1e4)
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO("y") if answer is None else Terminal(f"{answer}\n")
+    )
     before = sorted(unfinished.iterdir())
-    with pytest.raises(InputError, match=r"about \d+ days on this machine; .*give --yes"):
+    if answer != "y":
+        with pytest.raises(InputError, match="not begun" if answer == "" else "give --yes"):
+            finetune.train(**options | {"overwrite": True, "seed": 1})
+        assert sorted(unfinished.iterdir()) == before
+    else:
         finetune.train(**options | {"overwrite": True, "seed": 1})
-    assert sorted(unfinished.iterdir()) == before
-    finetune.train(**options | {"yes": True})
+    assert "about 44 h on this machine; fewer pairs (--max_samples)" in capsys.readouterr().out
 
 
-def test_the_time_of_the_embedded_base_is_tried(options, tmp_path, monkeypatch, capsys):
-    """A run that is expected to be long names the time that the embedded base would take here."""
-    prepare, tried = FineTuning.prepare, []
-
-    def slow(self, verbose=True):
-        found = prepare(self, verbose)
-        tried.append((self.vlm.base, found))
-        return 4000.0 if verbose else found
-
-    monkeypatch.setattr(FineTuning, "prepare", slow)
+def test_a_run_of_days_begins_with_yes(options, monkeypatch):
+    monkeypatch.setattr(FineTuning, "prepare", lambda self: 1e6)
     finetune.train(**options, yes=True)
-    (_, _), (base, seconds) = tried
-    assert base == "embedded_base"
-    said = capsys.readouterr().out
-    told = duration(4 * 4 * seconds)  # four steps of four images
-    assert f"; with --base embedded_base about {told}\n" in said and said.count("in a pass") == 1
 
 
 def test_what_is_left_of_a_resumed_run_counts(unfinished, options, monkeypatch, capsys):
