@@ -31,7 +31,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from grader import grade, process, submission  # noqa: E402
+from grader import grade, process, replies, submission  # noqa: E402
 from grader.errors import GraderError, SubmissionError, safe_lines  # noqa: E402
 from grader.labels import Question  # noqa: E402
 from grader.report import Case  # noqa: E402
@@ -79,7 +79,7 @@ def random_line(rng: random.Random, number: int) -> bytes:
     line = bytearray(text.encode(errors="surrogatepass"))
     for _ in range(rng.choice([0, 0, 1, 5])):
         line[rng.randrange(len(line))] = rng.randrange(256)
-    return bytes(line[: process.MAX_REPLY_BYTES])
+    return bytes(line[: replies.MAX_REPLY_BYTES])
 
 
 class Replies:
@@ -89,16 +89,12 @@ class Replies:
         self._rng = rng
         self._number = 0
 
-    def clock(self) -> float:
-        """As `Child.clock`."""
-        return time.monotonic()
-
     def call(self, do: str, deadline: float, over: str, **arguments: object) -> object:
         """As `Child.call`."""
         self._number += 1
         line = random_line(self._rng, self._number)
-        process.read_denial(line)
-        return process.read_reply(line, self._number)
+        replies.read_denial(line)
+        return replies.read_reply(line, self._number)
 
 
 def ask(child: Any, rng: random.Random, limit: float) -> None:

@@ -84,10 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["class"]:
         from .classroom import command
 
-        def end_line() -> None:  # of the progress
-            print(end="\n" * sys.stdout.isatty())
-
-        return _guarded(lambda: command.run(words[1:]), command.STOPPED, end_line)
+        return _guarded(lambda: command.run(words[1:]), command.STOPPED)
     options = _parse(words)
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not options.disable_color
     report = Report(options.verbose, color)
@@ -129,7 +126,9 @@ def _grade_one(options: argparse.Namespace, report: Report) -> int:
     return 0
 
 
-def _guarded(do: Callable[[], int], after_stop: str, before_error: Callable[[], None]) -> int:
+def _guarded(
+    do: Callable[[], int], after_stop: str, before_error: Callable[[], None] = lambda: None
+) -> int:
     """Run `do` and return its exit code; an error or Ctrl-C prints one line and has its own code.
 
     The line of Ctrl-C ends with `after_stop`; `before_error` is called before a line is printed.

@@ -166,13 +166,21 @@ def import_packages(names: list[str]) -> None:
     """Import the environment's own packages, before the lock; nothing of the submission's.
 
     The private folder is not in `sys.path` yet, so that no file of it is imported in their place.
+    Their warnings are not the submission's prints.
     """
+    prints, nothing = (os.dup(1), os.dup(2)), os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nothing, number)
     # Linux: OpenBLAS (numpy) would start its threads while it is loaded, out of the lock's reach.
     before = os.environ.get(BLAS_THREADS)
     if sys.platform == "linux":
         os.environ[BLAS_THREADS] = "1"
     for name in names:  # after an error nothing else is asked of this process
         importlib.import_module(name)
+    for number, kept in enumerate(prints, 1):
+        os.dup2(kept, number)
+        os.close(kept)
+    os.close(nothing)
     os.environ.pop(BLAS_THREADS, None)
     if before is not None:
         os.environ[BLAS_THREADS] = before

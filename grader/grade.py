@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,8 @@ from .child import MAX_ANSWER
 from .errors import SubmissionError, one_line, safe_lines
 from .files import private_folder
 from .interpreter import Interpreter
-from .process import FORGED, Child
+from .process import Child
+from .replies import FORGED
 from .report import Case, Report
 from .slot import Slot
 
@@ -64,12 +66,11 @@ def grade(
         package = grading.unpack(path, folder)
         submission.write_data(data_dir, folder, split, questions)
         out_of_reach = [*labels.hidden(data_dir, split, questions), *hidden] if locked else None
-        with Child(folder, out_of_reach, slot, python) as child:
-            grading.ask(child, package, folder / "data")
+        with Child(folder, out_of_reach, slot, python) as grading.child:
+            grading.ask(grading.child, package, folder / "data")
     return grading.result(path) | {
         "python": {"version": python.python, "packages": python.versions},
-        "lock": grading.layers,
-        "denied": grading.denied,
+        "lock": grading.child.layers if grading.child else {},
     }
 
 
@@ -93,8 +94,7 @@ class _Grading:
         self._kinds: dict[str, dict[str, int]] = {}
         self._share = 0.0  # of right answers
         self._course: dict[str, Any] | None = None  # the score that the course's check gives
-        self.layers: dict[str, list[str]] = {}  # of the lock
-        self.denied: list[str] = []  # by the lock
+        self.child: Child | None = None  # once it has been started
 
     def unpack(self, path: Path, folder: Path) -> str:
         """The first case; returns the name of the package."""
@@ -108,23 +108,23 @@ class _Grading:
         """The cases that need the submission's process."""
         loads, fits, accuracy, extra, interface = self._cases[1:]
         self._say_layers(child)
-        start = child.clock()
+        start = time.monotonic()
         until = _Until(start + self._limit, self._limit)
-        with self._running(loads, child):
+        with self._running(loads):
             child.call("start", *until("importing the package"), package=package)
             child.call("load", *until("importing the package and load_vlm()"))
-            loads.detail = f"{child.clock() - start:.1f} s"
-        with self._running(fits, child):
+            loads.detail = f"{time.monotonic() - start:.1f} s"
+        with self._running(fits):
             _check_parameters(fits, child, until)
-        with self._running(accuracy, child):
+        with self._running(accuracy):
             self._samples = _answer(self._questions, data, child, until)
-            self._score(accuracy, child.clock() - start, child.import_s)
+            self._score(accuracy, time.monotonic() - start, child.import_s)
         with self._running(extra):
             extra.points = scoring.extra_points(self._share)
             extra.remarks = course.of_score(self._course)
         self._report.say_answers(self._samples, self._kinds)
-        with self._running(interface, child):
-            until = _Until(child.clock() + self._limit, self._limit)
+        with self._running(interface):
+            until = _Until(time.monotonic() + self._limit, self._limit)
             interface.remarks = _ask_about_course(child, until)
             _check_interface(interface, child, until, self._split, len(self._questions))
 
@@ -143,7 +143,7 @@ class _Grading:
         case.remarks = course.of_time(course_s, self._limit)
 
     @contextlib.contextmanager
-    def _running(self, case: Case, child: Child | None = None) -> Iterator[None]:
+    def _running(self, case: Case) -> Iterator[None]:
         """Report a case when its block ends; a SubmissionError fails it and goes on outwards."""
         self._report.begin(case)
         details = ""
@@ -152,7 +152,7 @@ class _Grading:
             case.status = "ok"
         except SubmissionError as error:
             case.status, case.detail, details = "failed", str(error), error.details
-            versions = child.python.versions if child else None
+            versions = self.child.python.versions if self.child else None
             if known := reasons.advice(case.detail, details, versions):
                 case.detail = f"{case.detail}; {known}"
             raise
@@ -160,14 +160,9 @@ class _Grading:
             # Not after Ctrl-C or a GraderError: then there is no verdict.
             if case.status != "not run":
                 self._report.end(case, details)
-                if child:
-                    self._say_denials(child)
-                    printed = safe_lines(child.output())
-                    self._report.say_block("printed by the submission", printed, level=2)
 
     def _say_layers(self, child: Child) -> None:
         """One line: the layers of the lock that are active, and why others are not."""
-        self.layers = child.layers
         if not child.layers:
             self._report.say(OPEN)
             return
@@ -176,24 +171,22 @@ class _Grading:
             text += f" (without {'; '.join(missing)})"
         self._report.say(one_line(text))
 
-    def _say_denials(self, child: Child) -> None:
-        """A line for each new denial."""
-        for denial in child.denials():
-            self.denied.append(denial)
-            level = 0 if len(self.denied) <= SHOWN_DENIALS else 1
-            self._report.say(f"    denied: {denial}", level)
-
     def result(self, path: Path) -> dict[str, Any]:
-        """The closing lines, and the result but for the lock's part."""
+        """The closing lines, and the result but for the Python and the lock's layers."""
         for case in self._cases:
             if case.status == "not run":
                 self._report.begin(case)
                 self._report.end(case)
-        if self.denied:
+        denied = self.child.denied if self.child else []
+        for number, denial in enumerate(denied):
+            self._report.say(f"    denied: {denial}", level=number >= SHOWN_DENIALS)
+        if denied:
             self._report.say(
-                f"Denied: {len(self.denied)}; the points count the answers alone, "
+                f"Denied: {len(denied)}; the points count the answers alone, "
                 "but the online grader may refuse the whole submission"
             )
+        printed = safe_lines(self.child.output()) if self.child else []
+        self._report.say_block("printed by the submission", printed, level=2)
         total = sum(case.points for case in self._cases)
         full, most = scoring.FULL_POINTS, scoring.MAX_TOTAL
         self._report.say(f"Total: {total:.1f} / {full:g} ({most:g} at most)")
@@ -206,6 +199,7 @@ class _Grading:
             "course": self._course,
             "kinds": self._kinds,
             "samples": self._samples,
+            "denied": denied,
         }
 
 
@@ -240,13 +234,13 @@ def _answer(
 ) -> list[dict[str, Any]]:
     """Have every question answered; returns the samples with whether each is correct."""
     answers: list[str] = []
-    begun = child.clock()
+    begun = time.monotonic()
     for start in range(0, len(questions), course.BATCH):
         batch = questions[start : start + course.BATCH]
         deadline, message = until("loading and answering")
         before = begun - (deadline - until.limit)
         answered = scoring.how_far(
-            start, len(questions), len(batch), child.clock() - begun, before, until.limit
+            start, len(questions), len(batch), time.monotonic() - begun, before, until.limit
         )
         found = child.call(
             "answer",

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -114,12 +115,12 @@ def other(path: Path, option: str = "--python") -> Interpreter:
     return Interpreter(program, **found, is_own=False)
 
 
-def check() -> None:
+def check(names: Sequence[str] = REQUIRED) -> None:
     """Find out before the grading, not from the submission, what this environment lacks.
 
     GraderError if a package is missing; the message names the environment and the remedy.
     """
-    missing = [name for name in REQUIRED if find_spec(name) is None]
+    missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise GraderError(f"{sys.executable} has no {', '.join(missing)}; {remedy()}")
 

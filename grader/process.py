@@ -11,26 +11,24 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from . import interpreter, usage
-from .child import MAX_TEXT
-from .errors import GraderError, SubmissionError, one_line
+from .errors import GraderError, SubmissionError
 from .interpreter import Interpreter
 from .lock import places
-from .output import Output
-from .slot import Slot
+from .replies import DENIED, MAX_REPLY_BYTES, read_denial, read_reply
+from .slot import Slot, Stopped
 
-# What 32 answers of `child.MAX_ANSWER` letters take at most; JSON grows by 30 when it is read.
-MAX_REPLY_BYTES = 4_000_000
 MAX_DENIALS = 100  # kept, each once
+MAX_OUTPUT_BYTES = 64_000  # of its prints; the last ones are kept
 START_LIMIT_S = 60.0  # for the lock
 END_LIMIT_S = 1.0  # for the other threads to end, once the first one has
 IMPORT_LIMIT_S = 300.0  # for Python itself and the packages, from a cold disk
 CHILD = Path(__file__).with_name("child.py")
-FORGED = "the submission wrote into the grader's channel"
-_DENIED = b'{"denied": '
 
 
 class Child:
@@ -46,6 +44,7 @@ class Child:
     Attributes:
         layers: the `active` and the `missing` layers of the lock; empty without one.
         import_s: seconds that the import of the environment's packages took.
+        denied: what the lock has denied so far, each sentence once.
     """
 
     def __init__(
@@ -60,28 +59,28 @@ class Child:
         self.python = python or interpreter.own()
         self.layers: dict[str, list[str]] = {}
         self._cgroup: Path | None = None
-        self._id = self._told = 0  # requests made, denials told
+        self._id = 0  # requests made
         self._replies: queue.Queue[bytes] = queue.Queue(maxsize=4)
-        self._denials: list[str] = []
+        self.denied: list[str] = []
+        self._printed = b""
         self._lock = threading.Lock()
         watched = hidden is not None and sys.platform == "linux"
         # What the lock's seccomp filter reports through.
         ours, theirs = socket.socketpair() if watched else (None, None)
         try:
             variables = places.environment(folder, hidden, self.python)
-            command = [self.python.executable, str(CHILD)]
-            self._process = self._slot.start(command, folder, variables, theirs)
+            self._process = self._start(folder, variables, theirs)
             listener_fd = theirs.fileno() if theirs else None
         finally:
             if theirs:
                 theirs.close()
         pipes = self._process.stdin, self._process.stdout, self._process.stderr
         self._pipes = [pipe for pipe in pipes if pipe]
-        self._stdin, self._stdout, stderr = self._pipes
-        self._output = Output(stderr)
-        reader = threading.Thread(target=self._read_replies, daemon=True)
-        reader.start()
-        self._threads = [reader, self._output.thread]
+        self._stdin, self._stdout, self._stderr = self._pipes
+        readers = self._read_replies, self._read_output
+        self._threads = [threading.Thread(target=read, daemon=True) for read in readers]
+        for thread in self._threads:
+            thread.start()
         try:
             if watched:
                 limits = self._slot.memory_bytes, usage.THREAD_LIMIT
@@ -96,9 +95,33 @@ class Child:
             if ours:
                 ours.close()
 
+    def _start(
+        self, folder: Path, variables: Mapping[str, str], channel: socket.socket | None
+    ) -> subprocess.Popen[bytes]:
+        """Start the process, which inherits `channel` under the same number."""
+        try:
+            process = subprocess.Popen(
+                [self.python.executable, str(CHILD)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=folder,
+                env=variables,
+                # A group of its own: Ctrl-C reaches the parent alone, and the child is ended
+                # together with whatever it started.
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                pass_fds=[channel.fileno()] if channel else [],
+            )
+        except OSError as error:
+            raise GraderError(f"no process could be started: {error.strerror}") from None
+        if sys.platform == "linux" and self._slot.processor is not None:
+            os.sched_setaffinity(process.pid, {self._slot.processor})
+        return process
+
     def _import_packages(self) -> None:
         """Import the environment's packages; nothing of the submission has run when it ends."""
-        over, start = f"not done after {IMPORT_LIMIT_S:g} s", self.clock()
+        over, start = f"not done after {IMPORT_LIMIT_S:g} s", time.monotonic()
         try:
             names = interpreter.BEFORE_THE_LOCK
             self.call("import_packages", start + IMPORT_LIMIT_S, over, names=names)
@@ -107,8 +130,7 @@ class Child:
             raise GraderError(
                 f"{self.python.executable} cannot import its packages: {error}; {remedy}"
             ) from None
-        self.import_s = self.clock() - start
-        self._output.take()  # their warnings are not the submission's prints
+        self.import_s = time.monotonic() - start
 
     def _apply_lock(
         self,
@@ -137,7 +159,7 @@ class Child:
         }
         try:
             over = f"not done after {START_LIMIT_S:g} s"
-            layers = self.call("lock", self.clock() + START_LIMIT_S, over, policy=policy)
+            layers = self.call("lock", time.monotonic() + START_LIMIT_S, over, policy=policy)
         except SubmissionError as error:
             # Nothing of the submission has run yet.
             raise GraderError(f"the child process could not be locked: {error}") from None
@@ -167,15 +189,11 @@ class Child:
             for pipe in self._pipes:
                 pipe.close()
 
-    def clock(self) -> float:
-        """Seconds that have passed for the child, from an arbitrary start."""
-        return self._slot.clock(self._process.pid)
-
     def call(self, do: str, deadline: float, over: str, **arguments: Any) -> Any:
         """Have the child do one thing (a method of `child.Submission`) and return its value.
 
         Args:
-            deadline: in seconds of `clock`; the child is killed then.
+            deadline: by `time.monotonic`; the child is killed then.
             over: the message for that.
 
         Raises:
@@ -189,19 +207,14 @@ class Child:
         return read_reply(self._next_line(deadline, over), self._id)
 
     def output(self) -> str:
-        """What the submission printed since the last call of this (its last 64 KB)."""
-        return self._output.take()
-
-    def denials(self) -> list[str]:
-        """What the lock has denied since the last call of this, each sentence once."""
-        new = self._denials[self._told :]
-        self._told += len(new)
-        return new
+        """What the submission has printed (its last 64 KB), for a process that has ended."""
+        self._threads[1].join(timeout=0.5)
+        return self._printed.decode(errors="backslashreplace")
 
     def _note_denial(self, sentence: str) -> None:
         with self._lock:
-            if sentence not in self._denials and len(self._denials) < MAX_DENIALS:
-                self._denials.append(sentence)
+            if sentence not in self.denied and len(self.denied) < MAX_DENIALS:
+                self.denied.append(sentence)
 
     def _send(self, request: bytes) -> None:
         with contextlib.suppress(OSError):  # a child that has gone shows in the reply
@@ -210,8 +223,9 @@ class Child:
 
     def _next_line(self, deadline: float, over: str) -> bytes:
         ending = None  # the time at which the process first looked as if it was ending
-        while (left := deadline - self.clock()) > 0:
-            self._slot.check()
+        while (left := deadline - time.monotonic()) > 0:
+            if self._slot.stop.is_set():
+                raise Stopped
             line = None
             with contextlib.suppress(queue.Empty):
                 # Short waits: a process started by the child may hold the pipe open after it.
@@ -221,21 +235,25 @@ class Child:
                 before = None if self._cgroup else self._shared
                 excess = usage.excess(self._process.pid, before, self._slot.memory_bytes)
             if excess in usage.OF_AN_END and not line:
-                ending = ending or self.clock()
-                if self.clock() - ending < END_LIMIT_S:
+                ending = ending or time.monotonic()
+                if time.monotonic() - ending < END_LIMIT_S:
                     excess = None
             else:
                 ending = None
             if excess:
                 self._kill()
-                raise SubmissionError(excess, self._output.last_words())
+                raise self._failure(excess)
             if line:
                 return line
             if line is None and (self._process.poll() is None or not self._replies.empty()):
                 continue
-            raise SubmissionError(self._how_it_ended(), self._output.last_words())
+            raise self._failure(self._how_it_ended())
         self._kill()
-        raise SubmissionError(over, self._output.last_words())
+        raise self._failure(over)
+
+    def _failure(self, message: str) -> SubmissionError:
+        """The fault of a process that has ended, with the end of what it printed."""
+        return SubmissionError(message, self.output()[-4_000:])
 
     def _how_it_ended(self) -> str:
         try:
@@ -261,36 +279,14 @@ class Child:
     def _read_replies(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             while line := self._stdout.readline(MAX_REPLY_BYTES):
-                if line.startswith(_DENIED):
+                if line.startswith(DENIED):
                     self._note_denial(read_denial(line))
                 else:
                     self._replies.put(line)
         self._replies.put(b"")
 
-
-def read_reply(line: bytes, number: int) -> Any:
-    """The value in the reply to a request; the submission may have written anything there.
-
-    Raises:
-        SubmissionError: it is none, or not to this request; or the submission raised.
-    """
-    try:
-        reply = json.loads(line)
-        if reply["id"] == number and type(reply["id"]) is int:
-            if "error" not in reply:
-                return reply["value"]
-            texts = reply["error"]["message"], reply["error"]["traceback"]
-            if all(isinstance(text, str) for text in texts):
-                raise SubmissionError(*(text[:MAX_TEXT] for text in texts))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise SubmissionError(FORGED)
-
-
-def read_denial(line: bytes) -> str:
-    """The sentence of a `denied` line; the submission may have written it."""
-    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-        # The child's own are shorter than this, however JSON writes their letters.
-        if len(line) < 7 * MAX_TEXT and isinstance(sentence := json.loads(line)["denied"], str):
-            return one_line(sentence)
-    return "tried to write into the grader's channel"
+    def _read_output(self) -> None:
+        """Read all the time what it prints, so that it never waits."""
+        with contextlib.suppress(OSError, ValueError):
+            while chunk := os.read(self._stderr.fileno(), 65_536):
+                self._printed = (self._printed + chunk)[-MAX_OUTPUT_BYTES:]

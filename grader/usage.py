@@ -106,22 +106,6 @@ def _sizes(text: bytes) -> dict[str, int]:
     return {name.decode(): int(size) * 1024 for name, size in rows}
 
 
-def processor_seconds(pid: int) -> tuple[float, float] | None:
-    """Seconds that all threads of a process have run, and that its first one waited to run.
-
-    None where that cannot be told: the process has ended, or the system does not count it.
-    """
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        # Nanoseconds running and waiting, and how often it ran: never, if nothing is counted.
-        _, waited, runs = map(int, Path(f"/proc/{pid}/schedstat").read_bytes().split())
-        # After the name, which may hold anything: fields 14 and 15 of the line, in clock ticks.
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        assert sys.platform == "linux"  # where there are these files
-        used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        return (used, waited / 1e9) if runs else None
-    return None
-
-
 def usable_memory() -> int:
     """Nine tenths of this machine's bytes; enough for one submission where that is not known."""
     installed = 2 * MEMORY_LIMIT_BYTES

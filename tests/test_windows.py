@@ -59,7 +59,7 @@ print(sys.platform)
 
 
 def test_the_project_sees_windows_and_nobody_else_does(run):
-    out = run("-c", SEEN.format(module="grader.slot").replace("ours.sys", "ours.usage.sys"))
+    out = run("-c", SEEN.format(module="grader.usage"))
     assert out.split() == ["win32", "nt", "False", "True", "linux"]
 
 

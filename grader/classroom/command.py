@@ -6,8 +6,7 @@ SUBMISSIONS is a folder or one zip of submissions: ID.zip; ID/homework.zip; or w
 (STUDENT_12345_67890_ID.zip), Moodle or Gradescope exports. If a student has several, they are
 listed and nothing is graded; with --latest the last one counts.
 
-Each one runs in a locked process of its own, with one processor and a part of the memory. Time
-that a submission spends waiting for a processor that others use is not counted (Linux). One that
+Each one runs in a locked process of its own, with one processor and a part of the memory. One that
 reaches a limit that others can have caused, such as memory, is graded again alone.
 
 Each result is written to disk as it comes (grades.results.jsonl). After a kill, --resume goes on
@@ -21,15 +20,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .. import cli, gradescope, labels, reasons, usage
+from .. import cli, gradescope, interpreter, labels, reasons
 from ..errors import GraderError, one_line
 from ..files import check_output, private_folder, write_whole
 from ..slot import Slot, Stopped
@@ -40,6 +39,7 @@ from .results import Journal, Rules, depends_on, digest, grade_one
 from .room import Classroom, Found
 
 STOPPED = "the results so far are kept: the same command with --resume goes on"
+NEEDED = "jinja2", "tqdm", "yaml"  # packages of the grader's own Python
 FILLED = ".canvas.csv"  # suffix of the gradebook's copy
 
 
@@ -93,6 +93,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(arguments: Sequence[str]) -> int:
     """Grade a class; returns the exit code. GraderError if nothing, or not all, could be graded."""
     options = _parse(arguments)
+    interpreter.check(NEEDED)
     python = None if options.course else cli.chosen_python(options)
     cli.check_readable(options.submissions)
     gradebook = Gradebook(options.gradebook, options.assignment) if options.gradebook else None
@@ -110,7 +111,7 @@ def run(arguments: Sequence[str]) -> int:
     found = room.find(options.names, *([gradebook.user] if gradebook else []))
     _check_students(found, options.latest)
     with Journal(options.output.with_suffix(".results.jsonl"), options.resume) as journal:
-        graded = _Class(room, rules, journal, digest(about), found)
+        graded = _Class(room, rules, journal, digest(about), found.counting)
         graded.grade(jobs)
         rows = graded.rows(options.due, options.late_penalty)
         again = ["python3", "-m", "grader", "class", *arguments]
@@ -144,78 +145,79 @@ class _Class:
     """The gradings of a class."""
 
     def __init__(
-        self, room: Classroom, rules: Rules, journal: Journal, settings: str, found: Found
+        self,
+        room: Classroom,
+        rules: Rules,
+        journal: Journal,
+        settings: str,
+        submissions: Sequence[Submission],
     ) -> None:
         self._room, self._rules, self._journal = room, rules, journal
-        self._settings = settings
+        self._settings, self._submissions = settings, submissions
         # File -> why it has no result: it cannot be read, or a mistake in the grader itself.
         self.crashed: dict[str, str] = {}
         self._sha256: dict[str, str] = {}
-        self._submissions = found.counting
-        for one in found.counting:
-            with self._noting_errors(one):
-                self._sha256[one.file] = room.copy(one)
-        self._again: dict[str, Submission] = {}
 
     def grade(self, jobs: int) -> None:
-        """Grade what the journal does not have, each content once."""
-        open_ones = self._open()
+        """Grade what the journal does not have."""
         limit, memory = self._rules.time_limit, self._rules.memory_bytes
         print(
-            f"{len(self._submissions)} submissions, {len(open_ones)} to grade: {jobs} at a time, "
-            f"each with 1 processor, {memory / 1e9:.1f} GB and {limit:g} s",
+            f"{len(self._submissions)} submissions, {jobs} at a time, each with 1 processor, "
+            f"{memory / 1e9:.1f} GB and {limit:g} s",
             flush=True,
         )
-        self._alone = jobs == 1
-        while open_ones:  # again, if a file has changed that others were equal to
-            self._progress = pool.Progress(len(open_ones))
-            pool.each(open_ones.values(), jobs, memory, self._grade)
-            open_ones = self._open()
-        if self._again:
-            print(f"{len(self._again)} reached a limit beside others: again, alone", flush=True)
-            self._progress = pool.Progress(len(self._again))
-            self._alone = True
-            pool.each(self._again.values(), 1, memory, self._grade)
+        before = len(self._journal.results)
+        again = self._grade(self._submissions, jobs)
+        if again:
+            print(f"{len(again)} reached a limit beside others: again, alone", flush=True)
+            self._grade(again, 1)
+        graded = len(self._journal.results) - before
+        print(f"{graded} graded; the others have the result of an equal file or an earlier run")
 
     def rows(self, due: datetime | None, late_penalty: float) -> list[dict[str, Any]]:
         """The table, a row for each student."""
         rows = []
         for one in self._submissions:
             sha = self._sha256.get(one.file, "")
-            if not (record := self._journal.results.get(self._key(sha))):
-                error = self.crashed.setdefault(one.file, "it has changed meanwhile")
-                record = {"sha256": sha, "error": error}
+            record = self._journal.results.get(self._key(sha))
+            record = record or {"sha256": sha, "error": self.crashed[one.file]}
             rows.append(table.row(one, record, hours_late(one, due), late_penalty))
         return rows
-
-    def _open(self) -> dict[str, Submission]:
-        """What is to be graded, by SHA-256."""
-        found = {}
-        for one in self._submissions:
-            sha = self._sha256.get(one.file, "")
-            done = self._key(sha) in self._journal.results or sha in self._again
-            if not done and one.file not in self.crashed:
-                found[sha] = one
-        return found
 
     def _key(self, sha: str) -> str:
         return f"{sha}:{self._settings}"
 
-    def _grade(self, submission: Submission, slot: Slot) -> None:
-        failed = True
-        with self._noting_errors(submission), private_folder() as folder:
-            # What is graded is this copy: the file may change, or be out of reach, meanwhile.
-            sha = self._room.copy(submission, copy := folder / "submission.zip")
-            self._sha256[submission.file] = sha
-            path = gradescope.find(copy) if copy.is_dir() else copy
-            record = {"sha256": sha, **grade_one(path, self._rules, slot)}
-            own_time = usage.processor_seconds(os.getpid()) is not None
-            if not self._alone and reasons.may_be_caused_by_others(record["result"], own_time):
-                self._again[sha] = submission
-            else:
-                self._journal.add(self._key(sha), record)
-                failed = record["result"]["total"] == 0
-        self._progress.add(failed)
+    def _grade(self, submissions: Sequence[Submission], jobs: int) -> list[Submission]:
+        """Grade submissions; returns those that others may have kept from succeeding."""
+        from tqdm import tqdm
+
+        again: list[Submission] = []
+        own_time = jobs <= len(pool.processors())
+        seconds = 0.1 if sys.stdout.isatty() else 10.0
+
+        def grade(submission: Submission, slot: Slot) -> None:
+            with self._noting_errors(submission), private_folder() as folder:
+                # What is graded is this copy: the file may change, or be out of reach, meanwhile.
+                sha = self._room.copy(submission, copy := folder / "submission.zip")
+                self._sha256[submission.file] = sha
+                if self._key(sha) in self._journal.results:
+                    return
+                path = gradescope.find(copy) if copy.is_dir() else copy
+                record = {"sha256": sha, **grade_one(path, self._rules, slot)}
+                if jobs > 1 and reasons.may_be_caused_by_others(record["result"], own_time):
+                    again.append(submission)
+                else:
+                    self._journal.add(self._key(sha), record)
+
+        def one(submission: Submission, slot: Slot) -> None:
+            grade(submission, slot)
+            progress.update()
+
+        with tqdm(
+            total=len(submissions), unit=" submissions", file=sys.stdout, mininterval=seconds
+        ) as progress:
+            pool.each(submissions, jobs, self._rules.memory_bytes, one)
+        return again
 
     @contextlib.contextmanager
     def _noting_errors(self, submission: Submission) -> Iterator[None]:

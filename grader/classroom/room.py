@@ -135,8 +135,8 @@ class Classroom:
             del visible[path]
         return found
 
-    def copy(self, submission: Submission, target: Path | None = None) -> str:
-        """Copy a submission, or only read it without a target; returns the SHA-256 of the copy.
+    def copy(self, submission: Submission, target: Path) -> str:
+        """Copy a submission; returns the SHA-256 of the copy.
 
         Of one that is larger than may be graded, only the beginning is copied. OSError if it cannot
         be read or written, or what zipfile raises on a damaged file.
@@ -153,24 +153,16 @@ class Classroom:
             if self._files[path].fault or {"..", ""} & {*name.split("/")}:
                 raise OSError(f"{path} is no plain file")
             digest.update(os.fsencode(f"{name}\0"))
-            to = target / name if target else None
-            if to:
-                to.parent.mkdir(parents=True, exist_ok=True)
-            left -= self._copy(path, to, digest, left)
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            left -= self._copy(path, target / name, digest, left)
         return digest.hexdigest()
 
-    def _copy(self, path: str, target: Path | None, digest: hashlib._Hash, most: int) -> int:
-        copied = 0
-        with (
-            self._open(path) as source,
-            open(target, "xb") if target else contextlib.nullcontext() as sink,
-        ):
-            while chunk := source.read(min(1 << 20, most - copied)):
+    def _copy(self, path: str, target: Path, digest: hashlib._Hash, most: int) -> int:
+        with self._open(path) as source, open(target, "xb") as sink:
+            while chunk := source.read(min(1 << 20, most - sink.tell())):
                 digest.update(chunk)
-                copied += len(chunk)
-                if sink:
-                    sink.write(chunk)
-        return copied
+                sink.write(chunk)
+            return sink.tell()
 
     @contextlib.contextmanager
     def _open(self, path: str) -> Iterator[IO[bytes]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
-import threading
 import time
 
 import pytest
@@ -28,7 +28,7 @@ from grader.grade import grade
 from grader.interpreter import own
 from grader.lock import places
 from grader.report import Report
-from grader.slot import ClassSlot
+from grader.slot import Slot
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's layers need Linux")
 
@@ -153,7 +153,7 @@ def test_a_submission_of_a_class_keeps_to_its_processor(place, code):
     head = "import ctypes, os\nlibc = ctypes.CDLL(None)\ndef attempt():\n    "
     tail = "\ntry: attempt()\nexcept (OSError, AssertionError): pass\nelse: raise ValueError\n"
     path = make_zip(place / "ID.zip", GOOD | {"vlm.py": head + code + tail + VLM})
-    slot = ClassSlot(0, 10**9, threading.Event())
+    slot = Slot(min(os.sched_getaffinity(0)), 10**9)
     result = grade(path, place / "data", "valid_grader", 60, Report(out=io.StringIO()), slot=slot)
     assert result["total"] == 105, result["cases"]
     assert result["denied"] == [

@@ -6,7 +6,6 @@ import mmap
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,15 +13,6 @@ import pytest
 from grader import usage
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-def test_the_systems_count_of_running_and_waiting_is_read():
-    start = time.process_time()
-    while time.process_time() < start + 0.1:
-        pass
-    used, waited = usage.processor_seconds(os.getpid())
-    assert used >= 0.1 and waited >= 0
-    assert usage.processor_seconds(2**30) is None
 
 
 def test_shared_memory_without_a_file_is_counted_whatever_it_is_called():
