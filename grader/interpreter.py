@@ -20,7 +20,7 @@ from .errors import GraderError, one_line
 # without orjson, which is optional: the course's environment has none.
 REQUIRED = (
     "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "peft", "accelerate",
-    "PIL", "numpy", "yaml", "regex", "psutil", "fire", "tqdm", "matplotlib", "tensorboard",
+    "PIL", "numpy", "yaml", "psutil", "fire", "tqdm", "matplotlib", "tensorboard",
 )  # fmt: skip
 # Imported before the process is locked. What these do at import is theirs and not the
 # submission's: torch's CUDA build starts ldconfig and gcc to find a library, for example.

@@ -21,13 +21,11 @@ from homework.model import adapter as checkpoint
 from homework.model.loading import base_fingerprint
 from homework.training import adapters
 
-# Takes for ever on a name of thirty letters, if it is matched without a time limit.
-CATASTROPHIC = r"(.|..)+[!?]"
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "r": (MISSING, None, 0, -1, 10**9, 1.5, "4", True, [4], 8),
     "lora_alpha": (MISSING, None, 0, -1, 1e300, float("nan"), "8"),
     "lora_dropout": (MISSING, None, -1, 1, float("nan"), "0.1"),
-    "target_modules": (MISSING, None, CATASTROPHIC, "all-linear", ["q_proj"], 7),
+    "target_modules": (MISSING, None, ".*nothing", "(" * 5_000, "all-linear", ["q_proj"], 7),
     "peft_type": (MISSING, None, "BONE", "XLORA", "os.system", 3),
     "task_type": ("SEQ_CLS", 3),
     "auto_mapping": ({"base_model_class": "system", "parent_library": "os"},),
@@ -38,7 +36,7 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     "use_dora": (True,),
     "use_rslora": (True,),
     "bias": ("all",),
-    "rank_pattern": ({CATASTROPHIC: 10**9},),
+    "rank_pattern": ({".*": 10**9},),
     "alpha_pattern": ({".*": 10**9},),
     "layers_to_transform": ([0],),
 }

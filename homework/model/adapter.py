@@ -20,7 +20,6 @@ from .adapter_files import (
     read_config,
     read_weights,
     renamed,
-    resolve,
 )
 from .loading import base_fingerprint
 from .processor import library_processor, own_form
@@ -198,7 +197,6 @@ def _with_weights(vlm: BaseVLM, adapter: Adapter) -> PeftModel:
     from peft.utils import set_peft_model_state_dict
 
     file = adapter.record.folder / CONFIG
-    resolve(adapter.config, (name for name, _ in vlm.model.named_modules()), file)
     try:
         if not adapter.config.trainable_token_indices:
             _untie(vlm, adapter.weights)

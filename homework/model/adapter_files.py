@@ -1,19 +1,14 @@
 """Read the files of an adapter, which may come from anyone, without running anything in them.
 
-PEFT's own reader of adapter_config.json imports modules that the file names, matches its
-expressions without a time limit and builds matrices of any rank. Here only known fields are taken,
-each one checked. Expressions are matched with a time limit, and PEFT is given the plain names of
-the modules that they match.
+PEFT's own reader of adapter_config.json imports modules that the file names and builds matrices of
+any rank. Here only the fields in `_APPLIED` are taken.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
-import re
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,73 +37,20 @@ CONVERT = (
 MAX_WEIGHTS_BYTES = 500_000_000  # ten times the limit of a submission
 
 MAX_RANK = 1024
-MAX_LENGTH = 10_000  # of an expression, and of a list
-SECONDS = 2.0  # for matching all expressions of a file
-ALL_LINEAR = "all-linear"  # PEFT's word for every linear layer but the output layer
-# PEFT uses these names inside its own expressions, so they hold nothing that an expression reads.
-_NAME = re.compile(r"[A-Za-z0-9_.]{1,200}")
+MAX_SCALE = 1e6  # of lora_alpha
 # Ways to initialise LoRA. The first ones leave the base's weights unchanged, so they do not matter
 # here. The second ones change these weights, and PEFT repeats the change when it loads.
 _SAME_BASE = (True, False, "gaussian", "orthogonal", "eva", "mica")
 _OTHER_BASE = ("pissa", "olora")
 # A task that adds a layer of its own to the model.
 _OTHER_TASKS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
-
-
-def _number(least: float, most: float, whole: bool = False) -> Callable[[Any], bool]:
-    kinds = (int,) if whole else (int, float)
-    return lambda value: type(value) in kinds and math.isfinite(value) and least <= value <= most
-
-
-def _list_of(valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, list) and len(value) <= MAX_LENGTH and all(map(valid, value))
-    )
-
-
-_names = _list_of(lambda name: isinstance(name, str) and _NAME.fullmatch(name) is not None)
-_whole_numbers = _list_of(_number(0, 1e6, whole=True))
-
-
-def _names_or_expression(value: Any) -> bool:
-    return 0 < len(value) <= MAX_LENGTH if isinstance(value, str) else _names(value)
-
-
-def _pattern(number: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, dict)
-        and len(value) <= MAX_LENGTH
-        and all(len(key) <= MAX_LENGTH and number(each) for key, each in value.items())
-    )
-
-
-def _tokens(value: Any) -> bool:
-    by_module = isinstance(value, dict) and _names(list(value))
-    return all(map(_whole_numbers, value.values())) if by_module else _whole_numbers(value)
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-_RANK, _ALPHA = _number(1, MAX_RANK, whole=True), _number(0, 1e6)
-# Field -> whether its value can be taken. Absent fields and null are PEFT's defaults.
-_FIELDS: dict[str, Callable[[Any], bool]] = {
-    "r": _RANK,
-    "lora_alpha": _ALPHA,
-    "lora_dropout": _number(0, 1),
-    "target_modules": _names_or_expression,
-    "exclude_modules": _names_or_expression,
-    "modules_to_save": _names,
-    "rank_pattern": _pattern(_RANK),
-    "alpha_pattern": _pattern(_ALPHA),
-    "layers_to_transform": lambda v: _whole_numbers(v if isinstance(v, list) else [v]),
-    "layers_pattern": lambda v: _names(v if isinstance(v, list) else [v]),
-    "trainable_token_indices": _tokens,
-    "bias": lambda value: value in ("none", "all", "lora_only"),
-    "init_lora_weights": lambda value: value in (*_SAME_BASE, *_OTHER_BASE),
-    **dict.fromkeys(("use_rslora", "use_dora", "lora_bias", "fan_in_fan_out"), _is_flag),
-}
+# The fields that are applied. Absent fields and null are PEFT's defaults.
+_APPLIED = frozenset(
+    ("r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "modules_to_save",
+     "rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern",
+     "trainable_token_indices", "bias", "init_lora_weights", "use_rslora", "use_dora", "lora_bias",
+     "fan_in_fan_out")
+)  # fmt: skip
 # Fields about origin and training of the adapter: they do not change its answers.
 _NOT_NEEDED = frozenset(
     ("auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "inference_mode",
@@ -137,89 +79,41 @@ def read_config(file: Path) -> tuple[LoraConfig, str | None]:
         for name, value in written.items():
             if value is None or name in _NOT_NEEDED:
                 continue
-            if name in _FIELDS and not _FIELDS[name](value):
-                raise ValueError(f"field {name!r} cannot be {value!r:.60}")
-            if name in _FIELDS and name in known:
+            if name in _APPLIED and name in known:
                 taken[name] = value
             elif name in known and value and value != known[name].default:
                 raise ValueError(f"field {name!r:.60} is set, which this package cannot apply")
             elif value:  # as PEFT does with the fields of later versions
                 print0(f"{file}: field {name!r:.60} is of another version of PEFT and is left out")
-        if taken.get("init_lora_weights") in _SAME_BASE:
+        way = taken.get("init_lora_weights", True)
+        if way not in (*_SAME_BASE, *_OTHER_BASE):
+            raise ValueError(f"init_lora_weights {way!r:.40} cannot be applied")
+        if way in _SAME_BASE:
             taken["init_lora_weights"] = True
         config = LoraConfig(task_type="CAUSAL_LM", inference_mode=True, **taken)
-    except (TypeError, ValueError) as error:
+        _check_numbers(config)
+    except (AttributeError, TypeError, ValueError) as error:
         line = f"{file}: malformed, or not LoRA for a SmolVLM ({one_line(error)})"
         raise InputError(f"{line}; copy it again, or train the adapter again") from None
     base = written.get("base_model_name_or_path")
     return config, base if isinstance(base, str) and base.isprintable() and base else None
 
 
+def _check_numbers(config: LoraConfig) -> None:
+    """Raise ValueError for numbers that PEFT takes: ranks of any size, factors like NaN."""
+    if not 0 <= config.lora_dropout <= 1:
+        raise ValueError(f"lora_dropout {config.lora_dropout!r:.40} is not from 0 to 1")
+    for rank in (config.r, *config.rank_pattern.values()):
+        if type(rank) is not int or not 0 < rank <= MAX_RANK:
+            raise ValueError(f"rank {rank!r:.40} is not from 1 to {MAX_RANK}")
+    for scale in (config.lora_alpha, *config.alpha_pattern.values()):
+        if type(scale) not in (int, float) or not 0 <= scale <= MAX_SCALE:
+            raise ValueError(f"lora_alpha {scale!r:.40} is not from 0 to {MAX_SCALE:,.0f}")
+
+
 def changes_base(config: LoraConfig) -> bool:
     """Whether an adapter changes weights of the base that PEFT cannot switch back."""
     return config.bias != "none" or config.init_lora_weights in _OTHER_BASE
-
-
-def resolve(config: Any, modules: Iterable[str], file: Path) -> None:
-    """Put the plain names of modules into `config` where it has expressions.
-
-    Args:
-        config: LoraConfig; it takes sets of names, but its annotations say lists.
-        modules: names of all modules of the base.
-        file: named where an expression is refused.
-
-    Raises InputError if an expression is malformed or takes too long, or matches no module.
-    """
-    names = [name for name in modules if name]
-    matching = _Matching(file)
-    targets = config.target_modules
-    if isinstance(targets, str) and targets.lower() != ALL_LINEAR:
-        config.target_modules = set(matching.whole("target_modules", targets, names))
-        if not config.target_modules:
-            raise InputError(f"{file}: target_modules names no module of the base; give its base")
-    if isinstance(config.exclude_modules, str):
-        excluded = matching.whole("exclude_modules", config.exclude_modules, names)
-        config.exclude_modules = set(excluded)
-    config.rank_pattern = matching.by_value("rank_pattern", config.rank_pattern, names)
-    config.alpha_pattern = matching.by_value("alpha_pattern", config.alpha_pattern, names)
-
-
-class _Matching:
-    """Matches expressions to names of modules until the time for one file is over."""
-
-    def __init__(self, file: Path) -> None:
-        self.file, self.end = file, time.monotonic() + SECONDS
-
-    def whole(self, field: str, expression: str, names: Iterable[str]) -> list[str]:
-        """The names that an expression matches as a whole, as `target_modules` is read."""
-        import regex  # `re`, which PEFT uses, has no time limit
-
-        try:
-            compiled = regex.compile(expression)
-            return [name for name in names if compiled.fullmatch(name, timeout=self._left())]
-        except TimeoutError:
-            line = f"{self.file}: {field} takes over {SECONDS:.0f} s to match; list the names"
-        except (regex.error, RecursionError, MemoryError, OverflowError) as error:
-            line = f"{self.file}: {field} is no expression ({one_line(error)}); copy it again"
-        raise InputError(line) from None
-
-    def by_value(self, field: str, pattern: dict[str, Any], names: list[str]) -> dict[str, Any]:
-        """`rank_pattern` or `alpha_pattern` with one expression per value, made of plain names.
-
-        The first key that matches the end of a name, from a dot on, gives its value.
-        """
-        found: dict[Any, list[str]] = {}
-        left = names
-        for key, value in pattern.items():
-            matched = set(self.whole(field, rf"(.*\.)?({key})", left))
-            found.setdefault(value, []).extend(name for name in left if name in matched)
-            left = [name for name in left if name not in matched]
-        return {"|".join(map(re.escape, some)): value for value, some in found.items() if some}
-
-    def _left(self) -> float:
-        if (left := self.end - time.monotonic()) <= 0:
-            raise TimeoutError
-        return left
 
 
 # --- the folder and its weights ---

@@ -45,7 +45,7 @@ def test_every_lora_module_gets_a_gradient(base, sample_data):
     views, _ = split_views(VQADataset("train", sample_data), 0)
     dataset = ViewDataset(views[:4], vlm.inputs)
     [batch] = Collator(vlm.inputs, vlm.patches)([dataset[index] for index in range(4)])
-    pixels = vlm.inputs.normalise(batch.seen)
+    pixels = vlm.inputs.normalise(batch.squares)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
     # B starts at zero, so that A has a gradient only from the second step on.
     for _ in range(2):

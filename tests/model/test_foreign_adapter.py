@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from corrupted_checkpoints import CATASTROPHIC
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -336,13 +335,8 @@ def test_a_pickle_is_refused_and_the_printed_command_converts_it(base, tmp_path,
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("target_modules", CATASTROPHIC),
-        ("exclude_modules", CATASTROPHIC),
-        ("rank_pattern", {CATASTROPHIC: 4}),
         ("target_modules", "(" * 5_000),
         ("target_modules", ".*nothing"),
-        ("modules_to_save", [CATASTROPHIC]),
-        ("layers_pattern", CATASTROPHIC),
         ("r", 10**9),
         ("rank_pattern", {"q_proj": 10**9}),
         ("layers_to_transform", [10**12]),
@@ -357,17 +351,14 @@ def test_a_pickle_is_refused_and_the_printed_command_converts_it(base, tmp_path,
         ("ensure_weight_tying", True),
     ],
 )
-def test_what_cannot_be_applied_safely_is_refused_in_one_line(
-    field, value, base, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(adapter_files, "SECONDS", 0.2)
+def test_what_cannot_be_applied_safely_is_refused_in_one_line(field, value, base, tmp_path):
     folder = write(tmp_path / "adapter", base)
     settings = json.loads((folder / adapter_files.CONFIG).read_text())
     if field not in settings:
         pytest.skip(f"this version of PEFT has no {field}")
     settings |= {field: value}
-    if field in ("layers_pattern", "layers_to_transform"):
-        settings |= {"target_modules": ["q_proj"], "layers_to_transform": [0], field: value}
+    if field == "layers_to_transform":
+        settings["target_modules"] = ["q_proj"]
     (folder / adapter_files.CONFIG).write_text(json.dumps(settings))
     with pytest.raises(InputError) as caught:
         base_vlm.load(folder, verbose=False)

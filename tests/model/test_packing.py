@@ -123,7 +123,7 @@ def test_passes_make_the_same_step_as_one_row(vlm):
         passes = Collator(vlm.inputs, vlm.patches, budget=budget)(samples)
         total = 0.0
         for part in passes:
-            pixels = vlm.inputs.normalise(part.seen).double()
+            pixels = vlm.inputs.normalise(part.squares).double()
             seen = packing.image_tokens(vlm.network, pixels)
             scores = packing.answer_logits(vlm.network, part.row, seen)
             loss = packing.weighted_loss(scores, part.row) / 3
