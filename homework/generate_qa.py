@@ -88,7 +88,6 @@ def check(
     info_file: Path,
     view_index: Natural,
     save: Path | bool | None = None,
-    contact_sheet: Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Print the pairs of one view and show its image with the karts boxed and the ego marked.
@@ -98,7 +97,6 @@ def check(
         view_index: number of the view in the info file, from 0.
         save: write the image to this file instead of opening a window. Default where there is
             no display: runs/NNNNN_VV_check.png beside the package.
-        contact_sheet: also write an image of all views of the frame to this PNG file.
         overwrite: replace files that this command did not write.
     """
     from .inspection.draw import draw_scene
@@ -121,10 +119,6 @@ def check(
     outputs = Outputs("check", overwrite)
     image = draw_scene(open_image(picture), scene)
     _print_pairs(picture, scene)
-    if contact_sheet:
-        from .inspection.draw import frame_sheet
-
-        _save(frame_sheet(info_file), contact_sheet.with_suffix(".png"), outputs)
     if not save and has_display():
         show(image, str(picture))
     else:
@@ -168,11 +162,7 @@ def balance(
 
 @options.checked
 def inspect(
-    data_dir: Path | None = None,
-    against: Path | None = None,
-    num_workers: Count | None = None,
-    pictures: Path | None = None,
-    overwrite: bool = False,
+    data_dir: Path | None = None, against: Path | None = None, num_workers: Count | None = None
 ) -> None:
     """Report the frames, images, line-ups and answers of a split, and what may mislead a model.
 
@@ -180,24 +170,19 @@ def inspect(
         data_dir: the split's folder. Default: data/train beside the package.
         against: folder of another split, whose line-ups are compared with those of this one.
         num_workers: number of processes. Default: one per core.
-        pictures: write a contact sheet, answer histograms and the line-up table to this folder.
-        overwrite: replace files that this command did not write.
+
+    Raises:
+        InputError: there is no usable info file with an image.
     """
     from .inspection.survey import compare, report, survey
 
-    outputs = Outputs("inspect", overwrite)
     split = list_split(options.data_folder(data_dir, "train"))
     other = list_split(against) if against is not None else None
     workers = num_workers or num_cores()
     found = survey(split, workers)
-    print(*report(split, found), sep="\n")
-    if pictures:
-        from .inspection.figures import save_images
-
-        print("wrote " + ", ".join(map(str, save_images(split, found, pictures, outputs.open))))
+    print(*report(found), sep="\n")
     if other is not None:
-        lines = compare(split, found, other, survey(other, workers, decode=False))
-        print("", *lines, sep="\n")
+        print("", *compare(found, survey(other, workers, decode=False)), sep="\n")
 
 
 @options.checked

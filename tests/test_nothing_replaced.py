@@ -46,22 +46,6 @@ WRITERS = {
             str(data / "train" / "00000_info.json"), 3, save=str(to), **o
         ),
     ),
-    "check --contact_sheet": (
-        "sheet.png",
-        lambda data, to, **o: generate_qa.check(
-            str(data / "train" / "00000_info.json"),
-            3,
-            save=str(to.with_name("view.png")),
-            contact_sheet=str(to),
-            **o,
-        ),
-    ),
-    "inspect --pictures": (
-        "answers.png",
-        lambda data, to, **o: generate_qa.inspect(
-            str(data / "train"), num_workers=1, pictures=str(to.parent), **o
-        ),
-    ),
     "explore": (
         "index.html",
         lambda data, to, **o: generate_qa.explore(str(data / "train"), str(to.parent), 1, **o),
@@ -79,11 +63,7 @@ WRITERS = {
 }
 
 
-SLOW = ("check --contact_sheet", "inspect --pictures")  # they draw figures
-EACH = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in WRITERS]
-
-
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", WRITERS)
 def test_a_file_of_the_users_is_replaced_with_overwrite_alone(name, data, tmp_path):
     file, write = WRITERS[name]
     there = tmp_path / "out" / file
@@ -117,16 +97,6 @@ def test_frames_and_labels_are_never_written_over(name, data):
         with pytest.raises(InputError, match="name of a file of the dataset"):
             write()
     assert file.read_bytes() == before
-
-
-def test_a_folder_of_images_that_explore_did_not_write_stays(data, tmp_path):
-    for name in ("holiday.webp", "0000.webp"):
-        out = tmp_path / name
-        (out / "explore_pictures").mkdir(parents=True)
-        (out / "explore_pictures" / name).write_text("mine")
-        with pytest.raises(InputError, match=r"explore did not write.*--overwrite"):
-            generate_qa.explore(str(data / "train"), str(out), 1)
-        assert (out / "explore_pictures" / name).read_text() == "mine"
 
 
 @pytest.mark.parametrize("kind", ["report", "save_predictions"])

@@ -82,7 +82,7 @@ def write_pairs(
                 summary.add(labelled)
                 progress.update(len(run))
         if not summary.views:
-            raise _nothing_to_label(split, summary.skipped)
+            raise summary.skipped.nothing_left(split, "label")
         file.write(b"\n]\n")
     return summary
 
@@ -101,11 +101,6 @@ def label(split: Split, info_files: Sequence[str]) -> tuple[bytes, Summary]:
             summary.pairs.update(made)
             summary.views += 1
     return b",\n".join(lines), summary
-
-
-def _nothing_to_label(split: Split, skipped: Skipped) -> InputError:
-    reasons = "; ".join(skipped.lines()) or "its info files have no views"
-    return InputError(f"{split.folder}: nothing to label; {reasons}")
 
 
 def balanced_pairs(
@@ -127,7 +122,7 @@ def balanced_pairs(
                     found[name].setdefault((question, split.image_file(picture)), answer)
 
     if not any(found.values()):
-        raise _nothing_to_label(split, skipped)
+        raise skipped.nothing_left(split, "label")
     generator = random.Random(seed)
     drawn = []
     for kind, answers in found.items():

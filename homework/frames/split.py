@@ -97,6 +97,11 @@ class Skipped:
             if self.counts[reason]
         ]
 
+    def nothing_left(self, split: Split, use: str) -> InputError:
+        """The error where a split has no view to `use`."""
+        reasons = "; ".join(self.lines()) or "its info files have no views"
+        return InputError(f"{split.folder}: nothing to {use}; {reasons}")
+
 
 def list_split(folder: str | Path) -> Split:
     """List a folder, once. Raises InputError if there is no such folder, or no info file in it."""

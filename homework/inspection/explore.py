@@ -2,33 +2,44 @@
 
 python -m homework.generate_qa explore --data_dir data/train --output out
 
-`index.html` holds the labels; the images are in sheets beside it, in `explore_pictures/`. The
-page opens from disk and needs neither network nor server.
+`index.html` holds the labels and shows the images of the split's folder. It opens from disk and
+needs neither network nor server. It also says which views repeat another one: in the dataset's
+train split a race that has ended is recorded again and again, and more than half of the views
+repeat a moment of another view.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from ..common.errors import InputError
-from ..common.files import PARTIAL, install, shown, writing
+import numpy as np
+
+from ..common.files import shown, writing
 from ..common.outputs import Outputs, render
 from ..frames.qa_read import QA_SUFFIX, find_qa_files, read_pairs
-from ..frames.split import NAMED, Skipped, Split, frame_of, read_frames, view_of
+from ..frames.split import NAMED, Split, frame_of, view_of
 from ..labels.questions import KINDS, Pair, asked_kart, kind_of, pairs
 from ..labels.scene import SIZES, Scene
-from .sheets import COLUMNS, PER_SHEET, RULE, first_views, make_sheets
+from .survey import THUMBNAIL_SIZE, Survey, survey
 
-PAGE, IMAGES = "index.html", "explore_pictures"
-_SHEET = re.compile(r"\d{4,}\.webp")  # a file in IMAGES
+PAGE = "index.html"
 PARTS = Path(__file__).with_suffix(".html")
+# Boxes of a frozen moment move by a pixel or two: the camera sways. Its images differ by less
+# than 2 grey levels in most cases. The differences of other views with such boxes begin at 5: the
+# kart drives on, in the middle of the image as before, and the road around it is another one.
+BOX_TOLERANCE = 2  # image pixels
+IMAGE_TOLERANCE = 3  # mean difference of the thumbnails, in grey levels of 255
+RULE = (
+    "Two views show the same scene if track and karts are the same, no side of a box differs by "
+    f"more than {BOX_TOLERANCE} pixels, and the images, reduced to {THUMBNAIL_SIZE[0]}x"
+    f"{THUMBNAIL_SIZE[1]} grey pixels, by no more than {IMAGE_TOLERANCE} of 255 on average."
+)
 
 
 @dataclass
@@ -36,9 +47,9 @@ class Labelled:
     """The labels of a split: what the page shows, without the images."""
 
     split: Split
-    views: list[tuple[str, Scene]] = field(default_factory=list)  # image's name, scene
+    views: list[tuple[str, Scene]]  # image's name, scene
+    line_ups: Counter[tuple[str, str]]  # (track, kart) -> info files
     pairs: list[list[Pair]] = field(default_factory=list)  # of each view
-    line_ups: Counter[tuple[str, str]] = field(default_factory=Counter)  # (track, kart) -> races
     source: str = ""  # where the pairs come from, as the end of a sentence
     notes: list[str] = field(default_factory=list)  # what was left out or is doubtful
 
@@ -62,59 +73,42 @@ def explore_split(
     The same split gives the same bytes, whatever `num_workers` is. Raises InputError if there is
     nothing to show, or `output` cannot be written or, without `overwrite`, replaced.
     """
-    outputs = Outputs("explore", overwrite)
-    outputs.check(output / PAGE)
-    others = [path.name for path in (output / IMAGES).glob("*") if not _SHEET.fullmatch(path.name)]
-    there = (output / IMAGES).exists() and (others or not outputs.has_written(output / PAGE))
-    if there and not overwrite:
-        raise InputError(
-            f"{output / IMAGES}: there is a folder that explore did not write; give another "
-            "--output, or replace it with --overwrite"
-        )
-    labelled = read_labels(split)
-    fresh = output / f"fresh{PARTIAL}"
-    with writing(output, "or try --output"):
-        shutil.rmtree(fresh, ignore_errors=True)
-        try:
-            (fresh / IMAGES).mkdir(parents=True)
-            firsts = _write_sheets(labelled, fresh / IMAGES, num_workers)
-            blocks = {"data": page_data(labelled, firsts)}
-            page = render(f"The pairs of {split.name}", PARTS, blocks, images="'self'")
-            (fresh / PAGE).write_bytes(page)
-            outputs.claim(output / PAGE, fresh / PAGE)
-            install(fresh, output, PAGE)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+    outputs, page = Outputs("explore", overwrite), output / PAGE
+    outputs.check(page)
+    found = survey(split, num_workers)
+    labelled = read_labels(found)
+    blank = np.zeros(THUMBNAIL_SIZE[::-1], np.uint8)  # of what cannot be read
+    thumbnails = (blank if isinstance(image, str) else image[1] for image in found.images)
+    firsts = first_views(zip((scene for _, scene in found.views), thumbnails, strict=True))
+    folder = quote(Path(os.path.relpath(split.folder, output)).as_posix())
+    data = {**page_data(labelled, firsts), "images": folder}
+    html = render(f"The pairs of {split.name}", PARTS, {"data": data}, images="'self' file:")
+    with writing(output, "or try --output"), outputs.open(page) as file:
+        file.write(html)
     scenes = len(set(firsts))
     repeats = len(firsts) - scenes
-    files = [output / PAGE, *(output / IMAGES).iterdir()]
-    megabytes = sum(file.stat().st_size for file in files) / 1e6
     return [
         f"{split.folder}: {len(split.info_files):,} info files, {len(firsts):,} views, "
         f"{labelled.number:,} pairs {labelled.source}",
         f"{scenes:,} scenes; {repeats:,} views ({repeats / len(firsts):.0%}) repeat one of them",
         *labelled.notes,
-        f"wrote {output / PAGE} and {IMAGES}/ ({megabytes:.1f} MB); open it in a browser",
+        f"wrote {page} ({len(html) / 1e6:.1f} MB); open it in a browser",
     ]
 
 
-def read_labels(split: Split) -> Labelled:
-    """Read the info files, and the pairs of the QA files or else of the info files.
+def read_labels(found: Survey) -> Labelled:
+    """Read the pairs of the QA files, or else make those of the info files.
 
-    Raises InputError if no view can be shown, or a QA file is malformed.
+    Raises InputError if a QA file is malformed.
     """
-    labelled, skipped = Labelled(split), Skipped()
-    for frame in read_frames(split, split.info_files, skipped):
-        if frame.views:
-            labelled.views += frame.views
-            labelled.line_ups.update(
-                (frame.info["track"], kart) for kart in set(frame.info["karts"])
-            )
-    labelled.notes = [f"skipped: {line}" for line in skipped.lines()]
-    if not labelled.views:
-        reasons = "; ".join(skipped.lines()) or "its info files have no views"
-        raise InputError(f"{split.folder}: nothing to show; {reasons}")
+    split = found.split
+    raced: Counter[tuple[str, str]] = Counter()
+    for (track, line_up), number in found.line_ups.items():
+        raced.update(dict.fromkeys(((track, kart) for kart in line_up), number))
+    labelled = Labelled(split, found.views, raced)
+    labelled.notes = [f"skipped: {line}" for line in found.skipped.lines()]
     labelled.note("skipped: images without an info file", split.orphans)
+    labelled.note("unreadable images", found.unreadable)
     if files := find_qa_files(Path(os.path.abspath(split.folder)).parent, split.name):
         _read_pairs(labelled, files)
     else:
@@ -151,31 +145,50 @@ def _read_pairs(labelled: Labelled, files: Sequence[Path]) -> None:
         labelled.notes.append(f"skipped: repeated pairs: {read.duplicates:,}")
 
 
-def _write_sheets(labelled: Labelled, folder: Path, num_workers: int) -> list[int]:
-    """Write the images; returns each view's `first_views`."""
-    paths = [labelled.split.folder / image for image, _ in labelled.views]
-    thumbnails, unreadable = [], []
-    for number, sheet in enumerate(make_sheets(paths, num_workers)):
-        (folder / f"{number:04d}.webp").write_bytes(sheet.webp)
-        thumbnails += list(sheet.thumbnails)
-        unreadable += sheet.unreadable
-    labelled.note("unreadable images", unreadable)
-    scenes = (scene for _, scene in labelled.views)
-    return first_views(zip(scenes, thumbnails, strict=True))
+def first_views(views: Iterable[tuple[Scene, np.ndarray]]) -> list[int]:
+    """For each view the index of the first view of the same scene; its own where it is the first.
+
+    RULE says when two views show the same scene.
+
+    Args:
+        views: scene and thumbnail of each view in the order of the split.
+    """
+    known: defaultdict[tuple, list[tuple[np.ndarray, int]]] = defaultdict(list)
+    found = []
+    for index, (scene, thumbnail) in enumerate(views):
+        karts = sorted(scene.karts)
+        boxes = np.array([kart.box for kart in karts], np.int64).ravel()
+        # One row per view, so that it is compared with all scenes of its line-up at once.
+        row = np.concatenate([boxes, thumbnail.ravel()])
+        scenes = known[scene.track, tuple(kart.name for kart in karts)]
+        first = _first_alike(scenes, row, len(boxes))
+        if first is None:
+            scenes.append((row, index))
+        found.append(index if first is None else first)
+    return found
+
+
+def _first_alike(scenes: list[tuple[np.ndarray, int]], row: np.ndarray, sides: int) -> int | None:
+    if not scenes:
+        return None
+    differences = np.abs(np.stack([other for other, _ in scenes]) - row)
+    alike = differences[:, sides:].mean(axis=1) <= IMAGE_TOLERANCE
+    if sides:
+        alike &= differences[:, :sides].max(axis=1) <= BOX_TOLERANCE
+    return scenes[int(alike.argmax())][1] if alike.any() else None
 
 
 def page_data(labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
     """What the page's script reads: names once, and numbers that refer to them.
 
     Args:
-        firsts: for each view the first view of the same scene; see `sheets.first_views`.
+        firsts: for each view the first view of the same scene; see `first_views`.
 
     Returns:
         `scenes`: each distinct labelling as [track, ego, kart, x1, y1, x2, y2, kart, ...];
         `asked`: each distinct pair as [question, answer, kind, kart that it asks about or -1];
         `views`: [frame, view, scene, first view, number of pairs] of each view, one after the
-        other, and `pairs`: those of each view, as indices of `asked`. The image of view N is
-        number N % per_sheet of sheet N // per_sheet.
+        other, and `pairs`: those of each view, as indices of `asked`.
     """
     split = labelled.split
     frames = _numbers(frame_of(image) for image, _ in labelled.views)
@@ -192,7 +205,6 @@ def page_data(labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
         "notes": labelled.notes,
         "rule": RULE,
         "sizes": SIZES,
-        "sheet": {"folder": IMAGES, "columns": COLUMNS, "pictures": PER_SHEET},
         "kinds": list(kinds),
         "tracks": list(tracks),
         "karts": list(karts),

@@ -11,12 +11,13 @@ from PIL import Image
 from homework.common.errors import InputError
 from homework.frames.images import open_image
 from homework.frames.split import Skipped, image_name, list_split, read_frames, shuffled
-from homework.inspection.draw import VIEW_COLUMNS, draw_scene, tiled
+from homework.inspection.draw import draw_scene
 
 from .augment import Images, View, orders
 from .draws import CHANCES, Changes, draw
 
 DONOR_FRAMES = 40  # frames to paste karts from
+VIEW_COLUMNS = 5  # views after the same augmentation
 DRAWS = 50  # at most, until an augmentation changes the view
 
 
@@ -51,4 +52,6 @@ def augment_sheet(info_file: Path, view_index: int, seed: int = 0) -> Image.Imag
     asked = orders(views, [shown] * len(made), made, donors)
     pixels = Images(views, 1, "cpu").changed(asked).byte().permute(0, 2, 3, 1).numpy()
     pairs = zip(pixels, made, strict=True)
-    return tiled([draw_scene(Image.fromarray(each), changes.scene) for each, changes in pairs])
+    tiles = [draw_scene(Image.fromarray(each), changes.scene).reduce(2) for each, changes in pairs]
+    rows = [np.hstack(tiles[at : at + VIEW_COLUMNS]) for at in range(0, len(tiles), VIEW_COLUMNS)]
+    return Image.fromarray(np.vstack(rows))

@@ -13,7 +13,8 @@ from homework.common.errors import InputError
 from homework.common.outputs import RECORD
 from homework.frames.split import list_split
 from homework.generate_qa import explore, generate
-from homework.inspection.explore import IMAGES, PAGE, page_data, read_labels
+from homework.inspection.explore import PAGE, page_data, read_labels
+from homework.inspection.survey import survey
 from homework.labels.questions import EGO, TRACK
 
 
@@ -47,28 +48,20 @@ def test_the_page_has_every_pair_of_the_info_files(folder, tmp_path, capsys):
     expected = expected_pairs(folder)
     assert pairs_of(data) == expected
     assert "made from the info files" in data["source"] and data["notes"] == []
-    assert files_in(tmp_path / "out") == {PAGE, IMAGES, "0000.webp", "0001.webp", RECORD}
+    assert files_in(tmp_path / "out") == {PAGE, RECORD}
+    assert data["images"] == "../data/train"
     printed = capsys.readouterr().out
     assert f"6 info files, 60 views, {len(expected)} pairs made from the info files" in printed
     assert "60 scenes; 0 views (0%) repeat one of them" in printed
 
 
-def test_the_same_split_gives_the_same_bytes_and_nothing_stale_stays(folder, tmp_path):
+def test_the_same_split_gives_the_same_bytes(folder, tmp_path):
     for name, workers in (("one", 1), ("two", 2)):
         explore(str(folder), str(tmp_path / name), num_workers=workers)
-        (tmp_path / name / IMAGES / "0007.webp").write_bytes(b"of a larger split")
         (tmp_path / name / "kept.txt").write_text("not ours")
         explore(str(folder), str(tmp_path / name), num_workers=workers)
-    assert files_in(tmp_path / "one") == {
-        PAGE,
-        IMAGES,
-        "0000.webp",
-        "0001.webp",
-        "kept.txt",
-        RECORD,
-    }
-    for file in ("index.html", f"{IMAGES}/0000.webp", f"{IMAGES}/0001.webp"):
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    assert files_in(tmp_path / "one") == {PAGE, "kept.txt", RECORD}
+    assert (tmp_path / "one" / PAGE).read_bytes() == (tmp_path / "two" / PAGE).read_bytes()
 
 
 def test_pairs_of_a_qa_file_are_shown_as_they_are(folder):
@@ -78,7 +71,7 @@ def test_pairs_of_a_qa_file_are_shown_as_they_are(folder):
     rows[0]["answer"] = "another"
     rows.append({"question": "Why?", "answer": "so", "image_file": rows[0]["image_file"]})
     file.write_text(json.dumps(rows))
-    labelled = read_labels(list_split(folder))
+    labelled = read_labels(survey(list_split(folder), 1))
     data = page_data(labelled, list(range(60)))
     by_place = sorted(rows, key=lambda row: row["image_file"])
     assert sorted(pairs_of(data), key=lambda row: row["image_file"]) == by_place
@@ -93,7 +86,7 @@ def test_pairs_of_a_qa_file_are_shown_as_they_are(folder):
 def test_pairs_about_images_without_labels_are_counted(folder):
     generate(str(folder), num_workers=1)
     (folder / "00003_info.json").write_text("{")
-    labelled = read_labels(list_split(folder))
+    labelled = read_labels(survey(list_split(folder), 1))
     rows = json.loads((folder / "train_qa_pairs.json").read_text())
     assert labelled.number == sum("00003" not in row["image_file"] for row in rows)
     first, second = labelled.notes
@@ -132,7 +125,7 @@ def test_line_ups_count_info_files_and_repeats_their_first_view(folder, tmp_path
 
 
 def test_the_kart_asked_about_is_named_for_ego_and_relative_position_only(folder):
-    data = page_data(read_labels(list_split(folder)), list(range(60)))
+    data = page_data(read_labels(survey(list_split(folder), 1)), list(range(60)))
     for question, answer, kind, kart in data["asked"]:
         name = data["karts"][kart] if kart >= 0 else None
         if question == EGO:

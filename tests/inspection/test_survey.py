@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
 
+import pytest
 from helpers import make_split
 from PIL import Image
 
 from homework import generate_qa
+from homework.common import cli
 from homework.labels.scene import view_scene
 
 
@@ -26,6 +30,22 @@ def test_inspect_finds_what_is_wrong_in_a_folder(data_dir, capsys):
     assert "without an info file: 00077_00_im.jpg" in out
     assert "images of 600x400, not 150x100: 1" in out
     assert "unusable info files: 1 (00005_info.json" in out
+
+
+@pytest.mark.parametrize("spoil", ["info files", "images"])
+def test_inspect_of_a_folder_without_a_usable_view_is_one_line(
+    data_dir, monkeypatch, capsys, spoil
+):
+    """Exit code 1, as of `generate` and `explore`."""
+    for file in (data_dir / "train").glob("*_info.json" if spoil == "info files" else "*.jpg"):
+        file.write_text("{") if spoil == "info files" else file.unlink()
+    monkeypatch.setattr(sys, "argv", ["generate_qa", "--data_dir", str(data_dir / "train")])
+    with pytest.raises(SystemExit, match="1"):
+        cli.run(generate_qa.inspect)
+    out, err = capsys.readouterr()
+    reason = "unusable info files: 6" if spoil == "info files" else "views without an image: 60"
+    (line,) = re.findall(r"^error: .*$", err, re.MULTILINE)
+    assert out == "" and f"train: nothing to show; {reason} (0000" in line
 
 
 def test_inspect_warns_of_one_line_up_per_track(data_dir, capsys):
