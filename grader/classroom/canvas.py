@@ -1,12 +1,14 @@
 """Fills the scores of a class into a gradebook that was exported from Canvas.
 
 Its columns are Student, ID (Canvas's number), SIS User ID, SIS Login ID, Section, and one for each
-assignment, `NAME (NUMBER)`. Every byte outside the one assignment's column stays as it is, whatever
-the separator, quoting and encoding are.
+assignment, `NAME (NUMBER)`. Only the one assignment's column changes; separator and encoding stay.
 """
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,27 +19,8 @@ from ..errors import GraderError
 
 _ASSIGNMENT = re.compile(r"(?P<name>.+) \((?P<number>\d+)\)")
 _POINTS_ROW = "Points Possible"
-_BOM = "\ufeff"
-_BOMS = (BOM_UTF8, "utf-8"), (BOM_UTF16_LE, "utf-16-le"), (BOM_UTF16_BE, "utf-16-be")
-_SEPARATORS = ",;\t|"
-
-
-class Cell:
-    """A cell of a gradebook as it is written there, and the separator or line end after it."""
-
-    def __init__(self, raw: str, end: str) -> None:
-        self.raw, self.end = raw, end
-
-    @property
-    def value(self) -> str:
-        """Its text without quotes and outer spaces."""
-        text = self.raw.strip(f"{_BOM} ")
-        if text[:1] == text[-1:] == '"':
-            text = text[1:-1].replace('""', '"')
-        return text.strip()
-
-
-Row = list[Cell]
+_MARKS = {BOM_UTF8: "utf-8-sig", BOM_UTF16_LE: "utf-16", BOM_UTF16_BE: "utf-16"}
+_SEPARATORS = ",;\t"
 
 
 class Filled(NamedTuple):
@@ -58,47 +41,38 @@ class Gradebook:
     """
 
     def __init__(self, path: Path, assignment: str | None) -> None:
-        content = path.read_bytes()
-        self._encoding = _encoding(content)
-        try:
-            text = content.decode(self._encoding)
-        except UnicodeDecodeError as error:
-            raise GraderError(f"{path}: cannot be read ({error}); export it again") from None
-        for self._separator in _SEPARATORS:
-            self._rows = _split(text, self._separator)
-            for number, row in enumerate(self._rows[:3]):  # Excel may put "sep=;" first
-                header = [cell.value for cell in row]
-                if {"Student", "ID"} <= {*header}:
-                    self._places = {name: header.index(name) for name in header}
-                    self._assignment = _column(path, header, assignment)
-                    self._students = [r for r in self._rows[number + 1 :] if self._cell(r, "ID")]
-                    return
-        raise GraderError(
-            f"{path}: no columns 'Student' and 'ID'; export the gradebook from Canvas as CSV"
-        )
+        self._encoding, self._separator, self._rows = _read(path.read_bytes())
+        number = _header(self._rows)
+        if number is None:
+            raise GraderError(
+                f"{path}: no columns 'Student' and 'ID'; export the gradebook from Canvas as CSV"
+            )
+        header = [name.strip() for name in self._rows[number]]
+        self._places = {name: header.index(name) for name in header}
+        self._assignment = _column(path, header, assignment)
+        self._students = [r for r in self._rows[number + 1 :] if self._cell(r, "ID")]
 
     def is_filled(self, content: bytes) -> bool:
         """Whether a file's content is a gradebook with this assignment: students may be new."""
-        rows = _split(content.decode(self._encoding), self._separator)[:3]
-        named = {"Student", "ID", self._assignment}
-        return any(named <= {cell.value for cell in row} for row in rows)
+        rows = _read(content)[2]
+        number = _header(rows)
+        return number is not None and self._assignment in map(str.strip, rows[number])
 
-    def user(self, name: str) -> str:
+    def user(self, id: str) -> str:
         """Canvas's number of the one student that a submission's ID names; empty without one.
 
-        An exact SIS Login ID comes before one that is equal but for case, then those before an @,
-        and the SIS User ID.
+        It may be the SIS Login ID, the part of it before an @, or the SIS User ID, in this order.
         """
-        logins = [(row, self._cell(row, "SIS Login ID")) for row in self._students]
-        plain = name.casefold()
-        for fits in (
-            [row for row, login in logins if login == name],
-            [row for row, login in logins if login.casefold() == plain],
-            [row for row, login in logins if login.partition("@")[0].casefold() == plain],
-            [row for row in self._students if self._cell(row, "SIS User ID").casefold() == plain],
-        ):
-            if name and fits:
-                return self._cell(fits[0], "ID") if len(fits) == 1 else ""
+        logins = [self._cell(row, "SIS Login ID") for row in self._students]
+        users = [self._cell(row, "SIS User ID") for row in self._students]
+        for names in logins, [login.partition("@")[0] for login in logins], users:
+            fits = [
+                self._cell(row, "ID")
+                for row, name in zip(self._students, names, strict=True)
+                if name and name.casefold() == id.casefold()
+            ]
+            if fits:
+                return fits[0] if len(fits) == 1 else ""
         return ""
 
     def fill(self, rows: Iterable[Mapping[str, Any]]) -> Filled:
@@ -106,45 +80,66 @@ class Gradebook:
         by_user = {self._cell(row, "ID"): row for row in self._students}
         filled: set[str] = set()
         without_row = []
+        place = self._places[self._assignment]
         for one in rows:
             user = one["canvas_user"] or self.user(one["ID"])
             if user not in by_user or user in filled or one["total"] is None:
                 without_row.append(one["file"])
                 continue
-            self._write(by_user[user], self._number(one["total"]))
+            row = by_user[user]
+            row += [""] * (place + 1 - len(row))  # a program may leave empty cells at the end out
+            row[place] = self._number(one["total"])
             filled.add(user)
-        text = "".join(cell.raw + cell.end for row in self._rows for cell in row)
         others = [row for row in self._students if self._cell(row, "ID") not in filled]
         points = [row for row in self._rows if self._cell(row, "Student") == _POINTS_ROW]
         return Filled(
-            text.encode(self._encoding),
+            self._content(),
             len(filled),
             [self._cell(row, "Student") for row in others],
             without_row,
             self._cell(points[0], self._assignment) if points else "",
         )
 
-    def _write(self, row: Row, text: str) -> None:
-        column = self._places[self._assignment]
-        while len(row) <= column:  # a program may leave empty cells at the end out
-            row.append(Cell("", row[-1].end))
-            row[-2].end = self._separator
-        quoted = row[column].raw.startswith('"') or self._separator in text
-        row[column].raw = f'"{text}"' if quoted else text
+    def _content(self) -> bytes:
+        text = io.StringIO()
+        csv.writer(text, delimiter=self._separator).writerows(self._rows)
+        return text.getvalue().encode(self._encoding)
 
     def _number(self, value: float) -> str:
-        """A score, with a decimal comma where the gradebook's own numbers have one."""
-        cells = [cell.value for row in self._rows for cell in row]
-        points, commas = (
-            sum(bool(re.fullmatch(rf"\d+{mark}\d+", c)) for c in cells) for mark in (r"\.", ",")
-        )
-        # Semicolons separate cells where the comma separates decimals.
-        comma = commas > points or (commas == points and self._separator == ";")
+        """A score, with a decimal comma where semicolons separate and no number has a point."""
+        cells = (cell for row in self._rows for cell in row)
+        points = any(re.fullmatch(r"\s*\d+\.\d+\s*", cell) for cell in cells)
+        comma = self._separator == ";" and not points
         return f"{value:g}".replace(".", "," if comma else ".")
 
-    def _cell(self, row: Sequence[Cell], column: str) -> str:
+    def _cell(self, row: Sequence[str], column: str) -> str:
         place = self._places.get(column, len(row))
-        return row[place].value if place < len(row) else ""
+        return row[place].strip() if place < len(row) else ""
+
+
+def _read(content: bytes) -> tuple[str, str, list[list[str]]]:
+    """Encoding, separator and rows of a CSV file."""
+    # Latin-1 keeps each byte of any 8-bit encoding; the columns' names are ASCII.
+    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        encoding = "latin-1"
+        text = content.decode(encoding)
+    start = text.partition("Student")[2][:200]  # the columns' names follow
+    separator = max(_SEPARATORS, key=start.count)
+    rows: list[list[str]] = []
+    with contextlib.suppress(csv.Error):  # of a file that is no table: it has no columns then
+        rows += csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    return encoding, separator, rows
+
+
+def _header(rows: Sequence[Sequence[str]]) -> int | None:
+    """Which of the first three rows has the columns' names: Excel may put "sep=;" first."""
+    for number, row in enumerate(rows[:3]):
+        if {"Student", "ID"} <= {cell.strip() for cell in row}:
+            return number
+    return None
 
 
 def _column(path: Path, header: Sequence[str], assignment: str | None) -> str:
@@ -163,31 +158,3 @@ def _column(path: Path, header: Sequence[str], assignment: str | None) -> str:
             f"{path}: {what}{asked}; give --assignment one of its columns, NAME (NUMBER): {names}"
         )
     return fits[0]
-
-
-def _encoding(content: bytes) -> str:
-    """The encoding of a gradebook; a byte order mark stays in the text."""
-    for mark, name in _BOMS:
-        if content.startswith(mark):
-            return name
-    if 0 in content[:2]:
-        return "utf-16-be" if content[0] == 0 else "utf-16-le"
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return "latin-1"  # keeps each byte of any 8-bit encoding; the columns' names are ASCII
-    return "utf-8"
-
-
-def _split(text: str, separator: str) -> list[Row]:
-    """The rows of a CSV file; all their cells and ends one after another are the text again."""
-    end = re.escape(separator)
-    cell = rf'((?>{_BOM}?"(?:[^"]|"")*")?[^{end}\r\n]*)({end}|\r\n|\r|\n|\Z)'
-    rows: list[Row] = [[]]
-    for found in re.finditer(cell, text):
-        if not found[0] and not rows[-1]:
-            break  # the end of the text after that of the last line
-        rows[-1].append(Cell(*found.groups()))
-        if found[2] != separator:
-            rows.append([])
-    return rows

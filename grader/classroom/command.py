@@ -108,7 +108,7 @@ def run(arguments: Sequence[str]) -> int:
     rules = Rules(options.data_dir, options.split, *limits, python, (*filter(None, hidden),))
     about = depends_on(rules)
     room = Classroom(options.submissions)
-    found = room.find(options.names, *([gradebook.user] if gradebook else []))
+    found = room.find(options.names)
     _check_students(found, options.latest)
     with Journal(options.output.with_suffix(".results.jsonl"), options.resume) as journal:
         graded = _Class(room, rules, journal, digest(about), found.counting)
@@ -240,10 +240,6 @@ def _check_students(found: Found, latest: bool) -> None:
             "if only the last one counts, --names plain or canvas if the names were misread, or "
             "take away the files that do not count"
         )
-    _list(
-        "not clear whose it is, graded by itself",
-        [f"{one.file}: {one.remark}" for one in found.counting if one.remark],
-    )
 
 
 def _summarize(rows: Sequence[Mapping[str, Any]], found: Found, output: Path) -> None:

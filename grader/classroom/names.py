@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -20,16 +20,9 @@ from typing import NamedTuple
 _CANVAS = re.compile(
     r"(?P<student>.+?)(?:_(?P<late>late))?_(?P<user>\d+)_(?P<number>\d+)_(?P<file>.+)", re.I
 )
-_MOODLE = re.compile(r"(?P<student>.+)_(?P<number>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)", re.I)
-# What a browser, Windows, macOS and Google Drive make of a second file of the same name. An ID has
-# no blanks and brackets.
-_COPY = re.compile(
-    r"(?P<id>.+?)(?: ?\((?P<n>\d{1,3})\)| (?:- )?(?:copy|kopie|copie|copia)(?: ?\(?(?P<m>\d+)\)?)?)"
-    r"|(?:copy (?:\(\d+\) )?of|kopie von|copie de|copia de) (?P<of>.+)",
-    re.I,
-)
-# A later file, or the ID of another student.
-_TRY = re.compile(r"(?P<id>.+?)[-_](?:v?(?P<n>\d{1,2})|copy[-_]?(?P<m>\d{0,2}))", re.I)
+_MOODLE = re.compile(r"(?:^|.*/)(?P<student>[^/]+)_\d+_assignsubmission_[a-z]+_?/?[^/]+", re.I)
+# What a browser, Windows and macOS make of a second file of the same name.
+_COPY = re.compile(r"(.+?)(?: ?\((\d{1,3})\)| (?:- )?copy(?: ?\(?(\d+)\)?)?)", re.I)
 
 
 class File(NamedTuple):
@@ -51,108 +44,64 @@ class Submission(NamedTuple):
     modified: datetime  # the file's date, local time
     key: str  # the same for all files of one student
     fault: str = ""  # why it is not read
-    remark: str = ""  # which other files may be the same student's
 
 
-class Students:
-    """Tells which student each file of a class belongs to.
+def read(files: Mapping[str, File], naming: str) -> list[Submission]:
+    """The submissions; other files are left out, unless they cannot be read.
 
     Args:
+        files: path inside the class's folder or zip -> file.
         naming: "canvas": names of Canvas's form are read as Canvas's; "plain": none are; "auto":
             if all zips have the form, no two the same number, and each user one name.
-        user_of: Canvas's number of the student whom an ID names in the gradebook; empty if nobody.
     """
-
-    def __init__(self, naming: str, user_of: Callable[[str], str]) -> None:
-        self._naming, self._user_of = naming, user_of
-
-    def read(self, files: Mapping[str, File]) -> list[Submission]:
-        """The submissions; other files are left out, unless they cannot be read."""
-        canvas = {path: m for path in files if (m := _CANVAS.fullmatch(path.rpartition("/")[2]))}
-        zips = [path for path in files if _is_zip(path)]
-        plain = [path for path in files if _is_zip(path) or files[path].fault]
-        if self._naming == "plain" or (self._naming == "auto" and not _all_canvas(zips, canvas)):
-            canvas = {}
-        found = [self._of_canvas(path, files[path], match) for path, match in canvas.items()]
-        return found + self._plain({path: files[path] for path in plain if path not in canvas})
-
-    def key(self, id: str) -> str:
-        """The same for all IDs of one student."""
-        return self._user_of(id) or f"ID {_normal(id)}"
-
-    def _of_canvas(self, path: str, file: File, match: re.Match[str]) -> Submission:
-        name, again = _without_copies(PurePosixPath(match["file"]).stem)
-        if tried := re.fullmatch(r"(.+)-(\d{1,2})", name):
-            name, again = tried[1], again + int(tried[2])
-        order = (_is_zip(path), int(match["number"]), again, file.modified, path)
-        who = match["student"], match["user"], bool(match["late"])
-        return Submission(name, path, *who, order, file.modified, match["user"], file.fault)
-
-    def _plain(self, files: Mapping[str, File]) -> list[Submission]:
-        read = {path: _Plain.read(path) for path in files}
-        names = {_normal(one.name) for one in read.values()}
-        found, alike = [], defaultdict(list)
-
-        def add(path: str, id: str, again: int, remark: str = "") -> None:
-            file, student = files[path], read[path].student
-            order = (True, 0, again, file.modified, path)
-            who = student, "", False, order, file.modified, self.key(id), file.fault, remark
-            found.append(Submission(id, path, *who))
-
-        for path, one in read.items():
-            tried = _TRY.fullmatch(one.name)
-            again = one.again + (int(tried["n"] or tried["m"] or 1) if tried else 0)
-            if self._user_of(one.name):
-                add(path, one.name, one.again)
-            elif tried and self._user_of(tried["id"]):
-                add(path, tried["id"], again)
-            elif known := [part for part in one.folders if self._user_of(part)]:
-                add(path, known[-1], again)
-            else:
-                stem = tried["id"] if tried and _normal(tried["id"]) in names else one.name
-                alike[_normal(stem)].append(path)
-        for paths in alike.values():
-            ids, remark = _ids({path: read[path] for path in paths}, read.values())
-            for path in paths:
-                add(path, ids[path], read[path].again, remark)
-        return found
+    canvas = {path: m for path in files if (m := _CANVAS.fullmatch(path.rpartition("/")[2]))}
+    zips = [path for path in files if _is_zip(path)]
+    if naming == "plain" or (naming == "auto" and not _all_canvas(zips, canvas)):
+        canvas = {}
+    plain = [path for path in files if (_is_zip(path) or files[path].fault) and path not in canvas]
+    found = [_of_canvas(path, files[path], match) for path, match in canvas.items()]
+    return found + _plain({path: files[path] for path in plain})
 
 
-class _Plain(NamedTuple):
-    """A name that is not Canvas's: its folders, its name without copies' marks and ending, which
-    copy it is, and the student that Moodle names."""
-
-    folders: tuple[str, ...]
-    name: str
-    again: int
-    student: str
-
-    @classmethod
-    def read(cls, path: str) -> _Plain:
-        parts, student = path.split("/"), ""
-        for place, part in enumerate(parts):
-            if match := _MOODLE.fullmatch(part):
-                student = match["student"]
-                parts[place] = f"{student}_{match['number']}"
-                parts[place + 1 :] = parts[place + 1 :] or [match["file"]]
-                break
-        stem = parts[-1][:-4] if _is_zip(parts[-1]) else parts[-1]
-        return cls(tuple(parts[:-1]), *_without_copies(stem), student)
+def key(id: str) -> str:
+    """The same for all IDs of one student."""
+    return f"ID {unicodedata.normalize('NFC', id).casefold().strip()}"
 
 
-def _ids(files: Mapping[str, _Plain], every: Iterable[_Plain]) -> tuple[dict[str, str], str]:
-    """The IDs of files whose names are alike, and the remark that they may be one student's."""
-    folders = {one.folders for one in files.values()}
-    names = {_normal(one.name) for one in files.values()}
-    doubt = f"perhaps of one student: {', '.join(sorted(files))}"
-    if len(folders) == 1:
-        return {path: one.name for path, one in files.items()}, doubt if len(names) > 1 else ""
-    inside = {folder: {_normal(o.name) for o in every if o.folders == folder} for folder in folders}
-    of_folder = dict(zip(folders, _distinct([*folders]), strict=True))
-    if all(of_folder.values()) and all(len(found) == 1 for found in inside.values()):
-        return {path: of_folder[one.folders] for path, one in files.items()}, ""
-    ids = {p: "/".join(filter(None, (of_folder[o.folders], o.name))) for p, o in files.items()}
-    return ids, doubt
+def _of_canvas(path: str, file: File, match: re.Match[str]) -> Submission:
+    name, again = _without_copies(PurePosixPath(match["file"]).stem)
+    if tried := re.fullmatch(r"(.+)-(\d{1,2})", name):
+        name, again = tried[1], again + int(tried[2])
+    order = (_is_zip(path), int(match["number"]), again, file.modified, path)
+    who = match["student"], match["user"], bool(match["late"])
+    return Submission(name, path, *who, order, file.modified, match["user"], file.fault)
+
+
+def _plain(files: Mapping[str, File]) -> list[Submission]:
+    """Those whose names are not Canvas's."""
+    found: list[Submission] = []
+    copies: dict[str, int] = {}
+    alike: dict[str, dict[str, PurePosixPath]] = defaultdict(dict)  # name -> file -> its place
+    inside: dict[PurePosixPath, set[str]] = defaultdict(set)  # folder -> the names in it
+    for path in files:
+        # "J D_7_assignsubmission_file_jd42.zip" and ".../jd42.zip" are both "J D_7/jd42".
+        place = re.sub(r"_assignsubmission_[a-z]+_?/?", "/", path, count=1, flags=re.I)
+        folder, _, name = place.rpartition("/")
+        name, copies[path] = _without_copies(name[:-4] if _is_zip(name) else name)
+        alike[key(name)][path] = PurePosixPath(folder, name)
+        inside[PurePosixPath(folder)].add(key(name))
+    for places in alike.values():
+        folders = sorted({place.parent for place in places.values()})
+        short = dict(zip(folders, _distinct([folder.parts for folder in folders]), strict=True))
+        of_students = all(short.values()) and all(len(inside[folder]) == 1 for folder in folders)
+        for path, place in places.items():
+            id = short[place.parent] if of_students else f"{short[place.parent]}/{place.name}"
+            file, moodle = files[path], _MOODLE.fullmatch(path)
+            student = moodle["student"] if moodle else ""
+            order = (True, 0, copies[path], file.modified, path)
+            about = order, file.modified, key(id := id.lstrip("/")), file.fault
+            found.append(Submission(id, path, student, "", False, *about))
+    return found
 
 
 def _distinct(folders: Sequence[tuple[str, ...]]) -> list[str]:
@@ -167,7 +116,7 @@ def _all_canvas(zips: Sequence[str], canvas: Mapping[str, re.Match[str]]) -> boo
     """Whether the zips of a class have Canvas's names: `hw_4_2025_ef3.zip` may be a student's."""
     matches = [canvas[path] for path in zips if path in canvas]
     numbers = {match["number"] for match in matches}
-    users = {match["user"]: match["student"].casefold() for match in matches}
+    users = {match["user"] for match in matches}
     names = {(match["user"], match["student"].casefold()) for match in matches}
     return len(matches) == len(zips) == len(numbers) and len(users) == len(names)
 
@@ -176,13 +125,8 @@ def _without_copies(name: str) -> tuple[str, int]:
     """A name without the marks of copies, and which copy it is; 0 if it is none."""
     again = 0
     while match := _COPY.fullmatch(name):
-        name = match["id"] or match["of"]
-        again += int(match["n"] or match["m"] or 1)
+        name, again = match[1], again + int(match[2] or match[3] or 1)
     return name, again
-
-
-def _normal(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold().strip()
 
 
 def _is_zip(path: str) -> bool:

@@ -8,7 +8,7 @@ import os
 import stat
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -16,7 +16,8 @@ from typing import IO, NamedTuple
 from .. import gradescope, packing
 from ..errors import GraderError
 from ..submission import MAX_UNPACKED_BYTES
-from .names import File, Students, Submission
+from . import names
+from .names import File, Submission
 
 _NO_DATE = datetime(1980, 1, 1)  # that a zip can have
 _LINK = "it is a link, which is not followed; put what it leads to in its place"
@@ -59,9 +60,9 @@ class Classroom:
             raise error
 
         found = {}
-        for folder, folders, names in os.walk(self._path, onerror=fail):
+        for folder, folders, files in os.walk(self._path, onerror=fail):
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-            for file in (Path(folder, name) for name in names + links):
+            for file in (Path(folder, name) for name in files + links):
                 about = file.lstat()
                 fault = _LINK if stat.S_ISLNK(about.st_mode) else "it is no plain file"
                 if stat.S_ISREG(about.st_mode):
@@ -91,14 +92,13 @@ class Classroom:
                 found[info.filename] = File(date, _LINK * stat.S_ISLNK(info.external_attr >> 16))
         return found
 
-    def find(self, naming: str = "auto", user_of: Callable[[str], str] = lambda id: "") -> Found:
+    def find(self, naming: str = "auto") -> Found:
         """Tell which student each file belongs to; GraderError if there is no submission."""
-        students = Students(naming, user_of)
         visible = {path: file for path, file in self._files.items() if not _hidden(path)}
-        exported = self._exported(visible, students)
+        exported = self._exported(visible)
         inside = tuple(f"{folder}/" for folder in self._folders)
         plain = {p: f for p, f in visible.items() if not p.startswith(inside) or not inside}
-        found = exported + students.read(plain)
+        found = exported + names.read(plain, naming)
         if not found:
             raise GraderError(
                 f"{self._path}: no submissions in it; they are named ID.zip, or as Canvas names "
@@ -115,7 +115,7 @@ class Classroom:
         ignored = sorted(path for path in plain if path not in read)
         return Found(counting, sorted(superseded, key=lambda one: one.file), ignored)
 
-    def _exported(self, visible: dict[str, File], students: Students) -> list[Submission]:
+    def _exported(self, visible: dict[str, File]) -> list[Submission]:
         """The submissions of Gradescope's export: a folder each, and a file that says whose."""
         found = []
         for path in [p for p in visible if PurePosixPath(p).name == gradescope.METADATA]:
@@ -128,9 +128,8 @@ class Classroom:
                 fault = "" if dates else "its folder is not in the export, or is empty"
                 for person in people:
                     date = person.created or max(dates, default=_NO_DATE)
-                    known = [id for id in person.ids if not students.key(id).startswith("ID ")]
-                    id = [*known, *person.ids, name][0]
-                    about = (True, 0, 0, date, folder), date, students.key(id), fault
+                    id = [*person.ids, name][0]
+                    about = (True, 0, 0, date, folder), date, names.key(id), fault
                     found.append(Submission(id, folder, person.name, "", False, *about))
             del visible[path]
         return found
@@ -171,8 +170,8 @@ class Classroom:
                 yield file
             return
         # The file may have become a link or a pipe since it was found.
-        names = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")  # as far as the system has them
-        flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in names)
+        extra = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")  # as far as the system has them
+        flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in extra)
         with open(self._path / path, "rb", opener=lambda p, _: os.open(p, flags)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OSError(f"{path} is no plain file")

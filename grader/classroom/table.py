@@ -60,7 +60,7 @@ def row(
     if "error" in record:
         empty = dict.fromkeys(COLUMNS, None)
         reason = reasons.NOT_GRADED.format(record["error"])
-        about = {"ID": submission.id, "reason": reason, "remarks": submission.remark}
+        about = {"ID": submission.id, "reason": reason}
         return empty | about | {"group": "not graded"} | who
     result = record["result"]
     accuracy = result["accuracy"]
@@ -76,7 +76,7 @@ def row(
         "accuracy": None if accuracy is None else round(accuracy, 4),
         **{column: _cell(result, name) for column, name in CASES.items()},
         "reason": reason,
-        "remarks": "; ".join(filter(None, [submission.remark, *remarks])),
+        "remarks": "; ".join(remarks),
         "seconds": round(record["seconds"], 1),
         **who,
         "group": reasons.group(result),
