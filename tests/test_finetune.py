@@ -187,7 +187,7 @@ def test_how_long_grading_takes_here_is_said():
 
 
 def test_a_slow_machine_is_not_silent_before_the_first_step(options, monkeypatch, capsys):
-    monkeypatch.setattr(distributed, "FIRST_MINUTE", 0.1)
+    monkeypatch.setattr(distributed, "EVERY", 0.1)
 
     def slow(function):
         return lambda *args, **kwargs: time.sleep(0.25) or function(*args, **kwargs)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # What a launcher sets in the environment of each process.
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-FIRST_MINUTE, LATER = 5.0, 9.0  # seconds between two lines of progress
+EVERY = 5.0  # seconds between two lines of progress
 _last_line = time.monotonic()  # when `print0` printed last; to begin with, when this was imported
 
 
@@ -103,16 +103,7 @@ def wait() -> None:
 
 def total(numbers: Sequence[float]) -> list[float]:
     """Sum each number over all processes."""
-    if world_size() == 1:
-        return list(numbers)
-    import torch
-    from accelerate import PartialState
-    from accelerate.utils import reduce
-
-    parts = torch.tensor(list(numbers), dtype=torch.float64, device=PartialState().device)
-    reduced = reduce(parts, "sum")
-    assert isinstance(reduced, torch.Tensor)  # what was given
-    return reduced.tolist()
+    return [sum(parts) for parts in zip(*gather(list(numbers)), strict=True)]
 
 
 def sum_gradients(weights: Sequence[torch.nn.Parameter]) -> None:
@@ -177,7 +168,6 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Heartbeat:
-        self._start = time.monotonic()
         if is_main():
             self._thread.start()
         return self
@@ -190,14 +180,10 @@ class Heartbeat:
     @property
     def is_due(self) -> bool:
         """Whether it is time for a line."""
-        return time.monotonic() - _last_line >= self._every
-
-    @property
-    def _every(self) -> float:
-        return FIRST_MINUTE if time.monotonic() - self._start < 60 else LATER
+        return time.monotonic() - _last_line >= EVERY
 
     def _beat(self) -> None:
-        while not self._end.wait(max(0.05, _last_line + self._every - time.monotonic())):
+        while not self._end.wait(max(0.05, _last_line + EVERY - time.monotonic())):
             if self.is_due and (text := self._line()):
                 print0(text)
 
@@ -224,12 +210,12 @@ class Progress:
         """So many more are done."""
         self.done += number
         now = time.monotonic()
-        if not is_main() or now - self._last < FIRST_MINUTE / 2 or self.done >= self.total:
+        if not is_main() or now - self._last < EVERY / 2 or self.done >= self.total:
             return
         rate = self.done / (now - self._start)
         first = self._last == self._start
         whole = f"{self.what}: about {duration(self.total / rate)}\n" if first else ""
-        self._last = now + FIRST_MINUTE / 2
+        self._last = now + EVERY / 2
         left = duration((self.total - self.done) / rate)
         line = f"{self.done} of {self.total} {self.unit}, {rate:.2g} a second, {left} left"
         print(whole + line, file=sys.stderr, flush=True)

@@ -53,7 +53,7 @@ class Loop:
             keep_best: end with the weights that did best on held-out images.
             patience: measurements on held-out images without a rise of the accuracy, after which
                 the run ends; 0 for never.
-            step_seconds: about what a step takes, as long as none has been taken.
+            step_seconds: what a step is expected to take; then the mean of those taken.
             overwrite: what lies in `run_dir` of another run may go.
         """
         self.task, self.run_dir, self.recipe = task, run_dir, recipe
@@ -68,6 +68,8 @@ class Loop:
         self.best: tuple[int, HeldOutResult] | None = None
         self._best_weights: dict[str, torch.Tensor] = {}
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # since the record
+        self._passes: Sequence[MicroBatch] = ()  # of the step that is being taken
+        self._measures = False
 
     def run(self) -> None:
         """Take all steps that are left.
@@ -83,12 +85,13 @@ class Loop:
                 # One folder a run, or TensorBoard would draw them as one curve.
                 started = time.strftime("%Y%m%d-%H%M%S")
                 self._writer = SummaryWriter(self.run_dir / "runs" / started)
-        self._start, self._first, self._measuring = time.perf_counter(), self.step, 0.0
-        self._passes: Sequence[MicroBatch] = ()
-        self._measures_since: float | None = None
+        first, seconds = self.step, 0.0
         with Heartbeat(self._progress) as self._heartbeat:
+            since = time.perf_counter()
             for micro_batches in () if self._is_over else self.task.batches(self.step):
                 numbers = self._optimizer_step(micro_batches)
+                seconds += time.perf_counter() - since
+                self.step_seconds = seconds / (self.step - first)
                 if self.step == 1 or self.step % self.log_steps == 0:
                     self._record({**self._means(), **numbers})
                 if self.step == self.task.steps or self.step % self.measure_steps == 0:
@@ -97,6 +100,7 @@ class Loop:
                     self._save()
                 if self._is_over:
                     break
+                since = time.perf_counter()
         if self.step < self.task.steps and self._is_over:
             print0(
                 f"ends at step {self.step}: the held-out accuracy has not risen in "
@@ -142,41 +146,35 @@ class Loop:
         return sums
 
     def _record(self, values: dict[str, float]) -> None:
-        """Log named numbers of this step, to the trackers and as a line."""
+        """Log named numbers of this step, to TensorBoard and as a line."""
         self.log.append({"step": self.step, **values})
         if self._writer:
             for name, value in values.items():
                 self._writer.add_scalar(tag(name), value, self.step)
-        first = "loss" in values and self.step == self._first + 1
-        if first or "loss" not in values or self._heartbeat.is_due:
-            rate = self._rate() if "loss" in values else None
-            print0(self.task.line(self.log[-1], rate))
-
-    def _rate(self, share: float = 0.0) -> float:
-        """Steps a second in this run, without measurements; `share` of the next step is done."""
-        now = self._measures_since or time.perf_counter()
-        return (self.step + share - self._first) / (now - self._start - self._measuring)
+        held_out = "loss" not in values
+        if held_out or self.step == 1 or self._heartbeat.is_due:
+            assert self.step_seconds
+            print0(self.task.line(self.log[-1], None if held_out else 1 / self.step_seconds))
 
     def _progress(self) -> str:
-        """Where the run is now, its rate and the time left, for a line between two records."""
+        """Where the run is now and the time left, for a line between two records."""
         step, steps, passes = self.step, self.task.steps, len(self._passes)
-        done = min(self._stepper.done, passes - 1) / passes if passes else 0.0
-        if self._measures_since:
+        if self._measures:
             line = f"step {step}/{steps}  measures on held-out images"
         elif not passes:
             line = f"step {step + 1}/{steps}  reads images"
         else:
-            line = f"step {step + 1}/{steps}  pass {round(done * passes) + 1} of {passes}"
-        each = 1 / self._rate(done) if step + done > self._first else self.step_seconds
-        if each is None:
+            number = min(self._stepper.done + 1, passes)
+            line = f"step {step + 1}/{steps}  pass {number} of {passes}"
+        if self.step_seconds is None:
             return line
-        return f"{line}  {each:.1f} s a step, {duration((steps - step - done) * each)} left"
+        left = duration((steps - step) * self.step_seconds)
+        return f"{line}  {self.step_seconds:.1f} s a step, {left} left"
 
     def _measure(self) -> None:
-        self._measures_since = time.perf_counter()
+        self._measures = True
         measured = self.task.measure(self.step)
-        self._measuring += time.perf_counter() - self._measures_since
-        self._measures_since = None
+        self._measures = False
         if measured is None:
             return
         self._record(measured.record())
@@ -235,8 +233,8 @@ class Loop:
         self.log = checkpoint.record["log"]
         if distributed.is_main():  # they are the sums over all processes
             self._sums.update(checkpoint.record["sums"])
-        self.task.settings.update(checkpoint.record.get("settings", {}))
-        if scaler := checkpoint.record.get("scaler"):
+        self.task.settings.update(checkpoint.record["settings"])
+        if scaler := checkpoint.record["scaler"]:
             self._stepper.scaler.load_state_dict(scaler)
         if checkpoint.record["best"]:
             step, (loss, kinds) = checkpoint.record["best"]

@@ -132,7 +132,7 @@ def test_a_run_ends_where_accuracy_rises_no_more_and_a_resumed_one_there_too(
 
 def test_lines_come_by_time(tmp_path, monkeypatch, capsys):
     """The first step's, then one whenever it is due; a step that takes long is told, too."""
-    monkeypatch.setattr(distributed, "FIRST_MINUTE", 0.2)
+    monkeypatch.setattr(distributed, "EVERY", 0.2)
     loss = OneWeight.loss
 
     def slow(self, batch):
@@ -142,7 +142,7 @@ def test_lines_come_by_time(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(OneWeight, "loss", slow)
     start = time.monotonic()
     run(OneWeight(200, best=0), tmp_path)
-    most = 3 + (time.monotonic() - start) / distributed.FIRST_MINUTE
+    most = 3 + (time.monotonic() - start) / distributed.EVERY
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("step 6/200  pass 1 of 2  ")]
     assert len([line for line in lines if "eval_loss" not in line]) <= most
@@ -151,7 +151,7 @@ def test_lines_come_by_time(tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_a_line_between_two_records_has_the_rate_and_the_time_left(tmp_path, monkeypatch, capsys):
     """In the first step those that were expected; while images are measured, too."""
-    monkeypatch.setattr(distributed, "FIRST_MINUTE", 0.1)
+    monkeypatch.setattr(distributed, "EVERY", 0.1)
 
     def slow(function):
         return lambda *args: time.sleep(0.3) or function(*args)
