@@ -1,8 +1,9 @@
-"""Functions as commands; errors of the user end in one line and an exit code."""
+"""Run the Fire commands of a module; errors of the user end in one line and an exit code."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import inspect
 import io
@@ -21,25 +22,27 @@ from .options import is_union
 
 Command = Callable[..., None]
 _HELP = ("-h", "--help")
-_IN_ORDER = "in order"  # the arguments that are given without a name
+_OMITTED = object()  # the value of an option that the command line does not give
 _TYPES = {bool: "True|False", int: "INT", float: "FLOAT"}  # others are written as text
+_LINES = {  # Fire's messages about a wrong command line -> ours
+    "The function received no value for the required argument:": "give a value for",
+    "Could not consume arg:": "one argument too many:",
+}
 
 
 def run(commands: Command | dict[str, Command]) -> None:
-    """Call what the command line asks for: one function, or subcommand -> function.
+    """Hand `commands` to Fire: one function that returns None, or subcommand -> function.
 
-    Its options are the function's parameters and reach it as text; `options.checked` gives them
-    their types. One that takes True may stand without a value. `-h` or `--help` anywhere prints
-    help on stdout. Exit codes: 1 for an InputError, an error of the file system or a missing
-    package, 2 for a wrong command line and 130 after Ctrl-C, each with one line on stderr and no
-    traceback.
+    `-h` or `--help` anywhere prints help on stdout. Exit codes: 1 for an InputError, an error of
+    the file system or a missing package, 2 for a wrong command line and 130 after Ctrl-C, each with
+    one line on stderr and no traceback.
     """
     for stream in (sys.stdout, sys.stderr):
         # The encoding of a terminal may lack letters of a path; the streams of Jupyter do not.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        if call := _parse(commands):
+        for call in _parse(commands):
             call()
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == PACKAGE_DIR.name:
@@ -65,11 +68,16 @@ def run(commands: Command | dict[str, Command]) -> None:
         sys.exit(_fail(f"error: {disk_line(error, in_writing=False)}", 1))
 
 
-def _parse(commands: Command | dict[str, Command]) -> Callable[[], None] | None:
-    """The call that the command line asks for; None after help, which is printed here.
+def _parse(commands: Command | dict[str, Command]) -> list[Callable]:
+    """The calls that the command line asks for; none after `--help`, which is printed here.
 
-    Raises SystemExit if the command line is wrong.
+    Fire itself would run a command before it complains of an unknown flag: a mistyped flag of
+    `train` would cost hours. Raises SystemExit if the command line is wrong.
     """
+    import fire
+    from fire.core import FireExit
+
+    # Without "--": Fire would take the words after it for flags of its own.
     words = [word for word in sys.argv[1:] if word not in (*_HELP, "--")]
     program = _program()
     if not isinstance(commands, dict):
@@ -77,34 +85,45 @@ def _parse(commands: Command | dict[str, Command]) -> Callable[[], None] | None:
     else:
         if not words:
             print(_overview(program, commands), end="")
-            return None
+            return []
         name = words.pop(0)
         if name not in commands:
             _refuse(_no("command", name, commands), program)
         program, command = f"{program} {name}", commands[name]
-    signature = inspect.signature(command)
-    known = signature.parameters
-    for place, word in enumerate(words):
-        if flag := re.fullmatch(r"(--?([A-Za-z][\w-]*))(=.*)?", word, re.DOTALL):
-            option = flag[2].replace("-", "_")
-            if option not in known:
-                _refuse(_no("option", flag[1], [f"--{each}" for each in known]), program)
-            words[place] = f"--{option}{flag[3] or ''}"
-    parser = _command_parser(program, command)
     if set(_HELP) & set(sys.argv):
-        print(parser.format_help(), end="")
-        return None
-    given = vars(parser.parse_intermixed_args(words))
+        print(_help(program, command), end="")
+        return []
+    known = [*inspect.signature(command).parameters]
+    accepted = {*known, *(f"no{name}" for name in known), *(name[0] for name in known)}
+    for word in words:
+        flag = re.match(r"--?([A-Za-z][^=]*)", word)
+        if flag and flag[1].replace("-", "_") not in accepted:
+            _refuse(_no("option", flag[0], [f"--{name}" for name in known]), program)
+    calls: list[Callable[[], None]] = []
+    signature = inspect.signature(command)
+
+    @functools.wraps(command)
+    def remember(*args: object, **kwargs: object) -> None:
+        given = signature.bind(*args, **kwargs).arguments
+        given = {name: value for name, value in given.items() if value is not _OMITTED}
+        calls.append(functools.partial(command, **given))
+
+    # Fire passes on the default of each option that is not given; the command must see which are.
+    remember.__signature__ = signature.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        parameters=[
+            each if each.default is each.empty else each.replace(default=_OMITTED)
+            for each in signature.parameters.values()
+        ]
+    )
     try:
-        bound = signature.bind(*given.pop(_IN_ORDER), **given)
-    except TypeError as error:
-        _refuse(str(error), program)
-    return functools.partial(command, *bound.args, **bound.kwargs)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        _refuse(message, self.prog)
+        with contextlib.redirect_stderr(io.StringIO()):  # a usage text of several lines
+            fire.Fire(remember, command=words)
+    except FireExit as error:
+        line = error.trace.elements[-1].ErrorAsStr()
+        for fires, ours in _LINES.items():
+            line = line.replace(fires, ours)
+        _refuse(line, program)
+    return calls
 
 
 def _refuse(line: str, program: str) -> NoReturn:
@@ -126,8 +145,7 @@ def _program() -> str:
 
 def _overview(program: str, commands: dict[str, Command]) -> str:
     """Help on a module: its commands, each with the first line of its docstring."""
-    usage = f"{program} COMMAND [options]"
-    parser = _parser(usage, sys.modules["__main__"].__doc__ or "", program)
+    parser = _parser(f"{program} COMMAND [options]", sys.modules["__main__"].__doc__ or "")
     group = parser.add_argument_group("commands")
     for name, command in commands.items():
         group.add_argument(name, help=_escape((inspect.getdoc(command) or "").partition("\n")[0]))
@@ -135,18 +153,15 @@ def _overview(program: str, commands: dict[str, Command]) -> str:
     return parser.format_help()
 
 
-def _command_parser(program: str, command: Command) -> _Parser:
-    """Reads the options of a command; its help says what it does, and of each option its type,
-    meaning and default.
-    """
+def _help(program: str, command: Command) -> str:
+    """Help on a command: what it does, and each option with its type, meaning and default."""
     docstring = inspect.getdoc(command) or ""
     described = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", docstring, re.MULTILINE)
     meaning = {name: " ".join(lines.split()) for name, lines in described}
     parameters = inspect.signature(command, eval_str=True).parameters.values()
     required = [each.name for each in parameters if each.default is each.empty]
     usage = " ".join([program, *map(str.upper, required), "[options]"])
-    parser = _parser(usage, re.split(r"\n(?:Args|Raises):\n", docstring)[0], program)
-    parser.add_argument(_IN_ORDER, nargs="*", help=argparse.SUPPRESS)
+    parser = _parser(usage, re.split(r"\n(?:Args|Raises):\n", docstring)[0])
     needed = parser.add_argument_group("required, by name or in this order")
     group = parser.add_argument_group("options")
     for each in parameters:
@@ -154,26 +169,19 @@ def _command_parser(program: str, command: Command) -> _Parser:
         if each.name not in required and each.default is not None:
             several = isinstance(each.default, tuple)
             line += f" Default: {','.join(each.default) if several else each.default}."
-        alone = bool in (each.annotation, *get_args(each.annotation))
-        (needed if each.name in required else group).add_argument(
-            f"--{each.name}",
-            **({"nargs": "?", "const": True} if alone else {}),
-            default=argparse.SUPPRESS,
-            metavar=_type(each.annotation),
-            help=_escape(line),
-        )
+        place = needed if each.name in required else group
+        place.add_argument(f"--{each.name}", metavar=_type(each.annotation), help=_escape(line))
     group.add_argument("-h", "--help", action="help", help="print this help")
-    return parser
+    return parser.format_help()
 
 
-def _parser(usage: str, text: str, program: str) -> _Parser:
-    return _Parser(
-        prog=program,
+def _parser(usage: str, text: str) -> argparse.ArgumentParser:
+    """The parser that lays out the help; the command line itself is parsed by Fire."""
+    return argparse.ArgumentParser(
         usage=_escape(usage),
         description=_escape(text.strip()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
-        allow_abbrev=False,
     )
 
 

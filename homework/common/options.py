@@ -1,6 +1,6 @@
 """The options of commands, checked before anything is loaded.
 
-The command line passes text, and YAML and Python callers whatever they have.
+Fire derives the type of a value from how it is written, and Python callers pass what they like.
 `coerce` gives a value the type that the option's annotation names: `checked` does so for all the
 options of a command, `takes` for those of a configuration. Every function raises an InputError that
 names the flag if the value is wrong.
@@ -101,7 +101,7 @@ def _read_options(
 
 
 def coerce(flag: str, value: Any, annotation: Any) -> Any:
-    """The value of an option as its annotation has it; of text what it stands for.
+    """The value of an option as its annotation has it.
 
     Args:
         annotation: str, Path, bool, Literal, Sequence[str] (names with commas between), int or
@@ -109,44 +109,36 @@ def coerce(flag: str, value: Any, annotation: Any) -> Any:
     """
     choices = get_args(annotation) if is_union(annotation) else (annotation,)
     words = [word for each in choices if get_origin(each) is Literal for word in get_args(each)]
-    kinds = [each for each in choices if each is not NoneType and get_origin(each) is not Literal]
-    kind, *bounds = get_args(kinds[0]) if kinds and get_args(kinds[0]) else kinds or [None]
-    if isinstance(value, str):
-        value = _meant(value, choices, kind)
     if value is None and NoneType in choices:
         return None
     if isinstance(value, bool) and bool in choices:  # also where there is another kind
         return value
     if value in words and not isinstance(value, bool):
         return value
-    if kind is None:
+    kinds = [each for each in choices if each is not NoneType and get_origin(each) is not Literal]
+    if not kinds:
         raise InputError(f"{flag}: give one of {', '.join(map(str, words))}, not {value!r}")
+    kind, *bounds = get_args(kinds[0]) if get_origin(kinds[0]) is Annotated else kinds
     if kind is int:
         return whole(flag, value, *bounds, words=words)
     if kind is float:
-        return _number(flag, value, *bounds, words=words)
+        if isinstance(value, str):  # YAML reads 1e-3 as text
+            with suppress(ValueError):
+                value = float(value)
+        return number(flag, value, *bounds, words=words)
     if kind is bool:
-        raise InputError(f"{flag}: give True or False, not {value!r}")
+        if not isinstance(value, bool):
+            raise InputError(f"{flag}: give True or False, not {value!r}")
+        return value
     if kind is Path:
         return path(flag, value)
-    if get_origin(kinds[0]) is Sequence:
+    if get_origin(kind) is Sequence:
         if isinstance(value, bool) or value is None:
             raise InputError(f"{flag}: give names with commas between, not {value!r}")
         return tuple(parts(value))
     if isinstance(value, bool) or not isinstance(value, str | int | float | os.PathLike):
         raise InputError(f"{flag}: give a name, not {value!r}")
-    return str(value)  # YAML reads a name of digits as a number
-
-
-def _meant(text: str, choices: Sequence[Any], kind: Any) -> Any:
-    """What text on the command line means: None, True, False or a number, where it may be one."""
-    for word, value in (("None", None), ("True", True), ("False", False)):
-        if text == word and type(value) in choices:
-            return value
-    for read in (int, float) if kind in (int, float) else ():
-        with suppress(ValueError):
-            return read(text)
-    return text
+    return str(value)  # Fire turns a name of digits into a number
 
 
 def is_union(annotation: Any) -> bool:
@@ -156,6 +148,7 @@ def is_union(annotation: Any) -> bool:
 
 def path(flag: str, value: Any) -> Path:
     """The path given for a flag; a `~` in it is the home folder."""
+    # Fire turns a name of digits into a number, and a flag without a value into True.
     if isinstance(value, bool) or not isinstance(value, str | int | float | os.PathLike):
         raise InputError(f"{flag}: {value!r} is no path; give one")
     return Path(os.path.expanduser(str(value)))  # Path's own raises where it knows no such user
@@ -182,7 +175,7 @@ def whole(
     return value
 
 
-def _number(
+def number(
     flag: str, value: Any, above: float, below: float = math.inf, words: Sequence[Any] = ()
 ) -> float:
     """The value of a flag, a number between `above` and `below`, both excluded; as `whole`."""
@@ -198,5 +191,7 @@ def _or(bounds: str, words: Sequence[Any]) -> str:
 
 
 def parts(value: Any) -> list[str]:
-    """The names between commas, or those of a list."""
-    return [*map(str, value)] if isinstance(value, list | tuple) else str(value).split(",")
+    """The names between commas; Fire turns a,b into a tuple."""
+    if isinstance(value, list | tuple):
+        return [str(part) for part in value]
+    return str(value).split(",")

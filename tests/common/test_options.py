@@ -83,7 +83,7 @@ def test_every_command_finds_its_data_in_the_same_way(monkeypatch, tmp_path):
     generate_qa.generate("~/data/train", num_workers=1)
     assert len(VQADataset("train", "~/data")) and find_qa_files(data_folder("~/data"), "train")
     with pytest.raises(InputError, match=r"^--data_dir: True is no path; give one"):
-        VQADataset("train", True)  # as a caller in Python may
+        VQADataset("train", True)  # as Fire passes on --data_dir without a value
     with pytest.raises(InputError, match=re.escape(f"{there}: not a whole checkpoint")):
         adapter_files.find("~/data")
     with pytest.raises(InputError, match=re.escape(str(there))):
@@ -98,7 +98,7 @@ def test_a_command_gets_the_values_of_its_annotations():
         got.append((folder, names, steps, start))
 
     got = []
-    command(7)  # YAML reads a folder's name of digits as a number
+    command(7)  # Fire reads a folder's name of digits as a number
     command("~", ("a", 1), start=Path("x"))
     assert got == [(Path("7"), ("a", "b"), 3, None), (Path.home(), ("a", "1"), 3, Path("x"))]
     with pytest.raises(InputError, match=r"^--steps: give a whole number of 1 or more, not True"):
