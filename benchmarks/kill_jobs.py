@@ -148,7 +148,7 @@ def pretrain_job(work: Path) -> Job:
     from homework.base_vlm import BaseVLM
     from homework.common.errors import InputError
     from lab import pretrain
-    from lab.pretraining import architecture, task
+    from lab.pretraining import architecture, batches, task
 
     torch.set_num_threads(1)
     frames = make_split(work / "frames" / "train", frames=2, seed=0)
@@ -158,7 +158,7 @@ def pretrain_job(work: Path) -> Job:
         part.num_attention_heads = 2
     config.text_config.num_key_value_heads, config.text_config.head_dim = 2, 16
     architecture.base_config = lambda: config
-    pretrain.HELD_OUT["frame"], task.STEPS_PER_CHECKPOINT = 0.2, 2
+    batches.HELD_OUT, task.STEPS_PER_CHECKPOINT = 0.2, 2
 
     def run(folder: Path) -> None:
         pretrain.run(str(frames), folder / "base", folder / "work", 6, 2, 4)

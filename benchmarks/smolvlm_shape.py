@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from homework.common.files import write_json
+from homework.model.loading import EMBEDDED_BASE
+from homework.model.processor import read_tokenizer
 from lab.pretraining import architecture
 
 VOCABULARY, IMAGE_TOKENS = 49280, 64
@@ -118,7 +120,10 @@ def write_settings(
 ) -> None:
     """The JSON files beside weights and tokenizer; arguments of `smolvlm_config`."""
     write_json(folder / "config.json", smolvlm_config(vision_layers, text_layers, second))
-    write_json(folder / "chat_template.json", {"chat_template": architecture.CHAT_TEMPLATE})
+    write_json(
+        folder / "chat_template.json",
+        {"chat_template": read_tokenizer(EMBEDDED_BASE).chat_template},
+    )
     prefix = "SmolVLM" if second else "Idefics3"
     classes = {
         "image_processor_type": f"{prefix}ImageProcessor",
@@ -134,7 +139,7 @@ def write_settings(
 
 def _write_tokenizer(folder: Path) -> None:
     """The embedded tokenizer with SmolVLM's ids; the ids between are filled with unused tokens."""
-    architecture.build_tokenizer().save_pretrained(folder)
+    read_tokenizer(EMBEDDED_BASE).save_pretrained(folder)
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text())

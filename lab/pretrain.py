@@ -16,18 +16,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from homework.common import distributed, options
-from homework.common.errors import InputError
-from homework.common.files import RUNS_DIR, digest, writing
+from homework.common.files import RUNS_DIR, writing
 from homework.common.options import Count, Natural, Positive
 from homework.common.outputs import Outputs
-from homework.training.checkpoints import locked, steps_between
-
-from .options import names
-
-HELD_OUT = {"frame": 0.02, "race": 0.1}  # what can be held out, and its share
 
 
 @options.checked
@@ -39,10 +33,7 @@ def run(
     dense_steps: Natural = 800,
     batch_size: Count = 32,
     learning_rate: Positive = 3e-3,
-    augmentations: Sequence[str] = ("mirror", "jitter"),
-    held_out: Literal["frame", "race"] = "frame",
     seed: Natural = 0,
-    start: Path | None = None,
     num_workers: Natural = 0,
     overwrite: bool = False,
 ) -> None:
@@ -57,14 +48,7 @@ def run(
         dense_steps: how many of them, the first ones, train the vision tower alone.
         batch_size: images of a step, of all processes; a GPU wants some 256.
         learning_rate: peak; warm-up, then a straight line to 0.
-        augmentations: of the images, with commas between: paste, crop, mirror, jitter; all
-            if "all", "none" for none.
-        held_out: what is held out for evaluation: "frame", 2% of the frames; "race", the races of
-            the first folder on 10% of the tracks, and those of other folders that were not recorded
-            by lab.record: what recordings show of these tracks is learned.
         seed: of the weights, the order and the augmentations.
-        start: what to start from: the --work_dir of an earlier run, or the checkpoint folder of an
-            embedded base; fresh weights if omitted.
         num_workers: processes beside this one that draw changes and make labels; a GPU wants one
             per core.
         overwrite: replace a model in --output that this command did not write.
@@ -72,67 +56,36 @@ def run(
     Raises:
         InputError: an option, the data or --output is wrong, or there are validation frames.
     """
+    folders = training_folders(data_dir)
     from homework.model.loading import CONFIG
-
-    chosen, folders = _augmentations(augmentations), training_folders(data_dir)
-    target, work = output or RUNS_DIR / "base", work_dir or RUNS_DIR / "pretrain"
-    outputs = Outputs("pretrain", overwrite)
-    if distributed.is_main():
-        # Found now, not after the training; `save` checks each file that it writes.
-        old = *target.glob("*.safetensors"), *target.glob("[!.]*.json")
-        outputs.check(target / CONFIG, *old)
-    if held_out == "race" and _recorded(folders[0]):
-        raise InputError("--held_out race: a recording is the first of --data_dir; give data/train")
-    begun, fingerprint = _start(start)
-    recipe: dict[str, Any] = {"data": [folder.name for folder in folders], "steps": steps}
-    recipe |= {"dense_steps": dense_steps, "batch_size": batch_size}
-    recipe |= {"learning_rate": learning_rate, "augmentations": chosen, "held_out": held_out}
-    recipe |= {"seed": seed, "start": fingerprint, "data_sha256": _digest(folders)}
-    _pretrain(folders, work, target, outputs, recipe, begun, num_workers)
-
-
-def _pretrain(
-    folders: list[Path],
-    work: Path,
-    output: Path,
-    outputs: Outputs,
-    recipe: dict[str, Any],
-    begun: Any,
-    num_workers: int,
-) -> None:
     from homework.training import checkpoints
     from homework.training.loop import Loop
 
     from .pretraining.batches import load_views
+    from .pretraining.draws import CHANCES
     from .pretraining.task import STEPS_PER_CHECKPOINT, STEPS_PER_RECORD, Pretraining
 
-    share = HELD_OUT[recipe["held_out"]]
-    with locked(work):
+    target, work = output or RUNS_DIR / "base", work_dir or RUNS_DIR / "pretrain"
+    outputs = Outputs("pretrain", overwrite)
+    if distributed.is_main():
+        # Found now, not after the training; `save` checks each file that it writes.
+        outputs.check(target / CONFIG, *target.glob("*.safetensors"), *target.glob("[!.]*.json"))
+    recipe: dict[str, Any] = {"data": [folder.name for folder in folders], "steps": steps}
+    recipe |= {"dense_steps": dense_steps, "batch_size": batch_size, "seed": seed}
+    recipe |= {"learning_rate": learning_rate, "data_sha256": _digest(folders)}
+    # What an earlier version had options for, whose unfinished runs then go on or are refused.
+    recipe |= {"augmentations": list(CHANCES), "held_out": "frame", "start": None}
+    with checkpoints.locked(work):
         with writing(work):
             checkpoints.require_same(work, recipe)
             views = [load_views(folder, num_workers) for folder in folders]
-            recorded = [_recorded(folder) for folder in folders]
-            task = Pretraining(views, work, recipe, share, begun, num_workers, recorded)
-            save_steps = steps_between(task.steps, max(STEPS_PER_CHECKPOINT, task.steps // 20))
+            task = Pretraining(views, recipe, num_workers)
+            save_steps = checkpoints.steps_between(steps, max(STEPS_PER_CHECKPOINT, steps // 20))
             Loop(task, work, recipe, save_steps, STEPS_PER_RECORD).run()
         if distributed.is_main():
-            with writing(output):
-                task.save(output, outputs)
+            with writing(target):
+                task.save(target, outputs)
         distributed.wait()  # a process that ends while another still runs can break off
-
-
-def _recorded(folder: Path) -> bool:
-    from .recording.session import MANIFEST
-
-    return (folder / MANIFEST).exists()
-
-
-def _augmentations(given: Sequence[str]) -> list[str]:
-    from .pretraining.draws import CHANCES
-
-    if given in (("all",), ("none",)):
-        return list(CHANCES) if given == ("all",) else []
-    return names("--augmentations", given, tuple(CHANCES))
 
 
 @options.checked
@@ -162,20 +115,6 @@ def look(
     sheet = augment_sheet(info_file, view_index)
     save_image(sheet, file, Outputs("look", overwrite).open)
     print(f"wrote {file}")
-
-
-def _start(folder: Path | None) -> tuple[Any, str | None]:
-    """What to start from, a checkpoint of a run or the folder of a base, and its SHA-256."""
-    from homework.model.loading import WEIGHTS, find_checkpoint
-    from homework.training.checkpoints import newest
-
-    if folder is None:
-        return None, None
-    if found := newest(folder):
-        file, checkpoint = found
-        return checkpoint, digest(file)
-    _, base = find_checkpoint(folder)
-    return base, digest(base / WEIGHTS)
 
 
 def _digest(folders: list[Path]) -> str:

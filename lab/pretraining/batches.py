@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,13 +25,16 @@ from homework.frames.split import (
     read_frames,
     shuffled,
 )
+from homework.labels.scene import Scene
 from homework.model import packing
 from homework.model.inputs import InputBuilder
 
 from .augment import Orders, View, orders
 from .dense_labels import Centers, centers, labels
 from .descriptions import Statement, statements
-from .draws import CHANCES, Changes, draw
+from .draws import Changes, draw
+
+HELD_OUT = 0.02  # of the frames of each folder
 
 
 def load_views(data_dir: str | Path, num_workers: int = 0) -> list[View]:
@@ -76,76 +79,23 @@ def _decoded(split: Split, names: Sequence[str]) -> tuple[list[View], Skipped]:
     return views, skipped
 
 
-def hold_out(
-    folders: Sequence[list[View]], by: str, share: float, recorded: Sequence[bool] = ()
-) -> tuple[list[View], list[View]]:
-    """Split the views into those to train on and those to evaluate on.
+def hold_out(folders: Sequence[list[View]]) -> tuple[list[View], list[View]]:
+    """Split the views into those to train on and those to evaluate on, by frames of every folder.
 
     No scene is trained on and evaluated on, and none is evaluated on twice: in the dataset's train
     split two thirds of a held-out frame's views show a moment that other frames show, too.
 
     Args:
         folders: views of each folder; the first one's are measured on.
-        by: "frame" keeps a share of every folder's frames from learning. "race" keeps the dataset's
-            races, one a track, on a share of the tracks, and learns what recordings show of those.
-        recorded: whether each folder is a recording; none is if empty.
     """
-
-    def key(view: View) -> str:
-        return frame_of(view.source) if by == "frame" else view.scene.track
-
-    kept_back = [held_out(map(key, views), share) for views in folders]
-    if by == "race":
-        kept_back = [
-            set() if known else kept_back[0] for known in recorded or [False] * len(folders)
-        ]
-    learned = [
-        view
-        for views, back in zip(folders, kept_back, strict=True)
-        for view in views
-        if key(view) not in back
-    ]
+    learned: list[View] = []
+    kept: list[dict[Scene, View]] = []
+    for views in folders:
+        back = held_out((frame_of(view.source) for view in views), HELD_OUT)
+        learned += [view for view in views if frame_of(view.source) not in back]
+        kept.append({view.scene: view for view in views if frame_of(view.source) in back})
     known = {view.scene for view in learned}
-    measured = {view.scene: view for view in folders[0] if key(view) in kept_back[0]}
-    return learned, [view for scene, view in measured.items() if scene not in known]
-
-
-class AugmentedBatches:
-    """Views and what happens to them, a function of the seed and the step alone.
-
-    In the dataset's train split a moment that never moves fills more than half of a track's
-    views. So that it does not fill half of the batches, views of one scene share a weight that
-    grows with the square root of their number.
-    """
-
-    def __init__(
-        self,
-        views: list[View],
-        size: int,
-        seed: int,
-        augmentations: Collection[str] = tuple(CHANCES),
-    ) -> None:
-        self.views, self.size, self.seed, self.augmentations = views, size, seed, augmentations
-        alike = Counter(view.scene for view in views)
-        weights = [alike[view.scene] ** -0.5 for view in views]
-        self._weights = list(accumulate(weights))
-        self.donors = [number for number, view in enumerate(views) if len(view.scene.karts) > 1]
-        self._donor_scenes = [views[number].scene for number in self.donors]
-        self._donor_weights = list(accumulate(weights[number] for number in self.donors))
-
-    def __getitem__(self, step: int) -> list[tuple[int, Changes]]:
-        """The numbers of a step's views, and what happens to each."""
-        rng = random.Random(f"{self.seed}/{step}")
-        drawn = []
-        for _ in range(self.size):
-            # Six views in ten show one kart and teach nothing about positions.
-            if self.donors and rng.random() < 0.5:
-                (number,) = rng.choices(self.donors, cum_weights=self._donor_weights)
-            else:
-                (number,) = rng.choices(range(len(self.views)), cum_weights=self._weights)
-            scene = self.views[number].scene
-            drawn.append((number, draw(scene, self._donor_scenes, rng, self.augmentations)))
-        return drawn
+    return learned, [view for scene, view in kept[0].items() if scene not in known]
 
 
 class Batch(NamedTuple):
@@ -161,46 +111,72 @@ class Batch(NamedTuple):
 
 
 class Steps(Dataset):
-    """The batch that each optimizer step takes, by the number of the step.
+    """The batch that each optimizer step takes, a function of the seed and the step alone.
+
+    In the dataset's train split a moment that never moves fills more than half of a track's
+    views. So that it does not fill half of the batches, views of one scene share a weight that
+    grows with the square root of their number.
 
     Args:
-        drawn: the views of each step, of all processes.
+        views: that are learned.
+        recipe: "batch_size" of all processes, "seed"; "dense_steps", the first steps, in which
+            nothing is described; "described", the share of a later step's images that are.
         patches: on a side of the squared image.
         fine_side: cells of the fine labels on a side of it.
-        dense_steps: the first steps, in which nothing is described.
         share: number of this process, and how many share a step.
-        described: share of a step's images that are described, after the dense steps.
+
+    Attributes:
+        donors: numbers of the views that karts are pasted from.
     """
 
     def __init__(
         self,
-        drawn: AugmentedBatches,
+        views: Sequence[View],
         inputs: InputBuilder,
+        recipe: Mapping[str, Any],
         patches: int,
         fine_side: int,
-        dense_steps: int,
-        share: tuple[int, int],
-        described: float = 0.5,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        self.drawn, self.inputs, self.described = drawn, inputs, described
+        self.views, self.inputs, self.share = views, inputs, share
+        self.size, self.seed = recipe["batch_size"], recipe["seed"]
+        self.dense_steps, self.described = recipe["dense_steps"], recipe.get("described", 0.5)
         self.patches, self.fine_side = patches, fine_side
-        self.dense_steps, self.share = dense_steps, share
+        alike = Counter(view.scene for view in views)
+        weights = [alike[view.scene] ** -0.5 for view in views]
+        self._weights = list(accumulate(weights))
+        self.donors = [number for number, view in enumerate(views) if len(view.scene.karts) > 1]
+        self._donor_scenes = [views[number].scene for number in self.donors]
+        self._donor_weights = list(accumulate(weights[number] for number in self.donors))
+
+    def drawn(self, step: int) -> list[tuple[int, Changes]]:
+        """The numbers of a step's views, of all processes, and what happens to each."""
+        rng = random.Random(f"{self.seed}/{step}")
+        drawn = []
+        for _ in range(self.size):
+            # Six views in ten show one kart and teach nothing about positions.
+            if self.donors and rng.random() < 0.5:
+                (number,) = rng.choices(self.donors, cum_weights=self._donor_weights)
+            else:
+                (number,) = rng.choices(range(len(self.views)), cum_weights=self._weights)
+            drawn.append((number, draw(self.views[number].scene, self._donor_scenes, rng)))
+        return drawn
 
     def __getitem__(self, step: int) -> Batch:
-        rng = random.Random(f"{self.drawn.seed}/{step}/pairs")
+        rng = random.Random(f"{self.seed}/{step}/pairs")
         rank, processes = self.share
-        numbers, changes = zip(*self.drawn[step][rank::processes], strict=True)
-        views, scenes = self.drawn.views, [change.scene for change in changes]
+        numbers, changes = zip(*self.drawn(step)[rank::processes], strict=True)
+        scenes = [change.scene for change in changes]
         described = int(len(scenes) * self.described) if step >= self.dense_steps else 0
         targets = [labels(scene, self.patches) for scene in scenes]
         stacked = {head: np.stack([each[head] for each in targets]) for head in targets[0]}
         return Batch(
-            orders(views, numbers, changes, self.drawn.donors),
+            orders(self.views, numbers, changes, self.donors),
             sentence_row(self.inputs, [statements(scene, rng) for scene in scenes[:described]]),
             {head: torch.from_numpy(each) for head, each in stacked.items()},
             torch.from_numpy(stacked["center"].ravel().nonzero()[0]),
             Centers(*map(torch.from_numpy, centers(scenes, self.fine_side))),
-            [views[number].source for number in numbers],
+            [self.views[number].source for number in numbers],
         )
 
 

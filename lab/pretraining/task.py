@@ -28,14 +28,13 @@ from homework.inspection.figures import HELD_OUT
 from homework.labels.questions import KARTS, TRACKS
 from homework.model import attention, packing
 from homework.model.compat import save_model
-from homework.model.loading import CONFIG, load_inputs
+from homework.model.loading import CONFIG, EMBEDDED_BASE, load_inputs
 from homework.model.packing import pairs_right
-from homework.training.checkpoints import Checkpoint
 from homework.training.step import HeldOutResult, Means
 
-from . import architecture, begin, dense_labels, heads
+from . import architecture, dense_labels, heads
 from .augment import Images, View
-from .batches import AugmentedBatches, Batch, Steps, hold_out, sentence_row
+from .batches import Batch, Steps, hold_out, sentence_row
 from .descriptions import KINDS, language, statements
 from .muon import build_optimizers
 
@@ -57,14 +56,10 @@ class Pretraining:
     def __init__(
         self,
         views: Sequence[list[View]],
-        work_dir: Path,
         recipe: dict[str, Any],
-        held_out: float,
-        start: Path | Checkpoint | None = None,
         num_workers: int = 0,
-        recorded: Sequence[bool] = (),
     ) -> None:
-        """`views` and `recorded` are of each folder; see `hold_out`."""
+        """`views` are those of each folder; see `hold_out`."""
         self.steps, self.dense_steps = recipe["steps"], recipe["dense_steps"]
         self.settings: dict[str, Any] = {}
         self.seed, self.peak_rate = recipe["seed"], recipe["learning_rate"]
@@ -77,16 +72,13 @@ class Pretraining:
                 f"{distributed.world_size()} processes; give each one at least"
             )
         distributed.print0(reason)
-        work_dir.mkdir(parents=True, exist_ok=True)
-        if distributed.is_main():
-            architecture.save_processor(work_dir / "processor")
-        distributed.wait()
-        self.inputs = load_inputs(work_dir / "processor")
-        model = begin.first_model(start, self.seed, self.inputs, recipe.get("stem", {}))
-        self.model = model.to(self.device)
+        self.inputs = load_inputs(EMBEDDED_BASE)
+        self.model = architecture.build_model(self.seed)
+        architecture.normalise(self.model.stem)
+        self.model.to(self.device)
         attention.use(self.model)
         if self.device == "cuda":
-            begin.compile_tower(self.model)
+            architecture.compile_tower(self.model)
         self._make_heads()
         self.silent = self._silent_words().to(self.device)
         self.throw_away = torch.nn.ModuleList([self.heads, self.center_head])
@@ -94,30 +86,22 @@ class Pretraining:
         self.weights = {n: w for n, w in trained.named_parameters() if w.requires_grad}
         kept = trained.state_dict().keys()
         self.buffers = {name: buffer for name, buffer in trained.named_buffers() if name in kept}
-        if isinstance(start, Checkpoint):
-            begin.take_over(start, self.weights, self.buffers)
         self.optimizers = build_optimizers(self.model, self.throw_away, self.dtype)
-        learned, kept = hold_out(views, recipe["held_out"], held_out, recorded)
+        learned, kept = hold_out(views)
         self.held_out = kept[:MAX_MEASURED]
-        side = self.model.config.vision_config.image_size
+        config, vision = self.model.config, self.model.config.vision_config
+        side, cell = vision.image_size, math.prod(config.stem_strides[: FINE_STAGE + 1])
         self.images = Images(learned, side, self.device)
-        self.data = self._steps(learned, recipe)
-        distributed.print0(
-            f"{len(learned)} views to learn from, {len(self.held_out)} to measure on, "
-            f"held out by {recipe['held_out']}"
-        )
-
-    def _steps(self, learned: list[View], recipe: dict[str, Any]) -> Steps:
-        vision, stem = self.model.config.vision_config, self.model.config
-        cell = self.model.stem.side * math.prod(stem.stem_strides[: FINE_STAGE + 1])
-        return Steps(
-            AugmentedBatches(learned, self.batch_size, self.seed, recipe["augmentations"]),
+        self.data = Steps(
+            learned,
             self.inputs,
-            vision.image_size // vision.patch_size,
-            vision.image_size // cell,
-            self.dense_steps,
+            recipe,
+            side // vision.patch_size,
+            side // (config.stem_side * cell),
             (distributed.rank(), distributed.world_size()),
-            recipe.get("described", 0.5),
+        )
+        distributed.print0(
+            f"{len(learned)} views to learn from, {len(self.held_out)} to measure on"
         )
 
     def _make_heads(self) -> None:
@@ -178,7 +162,7 @@ class Pretraining:
         left = (1 - self.progress(step)) / 0.6
         return self.peak_rate * min((step + 1) / WARM_UP_STEPS, left, 1.0)
 
-    def progress(self, step: int) -> float:
+    def progress(self, step: float) -> float:
         """Share of the run that is over before a step."""
         return step / self.steps
 
@@ -244,9 +228,13 @@ class Pretraining:
             return f"held-out accuracy at step {step}: {kinds}"
         losses = (f"{k} {v:.3f}" for k, v in record.items() if k not in ("step", *OF_THE_LOOP))
         return (
-            f"{step}/{self.steps} {steps_per_second * self.batch_size:.1f} images/s "
-            f"{(self.steps - step) / steps_per_second / 60:.0f} min left | {' '.join(losses)}"
+            f"step {step} {steps_per_second * self.batch_size:.1f} images/s "
+            f"{self.minutes_left(step, steps_per_second):.0f} min left | {' '.join(losses)}"
         )
+
+    def minutes_left(self, step: float, steps_per_second: float) -> float:
+        """Minutes that the remaining steps take."""
+        return (self.steps - step) / steps_per_second / 60
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32)
@@ -261,7 +249,7 @@ class Pretraining:
         """
         fresh = output / f"fresh{PARTIAL}"
         shutil.rmtree(fresh, ignore_errors=True)
-        begin.fold(self.model.stem)
+        architecture.fold(self.model.stem)
         self.model.to(torch.float16, memory_format=torch.contiguous_format)
         save_model(self.model, fresh)
         architecture.save_processor(fresh)

@@ -13,11 +13,4 @@ def tiny_architecture(monkeypatch):
     config = architecture.base_config()
     config.vision_config.num_hidden_layers = config.text_config.num_hidden_layers = 1
     config.stem_channels, config.stem_blocks = [8, 16, 32], [0, 1, 0]
-
-    def base_config(stem=()):
-        changed = deepcopy(config)
-        for name, value in dict(stem).items():
-            setattr(changed, name, value)
-        return changed
-
-    monkeypatch.setattr(architecture, "base_config", base_config)
+    monkeypatch.setattr(architecture, "base_config", lambda: deepcopy(config))

@@ -13,7 +13,7 @@ from homework.common.files import read_json, write_json
 from homework.labels import questions
 from homework.model import packing, processor
 from homework.model.compat import two_way_config
-from lab.pretraining import architecture
+from homework.model.loading import EMBEDDED_BASE
 
 PAIR = (questions.EGO, "sara_the_racer")
 
@@ -107,8 +107,7 @@ def test_each_patch_has_its_own_position(base):
 def test_a_tokenizer_is_read_as_its_file_has_it(tmp_path):
     """5.x makes another one of a GPT2Tokenizer: it does not take the file's way to cut text."""
     folder = tmp_path / "base"
-    architecture.build_tokenizer().save_pretrained(folder)
-    (folder / "chat_template.jinja").write_text(architecture.CHAT_TEMPLATE)
+    shutil.copytree(EMBEDDED_BASE, folder)
     config = read_json(folder / "tokenizer_config.json")
     write_json(folder / "tokenizer_config.json", config | {"tokenizer_class": "GPT2Tokenizer"})
     tokenizer = read_json(folder / "tokenizer.json")

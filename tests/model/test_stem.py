@@ -21,9 +21,10 @@ def model():
 
 
 def test_the_stem_makes_the_patches_that_the_tower_expects(model):
-    pixels = torch.randn(2, 3, architecture.IMAGE_SIDE, architecture.IMAGE_SIDE)
-    side = architecture.IMAGE_SIDE // architecture.PATCH_SIDE
-    assert model.stem(pixels).shape == (2, model.config.vision_config.hidden_size, side, side)
+    vision = model.config.vision_config
+    pixels = torch.randn(2, 3, vision.image_size, vision.image_size)
+    side = vision.image_size // vision.patch_size
+    assert model.stem(pixels).shape == (2, vision.hidden_size, side, side)
     assert model.stem.weight.dtype == torch.float32
     assert model.half().stem.weight.dtype == torch.float16
     model.float()

@@ -14,7 +14,6 @@ from strategies import boxes, views
 from homework.labels.scene import IMAGE_SIZE, MIN_BOX_SIDE, Kart, make_scene, mirrored
 from lab.pretraining import augment, draws
 from lab.pretraining.augment import Images, View, cubic, orders, resample, triangle, weights
-from lab.pretraining.batches import AugmentedBatches
 
 SIDE = 36
 ROUNDING = 3  # of 255: a level of each of three roundings
@@ -56,13 +55,16 @@ def by_pillow(view, changes, donors):
 @given(st.lists(views(), min_size=1, max_size=4), st.integers(0, 10_000), st.data())
 def test_a_device_changes_a_batch_as_pillow_changes_each_image(shown, seed, data):
     which = data.draw(st.sets(st.sampled_from(list(draws.CHANCES))))
-    batches = AugmentedBatches(shown, 6, seed, which)
-    numbers, changes = zip(*batches[0], strict=True)
+    rng = random.Random(seed)
+    numbers = rng.choices(range(len(shown)), k=6)
+    donors = [number for number, view in enumerate(shown) if view.scene.karts]
+    scenes = [shown[number].scene for number in donors]
+    changes = [draws.draw(shown[number].scene, scenes, rng, which) for number in numbers]
     images = Images(shown, SIDE, "cpu")
-    asked = orders(shown, numbers, changes, batches.donors)
+    asked = orders(shown, numbers, changes, donors)
     made, squares = images.changed(asked), images.squares(asked)
     assert squares.dtype == torch.uint8 and squares.shape == (6, SIDE, SIDE, 3)
-    donors = [shown[number] for number in batches.donors]
+    donors = [shown[number] for number in donors]
     for one, square, change, number in zip(made, squares, changes, numbers, strict=True):
         expected = by_pillow(shown[number], change, donors)
         away = np.abs(one.permute(1, 2, 0).numpy() - expected)
