@@ -109,7 +109,7 @@ class Bench:
         return _read(output), kept
 
     def left_over(self) -> list[str]:
-        """What gradings have left in their folder for temporary files."""
+        """What gradings that were not killed have left in their folder for temporary files."""
         return sorted(path.name for path in (self._folder / "tmp").iterdir())
 
 
@@ -140,13 +140,13 @@ def main() -> int:
     differ = _differences({name: first.table[name] for name in good}, alone.table)
     faults += [f"without hostile ones: {line}" for line in differ]
     print(f"good ones without the others: {len(differ)} of {len(good)} rows differ")
+    faults += [f"left over: {name}" for name in bench.left_over()]
     kept: list[int] = []
     if options.kills:
         table, kept = bench.grade_with_kills(room, most)
         differ = _differences(first.table, table)
         faults += [f"after kills: {line}" for line in differ]
         print(f"{options.kills} kills with {kept} results on disk: {len(differ)} rows differ")
-    faults += [f"left over: {name}" for name in bench.left_over()]
     for line in faults:
         print(line)
     print(json.dumps(_record(options, runs, kept, faults)))

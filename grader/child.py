@@ -89,8 +89,6 @@ class Submission:
         answers = self._model.answer(list(image_paths), list(questions))
         if not isinstance(answers, (list, tuple)):
             raise TypeError(f"answer() gave {_type(answers)}, not a list of text")
-        if isinstance(answers, tuple):
-            self._facts["tuple"] = True
         if len(answers) != len(questions):
             raise ValueError(f"answer() gave {len(answers)} answers to {len(questions)} questions")
         for index, answer in enumerate(answers):

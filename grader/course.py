@@ -22,30 +22,14 @@ def is_correct(answer: str, expected: str) -> bool:
     return answer.strip().lower().startswith(expected.strip().lower())
 
 
-def of_zip(tops: Sequence[str], package: str, repeated: Sequence[str]) -> list[str]:
-    """Lines about a zip.
-
-    Args:
-        tops: names of its top-level folders.
-        package: the one of them that holds the submission.
-        repeated: names of the files that are in it more than once.
-    """
-    lines = []
-    if len(tops) > 1:
-        lines.append(
-            f"{_WOULD} refuse this zip (expected one top-level folder, got {len(tops)}: "
-            f"{', '.join(tops[:5])}); make it with bundle.py"
-        )
-    if package != "homework":
-        lines.append(
-            f"{_WOULD} import the folder {package!r} under that name, and so does this one"
-        )
-    if repeated:
-        lines.append(
-            f"{_WOULD} take the last of the entries of one name ({repeated[0]!r} is in the "
-            "zip more than once), and so does this one"
-        )
-    return lines
+def of_zip(tops: Sequence[str]) -> list[str]:
+    """A line about a zip with several top-level folders, given their names."""
+    if len(tops) < 2:
+        return []
+    return [
+        f"{_WOULD} refuse this zip (expected one top-level folder, got {len(tops)}: "
+        f"{', '.join(tops[:5])}); make it with bundle.py"
+    ]
 
 
 # A fact about the model, the value that makes it worth a line, and the line.
@@ -56,7 +40,6 @@ _OF_MODEL = (
      "there is no such attribute with parameters()"),
     ("clip", True, "also grade the CLIP half (load_clip and MultiChoiceQADataset; each half is "
      "worth 50 points there); this one grades the VLM half alone, of 100"),
-    ("tuple", True, "accept the tuple that answer() returns, and so does this one"),
 )  # fmt: skip
 
 

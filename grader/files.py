@@ -6,9 +6,8 @@
                     the submission looks for them beside itself
         tmp/        named as the place for temporary files; the lock lets nobody write there
 
-It is removed at the end of its grading, or at the start of the next one: beside it lies a file of
-its name and `.lock`, which its grader keeps locked as long as it lives. One that nobody has locked
-belongs to a grader that was killed.
+It is removed at the end of its grading. What a killed grader leaves is removed by one that starts a
+day later.
 """
 
 from __future__ import annotations
@@ -17,16 +16,17 @@ import contextlib
 import json
 import os
 import shutil
-import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 from .errors import GraderError
 
-_PREFIX, _SUFFIX = "grader-", ".lock"
+_PREFIX = "grader-private-"
+_LEFT_OVER_AFTER_S = 86_400.0  # no grading takes so long
 
 
 def check_output(path: Path, is_own: Callable[[bytes], bool]) -> None:
@@ -95,58 +95,32 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise GraderError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def lock(descriptor: int, wait: bool = False) -> None:
+def lock(descriptor: int) -> None:
     """Keep an open file to this process (not on Windows); OSError if another one has it."""
     if sys.platform != "win32":
         import fcntl
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
     """A fresh folder that only this user can read; removed at the end, come what may."""
     _remove_left_over()
-    with _locked_name() as path:  # before the folder, so that a killed grader leaves none without
-        folder = path.with_suffix("")
-        folder.mkdir(mode=0o700)
-        try:
-            (folder / "tmp").mkdir()
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked_name() -> Iterator[Path]:
-    """Make a file of a new name, and keep it locked."""
-    while True:
-        descriptor, name = tempfile.mkstemp(_SUFFIX, _PREFIX)
-        path = Path(name).resolve()
-        try:
-            lock(descriptor, wait=True)
-            if path.exists():  # otherwise another grader removed it before it was locked
-                yield path
-                return
-        finally:
-            os.close(descriptor)
-            path.unlink(missing_ok=True)
+    # Resolved, as the lock compares paths without links.
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+    try:
+        (folder / "tmp").mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_left_over() -> None:
-    """Remove the private folders of this user's graders that were killed."""
-    if sys.platform == "win32":  # without such locks, what a killed grader leaves stays there
-        return
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_SUFFIX}"):
-        with contextlib.suppress(OSError):  # in use, somebody else's, or gone
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                about = os.fstat(descriptor)
-                if stat.S_ISREG(about.st_mode) and about.st_uid == os.getuid():
-                    lock(descriptor)
-                    folder = path.with_suffix("")
-                    if os.path.lexists(folder) and folder.lstat().st_uid == os.getuid():
-                        shutil.rmtree(folder)  # refuses a link, and follows none
-                    path.unlink()
-            finally:
-                os.close(descriptor)
+    """Remove this user's private folders of yesterday and before, whose graders were killed."""
+    user = os.getuid() if sys.platform != "win32" else 0
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # it is somebody else's, or gone
+            about = path.lstat()
+            if about.st_uid == user and about.st_mtime < time.time() - _LEFT_OVER_AFTER_S:
+                shutil.rmtree(path)  # refuses a link, and follows none

@@ -6,16 +6,12 @@ The reason is a sentence that staff can send to the student as it is. Pure.
 from __future__ import annotations
 
 import re
-import shlex
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from . import interpreter
 
 GRADED = "graded"
-VERSIONS = "made for other versions of the packages"
-WEIGHTS = "weights are missing"
 NOT_GRADED = (
     "Not graded, by no fault of the submission: the grader itself failed on it ({}). It is graded "
     "by hand or in a later run."
@@ -39,11 +35,11 @@ _GROUPS = (
     (r"grader's channel|number of parameters is not", "interferes with the grader"),
     (r"not allowed in grading|PermissionError", "does what grading does not allow"),
     (r"process ended itself|process was ended|SystemExit|KeyboardInterrupt", "ends the process"),
-    (r"hub cache", WEIGHTS),
+    (r"hub cache", "weights are missing"),
     (
         rf"{_NO_CLASS}|(cannot import name \S+ from|No module named) "
         r"'(transformers|peft|torch|torchvision|huggingface_hub|tokenizers|accelerate|cv2)\b",
-        VERSIONS,
+        "made for other versions of the packages",
     ),
     (r"ModuleNotFoundError|ImportError|SyntaxError", "an import fails"),
 )
@@ -75,7 +71,6 @@ _ADVICE = (
 )
 _CHECKPOINT = r"HuggingFaceTB/[\w.-]*\w"
 SMOLVLM = "HuggingFaceTB/SmolVLM-256M-Instruct"  # the course's starter code loads it
-_DOWNLOAD = re.compile(rf"python -m homework\.base_vlm download {_CHECKPOINT}")
 _LONGEST_DENIAL = 200  # characters that are quoted
 _MEMORY_OF_ALL = r"used over .* of memory|out of memory\?"
 
@@ -133,37 +128,6 @@ def reason(result: Mapping[str, Any]) -> str:
             f"in the course's grader: {interface['detail'].rstrip('.')}."
         )
     return text + _denied(result)
-
-
-def shared(
-    rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str | None], again: Sequence[str]
-) -> list[str]:
-    """What the environment lacks for two or more submissions: a sentence each, with the cure.
-
-    Args:
-        rows: of a class's table.
-        versions: of the packages that they were graded with.
-        again: the command line that graded them.
-    """
-    notes = []
-    counts = Counter(row["group"] for row in rows)
-    if (count := counts[VERSIONS]) > 1:
-        had = ", ".join(f"{name} {versions[name] or 'none'}" for name in ("transformers", "torch"))
-        command = re.sub(r" --(resume\b|python[ =]('[^']*'|\S+))", "", shlex.join(again))
-        cure = "give --python the Python of an environment that has them"
-        if "--course" not in again:
-            cure = f"grade again with the course's: {command} --course --resume"
-        notes.append(
-            f"{count} of {len(rows)} submissions are {VERSIONS} than those here ({had}); {cure}"
-        )
-    if (count := counts[WEIGHTS]) > 1:
-        lacking = [row["reason"] for row in rows if row["group"] == WEIGHTS]
-        found = {command for reason in lacking for command in _DOWNLOAD.findall(reason)}
-        notes.append(
-            f"{count} of {len(rows)} submissions need weights that are not in this machine's hub "
-            f"cache: run {' and '.join(sorted(found))}, and grade them again into another --output"
-        )
-    return notes
 
 
 def may_be_caused_by_others(result: Mapping[str, Any], time_is_own: bool) -> bool:

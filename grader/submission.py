@@ -13,7 +13,6 @@ import shutil
 import stat
 import unicodedata
 import zipfile
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -103,9 +102,7 @@ def _unpack_zip(path: Path, folder: Path) -> Unpacked:
         budget = MAX_UNPACKED_BYTES
         for info in own:
             budget -= _unpack_member(archive, info, folder, budget)
-    names = Counter(info.filename for info in entries)
-    repeated = [name for name in files if names[name] > 1]
-    remarks = course.of_zip(_top_folders(names), package, repeated)
+    remarks = course.of_zip(_top_folders(info.filename for info in entries))
     return Unpacked(package, f"{packing.size_text(size)}, {len(own)} files", remarks)
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 
@@ -209,51 +208,44 @@ def test_a_stop_while_a_thread_starts(place, monkeypatch, capsys, stop, code):
 @pytest.mark.slow
 @linux
 @pytest.mark.parametrize("option", [[], ["--open"]], ids=["locked", "open"])
-def test_a_killed_grader_leaves_no_child_and_the_next_one_removes_its_folder(place, option):
+def test_a_killed_grader_leaves_no_child_and_one_of_the_next_day_removes_its_folder(place, option):
     living, _ = started(place)
+    (own,) = (place / "tmp").iterdir()
     killed, child = started(place, *option)
     killed.kill()
     killed.wait()
     assert gone(child)
-    names = {path.name for path in (place / "tmp").iterdir()}
-    assert len(names) == 4, "two folders, each with its lock"
+    (left,) = {*(place / "tmp").iterdir()} - {own}
+    os.utime(left, (0, 0))
     (place / "tmp" / "grader-old").mkdir()  # a user's, by a name like that
+    os.utime(place / "tmp" / "grader-old", (0, 0))
 
     make_zip(place / "ID.zip")
     command(place, "ID.zip").communicate(timeout=TIMEOUT)
-    left = {path.name for path in (place / "tmp").iterdir()}
-    assert len(left) == 3 and left - names == {"grader-old"}
+    assert {path.name for path in (place / "tmp").iterdir()} == {own.name, "grader-old"}
     living.terminate()
     living.communicate(timeout=TIMEOUT)
     assert {path.name for path in (place / "tmp").iterdir()} == {"grader-old"}
 
 
-@linux
-def test_a_left_over_that_is_a_link_or_not_a_graders_is_kept(place):
+def test_only_an_old_folder_of_this_user_is_a_left_over(place, monkeypatch):
     (place / "kept").mkdir()
     (place / "kept" / "file").touch()
-    (place / "tmp" / "grader-a").symlink_to(place / "kept")
-    for name in ("grader-a.lock", "other.lock"):
-        (place / "tmp" / name).touch()
-    (place / "tmp" / "grader-b.lock").symlink_to(place / "kept" / "file")
-    before = sorted((place / "tmp").iterdir())
+    for name in ("old", "new"):
+        (place / "tmp" / f"grader-private-{name}").mkdir()
+    (place / "tmp" / "grader-private-link").symlink_to(place / "kept")
+    (place / "tmp" / "grader-private-file").touch()
+    for name in ("old", "link", "file"):
+        os.utime(place / "tmp" / f"grader-private-{name}", (0, 0), follow_symlinks=name != "link")
+    before = {*(place / "tmp").iterdir()}
+    monkeypatch.setattr(os, "getuid", lambda: -1, raising=False)
     private._remove_left_over()
-    assert sorted((place / "tmp").iterdir()) == before and (place / "kept" / "file").exists()
-
-
-def test_a_private_folder_is_locked_before_it_is_there(tmp_path, monkeypatch):
-    """So a grader that is killed at any moment leaves none that the next one keeps."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    make, locked = os.mkdir, []
-
-    def mkdir(path, *arguments, **options):
-        locked.append([file.name for file in tmp_path.glob("grader-*.lock")])
-        return make(path, *arguments, **options)
-
-    monkeypatch.setattr(os, "mkdir", mkdir)
-    with private.private_folder() as folder:
-        assert locked[0] == [f"{folder.name}.lock"]
-    assert not list(tmp_path.iterdir())
+    assert {*(place / "tmp").iterdir()} == before, "another user's"
+    monkeypatch.undo()
+    monkeypatch.setattr("tempfile.tempdir", str(place / "tmp"))
+    private._remove_left_over()
+    old = place / "tmp" / "grader-private-old"
+    assert {*(place / "tmp").iterdir()} == before - {old} and (place / "kept" / "file").exists()
 
 
 def test_a_tilde_is_the_home_folder_as_in_the_homework(place, monkeypatch, capsys):
