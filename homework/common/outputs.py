@@ -22,7 +22,6 @@ from .files import atomic_write, digest, read_json, reading, require_writable, w
 RECORD = ".written.json"  # name of a file -> the command that wrote it, SHA-256 of its versions
 # What all pages share: colours, buttons, bars, frames with boxes, a gallery with filters.
 PAGE = Path(__file__).with_name("page.html")
-_PARTS = re.compile(r"<style>(.*?)</style>(.*)<script>(.*?)</script>\s*", re.DOTALL)
 _OF_THE_DATASET = re.compile(r".+(_info\.json|_im\.\w+)", re.IGNORECASE)
 
 
@@ -121,36 +120,29 @@ def render(title: str, parts: Path, blocks: Mapping[str, Any], images: str = "da
     """
     from html import escape  # here, as every --help imports this module
 
-    own = _PARTS.fullmatch(parts.read_text("utf-8"))
-    assert own, f"{parts} has not the form of a page"
-    values = {
-        "title": escape(title),
-        "style": own[1],
-        "body": own[2].strip(),
-        "blocks": "\n".join(map(_block, blocks, blocks.values())),
-        "script": own[3],
-    }
-
-    def filled(text: str) -> str:
-        # In one pass, so that inserted text is not searched for names.
-        return re.sub(r"\{\{(\w+)\}\}", lambda name: values[name[1]], text)
-
-    template = PAGE.read_text("utf-8")
-    shared = _PARTS.search(template)
-    assert shared
+    head, style, body, script, end = _parts(PAGE)
+    _, own_style, own_body, own_script, _ = _parts(parts)
+    style, script = style + own_style, script + own_script
     # Only this script and this style run.
-    values["csp"] = (
+    policy = (
         f"default-src 'none'; img-src {images}; base-uri 'none'; form-action 'none'; "
-        f"script-src '{_hash(filled(shared[3]))}'; style-src '{_hash(filled(shared[1]))}'"
+        f"script-src '{_hash(script)}'; style-src '{_hash(style)}'"
     )
-    return filled(template).encode()
+    page = (
+        f'{head}<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f"<title>{escape(title)}</title>\n<style>{style}</style>{body}{own_body.strip()}\n"
+    )
+    for name, value in blocks.items():
+        # No text in it can end the element.
+        text = json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+        page += f'<script type="application/json" id="{name}">{text}</script>\n'
+    return f"{page}<script>{script}</script>{end}".encode()
+
+
+def _parts(file: Path) -> list[str]:
+    """What is before, in, between, in and after the style and the script."""
+    return re.split("</?(?:style|script)>", file.read_text("utf-8"))
 
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _block(name: str, value: Any) -> str:
-    """A script element that holds JSON, which cannot end the element."""
-    text = json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
-    return f'<script type="application/json" id="{name}">{text}</script>'
