@@ -1,4 +1,4 @@
-"""python -m homework.download [--url URL] [--data_dir data] [--sha256 HEX] [--keep_archive]
+"""python -m homework.download [--url URL] [--data_dir data]
 
 Fetches the course's dataset (recorded frames) and unpacks it into `data/train`, `data/train_demo`,
 `data/valid` and `data/valid_grader`. After an interruption the same command resumes. It writes
@@ -31,7 +31,6 @@ DATASET_URL = "https://utexas.box.com/shared/static/qubjm5isldqvyimfj9rsmbnvnbez
 ATTEMPTS = 3  # without a new byte, before giving up
 PAUSE_S = 2.0  # before the second attempt; doubles
 TIMEOUT_S = 30.0
-_MAX_DIGITS = 15  # of a size; Python reads no number of thousands of digits
 _CHUNK_BYTES = 1 << 18
 # Not OSError as a whole: it includes a full disk, where a second attempt would not help.
 _NETWORK = (
@@ -44,51 +43,38 @@ _NETWORK = (
 
 
 @options.checked
-def download(
-    url: str = DATASET_URL,
-    data_dir: Path | None = None,
-    sha256: str | None = None,
-    keep_archive: bool = False,
-) -> None:
+def download(url: str = DATASET_URL, data_dir: Path | None = None) -> None:
     """Fetch and unpack the dataset, unless it is complete already.
 
     Args:
         url: address of a zip with the folders train, train_demo, valid and valid_grader.
         data_dir: the folder to unpack into. Default: data beside the package.
-        sha256: the expected SHA-256 of the archive, if you know it.
-        keep_archive: keep the zip in the data folder.
     """
-    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise InputError(f"--sha256 {sha256!r}: not 64 hexadecimal digits")
-    sha256 = sha256 and sha256.lower()
-    require_address(url)
     folder = options.data_folder(data_dir)
+    # Named by the address, so that no other download is resumed.
+    archive = folder / f"dataset-{hashlib.sha256(url.encode(errors='replace')).hexdigest()[:8]}.zip"
+    state = archive.with_suffix(".state.partial")
     with writing(folder, "and run again"):  # network errors are caught where they arise
         folder.mkdir(parents=True, exist_ok=True)
-        if _is_complete(folder, url, sha256):
-            _remove_archive(folder, url, keep_archive)
-            print(f"{folder / MANIFEST}: the dataset is complete, nothing to do")
-            return
-        manifest = _fetch_and_unpack(url, folder, sha256, keep_archive)
+        complete = _is_complete(folder, url)
+        if not complete:
+            if not archive.exists():
+                fetch(url, archive, state)
+            manifest = _unpack(url, archive, state, folder)
+        for file in (archive, state):  # also after a run that was killed before
+            file.unlink(missing_ok=True)
+    if complete:
+        print(f"{folder / MANIFEST}: the dataset is complete, nothing to do")
+        return
     for split, numbers in manifest["splits"].items():
         print(f"{folder / split}: {numbers['files']:,} files, {numbers['bytes'] / 1e6:,.1f} MB")
     here = "" if folder == DATA_DIR else f" --data_dir {shown(folder / 'train')}"
     print(f"complete: {folder / MANIFEST}; next: python -m homework.generate_qa generate{here}")
 
 
-def _fetch_and_unpack(
-    url: str, folder: Path, sha256: str | None, keep_archive: bool
-) -> dict[str, Any]:
-    archive, state = _work_files(folder, url)
-    if not archive.exists():
-        fetch(url, archive, state)
+def _unpack(url: str, archive: Path, state: Path, folder: Path) -> dict[str, Any]:
+    """Unpack the archive, remove it if it is damaged, and write the manifest."""
     print(f"{archive}: {archive.stat().st_size / 1e6:,.1f} MB, checking", flush=True)
-    found = digest(archive)
-    if sha256 and found != sha256:
-        raise InputError(
-            f"{archive}: has sha256 {found}, expected {sha256}; "
-            "delete it to download it again, or correct --sha256"
-        )
     try:
         splits = unpack(archive, folder)
     except DamagedArchive as error:
@@ -98,49 +84,29 @@ def _fetch_and_unpack(
         "url": url,
         "etag": read_state(state).get("etag"),
         "size": archive.stat().st_size,
-        "sha256": found,
+        "sha256": digest(archive),
         "splits": splits,
     }
     if sys.platform != "win32":
         os.sync()  # all files must be on the disk before the manifest is
     write_json(folder / MANIFEST, manifest)
-    _remove_archive(folder, url, keep_archive)
     return manifest
 
 
-def _work_files(folder: Path, url: str) -> tuple[Path, Path]:
-    """Archive and state of its download; named by the address, so no other one is resumed."""
-    stem = f"dataset-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
-    return folder / f"{stem}.zip", folder / f"{stem}.state.partial"
-
-
-def _remove_archive(folder: Path, url: str, keep_archive: bool) -> None:
-    """Remove the work files of a complete dataset, also after a run that was killed first."""
-    archive, state = _work_files(folder, url)
-    state.unlink(missing_ok=True)
-    if not keep_archive:
-        archive.unlink(missing_ok=True)
-
-
-def _is_complete(folder: Path, url: str, sha256: str | None) -> bool:
+def _is_complete(folder: Path, url: str) -> bool:
     """Whether the manifest and all files that it counts exist; remove it if they do not."""
     path = folder / MANIFEST
     if not path.exists():
         return False
     manifest = read_json(path)
     try:
-        source, found = manifest["url"], manifest["sha256"]
+        source = manifest["url"]
         counts = {split: int(numbers["files"]) for split, numbers in manifest["splits"].items()}
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
         raise InputError(f"{path}: not written by this command; delete it and run again") from None
     if source != url:
         raise InputError(
             f"{path}: {folder} holds the dataset from {source}; give another --data_dir"
-        )
-    if sha256 not in (None, found):
-        raise InputError(
-            f"{path}: the archive had sha256 {found}, expected {sha256}; "
-            "correct --sha256, or give another --data_dir"
         )
     for split, number in counts.items():
         if sum(len(files) for _, _, files in os.walk(folder / split)) < number:
@@ -160,10 +126,6 @@ def fetch(url: str, archive: Path, state: Path) -> None:
     partial = archive.with_name(f"{archive.name}.partial")
     if partial.is_symlink():
         partial.unlink()  # else the bytes would go where it leads
-    scheme, host = urllib.parse.urlsplit(url)[:2]
-    host = host.rpartition("@")[2]  # without a password
-    if scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
-        host += f" (by the proxy that {scheme}_proxy names)"
     failures = 0
     while True:
         before = _size(partial)
@@ -174,17 +136,18 @@ def fetch(url: str, archive: Path, state: Path) -> None:
             if error.code == 416 and before:  # the file on the server is shorter than ours
                 partial.unlink()
                 continue
-            line = f"answers {error.code} {error.reason}; check --url, or try again later"
-            if 300 <= error.code < 400:  # urllib follows those that lead somewhere
-                line = "redirects in a circle or to no web address; check --url"
-            raise InputError(f"{url}: the server {line}") from None
+            raise InputError(
+                f"{url}: the server answers {error.code} {error.reason}; check --url, or try again "
+                "later"
+            ) from None
         except _NETWORK as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             failures = 0 if _size(partial) > before else failures + 1
             if failures >= ATTEMPTS:
                 raise InputError(
-                    f"{host}: the connection failed ({reason or type(error).__name__}) with "
-                    f"{_size(partial):,} bytes fetched; run the same command again to go on"
+                    f"{url}: the connection failed ({reason or type(error).__name__}) with "
+                    f"{_size(partial):,} bytes fetched; run the same command again to go on, and "
+                    "check http_proxy and https_proxy if they are set"
                 ) from None
             time.sleep(PAUSE_S * 2**failures)
     os.replace(partial, archive)
@@ -194,25 +157,22 @@ def _fetch_rest(url: str, partial: Path, state: Path) -> None:
     """Request the missing bytes; raises an OSError if the connection ends early."""
     from tqdm import tqdm
 
-    have, known = _size(partial), read_state(state)
-    headers = {"User-Agent": "homework.download"}
-    if have and known.get("etag"):
-        # With If-Range, a server whose file has changed sends all of the new file.
-        headers |= {"Range": f"bytes={have}-", "If-Range": known["etag"]}
-    else:
-        have = 0
+    known = read_state(state)
+    have = _size(partial) if known else 0
     if have and have == known.get("size"):
         return
-    request = urllib.request.Request(url, headers=headers)
-    with _answer(request) as response:
+    headers = {"User-Agent": "homework.download"}
+    if have:
+        # With If-Range, a server whose file has changed sends all of the new file.
+        headers |= {"Range": f"bytes={have}-", "If-Range": known["etag"]}
+    with _open(url, headers) as response:
         if response.status == 206 and not _continues(response, have, known.get("size")):
             partial.unlink()
             raise ConnectionError("the server sent another part than asked for")
         if response.headers.get_content_type() == "text/html":
             raise InputError(f"{url}: sends a web page, not a zip; check --url")
         have = have if response.status == 206 else 0
-        length = _size_in(response.headers.get("Content-Length", ""))
-        total = None if length is None else have + length
+        total = None if response.length is None else have + response.length
         # Images hardly compress, so unpacking needs about as much space again.
         check_space(partial.parent, 2 * (total or 0) - have)
         with open(partial, "ab" if have else "wb") as file:
@@ -228,43 +188,24 @@ def _fetch_rest(url: str, partial: Path, state: Path) -> None:
         raise ConnectionError(f"closed early, at {_size(partial):,} of {total:,} bytes")
 
 
-def _answer(request: urllib.request.Request) -> http.client.HTTPResponse:
-    """Open a request; an InputError where an address, also of a proxy or a redirect, is none."""
+def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    """Open an address; an InputError where it, a proxy's or a redirect's cannot be one."""
     try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        if not url.startswith(("https://", "http://")):
+            raise ValueError("not an address such as https://example.org/dataset.zip")
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), None, TIMEOUT_S)
     # Of the parts that urllib does not check itself: brackets, ports, letters, empty labels.
     except (ValueError, OverflowError, http.client.InvalidURL) as error:
         raise InputError(
-            f"{request.full_url}: cannot be asked for ({one_line(error)}); check --url and, if "
-            "they are set, the variables http_proxy and https_proxy"
+            f"{url}: cannot be asked for ({one_line(error)}); check --url and, if they are set, "
+            "the variables http_proxy and https_proxy"
         ) from None
-
-
-def require_address(url: str) -> None:
-    """Raise an InputError unless `url` is the address of something on the web."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        parts.port  # noqa: B018 (reads the number)
-        valid = parts.scheme in ("http", "https") and parts.hostname and url.isprintable()
-    except ValueError:
-        valid = False
-    if not valid:
-        raise InputError(
-            f"--url {url!r}: not an address; give one such as https://example.org/dataset.zip"
-        )
 
 
 def _continues(response: http.client.HTTPResponse, have: int, size: int | None) -> bool:
     """Whether a partial response starts where our file ends and is of a file of the same size."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    return bool(found) and _size_in(found[1]) == have and found[2] in ("*", str(size))
-
-
-def _size_in(header: str) -> int | None:
-    """The number of bytes that a header gives; None if it gives none."""
-    header = header.strip()
-    is_size = header.isascii() and header.isdecimal() and len(header) <= _MAX_DIGITS
-    return int(header) if is_size else None
+    return bool(found) and found[1] == str(have) and found[2] in ("*", str(size))
 
 
 def _validator(response: http.client.HTTPResponse) -> str | None:
@@ -276,10 +217,10 @@ def _validator(response: http.client.HTTPResponse) -> str | None:
 
 
 def read_state(state: Path) -> dict[str, Any]:
-    """ETag and size that `fetch` has recorded; empty before the first response."""
+    """ETag and size that `fetch` has recorded; empty if the archive has to start again."""
     try:
         found = read_json(state)
-    except InputError:  # missing or damaged: the archive is fetched from the start
+    except InputError:  # missing or damaged
         return {}
     etag = found.get("etag") if isinstance(found, dict) else None
     return found if isinstance(etag, str) and etag.isascii() and etag.isprintable() else {}
