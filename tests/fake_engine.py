@@ -15,15 +15,13 @@ from pathlib import Path
 
 def main() -> None:
     """Answer every job with frames of the tape under the job's numbers, track and karts."""
-    tape = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]
     trouble = Path(sys.argv[2])
-    frames = [message["frame"] for message in tape if "frame" in message]
-    json.loads(sys.stdin.readline())["graphics"]
+    frames = [json.loads(line)["frame"] for line in Path(sys.argv[1]).read_text().splitlines()]
     if trouble.exists() and trouble.read_text() == "dead":
         sys.exit("no screen, no driver")
-    say(tape[0])
+    say({"started": True})
     for line in sys.stdin:
-        job = json.loads(line)["race"]
+        job = json.loads(line)
         for place, (number, _) in enumerate(job["frames"]):
             if place == 1 and trouble.exists():
                 word = trouble.read_text()

@@ -6,8 +6,10 @@
     assets/pystk_data/  links that join both in the layout that the engine expects
     installation.json   written last, when the installation is complete
 
-Setup keeps complete parts, so after an interruption it resumes. The engine is under GPL 3 and the
-data of the game under other free licences; neither is part of this project.
+PySTK has the code of SuperTuxKart 1.1 with its own shaders, effects and settings; tracks, karts and
+textures come from SuperTuxKart 1.4. Setup keeps complete parts, so after an interruption it
+resumes. The engine is under GPL 3 and the data of the game under other free licences; neither is
+part of this project.
 """
 
 from __future__ import annotations
@@ -18,26 +20,33 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from homework.common.errors import InputError
 from homework.common.files import read_json, write_json, writing
 
-from .assets import (
-    GAME_VERSION,
-    WHOLE,
-    check_game,
-    fetch_game,
-    fetch_shaders,
-    join,
-    run_command,
-)
-from .process import Installation
-
-PYSTK = "PySuperTuxKart==1.1.2"
+PYSTK, SHADERS = "PySuperTuxKart==1.1.2", "PySuperTuxKart==1.0.3"
+GAME, GAME_VERSION = "supertuxkart-data", "1.4"
 WHEELS = ("3.10", "3.9", "3.8")  # versions of Python that PySTK has wheels for
 LIBRARIES = {"GL": "libgl1", "EGL": "libegl1"}  # -> Debian package
 DISK_BYTES = 1_700_000_000  # needed while the data is unpacked; 0.9 GB remain
+WHOLE = "complete"  # a file that is written last into each part
+_LINKED = ("tracks", "karts", "library", "music")
+_OWN = (
+    *("shaders", "gfx", "gui", "skins", "ttf", "challenges", "grandprix", "stk_config.xml"),
+    *("kart_characteristics.xml", "items.xml", "powerup.xml", "graphical_restrictions.xml"),
+    *("achievements.xml", "cacert.pem", "supertuxkart.git"),
+)
+_ICONS = ("parachute", "bomb", "anchor", "shield")  # which the code of 1.1 expects in models/
+
+
+class Installation(NamedTuple):
+    """The Python of the engine, and the folder that holds its `pystk_data`."""
+
+    python: Path
+    assets: Path
 
 
 def cache_folder() -> Path:
@@ -46,24 +55,28 @@ def cache_folder() -> Path:
     return Path(caches) / "supertuxkart-recorder"
 
 
-def find_installation(folder: Path | None = None) -> Installation:
+def find_installation() -> Installation:
     """The installation made by `install`.
 
     Raises:
         InputError: there is none, or it is not complete.
     """
-    folder = folder or cache_folder()
-    record = folder / "installation.json"
-    if not record.is_file():
-        raise InputError(f"{folder}: the engine is not installed; run python -m lab.record setup")
+    folder = cache_folder()
     found = Installation(folder / "engine" / "bin" / "python", folder / "assets")
+    if not (folder / "installation.json").is_file():
+        raise InputError(f"{folder}: the engine is not installed; run python -m lab.record setup")
     if not (found.python.exists() and (found.assets / "pystk_data").is_dir()):
         raise InputError(f"{folder}: not whole; delete it and run python -m lab.record setup")
     return found
 
 
+def versions() -> dict[str, str]:
+    """Versions of what is installed."""
+    return read_json(cache_folder() / "installation.json")
+
+
 def install(assets: Path | None) -> Installation:
-    """Print the sizes of the missing parts and install them.
+    """Install the missing parts.
 
     Args:
         assets: a data folder of SuperTuxKart 1.4 to use instead of the Debian package.
@@ -74,23 +87,23 @@ def install(assets: Path | None) -> Installation:
     folder = cache_folder()
     _check_system()
     if assets is not None:
-        check_game(assets)
+        _check_game(assets)
     python = _python_with_wheel()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _check_room(folder, python, assets)
-        versions = {"python": _install_engine(folder / "engine", python).strip()}
-        fetch_shaders(folder / "shaders")
-        game = assets or fetch_game(folder / "game")
+        free = shutil.disk_usage(folder).free
+        if not (folder / "game" / WHOLE).exists() and free < DISK_BYTES:
+            raise InputError(
+                f"{folder}: {free / 1e9:.1f} GB are free and {DISK_BYTES / 1e9:.1f} GB needed; "
+                "make room, or set XDG_CACHE_HOME to a folder on another disk"
+            )
+        version = _install_engine(folder / "engine", python).strip()
+        _fetch_shaders(folder / "shaders")
+        game = assets or _fetch_game(folder / "game")
         join(game.resolve(), folder / "shaders", folder / "assets")
-        versions |= {"pystk": PYSTK.split("==")[1], "game": GAME_VERSION}
-        write_json(folder / "installation.json", versions)
-    return find_installation(folder)
-
-
-def versions(folder: Path | None = None) -> dict[str, str]:
-    """Versions of what is installed."""
-    return read_json((folder or cache_folder()) / "installation.json")
+        found = {"python": version, "pystk": PYSTK.split("==")[1], "game": GAME_VERSION}
+        write_json(folder / "installation.json", found)
+    return find_installation()
 
 
 # --- requirements ---
@@ -132,36 +145,151 @@ def _python_with_wheel() -> str:
     )
 
 
-def _check_room(folder: Path, python: str, assets: Path | None) -> None:
-    """Print what is fetched; raise InputError if the disk has no room for the game's data."""
-    parts = {
-        "engine": f"engine 30 MB (wheel for {python})",
-        "shaders": "its shaders 24 MB",
-        "game": "the game's data 628 MB",
-    }
-    fetched = [part for part in parts if not (folder / part / WHOLE).exists()]
-    free = shutil.disk_usage(folder).free
-    if "game" in fetched and free < DISK_BYTES:
+def _check_game(folder: Path) -> None:
+    """Refuse a folder that is not the data folder of SuperTuxKart 1.4."""
+    if not (folder / f"supertuxkart.{GAME_VERSION}").exists():
         raise InputError(
-            f"{folder}: {free / 1e9:.1f} GB are free and {DISK_BYTES / 1e9:.1f} GB needed; make "
-            "room, or set XDG_CACHE_HOME to a folder on another disk"
+            f"--assets: {folder} has no file supertuxkart.{GAME_VERSION}; give the data folder of "
+            "that version, like /usr/share/games/supertuxkart/data"
         )
-    texts = ", ".join(parts[part] for part in fetched if part != "game" or assets is None)
-    print(f"{folder}: " + (f"fetches {texts}" if texts else "all is there"), flush=True)
 
 
-# --- the engine ---
+# --- the parts ---
 
 
 def _install_engine(folder: Path, python: str) -> str:
     """Make the virtual environment of the engine; returns the version of its Python."""
     interpreter = folder / "bin" / "python"
     if not (folder / WHOLE).exists():
-        run_command([python, "-m", "venv", "--clear", str(folder)])
+        _run_command([python, "-m", "venv", "--clear", str(folder)])
         pip = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install"]
-        run_command([*pip, "-q", "numpy", "pillow"])
-        run_command([*pip, "-q", "--no-deps", "--only-binary=:all:", PYSTK])
+        _run_command([*pip, "-q", "numpy", "pillow"])
+        _run_command([*pip, "-q", "--no-deps", "--only-binary=:all:", PYSTK])
         (folder / WHOLE).touch()
-    return run_command(
+    return _run_command(
         [str(interpreter), "-c", "import platform; print(platform.python_version())"]
     )
+
+
+def _fetch_shaders(folder: Path) -> None:
+    """Fetch the data folder from the source archive of PySTK 1.0.3."""
+    if (folder / WHOLE).exists():
+        return
+    fresh = _fresh_folder(folder)
+    # Downloaded, not installed: installing would compile it.
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    source = ["--no-deps", "--no-build-isolation", "--no-binary=:all:", SHADERS]
+    _run_command([*pip, "download", "-q", "-d", str(fresh), *source])
+    archive = next(fresh.glob("*.tar.gz"))
+    part = ["--strip-components=1", "--wildcards", "*/data/*"]
+    _run_command(["tar", "-C", str(fresh), "-xzf", str(archive), *part])
+    archive.unlink()
+    _keep(fresh, folder)
+
+
+def _fetch_game(folder: Path) -> Path:
+    """Fetch the data of the game from its Debian package; `apt-get download` needs no root."""
+    data = folder / "usr" / "share" / "games" / "supertuxkart" / "data"
+    if (folder / WHOLE).exists():
+        return data
+    for tool in ("apt-get", "dpkg-deb"):
+        if not shutil.which(tool):
+            raise InputError(
+                f"{tool} is missing, which fetches the game's data on Debian and Ubuntu; elsewhere "
+                f"give --assets DIR, the data folder of SuperTuxKart {GAME_VERSION}"
+            )
+    downloads = folder.with_name("downloads")
+    downloads.mkdir(exist_ok=True)
+    # apt shows its progress, checks the checksum and resumes a partial file.
+    _run_command(["apt-get", "download", GAME], show=True, cwd=downloads)
+    archive = max(downloads.glob(f"{GAME}_*.deb"), key=lambda path: path.stat().st_mtime)
+    version = _run_command(["dpkg-deb", "-f", str(archive), "Version"]).strip()
+    if not version.startswith(GAME_VERSION):
+        raise InputError(
+            f"the registry has {GAME} {version}, and the engine was tried with {GAME_VERSION}; "
+            f"give --assets DIR, the data folder of SuperTuxKart {GAME_VERSION}"
+        )
+    fresh = _fresh_folder(folder)
+    print(f"unpacking {archive.name}", flush=True)
+    _run_command(["dpkg-deb", "-x", str(archive), str(fresh)])
+    _keep(fresh, folder)
+    shutil.rmtree(downloads)
+    return data
+
+
+def join(game: Path, shaders: Path, folder: Path) -> None:
+    """Make a package `pystk_data` of links to the data of the game and of PySTK."""
+    own = shaders / "data"
+    fresh = _fresh_folder(folder)
+    package = fresh / "pystk_data"
+    data = package / "data"
+    data.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "from pathlib import Path\n\ndata_dir = Path(__file__).absolute().parent\n"
+    )
+    for name in _OWN:
+        # Copied, because links to other files are added to some of these folders.
+        source = own / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, data / name)
+    for name in _LINKED:
+        (data / name).symlink_to(game / name)
+    # The code of SuperTuxKart 1.1 does not look into these folders of 1.4.
+    _link_files(data / "textures", game / "textures", game / "textures" / "skybox")
+    (data / "textures" / "deprecated").symlink_to(game / "textures" / "deprecated")
+    _link_files(data / "models", game / "models")
+    _link_files(data / "gui" / "icons", game / "gui" / "icons")
+    _link_files(data / "gfx", game / "gfx")
+    for name in _ICONS:
+        icon = f"{name}-attach-icon.png"
+        if not (data / "models" / icon).exists():
+            (data / "models" / icon).symlink_to(game / "gui" / "icons" / icon)
+    _keep(fresh, folder)
+
+
+def _link_files(folder: Path, *sources: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for source in sources:
+        for file in sorted(source.iterdir()):
+            if file.is_file() and not (folder / file.name).exists():
+                (folder / file.name).symlink_to(file)
+
+
+# --- processes and folders ---
+
+
+def _fresh_folder(folder: Path) -> Path:
+    """An empty folder beside `folder`, which `_keep` renames to it."""
+    fresh = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    return fresh
+
+
+def _keep(fresh: Path, folder: Path) -> None:
+    """Mark `fresh` as complete and put it in the place of `folder`."""
+    (fresh / WHOLE).touch()
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+
+
+def _run_command(command: Sequence[str], show: bool = False, **options: Any) -> str:
+    """Run a command; return its output, or let it print that itself.
+
+    Args:
+        options: of subprocess.run.
+
+    Raises:
+        InputError: it fails.
+    """
+    pipe = None if show else subprocess.PIPE
+    done = subprocess.run(command, stdout=pipe, stderr=pipe, text=True, **options)
+    if done.returncode:
+        said = "failed; it says why above" if show else last_line(done.stderr or done.stdout)
+        raise InputError(f"{' '.join(command[:5])} ...: {said}; run setup again")
+    return done.stdout or ""
+
+
+def last_line(text: str) -> str:
+    """The last line that a process printed."""
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else "it said nothing"

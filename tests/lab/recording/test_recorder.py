@@ -29,19 +29,19 @@ def test_a_failing_engine_loses_one_frame_and_a_rerun_records_it(installed, tmp_
 
 def test_an_engine_that_never_starts_is_one_line(installed, tmp_path):
     installed.write_text("dead")
-    with pytest.raises(InputError, match=r"has died .*no screen, no driver.*setup"):
+    with pytest.raises(InputError, match=r"has died.*no screen, no driver.*setup"):
         run(tmp_path / "recorded")
 
 
-def test_a_frame_of_another_race_is_refused():
-    race = Race("lighthouse", KARTS, 0, ((0, "chase"),))
-    assert len(recorder.decode_frame(FRAMES[0], race)) == 3
-    with pytest.raises(ValueError, match="another race"):
-        recorder.decode_frame(FRAMES[0], race._replace(track="abyss"))
-    with pytest.raises(ValueError, match="views"):
-        recorder.decode_frame(FRAMES[0] | {"pictures": FRAMES[0]["pictures"][:2]}, race)
-    with pytest.raises(ValueError, match="damaged image"):
-        recorder.decode_frame(FRAMES[0] | {"pictures": ["aGVsbG8="] * 3}, race)
+def test_what_is_no_frame_leaves_no_info_file(tmp_path):
+    recording = recorder.Recorder(setup.Installation(tmp_path, tmp_path), tmp_path)
+    assert recording._write(FRAMES[0] | {"number": 1}) == 3
+    rows = FRAMES[0]["info"]["detections"]
+    wrong = FRAMES[0]["info"] | {"detections": [*rows[:2], [[1, 99, 0, 0, 300, 200]]]}
+    for frame in (FRAMES[0] | {"pictures": ["no base64!"]}, FRAMES[0] | {"info": wrong}):
+        with pytest.raises(ValueError):
+            recording._write(frame)
+    assert [path.name for path in tmp_path.glob("*_info.json")] == ["00001_info.json"]
 
 
 def test_stopping_ends_the_engines_and_keeps_whole_frames(installed, tmp_path):

@@ -1,4 +1,4 @@
-"""Setting up the engine: one line for each thing that is missing."""
+"""Setting up the engine: one line for each thing that is missing; the data is joined by links."""
 
 from types import SimpleNamespace
 
@@ -32,3 +32,37 @@ def test_setup_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(setup.shutil, "disk_usage", lambda folder: room)
     with pytest.raises(InputError, match=r"1.0 GB are free and 1.7 GB needed; make room"):
         record.setup()
+
+
+def game_data(folder, version="1.4"):
+    """What setup looks for in the game's data."""
+    for name in ("tracks", "karts", "library", "music", "models", "gfx", "gui/icons"):
+        (folder / name).mkdir(parents=True)
+    (folder / "textures" / "skybox").mkdir(parents=True)
+    (folder / "textures" / "skybox" / "sky.png").touch()
+    (folder / "gui" / "icons" / "bomb-attach-icon.png").touch()
+    (folder / f"supertuxkart.{version}").touch()
+    return folder
+
+
+def test_assets_of_another_version_are_refused(tmp_path):
+    setup._check_game(game_data(tmp_path / "right"))
+    with pytest.raises(InputError, match=r"has no file supertuxkart.1.4; give the data folder"):
+        setup._check_game(game_data(tmp_path / "other", "1.5"))
+
+
+def test_assets_are_joined_by_links_and_half_a_join_is_made_again(tmp_path):
+    game = game_data(tmp_path / "game")
+    own = tmp_path / "shaders" / "data"
+    for name in setup._OWN:
+        (own / name).mkdir(parents=True) if "." not in name else (own / name).write_text(name)
+    (own / "shaders" / "sky.frag").write_text("void main() {}")
+    left = tmp_path / "assets.partial"
+    (left / "rubbish").mkdir(parents=True)  # of a setup that was killed
+    setup.join(game, tmp_path / "shaders", tmp_path / "assets")
+    data = tmp_path / "assets" / "pystk_data" / "data"
+    assert (data / "tracks").resolve() == game / "tracks"
+    assert (data / "shaders" / "sky.frag").read_text() == "void main() {}"
+    assert (data / "textures" / "sky.png").is_symlink()
+    assert (data / "gui" / "icons" / "bomb-attach-icon.png").is_symlink()
+    assert (tmp_path / "assets" / "complete").exists() and not left.exists()
