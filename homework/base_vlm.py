@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .common import options
 from .common.distributed import waiting
@@ -22,9 +21,6 @@ from .data import VQADataset, benchmark
 from .model.adapter import load
 from .model.loading import SMOLVLM
 from .model.vlm import BaseVLM
-
-if TYPE_CHECKING:
-    pass
 
 
 @options.checked

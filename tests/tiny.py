@@ -1,9 +1,13 @@
 """A base of the real form that is small enough to train within a second."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from transformers import Idefics3Config, SmolVLMConfig
 
+from homework.base_vlm import BaseVLM
+from homework.model import generation
 from homework.model.compat import save_model
 from lab.pretraining import architecture
 
@@ -31,3 +35,14 @@ def write_tiny_base(folder: Path, seed: int = 0, stem: bool = False, second: boo
     save_model(architecture.build_model(seed, config), folder)
     architecture.save_processor(folder)
     return folder
+
+
+def score(
+    vlm: BaseVLM,
+    image_paths: Sequence[str],
+    questions: Sequence[str],
+    candidates: Sequence[Sequence[str]],
+) -> list[list[float]]:
+    """Log-probability of each candidate answer to each question, with its end token."""
+    score_batch = partial(generation._score_batch, vlm, candidates=candidates)
+    return generation.answer_each(vlm, image_paths, questions, score_batch)

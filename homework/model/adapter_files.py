@@ -103,10 +103,10 @@ def _check_numbers(config: LoraConfig) -> None:
     """Raise ValueError for numbers that PEFT takes: ranks of any size, factors like NaN."""
     if not 0 <= config.lora_dropout <= 1:
         raise ValueError(f"lora_dropout {config.lora_dropout!r:.40} is not from 0 to 1")
-    for rank in (config.r, *config.rank_pattern.values()):
+    for rank in (config.r, *dict(config.rank_pattern or {}).values()):
         if type(rank) is not int or not 0 < rank <= MAX_RANK:
             raise ValueError(f"rank {rank!r:.40} is not from 1 to {MAX_RANK}")
-    for scale in (config.lora_alpha, *config.alpha_pattern.values()):
+    for scale in (config.lora_alpha, *dict(config.alpha_pattern or {}).values()):
         if type(scale) not in (int, float) or not 0 <= scale <= MAX_SCALE:
             raise ValueError(f"lora_alpha {scale!r:.40} is not from 0 to {MAX_SCALE:,.0f}")
 

@@ -106,17 +106,6 @@ def decode(
 # --- the probability of given answers ---
 
 
-def score(
-    vlm: Loaded,
-    image_paths: Sequence[str],
-    questions: Sequence[str],
-    candidates: Sequence[Sequence[str]],
-) -> list[list[float]]:
-    """Log-probability of each candidate answer; see BaseVLM.score."""
-    score_batch = partial(_score_batch, vlm, candidates=candidates)
-    return answer_each(vlm, image_paths, questions, score_batch)
-
-
 class ScoringModel:
     """A model that answers and keeps the probability of every answer in the closed vocabulary.
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from .inputs import InputBuilder
 
-
 PATCHES = 2_304  # per pass of the vision tower: more do not fit into the cache of a CPU
 IMAGES = 64  # whose prefixes are in memory together
 ROWS = 128  # questions per batch
@@ -141,9 +140,12 @@ def answer_each(
 ) -> list[Result]:
     """Prefill the questions and compute one result per question, in their order.
 
-    Where memory runs out, what is left goes on in batches half as large. Raises InputError if
+    Where memory runs out, what is left goes on in batches half as large. Raises InputError if the
+    numbers of images and questions differ, an image cannot be read, a question is too long, or
     memory does not suffice for one question.
     """
+    if len(image_paths) != len(questions):
+        raise InputError(f"{len(image_paths)} images but {len(questions)} questions")
     found: dict[int, Result] = {}
     images = len(dict.fromkeys(map(str, image_paths)))
     progress = Progress(f"answers {len(questions)} questions", images, "images")

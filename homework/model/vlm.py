@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 from ..common import machine
 from ..common.distributed import print0
@@ -113,29 +113,13 @@ class BaseVLM:
 
     def generate(self, image_path: str | Path, question: str) -> str:
         """Answer one question about one image."""
-        return self.batched_generate([image_path], [question])[0]
+        return self.answer([image_path], [question])[0]
 
     def answer(self, image_paths: Sequence[str | Path], questions: Sequence[str]) -> list[str]:
         """Answer each question about the image at the same index."""
-        return self.batched_generate(image_paths, questions)
+        from .generation import generate
 
-    @overload
-    def batched_generate(
-        self,
-        image_paths: Sequence[str | Path],
-        questions: Sequence[str],
-        num_return_sequences: None = None,
-        temperature: float = 0,
-    ) -> list[str]: ...
-
-    @overload
-    def batched_generate(
-        self,
-        image_paths: Sequence[str | Path],
-        questions: Sequence[str],
-        num_return_sequences: int,
-        temperature: float = 0,
-    ) -> list[list[str]]: ...
+        return [texts[0] for texts in generate(self, [*map(str, image_paths)], questions)]
 
     def batched_generate(
         self,
@@ -156,44 +140,11 @@ class BaseVLM:
         """
         from .generation import generate
 
-        if len(image_paths) != len(questions):
-            raise InputError(f"{len(image_paths)} images but {len(questions)} questions")
         copies = num_return_sequences or 1
         if copies > 1 and temperature <= 0:
             raise InputError("num_return_sequences: more than 1 needs a temperature above 0")
-        paths = [str(path) for path in image_paths]
-        answers = generate(self, paths, questions, copies, temperature)
+        answers = generate(self, [*map(str, image_paths)], questions, copies, temperature)
         return answers if num_return_sequences else [texts[0] for texts in answers]
-
-    def score(
-        self,
-        image_paths: Sequence[str | Path],
-        questions: Sequence[str],
-        candidates: Sequence[Sequence[str]],
-    ) -> list[list[float]]:
-        """Log-probabilities of candidate answers.
-
-        Each distinct image and each question is encoded once for all its candidates.
-
-        Args:
-            candidates: one list of possible answers per question.
-
-        Returns:
-            one list of log-probabilities per question: natural logarithm, summed over the tokens
-            of the answer and its end token.
-
-        Raises InputError if the numbers of images, questions and lists of candidates differ, a
-        question or a candidate is too long, or an image cannot be read.
-        """
-        from .generation import score
-
-        counts = {len(image_paths), len(questions), len(candidates)}
-        if len(counts) > 1:
-            raise InputError(
-                f"{len(image_paths)} images, {len(questions)} questions and "
-                f"{len(candidates)} lists of candidates"
-            )
-        return score(self, [str(path) for path in image_paths], questions, candidates)
 
     @contextmanager
     def base_alone(self) -> Iterator[BaseVLM]:

@@ -9,7 +9,7 @@ import re
 import pytest
 from PIL import Image
 from reports import make_outcomes, make_report
-from tiny import write_tiny_base
+from tiny import score, write_tiny_base
 
 from homework.base_vlm import BaseVLM
 from homework.evaluation.measure import scenes, training_pairs
@@ -79,7 +79,7 @@ def test_scores_come_with_the_models_own_answers(tmp_path):
     assert model.answer([image] * 4, asked) == vlm.answer([image] * 4, asked)
     count, free, ego, _ = model.probabilities
     assert free == () and len(count) == 10 and len(ego) == 18
-    apart = generation.softmax(KARTS, vlm.score([image], [EGO], [KARTS])[0])
+    apart = generation.softmax(KARTS, score(vlm, [image], [EGO], [KARTS])[0])
     assert dict(ego) == pytest.approx(dict(apart), rel=0.02)
     assert sum(probability for _, probability in ego) == pytest.approx(1)
 

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny import write_tiny_base
+from tiny import score, write_tiny_base
 from transformers import AutoModelForImageTextToText
 
 from homework import base_vlm, demo, finetune
@@ -157,8 +157,8 @@ def test_the_starters_adapter_answers_as_it_does_in_plain_peft(
     with torch.no_grad():
         logits = plain(input_ids=ids, pixel_values=batch["pixel_values"]).logits[0]
     each = logits[-answer - 1 : -1].log_softmax(-1)[torch.arange(answer), ids[0, -answer:]]
-    [[score]] = vlm.score(asked[0][:1], asked[1][:1], [["tux"]])
-    assert score == pytest.approx(each.sum().item(), abs=1e-3)
+    [[found]] = score(vlm, asked[0][:1], asked[1][:1], [["tux"]])
+    assert found == pytest.approx(each.sum().item(), abs=1e-3)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -228,14 +228,14 @@ def test_the_base_alone_is_the_same_model_with_the_adapter_switched_off(
     whole = base_vlm.load(folder, verbose=False)
     plain = BaseVLM(base, verbose=False)
     plain.inputs = whole.inputs
-    expected = plain.score(*asked)
+    expected = score(plain, *asked)
     vlm = base_vlm.load(folder, verbose=False, merged=False)
     changed_for_good = name == "biases of the base"
     for each, same in ((vlm, not changed_for_good), (whole, False)):
         with each.base_alone() as alone:
-            assert alone.score(*asked) == expected and (alone is each) == same
+            assert score(alone, *asked) == expected and (alone is each) == same
     adapter.merge(vlm)
-    assert vlm.score(*asked) == whole.score(*asked) != expected
+    assert score(vlm, *asked) == score(whole, *asked) != expected
 
 
 OLDER = {
@@ -279,17 +279,17 @@ def test_ours_with_an_older_configuration_or_without_its_record_answers_the_same
     """The fields that PEFT 0.16 writes; and PEFT's two files alone."""
     item = VQADataset("train", sample_data)[0]
     asked = [item["image_path"]], [item["question"]], [["abyss", "hacienda", "tux"]]
-    expected = base_vlm.load(trained, verbose=False).score(*asked)
+    expected = score(base_vlm.load(trained, verbose=False), *asked)
     folder = tmp_path / "adapter"
     shutil.copytree(trained, folder)
     settings = json.loads((folder / adapter_files.CONFIG).read_text())
     for name in ("ensure_weight_tying", "target_parameters", "peft_version"):
         settings.pop(name, None)
     (folder / adapter_files.CONFIG).write_text(json.dumps(settings | {"corda_config": None}))
-    assert base_vlm.load(folder, verbose=False).score(*asked) == expected
+    assert score(base_vlm.load(folder, verbose=False), *asked) == expected
     (folder / adapter_files.BASE).unlink()
     vlm = base_vlm.load(folder, verbose=False)
-    assert vlm.score(*asked) == expected and vlm.adapter.split is None
+    assert score(vlm, *asked) == expected and vlm.adapter.split is None
 
 
 def test_the_base_is_the_one_that_is_given_or_the_one_that_is_named(base, tmp_path):

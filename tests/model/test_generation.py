@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import write_tiny_base
+from tiny import score, write_tiny_base
 
 from homework.base_vlm import BaseVLM, load
 from homework.common.errors import InputError
@@ -90,14 +90,14 @@ def test_scores_are_those_of_the_plain_forward_pass(vlm, asked, monkeypatch):
     monkeypatch.setattr(prefix_cache, "ROWS", 7)
     some = [CANDIDATES[: 1 + index % 5] for index in range(len(asked))]
     some[3] = []
-    scores = vlm.score(*zip(*asked, strict=True), some)
+    scores = score(vlm, *zip(*asked, strict=True), some)
     assert [len(row) for row in scores] == [len(row) for row in some]
     for (path, question), candidates, row in zip(asked[:6], some, scores, strict=False):
-        for candidate, score in zip(candidates, row, strict=True):
+        for candidate, found in zip(candidates, row, strict=True):
             ids, answer = vlm.inputs.question_ids(question), vlm.inputs.answer_ids(candidate)
             logits = plainly(vlm, path, ids + answer)[-len(answer) - 1 : -1]
             each = logits.log_softmax(-1)[torch.arange(len(answer)), answer]
-            assert score == pytest.approx(each.sum().item(), rel=1e-6)
+            assert found == pytest.approx(each.sum().item(), rel=1e-6)
 
 
 def test_more_answers_than_one_are_drawn_and_come_in_order(vlm, asked):
@@ -111,9 +111,9 @@ def test_more_answers_than_one_are_drawn_and_come_in_order(vlm, asked):
 
 
 def test_lists_of_different_lengths_are_refused(vlm, images):
-    with pytest.raises(InputError, match="3 images, 2 questions and 1 lists of candidates"):
-        vlm.score(images, ASKED[:2], [CANDIDATES])
-    assert vlm.score([], [], []) == []
+    with pytest.raises(InputError, match="3 images but 2 questions"):
+        vlm.answer(images, ASKED[:2])
+    assert vlm.answer([], []) == []
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from tiny import write_tiny_base
+from tiny import score, write_tiny_base
 
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
@@ -60,7 +60,7 @@ def test_the_likelihood_explained_is_the_one_that_score_gives(vlm, images):
             heat_map._loss(vlm, patches[[index]], [pair]).item() for index, pair in enumerate(pairs)
         ]
         assert heat_map._loss(vlm, patches, pairs).item() == pytest.approx(sum(losses), rel=0.03)
-    scores = vlm.score(images, [question for question, _ in pairs], [["tux"], ["1"]])
+    scores = score(vlm, images, [question for question, _ in pairs], [["tux"], ["1"]])
     assert losses == pytest.approx([-scores[0][0], -scores[1][0]], rel=0.03)
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from plain import plain_answers
+from tiny import score
 from trainings import SAMPLE, SMALL, stop_at
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -76,7 +77,7 @@ def test_training_answering_and_plain_transformers_agree(shape, side, request):
                 logits = plain(**batch).logits[0, :-1].log_softmax(-1)
             told = [(place, label) for place, label in enumerate(ours.labels[1:]) if label >= 0]
             expected.append(sum(logits[place, label].item() for place, label in told))
-            scored += vlm.score([path], [question], [[answer]])[0]
+            scored += score(vlm, [path], [question], [[answer]])[0]
     row = packing.pack(
         [vlm.inputs.view_sequence(each) for each in PAIRS], len(vlm.inputs.prefix_ids)
     )
