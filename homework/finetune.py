@@ -53,16 +53,18 @@ def train(config: TrainConfig) -> None:
         refuse_images(dict.fromkeys(item["image_path"] for item in dataset), dataset.data_dir)
     with waiting("loads the packages"):
         from .model.vlm import BaseVLM
-        from .training import run
+        from .training import adapters, run
 
     with locked(config.output):
-        run.check(config)
+        trackers = run.check(config)
         distributed.init()  # first, as it chooses the GPU of this process
         with waiting("loads the base"):
             vlm = BaseVLM(config.base)
         if config.image_side:
             vlm.use_image_side(config.image_side, "--image_side")
-        run.fit(dataset, vlm, config.output, config)
+        run.fit(dataset, vlm, config.output, config, trackers)
+        if config.push_to_hub and distributed.is_main():
+            adapters.push_to_hub(config.output, config.push_to_hub)
 
 
 @options.checked

@@ -139,6 +139,16 @@ def test_the_demo_learns_train_demo_where_it_is_there(data_dir, monkeypatch):
     assert asked == ["train", "sample", "train_demo"]
 
 
+def test_trackers_are_accelerates_own():
+    from homework.training.config import check_trackers
+
+    assert check_trackers(TrainConfig().report_to) == ["tensorboard"]
+    assert check_trackers(TrainConfig(report_to="none").report_to) == []
+    for name in ("tensorbord", 7):
+        with pytest.raises(InputError, match=f"--report_to: no tracker '{name}'"):
+            check_trackers(TrainConfig(report_to=[name]).report_to)
+
+
 def test_a_broken_image_is_one_line_from_worker_processes_too(base, data_dir, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(data_dir, folder)

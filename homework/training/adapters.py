@@ -1,4 +1,4 @@
-"""The adapter that a training delivers: written whole, or merged with its base.
+"""The adapter that a training delivers: written whole, uploaded, or merged with its base.
 
 The adapter that it replaces is kept.
 """
@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.errors import InputError
+from ..common.errors import InputError, one_line
 from ..common.files import (
     PARTIAL,
     RUNS_DIR,
@@ -138,6 +138,40 @@ def _empty(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+# --- the hub ---
+
+
+def check_hub(repository: str) -> None:
+    """Raise an InputError if it cannot be a repository, or the hub does not know the user."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repository)
+        HfApi().whoami()
+    except Exception as error:  # of the name, of the network, of the server, or no token
+        line = f"--push_to_hub: {one_line(error)}; if the hub does not know you: hf auth login"
+        raise InputError(line) from None
+
+
+def push_to_hub(folder: Path, repository: str) -> None:
+    """Upload an adapter with its card to a repository, which is made, private, if it is new.
+
+    Raises InputError if the hub refuses; the adapter is in its folder all the same.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        url = HfApi().create_repo(repository, private=True, exist_ok=True)
+        HfApi().upload_folder(repo_id=repository, folder_path=folder, allow_patterns=[*FILES, CARD])
+    except Exception as error:  # of the network or of the server
+        raise InputError(
+            f"--push_to_hub: {one_line(error)}; the adapter is in {folder}; to upload it later: "
+            f"hf upload {repository} {folder} . --include {' '.join([*FILES, CARD])}"
+        ) from None
+    print(f"uploaded to {url}")
 
 
 # --- adapter and base as one model, in the layout of the hub ---

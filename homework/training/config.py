@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -22,8 +23,9 @@ LONGEST = {"idefics3_stem": 300}
 # Options that do not change what a run learns: where files lie, and how a step is divided into
 # passes. Of the latter, the number of images in a step stays; see `TrainConfig.to_dict`.
 _BESIDE = (
-    *("data_dir", "output_dir", "num_workers", "overwrite", "config", "yes"),
-    *("tokens_per_pass", "gradient_checkpointing", "per_device_train_batch_size"),
+    *("data_dir", "output_dir", "num_workers", "report_to", "overwrite", "push_to_hub", "config"),
+    *("tokens_per_pass", "gradient_checkpointing", "yes"),
+    *("per_device_train_batch_size", "gradient_accumulation_steps"),
 )
 
 
@@ -40,8 +42,8 @@ class TrainConfig:
             embedded_base.
         num_train_epochs: passes over the images. If omitted, 1, with the embedded base of 300
             steps at most.
-        per_device_train_batch_size: images per device and optimizer step; an image brings all its
-            questions.
+        per_device_train_batch_size: images per device; an image brings all its questions.
+        gradient_accumulation_steps: times that many images make an optimizer step.
         learning_rate: peak learning rate; 3% warm-up, then cosine decay to 0. If omitted, 1e-3
             for the embedded base and 5e-4 for SmolVLM.
         vision_learning_rate: peak learning rate of the vision tower and the connector;
@@ -72,8 +74,12 @@ class TrainConfig:
         patience: measurements on held-out images without a rise of the accuracy, after which
             training ends early; 0 never does.
         seed: seed of the LoRA weights, the order of images and the dropout.
+        report_to: trackers of the curves (tensorboard, wandb, mlflow, trackio), separated by
+            commas, or none.
         overwrite: replace the adapter in the output folder without keeping a copy, and discard
             checkpoints there of an unfinished run with other options.
+        push_to_hub: repository on the Hugging Face hub, such as name/stk-adapter, to upload the
+            adapter to; made private if it is new. Log in first: hf auth login.
         yes: train even where that takes more than a day, without a question.
         config: YAML or JSON file of these options by name; those given beside it count.
 
@@ -87,6 +93,7 @@ class TrainConfig:
     base: str | None = None
     num_train_epochs: Positive | None = None
     per_device_train_batch_size: Count = 16
+    gradient_accumulation_steps: Count = 1
     learning_rate: Positive | None = None
     vision_learning_rate: Positive | None = None
     lora_r: Count = 16
@@ -104,7 +111,9 @@ class TrainConfig:
     save_steps: Count | None = None
     patience: Natural = 4
     seed: Natural = 0
+    report_to: Sequence[str] = "tensorboard"
     overwrite: bool = False
+    push_to_hub: str | None = None
     yes: bool = False
     config: Path | None = None
 
@@ -119,6 +128,11 @@ class TrainConfig:
     def output(self) -> Path:
         """The folder for the adapter."""
         return self.output_dir or PACKAGE_DIR / MODEL_NAME
+
+    @property
+    def images(self) -> int:
+        """Images of a device in an optimizer step, which memory may cut into more passes."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
     def of_base(self, name: str, model_type: str) -> TrainConfig:
         """The configuration with the base's name, and the learning rate of its model type."""
@@ -140,6 +154,19 @@ class TrainConfig:
         How a step is divided among processes and passes changes nothing, so that a run may be
         resumed on other devices; the number of its images does.
         """
-        images = self.per_device_train_batch_size * processes
         options = {name: value for name, value in asdict(self).items() if name not in _BESIDE}
-        return options | {"pictures_per_step": images}
+        return options | {"pictures_per_step": self.images * processes}
+
+
+def check_trackers(report_to: Sequence[str]) -> list[str]:
+    """The names of trackers without "none"; InputError if one is unknown or not installed."""
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    names = [name for name in report_to if name != "none"]
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            known = ", ".join(sorted(LOGGER_TYPE_TO_CLASS))
+            raise InputError(f"--report_to: no tracker {name!r}; there are: {known}, none")
+        if name not in [str(tracker) for tracker in get_available_trackers()]:
+            raise InputError(f"--report_to: {name} is not installed; pip install {name}")
+    return names

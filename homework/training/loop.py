@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,6 +20,9 @@ from ..common.distributed import Heartbeat, duration, print0, waiting
 from . import checkpoints
 from .checkpoints import Checkpoint
 from .step import HeldOutResult, MicroBatch, Stepper, Task, is_stalled, measure_steps
+
+if TYPE_CHECKING:
+    from accelerate.tracking import GeneralTracker
 
 
 class Loop:
@@ -38,7 +41,7 @@ class Loop:
         recipe: dict[str, Any],
         save_steps: int,
         log_steps: int,
-        events: bool = False,
+        report_to: Sequence[str] = (),
         keep_best: bool = False,
         overwrite: bool = False,
         patience: int = 0,
@@ -49,7 +52,7 @@ class Loop:
             run_dir: where the checkpoints lie; see `checkpoints`.
             recipe: all that changes the result; "seed" is in it.
             save_steps, log_steps: optimizer steps between checkpoints, between records.
-            events: write the records for TensorBoard too, to a folder in `run_dir`/runs.
+            report_to: names of trackers that get the records.
             keep_best: end with the weights that did best on held-out images.
             patience: measurements on held-out images without a rise of the accuracy, after which
                 the run ends; 0 for never.
@@ -60,8 +63,7 @@ class Loop:
         self.save_steps, self.log_steps, self.keep_best = save_steps, log_steps, keep_best
         self.overwrite, self.step_seconds = overwrite, step_seconds
         self.measure_steps, self.patience = measure_steps(task.steps), patience
-        self.events = events
-        self._writer: Any = None  # SummaryWriter
+        self.report_to, self.trackers = report_to, []
         self._stepper = Stepper(task, recipe["seed"])
         self.step = 0
         self.log: list[dict[str, float]] = []
@@ -79,12 +81,7 @@ class Loop:
         """
         with waiting("begins"):
             self._resume()
-            if self.events and distributed.is_main():
-                from torch.utils.tensorboard import SummaryWriter
-
-                # One folder a run, or TensorBoard would draw them as one curve.
-                started = time.strftime("%Y%m%d-%H%M%S")
-                self._writer = SummaryWriter(self.run_dir / "runs" / started)
+            self.trackers = start_trackers(self.report_to, self.run_dir)
         first, seconds = self.step, 0.0
         with Heartbeat(self._progress) as self._heartbeat:
             since = time.perf_counter()
@@ -106,8 +103,8 @@ class Loop:
                 f"ends at step {self.step}: the held-out accuracy has not risen in "
                 f"{self.patience} measurements (--patience)"
             )
-        if self._writer:
-            self._writer.close()
+        for tracker in self.trackers:
+            tracker.finish()
         if self.keep_best and self.best:
             copy(self._best_weights, self.task.weights)
 
@@ -146,11 +143,10 @@ class Loop:
         return sums
 
     def _record(self, values: dict[str, float]) -> None:
-        """Log named numbers of this step, to TensorBoard and as a line."""
+        """Log named numbers of this step, to the trackers and as a line."""
         self.log.append({"step": self.step, **values})
-        if self._writer:
-            for name, value in values.items():
-                self._writer.add_scalar(tag(name), value, self.step)
+        for tracker in self.trackers:
+            tracker.log({tag(name): value for name, value in values.items()}, step=self.step)
         held_out = "loss" not in values
         if held_out or self.step == 1 or self._heartbeat.is_due:
             assert self.step_seconds
@@ -255,8 +251,24 @@ def copy(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) ->
             tensor.copy_(tensors[name])
 
 
+def start_trackers(names: Sequence[str], run_dir: Path) -> list[GeneralTracker]:
+    """Start trackers, which work in the main process alone; files go to `run_dir`/runs/<time>."""
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    # One folder a run, or TensorBoard would draw them as one curve.
+    folder = str(run_dir / "runs" / time.strftime("%Y%m%d-%H%M%S"))
+    trackers = []
+    for name in names:
+        kind = LOGGER_TYPE_TO_CLASS[name]
+        project = "" if name == "tensorboard" else "homework"  # its folder is name enough
+        files = {"logging_dir": folder} if kind.requires_logging_directory else {}
+        trackers.append(kind(project, **files))
+        trackers[-1].start()
+    return trackers
+
+
 def tag(name: str) -> str:
-    """A record's name in groups as TensorBoard shows them: eval_loss -> eval/loss."""
+    """A record's name in groups as trackers show them: eval_loss -> eval/loss."""
     for start, group in (("eval_", "eval/"), ("held-out ", "held-out/")):
         if name.startswith(start):
             return group + name.removeprefix(start).replace(" ", "_")

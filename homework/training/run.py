@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +21,13 @@ from ..data import Item, VQADataset
 from ..frames.images import pairs_digest
 from ..inspection.figures import CURVES, save_curves
 from ..model import adapter, adapter_files
-from ..model.loading import base_fingerprint
+from ..model.loading import EMBEDDED, base_fingerprint
 from ..model.processor import read_settings
 from ..model.vlm import BaseVLM
 from . import adapters, checkpoints
 from .batches import HELD_OUT, ViewDataset, split_views
 from .checkpoints import steps_between
-from .config import TrainConfig
+from .config import TrainConfig, check_trackers
 from .loop import Loop
 from .model_card import card, results_line
 from .step import COST, measure_steps
@@ -39,9 +40,15 @@ STEPS_PER_RECORD = 10
 HOUR = 3_600  # seconds; a run of a day has to be confirmed
 
 
-def check(config: TrainConfig) -> None:
-    """Raise InputError now if the output folder or the copy of its adapter cannot be written."""
-    output = config.output
+def check(config: TrainConfig) -> list[str]:
+    """Find out now what would fail only hours later; returns the names of the trackers.
+
+    Raises InputError if the output folder or the copy of its adapter cannot be written, there is no
+    such tracker, or the hub does not know the user.
+    """
+    trackers, output = check_trackers(config.report_to), config.output
+    if config.push_to_hub:
+        adapters.check_hub(config.push_to_hub)
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     if not config.overwrite and adapters.is_adapter(output):
@@ -52,16 +59,22 @@ def check(config: TrainConfig) -> None:
     if not config.overwrite and distributed.is_main():
         with writing(output):
             adapters.keep_others(output)
+    return trackers
 
 
 def fit(
-    dataset: VQADataset | Sequence[Item], vlm: BaseVLM, output: Path, config: TrainConfig
+    dataset: VQADataset | Sequence[Item],
+    vlm: BaseVLM,
+    output: Path,
+    config: TrainConfig,
+    trackers: Sequence[str] = (),
 ) -> None:
     """Train on `dataset` and write checkpoint, curves and closing report.
 
     Args:
         vlm: the base.
         output: folder for the adapter.
+        trackers: names of trackers that get the curves; see `check`.
 
     Raises InputError if a file is damaged, the disk refuses, the loss is not finite, or the folder
     holds checkpoints of another run.
@@ -91,7 +104,7 @@ def fit(
         recipe,
         save_steps,
         STEPS_PER_RECORD,
-        events=True,
+        trackers,
         keep_best=True,
         overwrite=config.overwrite,
         patience=config.patience,
@@ -137,7 +150,7 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
     total = (steps * _images(task) + COST * measured) * seconds
     text = f"about {duration(total)} on this machine"
     if total > HOUR:
-        text += "; fewer pairs (--max_samples) take less, --base embedded_base takes minutes"
+        text += _shorter(task, total, seconds, config)
     print0(text)
     if total <= 24 * HOUR or config.yes:
         return
@@ -145,6 +158,27 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
         raise InputError(f"{text}; give --yes to train for so long")
     if input(f"{text}. Go on? [y/N] ").strip().lower() not in ("y", "yes"):
         raise InputError("not begun; --yes begins without a question")
+
+
+def _shorter(task: FineTuning, total: float, seconds: float, config: TrainConfig) -> str:
+    """What would take less time than `total`, with the time that it would take."""
+    text, dataset = "", task.train_set
+    if task.vlm.network.config.model_type != "idefics3_stem":
+        trial = waiting("tries an image with the embedded base")
+        with suppress(InputError), trial, torch.random.fork_rng():
+            vlm = BaseVLM(EMBEDDED, verbose=False)
+            model, views = _with_lora(vlm, config), ViewDataset(dataset.views, vlm.inputs)
+            other = FineTuning(vlm, model, views, ViewDataset([], vlm.inputs), config)
+            share = other.prepare(verbose=False) * other.steps / (seconds * task.steps)
+            text = f"; with --base embedded_base about {duration(share * total)}"
+    for pairs in (50_000, 20_000, 10_000, 5_000, 2_000, 1_000):
+        # Pairs drawn at random leave few images without any.
+        share = 1 - (1 - min(pairs / dataset.pairs, 1)) ** (dataset.pairs / len(dataset))
+        if share * total <= 4 * HOUR:
+            break
+    if share < 1:
+        text += f"; with --max_samples {pairs} about {duration(share * total)}"
+    return text
 
 
 def _images(task: FineTuning) -> float:

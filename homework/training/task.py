@@ -78,7 +78,7 @@ class FineTuning:
         groups = _groups(self.weights, self.peak_rate, config.vision_learning_rate)
         adam = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
         self.optimizers: Sequence[torch.optim.Optimizer] = [adam]
-        self.per_device = config.per_device_train_batch_size
+        self.per_device = config.images
         self.sampler = StepSampler(
             [len(pairs) for _, pairs in train_set.views],
             self.per_device,
@@ -127,13 +127,14 @@ class FineTuning:
         """The same images in passes half as large; see `Passes.smaller`."""
         return self.passes.smaller(micro_batches)
 
-    def prepare(self) -> float:
+    def prepare(self, verbose: bool = True) -> float:
         """Cut steps into passes that fit into memory; returns the seconds that an image takes."""
         pairs = [len(pairs) for _, pairs in self.train_set.views]
         middle = sorted(range(len(pairs)), key=pairs.__getitem__)[len(pairs) // 2]
         [cost] = self._costs([middle])
         self.passes.fit(cost)
-        print0(self.passes.line(cost))
+        if verbose:
+            print0(self.passes.line(cost))
         # A first pass takes longer than those after it. Where it is short: of a step's images.
         images = [middle] if cost.seconds > SOON else next(self.sampler.batches([0]))
         return sum(cost.seconds for cost in self._costs(images)) / len(images)

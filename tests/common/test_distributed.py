@@ -143,11 +143,13 @@ def test_two_processes_report_what_one_reports_and_ask_the_base_alone_too(
 @pytest.mark.slow
 def test_a_killed_process_ends_the_run_and_one_process_goes_on(options, alone, tmp_path, capsys):
     output = tmp_path / "killed"
-    train = {**options, "per_device_train_batch_size": STEP // 2, "output_dir": str(output)}
+    train = {**options, "per_device_train_batch_size": STEP // 4, "output_dir": str(output)}
+    train["gradient_accumulation_steps"] = 2
     ended = launch(tmp_path, train=train, killed_at=5)
     assert ended.returncode != 0
     assert "Signal 9 (SIGKILL)" in ended.stderr
     assert not (output / adapter_files.BASE).exists()
+    del train["gradient_accumulation_steps"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine, "choose", machine.choose)
         launched.run({**train, "per_device_train_batch_size": STEP})

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from peft import PeftModel
@@ -19,6 +20,7 @@ from homework.common.errors import InputError
 from homework.common.files import read_json
 from homework.common.options import takes
 from homework.model import adapter_files
+from homework.training import adapters
 from homework.training.config import TrainConfig
 
 
@@ -30,15 +32,15 @@ def given(*args, **kwargs) -> TrainConfig:
 
 
 def test_a_file_gives_options_and_those_beside_it_count(tmp_path):
-    options = {"learning_rate": 1e-3, "lora_r": 8, "max_steps": 3, "base": "b"}
+    options = {"learning_rate": 1e-3, "lora_r": 8, "report_to": ["wandb", "trackio"], "base": "b"}
     (tmp_path / "run.json").write_text(json.dumps(options, indent="\t"))
-    lines = "# a comment\nlearning_rate: 1e-3\nlora_r: 8\nmax_steps: 3\nbase: b\n"
+    lines = "# a comment\nlearning_rate: 1e-3\nlora_r: 8\nreport_to: wandb,trackio\nbase: b\n"
     (tmp_path / "run.yaml").write_text(lines)
     configs = []
     for name in ("run.json", "run.yaml"):
         config = given("data", lora_r=4, config=tmp_path / name)
         assert (config.data_dir, config.lora_r, config.learning_rate) == (Path("data"), 4, 0.001)
-        assert (config.max_steps, config.base) == (3, "b")
+        assert (config.report_to, config.base) == (("wandb", "trackio"), "b")
         configs.append(config.to_dict(1))
     assert configs[0] == configs[1]
 
@@ -90,7 +92,7 @@ def test_a_missing_file_is_one_line(tmp_path):
 
 def train(output: Path, base: Path, sample_data: Path, **options) -> dict[str, torch.Tensor]:
     """The adapter that three steps make."""
-    options = {"max_steps": 3, **SMALL, **options}
+    options = {"max_steps": 3, "report_to": "none", **SMALL, **options}
     finetune.train(sample_data, output_dir=output, base=base, **options)
     return load_file(output / adapter_files.WEIGHTS)
 
@@ -135,3 +137,45 @@ def test_the_vision_tower_has_a_learning_rate_of_its_own(base, sample_data, tmp_
     assert changed == {name for name in apart if "lora_B" in name and "text_model" in name}
     with pytest.raises(InputError, match="--vision_learning_rate: leave it out"):
         TrainConfig(vision_learning_rate=1e-4, train_vision=False)
+
+
+class Hub:
+    """The part of the hub that `push` uses; it remembers what is uploaded."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict] = []
+
+    def whoami(self) -> None:
+        pass
+
+    def create_repo(self, repository: str, **options) -> str:
+        self.calls.append({"repository": repository, **options})
+        return f"https://huggingface.co/{repository}"
+
+    def upload_folder(self, **options) -> None:
+        self.calls.append(options)
+
+
+def test_an_adapter_goes_to_a_private_repository(base, sample_data, tmp_path, monkeypatch, capsys):
+    fake = Hub()
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: fake)
+    train(tmp_path / "out", base, sample_data, push_to_hub="me/adapter", max_steps=1)
+    made, uploaded = fake.calls
+    assert made == {"repository": "me/adapter", "private": True, "exist_ok": True}
+    assert uploaded["folder_path"] == tmp_path / "out"
+    assert uploaded["allow_patterns"] == [*adapter_files.FILES, adapter_files.CARD]
+    assert "uploaded to https://huggingface.co/me/adapter" in capsys.readouterr().out
+
+
+def test_a_hub_that_refuses_is_one_line(tmp_path, monkeypatch):
+    fake = Hub()
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: fake)
+    with pytest.raises(InputError, match=r"^--push_to_hub: .*Repo id"):
+        adapters.check_hub("no such name")
+    with monkeypatch.context() as patch:
+        patch.setattr(fake, "whoami", lambda: 1 / 0)
+        with pytest.raises(InputError, match=r"if the hub does not know you: hf auth login"):
+            adapters.check_hub("me/adapter")
+    monkeypatch.setattr(fake, "upload_folder", lambda **options: 1 / 0)
+    with pytest.raises(InputError, match=r"the adapter is in .*out; to upload it later: hf upload"):
+        adapters.push_to_hub(tmp_path / "out", "me/adapter")

@@ -177,7 +177,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("answer", [None, "", "y"])
 def test_more_than_a_day_is_asked_about(answer, unfinished, options, monkeypatch, capsys):
     """Before anything in the folder goes; where nobody can answer, it is refused."""
-    monkeypatch.setattr(FineTuning, "prepare", lambda self: 1e4)
+    monkeypatch.setattr(FineTuning, "prepare", lambda self, verbose=True: 1e4 if verbose else 1.0)
     monkeypatch.setattr(
         "sys.stdin", io.StringIO("y") if answer is None else Terminal(f"{answer}\n")
     )
@@ -188,12 +188,33 @@ def test_more_than_a_day_is_asked_about(answer, unfinished, options, monkeypatch
         assert sorted(unfinished.iterdir()) == before
     else:
         finetune.train(**options | {"overwrite": True, "seed": 1})
-    assert "about 44 h on this machine; fewer pairs (--max_samples)" in capsys.readouterr().out
+    assert (
+        "about 44 h on this machine; with --base embedded_base about 16 s"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_run_of_days_begins_with_yes(options, monkeypatch):
-    monkeypatch.setattr(FineTuning, "prepare", lambda self: 1e6)
+    monkeypatch.setattr(FineTuning, "prepare", lambda self, verbose=True: 1e6)
     finetune.train(**options, yes=True)
+
+
+def test_the_time_of_the_embedded_base_is_tried(options, tmp_path, monkeypatch, capsys):
+    """A run that is expected to be long names the time that the embedded base would take here."""
+    prepare, tried = FineTuning.prepare, []
+
+    def slow(self, verbose=True):
+        found = prepare(self, verbose)
+        tried.append((self.vlm.base, found))
+        return 4000.0 if verbose else found
+
+    monkeypatch.setattr(FineTuning, "prepare", slow)
+    finetune.train(**options, yes=True)
+    (_, _), (base, seconds) = tried
+    assert base == "embedded_base"
+    said = capsys.readouterr().out
+    told = duration(4 * 4 * seconds)  # four steps of four images
+    assert f"; with --base embedded_base about {told}\n" in said and said.count("in a pass") == 1
 
 
 def test_what_is_left_of_a_resumed_run_counts(unfinished, options, monkeypatch, capsys):
