@@ -1,7 +1,7 @@
 """python docs/make_pictures.py [--checkpoint homework/vlm_model] [--output docs/pictures]
 
-Makes the images of README.md and docs/: a frame with the five kinds of question; with a
-checkpoint also where the model looks and what it answers, and
+Makes the images of README.md and docs/: a frame with the five kinds of question and the contact
+sheet of the shipped sample; with a checkpoint also where the model looks and what it answers, and
 the heads of a report and of the page of `explore`.
 """
 
@@ -20,6 +20,8 @@ from homework.common import cli, options
 from homework.frames.images import open_image
 from homework.frames.split import Skipped, list_split, read_frames
 from homework.inspection.draw import draw_scene
+from homework.inspection.figures import contact_sheet
+from homework.inspection.survey import survey
 from homework.labels.questions import EGO, KINDS, pairs
 from homework.labels.scene import IMAGE_SIZE, Scene
 
@@ -27,6 +29,7 @@ WIDE, HIGH = IMAGE_SIZE
 WIDTH = 620  # drawn pixels for the questions beside the frame
 INK, SOFT, GROUND = "#e6e4df", "#9aa1a8", "#15181b"
 RIGHT, WRONG = "#ffd400", "#ff5a4d"
+SHEET_WIDTH = 1100
 QUALITY = 85  # of JPEG: a tenth of PNG's size
 
 
@@ -45,6 +48,9 @@ def make(
     image, scene = clearest([data / "sample", data / "sample_valid"])
     frame = draw_scene(open_image(image), scene)
     five_kinds(frame, scene).save(folder / "five_kinds.jpg", quality=QUALITY)
+    sheet = contact_sheet(survey(list_split(data / "sample"), 1))
+    sheet.thumbnail((SHEET_WIDTH, SHEET_WIDTH * 2))
+    sheet.save(folder / "contact_sheet.jpg", quality=QUALITY)
     if checkpoint:
         looks(str(checkpoint), data / "sample_valid").save(
             folder / "where_it_looks.jpg", quality=QUALITY

@@ -1,4 +1,4 @@
-"""python -m homework.download [--url URL] [--data_dir data]
+"""python -m homework.download [--url URL] [--data_dir data] [--sha256 HEX] [--keep_archive]
 
 Fetches the course's dataset (recorded frames) and unpacks it into `data/train`, `data/train_demo`,
 `data/valid` and `data/valid_grader`. After an interruption the same command resumes. It writes
@@ -43,12 +43,19 @@ _NETWORK = (
 
 
 @options.checked
-def download(url: str = DATASET_URL, data_dir: Path | None = None) -> None:
+def download(
+    url: str = DATASET_URL,
+    data_dir: Path | None = None,
+    sha256: str | None = None,
+    keep_archive: bool = False,
+) -> None:
     """Fetch and unpack the dataset, unless it is complete already.
 
     Args:
         url: address of a zip with the folders train, train_demo, valid and valid_grader.
         data_dir: the folder to unpack into. Default: data beside the package.
+        sha256: the expected SHA-256 of the archive, if you know it.
+        keep_archive: keep the zip in the data folder.
     """
     folder = options.data_folder(data_dir)
     # Named by the address, so that no other download is resumed.
@@ -56,13 +63,14 @@ def download(url: str = DATASET_URL, data_dir: Path | None = None) -> None:
     state = archive.with_suffix(".state.partial")
     with writing(folder, "and run again"):  # network errors are caught where they arise
         folder.mkdir(parents=True, exist_ok=True)
-        complete = _is_complete(folder, url)
+        complete = _is_complete(folder, url, sha256)
         if not complete:
             if not archive.exists():
                 fetch(url, archive, state)
-            manifest = _unpack(url, archive, state, folder)
-        for file in (archive, state):  # also after a run that was killed before
-            file.unlink(missing_ok=True)
+            manifest = _unpack(url, archive, state, folder, sha256)
+        state.unlink(missing_ok=True)  # also after a run that was killed before
+        if not keep_archive:
+            archive.unlink(missing_ok=True)
     if complete:
         print(f"{folder / MANIFEST}: the dataset is complete, nothing to do")
         return
@@ -72,9 +80,13 @@ def download(url: str = DATASET_URL, data_dir: Path | None = None) -> None:
     print(f"complete: {folder / MANIFEST}; next: python -m homework.generate_qa generate{here}")
 
 
-def _unpack(url: str, archive: Path, state: Path, folder: Path) -> dict[str, Any]:
+def _unpack(
+    url: str, archive: Path, state: Path, folder: Path, sha256: str | None
+) -> dict[str, Any]:
     """Unpack the archive, remove it if it is damaged, and write the manifest."""
     print(f"{archive}: {archive.stat().st_size / 1e6:,.1f} MB, checking", flush=True)
+    found = digest(archive)
+    _compare(archive, found, sha256)
     try:
         splits = unpack(archive, folder)
     except DamagedArchive as error:
@@ -84,7 +96,7 @@ def _unpack(url: str, archive: Path, state: Path, folder: Path) -> dict[str, Any
         "url": url,
         "etag": read_state(state).get("etag"),
         "size": archive.stat().st_size,
-        "sha256": digest(archive),
+        "sha256": found,
         "splits": splits,
     }
     if sys.platform != "win32":
@@ -93,14 +105,20 @@ def _unpack(url: str, archive: Path, state: Path, folder: Path) -> dict[str, Any
     return manifest
 
 
-def _is_complete(folder: Path, url: str) -> bool:
+def _compare(file: Path, found: str, sha256: str | None) -> None:
+    if sha256 is not None and found != sha256.lower():
+        fix = "delete it to download again, or correct --sha256"
+        raise InputError(f"{file}: the archive has sha256 {found}, expected {sha256}; {fix}")
+
+
+def _is_complete(folder: Path, url: str, sha256: str | None) -> bool:
     """Whether the manifest and all files that it counts exist; remove it if they do not."""
     path = folder / MANIFEST
     if not path.exists():
         return False
     manifest = read_json(path)
     try:
-        source = manifest["url"]
+        source, found = manifest["url"], manifest["sha256"]
         counts = {split: int(numbers["files"]) for split, numbers in manifest["splits"].items()}
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
         raise InputError(f"{path}: not written by this command; delete it and run again") from None
@@ -108,6 +126,7 @@ def _is_complete(folder: Path, url: str) -> bool:
         raise InputError(
             f"{path}: {folder} holds the dataset from {source}; give another --data_dir"
         )
+    _compare(path, found, sha256)
     for split, number in counts.items():
         if sum(len(files) for _, _, files in os.walk(folder / split)) < number:
             path.unlink()

@@ -162,7 +162,11 @@ def balance(
 
 @options.checked
 def inspect(
-    data_dir: Path | None = None, against: Path | None = None, num_workers: Count | None = None
+    data_dir: Path | None = None,
+    against: Path | None = None,
+    num_workers: Count | None = None,
+    pictures: Path | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Report the frames, images, line-ups and answers of a split, and what may mislead a model.
 
@@ -170,17 +174,24 @@ def inspect(
         data_dir: the split's folder. Default: data/train beside the package.
         against: folder of another split, whose line-ups are compared with those of this one.
         num_workers: number of processes. Default: one per core.
+        pictures: write a contact sheet, answer histograms and the line-up table to this folder.
+        overwrite: replace files that this command did not write.
 
     Raises:
         InputError: there is no usable info file with an image.
     """
     from .inspection.survey import compare, report, survey
 
+    outputs = Outputs("inspect", overwrite)
     split = list_split(options.data_folder(data_dir, "train"))
     other = list_split(against) if against is not None else None
     workers = num_workers or num_cores()
     found = survey(split, workers)
     print(*report(found), sep="\n")
+    if pictures:
+        from .inspection.figures import save_images
+
+        print("wrote " + ", ".join(map(str, save_images(found, pictures, outputs.open))))
     if other is not None:
         print("", *compare(found, survey(other, workers, decode=False)), sep="\n")
 

@@ -46,10 +46,11 @@ def test_a_tilde_in_the_data_folder_is_the_home(server, tmp_path, monkeypatch):
 
 
 def test_a_lost_file_is_fetched_again(server, tmp_path):
-    download(server.url, str(tmp_path))
+    download(server.url, str(tmp_path), keep_archive=True)
     (tmp_path / "valid/00000_info.json").unlink()
     download(server.url, str(tmp_path))
-    assert unpacked(tmp_path) == FILES and len(server.asked) == 2
+    assert unpacked(tmp_path) == FILES  # and the archive that was kept is now gone
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,15 @@ def test_a_folder_with_another_dataset_is_refused(server, tmp_path):
 def test_a_data_dir_that_is_a_file_is_one_line(server, tmp_path):
     (tmp_path / "data").write_text("")
     assert "File exists" in error_of(server.url, str(tmp_path / "data"))
+
+
+def test_an_archive_of_another_sha256_is_refused(server, tmp_path):
+    right = hashlib.sha256(server.body).hexdigest()
+    assert "expected 0000" in error_of(server.url, str(tmp_path), sha256="0" * 64)
+    assert not (tmp_path / "train").exists()
+    download(server.url, str(tmp_path), sha256=right.upper())
+    assert len(server.asked) == 1
+    assert "expected 0000" in error_of(server.url, str(tmp_path), sha256="0" * 64)
 
 
 def test_a_damaged_archive_is_fetched_again(server, tmp_path):
@@ -104,7 +114,7 @@ def test_the_command_downloads_and_reports_a_wrong_address_in_one_line(
 
 
 def test_a_mistyped_flag_fetches_nothing(server, tmp_path, monkeypatch):
-    arguments = ["x", "--url", server.url, "--data_dir", str(tmp_path), "--url_of", "x"]
+    arguments = ["x", "--url", server.url, "--data_dir", str(tmp_path), "--keep_archives"]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as caught:
         cli.run(download)

@@ -46,6 +46,12 @@ WRITERS = {
             str(data / "train" / "00000_info.json"), 3, save=str(to), **o
         ),
     ),
+    "inspect --pictures": (
+        "answers.png",
+        lambda data, to, **o: generate_qa.inspect(
+            str(data / "train"), num_workers=1, pictures=str(to.parent), **o
+        ),
+    ),
     "explore": (
         "index.html",
         lambda data, to, **o: generate_qa.explore(str(data / "train"), str(to.parent), 1, **o),

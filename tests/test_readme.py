@@ -113,9 +113,12 @@ def test_the_readmes_images_are_made_by_a_command(tmp_path):
 
     command = [sys.executable, "docs/make_pictures.py", "--output", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (path,) = tmp_path.iterdir()
-    assert path.name == "five_kinds.jpg"
-    assert Image.open(path).width > 1000 and path.stat().st_size < 600_000
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "contact_sheet.jpg",
+        "five_kinds.jpg",
+    ]
+    for path in tmp_path.iterdir():
+        assert Image.open(path).width > 1000 and path.stat().st_size < 600_000
 
 
 def test_the_test_files_that_ci_names_exist():

@@ -39,6 +39,11 @@ class Survey:
         return Counter((scene.track, kart.name) for _, scene in self.views for kart in scene.karts)
 
     @property
+    def pairs(self) -> Counter[Pair]:
+        """How often each pair occurs."""
+        return Counter(pair for _, scene in self.views for pair in pairs(scene))
+
+    @property
     def unreadable(self) -> list[str]:
         """The images that cannot be read, each with the reason."""
         return [image for image in self.images if isinstance(image, str)]
@@ -107,7 +112,7 @@ def report(found: Survey) -> Iterator[str]:
         share = number / len(found.views)
         yield f"  {karts:2}  {number:7,} views {share:6.1%}  {'#' * round(40 * share)}".rstrip()
     yield ""
-    yield answer_table(Counter(pair for _, scene in found.views for pair in pairs(scene)))
+    yield answer_table(found.pairs)
     yield ""
     yield from _trap(found)
 
