@@ -6,12 +6,15 @@ The reason is a sentence that staff can send to the student as it is. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import interpreter
 
 GRADED = "graded"
+VERSIONS = "made for other versions of the packages"
+WEIGHTS = "weights are missing"
 NOT_GRADED = (
     "Not graded, by no fault of the submission: the grader itself failed on it ({}). It is graded "
     "by hand or in a later run."
@@ -35,11 +38,11 @@ _GROUPS = (
     (r"grader's channel|number of parameters is not", "interferes with the grader"),
     (r"not allowed in grading|PermissionError", "does what grading does not allow"),
     (r"process ended itself|process was ended|SystemExit|KeyboardInterrupt", "ends the process"),
-    (r"hub cache", "weights are missing"),
+    (r"hub cache", WEIGHTS),
     (
         rf"{_NO_CLASS}|(cannot import name \S+ from|No module named) "
         r"'(transformers|peft|torch|torchvision|huggingface_hub|tokenizers|accelerate|cv2)\b",
-        "made for other versions of the packages",
+        VERSIONS,
     ),
     (r"ModuleNotFoundError|ImportError|SyntaxError", "an import fails"),
 )
@@ -128,6 +131,28 @@ def reason(result: Mapping[str, Any]) -> str:
             f"in the course's grader: {interface['detail'].rstrip('.')}."
         )
     return text + _denied(result)
+
+
+def shared(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str | None]) -> list[str]:
+    """What the environment lacks for two or more submissions: a sentence each, with the cure.
+
+    Args:
+        rows: of a class's table.
+        versions: of the packages that they were graded with.
+    """
+    had = ", ".join(f"{name} {versions[name] or 'none'}" for name in ("transformers", "torch"))
+    sentences = {
+        VERSIONS: f"are {VERSIONS} than those here ({had}); --course takes the course's versions, "
+        "--python those of another environment",
+        WEIGHTS: "need weights that are not in this machine's hub cache; download them as their "
+        "reasons say, and grade again into another --output",
+    }
+    counts = Counter(row["group"] for row in rows)
+    return [
+        f"{counts[group]} of {len(rows)} submissions {sentence}"
+        for group, sentence in sentences.items()
+        if counts[group] > 1
+    ]
 
 
 def may_be_caused_by_others(result: Mapping[str, Any], time_is_own: bool) -> bool:

@@ -72,6 +72,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     text = "of several files of a student the last one counts"
     add("--latest", action="store_true", help=text)
     add("--resume", action="store_true", help="keep the results of earlier runs")
+    text = "percent of the points that each day or part of a day after --due costs (none)"
+    add("--late_penalty", type=cli.above_zero, default=0.0, help=text)
     add(
         "--due",
         type=cli.local_time,
@@ -81,6 +83,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_grading_options()
     parser.add_python_options()
     options = parser.parse_args(arguments)
+    if options.late_penalty and not options.due:
+        parser.error("--late_penalty needs --due")
     if (options.format == "canvas") != (options.gradebook is not None):
         parser.error("--format canvas and --gradebook FILE belong together")
     return options
@@ -109,10 +113,13 @@ def run(arguments: Sequence[str]) -> int:
     with Journal(options.output.with_suffix(".results.jsonl"), options.resume) as journal:
         graded = _Class(room, rules, journal, digest(about), found.counting)
         graded.grade(jobs)
-        rows = graded.rows(options.due)
+        rows = graded.rows(options.due, options.late_penalty)
         others = {"superseded": [o.file for o in found.superseded], "ignored": found.ignored}
-        table.write(options.output, rows, {"settings": about, **others})
-        write_whole(options.output.with_suffix(".html"), page.render(rows, about))
+        notes = reasons.shared(rows, about["packages"])
+        table.write(options.output, rows, {"notes": notes, "settings": about, **others})
+        write_whole(options.output.with_suffix(".html"), page.render(rows, about, notes))
+    for note in notes:
+        print(f"note: {note}")
     _summarize(rows, found, options.output)
     if gradebook:
         _fill(gradebook, rows, options.output.with_suffix(FILLED))
@@ -166,14 +173,14 @@ class _Class:
         graded = len(self._journal.results) - before
         print(f"{graded} graded; the others have the result of an equal file or an earlier run")
 
-    def rows(self, due: datetime | None) -> list[dict[str, Any]]:
+    def rows(self, due: datetime | None, late_penalty: float) -> list[dict[str, Any]]:
         """The table, a row for each student."""
         rows = []
         for one in self._submissions:
             sha = self._sha256.get(one.file, "")
             record = self._journal.results.get(self._key(sha))
             record = record or {"sha256": sha, "error": self.crashed[one.file]}
-            rows.append(table.row(one, record, hours_late(one, due)))
+            rows.append(table.row(one, record, hours_late(one, due), late_penalty))
         return rows
 
     def _key(self, sha: str) -> str:

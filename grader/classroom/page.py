@@ -22,12 +22,13 @@ def is_page(content: bytes) -> bool:
     return b"<title>Grades of " in content
 
 
-def render(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
+def render(rows: Sequence[Row], settings: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
     """The page.
 
     Args:
         rows: of the class's table, as `table.row` makes them.
         settings: what `results.depends_on` returns.
+        notes: sentences for the top.
     """
     from jinja2 import Environment, StrictUndefined  # torch has it
 
@@ -38,6 +39,7 @@ def render(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
     return environment.from_string(template).render(
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         settings=settings,
+        notes=notes,
         mean=statistics.mean(totals) if totals else None,
         median=statistics.median(totals) if totals else None,
         late=sum(row["late"] == "yes" for row in rows),

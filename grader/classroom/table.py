@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ CASES = {
 }
 COLUMNS = (
     "ID", "total", "accuracy", *CASES, "reason", "remarks", "seconds", "late", "hours_late",
-    "sha256", "file", "student", "canvas_user",
+    "penalty", "sha256", "file", "student", "canvas_user",
 )  # fmt: skip
 # Where a spreadsheet begins a cell, and the first character that it does not skip there.
 _CELL_START = re.compile(
@@ -35,17 +36,22 @@ _CELL_START = re.compile(
 
 
 def row(
-    submission: Submission, record: Mapping[str, Any], hours_late: float | None
+    submission: Submission,
+    record: Mapping[str, Any],
+    hours_late: float | None,
+    late_penalty: float = 0.0,
 ) -> dict[str, Any]:
     """What is known of a submission, ready for JSON; the columns first.
 
     Args:
         record: the journal's; or its `sha256` and an `error` of the grader itself.
         hours_late: None where nobody knows.
+        late_penalty: percent of the points that each day or part of a day after the due date costs.
     """
     who = {
         "late": "yes" if submission.late or hours_late else "no",
         "hours_late": hours_late,
+        "penalty": None,
         "sha256": record["sha256"],
         "file": submission.file,
         "student": submission.student,
@@ -58,13 +64,18 @@ def row(
         return empty | about | {"group": "not graded"} | who
     result = record["result"]
     accuracy = result["accuracy"]
+    days = math.ceil((hours_late or 0) / 24)
+    who["penalty"] = round(result["total"] * min(1.0, days * late_penalty / 100), 2)
+    reason = reasons.reason(result)
+    if who["penalty"]:
+        reason += f" {who['penalty']:g} points are taken off: {hours_late:g} hours late."
     remarks = [remark for case in result["cases"] for remark in case["remarks"]]
     return {
         "ID": submission.id,
-        "total": round(result["total"], 2),
+        "total": round(result["total"] - who["penalty"], 2),
         "accuracy": None if accuracy is None else round(accuracy, 4),
         **{column: _cell(result, name) for column, name in CASES.items()},
-        "reason": reasons.reason(result),
+        "reason": reason,
         "remarks": "; ".join(remarks),
         "seconds": round(record["seconds"], 1),
         **who,

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import zipfile
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -249,6 +249,8 @@ def test_what_cannot_work_is_said_before_anything_is_graded(graded_class, option
         ["--jobs", "0"],
         ["--memory", "-1"],
         ["--gradebook", "x"],
+        ["--late_penalty", "10"],
+        ["--due", "2026-10-01", "--late_penalty", "nan"],
     ],
 )
 def test_a_wrong_command_line_is_one_line(capsys, options):
@@ -374,6 +376,20 @@ def test_a_link_is_marked_and_not_graded(graded_class, place):
     assert (
         code == 1 and row["total"] == "" and "it is a link, which is not followed" in row["reason"]
     )
+
+
+def test_each_day_after_the_due_date_costs_points(graded_class, place):
+    for name, days in (("good.zip", 0), ("same.zip", 1.5), ("import.zip", 30)):
+        moment = datetime(2026, 10, 2).timestamp() + days * 86_400
+        os.utime(place / "class" / name, (moment, moment))
+    _, table, _, _ = graded_class("--due", "2026-10-02", "--late_penalty", "10")
+    found = {row["ID"]: row for row in table}
+    assert (found["good"]["total"], found["good"]["penalty"]) == ("105.0", "0.0")
+    assert (found["same"]["total"], found["same"]["penalty"]) == ("84.0", "21.0")
+    assert found["same"]["reason"].endswith("21 points are taken off: 36 hours late.")
+    assert (found["import"]["total"], found["import"]["penalty"]) == ("0.0", "0.0")
+    _, table, out, _ = graded_class("--resume")  # the results on the disk are without it
+    assert {row["ID"]: row["total"] for row in table}["same"] == "105.0" and "0 graded; " in out
 
 
 def test_no_student_is_dropped_unasked(graded_class, place, capsys):

@@ -8,7 +8,7 @@ import sys
 import pytest
 from fake_submission import GOOD, make_zip
 
-from grader import interpreter
+from grader import interpreter, reasons
 from grader.__main__ import main
 
 CLASS = "cannot import name 'AutoModelForVision2Seq' from 'transformers'"
@@ -32,14 +32,17 @@ def graded_class(place, capsys):
     return run
 
 
-def test_a_cause_that_failures_share_is_a_group_with_its_cure(graded_class):
+def test_a_cause_that_failures_share_is_said_once_with_its_cure(graded_class):
     make_zip(graded_class.folder / "good.zip")
     make_zip(graded_class.folder / "ann.zip", OLD)
     make_zip(graded_class.folder / "bob.zip", OLD | {"other.py": ""})
-    out, _, page = graded_class()
-    assert "2  made for other versions of the packages" in out
-    assert "made for other versions of the packages" in page
-    assert "grade with the course&#39;s versions (--course)" in page
+    out, table, page = graded_class()
+    (note,) = table["notes"]
+    assert note.startswith("2 of 3 submissions are made for other versions of the packages")
+    assert "--course takes the course's versions" in note
+    assert out.count(note) == 1 and out.index(note) < out.index("mean total")
+    assert page.count("2 of 3 submissions are made for other versions") == 1
+    assert page.index("2 of 3 submissions") < page.index("Totals")
 
 
 def test_the_python_is_among_what_a_result_depends_on(graded_class, monkeypatch):
@@ -50,3 +53,24 @@ def test_the_python_is_among_what_a_result_depends_on(graded_class, monkeypatch)
     settings = before["settings"]
     assert settings["python"] == interpreter.own().python and settings == after["settings"]
     assert settings["packages"] == interpreter.own().versions
+
+
+def row(group: str) -> dict:
+    return {"group": group}
+
+
+VERSIONS = {"transformers": "5.23.0", "torch": "2.13.0"}
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [row(reasons.GRADED)] * 9, [row(reasons.VERSIONS)], [row("an import fails")] * 5]
+)
+def test_what_is_no_shared_cause_of_the_environment_has_no_note(rows):
+    assert reasons.shared(rows, VERSIONS) == []
+
+
+def test_both_causes_are_told_with_what_the_environment_has():
+    rows = [row(reasons.WEIGHTS), row(reasons.VERSIONS)] * 2
+    versions, weights = reasons.shared(rows, VERSIONS)
+    assert "2 of 4 submissions" in versions and "(transformers 5.23.0, torch 2.13.0)" in versions
+    assert weights.startswith("2 of 4 submissions need weights that are not in this machine's hub")
