@@ -31,10 +31,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from grader import grade, process, replies, submission  # noqa: E402
+from grader import course, grade, process, replies, submission  # noqa: E402
 from grader.errors import GraderError, SubmissionError, safe_lines  # noqa: E402
 from grader.labels import Question  # noqa: E402
-from grader.report import Case  # noqa: E402
+from grader.report import Report  # noqa: E402
 
 assert sys.platform != "win32"
 
@@ -99,13 +99,14 @@ class Replies:
 
 def ask(child: Any, rng: random.Random, limit: float) -> None:
     """Ask a Child, or Replies, and judge as `grade` does."""
-    until = grade._Until(time.monotonic() + limit, limit)
+    grading = grade._Grading(QUESTIONS, "valid_grader", limit, Report(out=io.StringIO()))
+    grading.child, grading._deadline = child, time.monotonic() + limit
     what: Callable[[], object] = rng.choice(
         [
-            lambda: grade._check_parameters(Case("parameters"), child, until),
-            lambda: grade._answer(QUESTIONS, Path("data"), child, until),
-            lambda: grade._ask_about_course(child, until),
-            lambda: grade._check_interface(Case("interface"), child, until, "valid_grader", 40),
+            lambda: grade._check_parameters(grading._call("parameters", "x")),
+            lambda: grading.answer(Path("data")),
+            lambda: course.of_model(grading._call("course", "x")),
+            lambda: grading._call("interface", "x", split="valid_grader", count=4),
         ]
     )
     try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import course, interpreter, labels, reasons, scoring, submission
 from .child import MAX_ANSWER
@@ -67,7 +67,7 @@ def grade(
         submission.write_data(data_dir, folder, split, questions)
         out_of_reach = [*labels.hidden(data_dir, split, questions), *hidden] if locked else None
         with Child(folder, out_of_reach, slot, python) as grading.child:
-            grading.ask(grading.child, package, folder / "data")
+            grading.ask(package, folder / "data")
     return grading.result(path) | {
         "python": {"version": python.python, "packages": python.versions},
         "lock": grading.child.layers if grading.child else {},
@@ -82,6 +82,7 @@ class _Grading:
     ) -> None:
         self._questions, self._split = questions, split
         self._limit, self._report = time_limit, report
+        self._deadline = 0.0  # of the calls of the child, by `time.monotonic`
         self._cases = [
             Case("Submission opens (50 MB at most)"),
             Case("Model loads: load_vlm()"),
@@ -104,29 +105,75 @@ class _Grading:
             case.detail, case.remarks = unpacked.size, unpacked.remarks
         return unpacked.package
 
-    def ask(self, child: Child, package: str, data: Path) -> None:
+    def ask(self, package: str, data: Path) -> None:
         """The cases that need the submission's process."""
+        assert self.child
         loads, fits, accuracy, extra, interface = self._cases[1:]
-        self._say_layers(child)
+        self._say_layers(self.child.layers)
         start = time.monotonic()
-        until = _Until(start + self._limit, self._limit)
+        self._deadline = start + self._limit
         with self._running(loads):
-            child.call("start", *until("importing the package"), package=package)
-            child.call("load", *until("importing the package and load_vlm()"))
+            self._call("start", "importing the package", package=package)
+            self._call("load", "importing the package and load_vlm()")
             loads.detail = f"{time.monotonic() - start:.1f} s"
         with self._running(fits):
-            _check_parameters(fits, child, until)
+            number = self._call("parameters", "loading and counting the parameters")
+            fits.detail = _check_parameters(number)
         with self._running(accuracy):
-            self._samples = _answer(self._questions, data, child, until)
-            self._score(accuracy, time.monotonic() - start, child.import_s)
+            self._samples = self.answer(data)
+            self._score(accuracy, time.monotonic() - start, self.child.import_s)
         with self._running(extra):
             extra.points = scoring.extra_points(self._share)
             extra.remarks = course.of_score(self._course)
         self._report.say_answers(self._samples, self._kinds)
+        self._deadline = time.monotonic() + self._limit
         with self._running(interface):
-            until = _Until(time.monotonic() + self._limit, self._limit)
-            interface.remarks = _ask_about_course(child, until)
-            _check_interface(interface, child, until, self._split, len(self._questions))
+            interface.remarks = course.of_model(self._call("course", "looking at the model"))
+            # The course's own calls; the answers that these compare with are hidden.
+            count = min(INTERFACE_QUESTIONS, len(self._questions))
+            what = f"benchmark() on {count} questions"
+            self._call("interface", what, split=self._split, count=count)
+            interface.detail = f"{count} questions"
+
+    def answer(self, data: Path) -> list[dict[str, Any]]:
+        """Have every question answered; returns the samples with whether each is correct."""
+        questions, answers = self._questions, []
+        begun = time.monotonic()
+        before = begun - (self._deadline - self._limit)
+        for start in range(0, len(questions), course.BATCH):
+            batch = questions[start : start + course.BATCH]
+            answered = scoring.how_far(
+                start, len(questions), len(batch), time.monotonic() - begun, before, self._limit
+            )
+            found = self._call(
+                "answer",
+                "loading and answering",
+                f": {answered}",
+                image_paths=[str(data / question.image) for question in batch],
+                questions=[question.question for question in batch],
+            )
+            # The child has checked this too, but what comes from there is not to be relied on.
+            if not (isinstance(found, list) and len(found) == len(batch)):
+                raise SubmissionError(FORGED)
+            if not all(isinstance(answer, str) and len(answer) <= MAX_ANSWER for answer in found):
+                raise SubmissionError(FORGED)
+            answers += found
+        return [
+            {
+                "image_file": question.image,
+                "question": question.question,
+                "model_answer": answer,
+                "correct_answer": question.answer,
+                "is_correct": scoring.is_correct(answer, question.answer),
+            }
+            for question, answer in zip(questions, answers, strict=True)
+        ]
+
+    def _call(self, do: str, what: str, more: str = "", **arguments: Any) -> Any:
+        """Have the child do one thing; `what` it is, and `more`, are said if the time ends."""
+        assert self.child
+        over = f"{what} took over {self._limit:g} s and was stopped{more}"
+        return self.child.call(do, self._deadline, over, **arguments)
 
     def _score(self, case: Case, seconds: float, import_s: float) -> None:
         """Complete the case of the accuracy."""
@@ -161,13 +208,13 @@ class _Grading:
             if case.status != "not run":
                 self._report.end(case, details)
 
-    def _say_layers(self, child: Child) -> None:
+    def _say_layers(self, layers: Mapping[str, list[str]]) -> None:
         """One line: the layers of the lock that are active, and why others are not."""
-        if not child.layers:
+        if not layers:
             self._report.say(OPEN)
             return
-        text = f"Locked by: {', '.join(child.layers['active'])}"
-        if missing := child.layers["missing"]:
+        text = f"Locked by: {', '.join(layers['active'])}"
+        if missing := layers["missing"]:
             text += f" (without {'; '.join(missing)})"
         self._report.say(one_line(text))
 
@@ -203,77 +250,15 @@ class _Grading:
         }
 
 
-class _Until(NamedTuple):
-    """A point in time for several calls of the child."""
-
-    deadline: float
-    limit: float
-
-    def __call__(self, what: str) -> tuple[float, str]:
-        """The deadline and the message for `Child.call`."""
-        return self.deadline, f"{what} took over {self.limit:g} s and was stopped"
-
-
-def _check_parameters(case: Case, child: Child, until: _Until) -> None:
-    number = child.call("parameters", *until("loading and counting the parameters"))
+def _check_parameters(number: object) -> str:
+    """What the case of the parameters says about the number that the child returned."""
     if number is None:
-        case.detail = "none found: neither the model nor its attributes have parameters()"
-        return
+        return "none found: neither the model nor its attributes have parameters()"
     # Anything may come from there: true, 1e999, a number of 4,000 digits.
-    if type(number) is not int or not 0 <= number < 10**15:
+    if not isinstance(number, int) or type(number) is bool or not 0 <= number < 10**15:
         raise SubmissionError("the number of parameters is not a number from 0 to 10^15")
-    case.detail = f"{number / 1e6:.1f}M"
     if number > PARAMETER_LIMIT:
         raise SubmissionError(
             f"{number} parameters; the course refuses over {PARAMETER_LIMIT}, so the total is 0"
         )
-
-
-def _answer(
-    questions: list[labels.Question], data: Path, child: Child, until: _Until
-) -> list[dict[str, Any]]:
-    """Have every question answered; returns the samples with whether each is correct."""
-    answers: list[str] = []
-    begun = time.monotonic()
-    for start in range(0, len(questions), course.BATCH):
-        batch = questions[start : start + course.BATCH]
-        deadline, message = until("loading and answering")
-        before = begun - (deadline - until.limit)
-        answered = scoring.how_far(
-            start, len(questions), len(batch), time.monotonic() - begun, before, until.limit
-        )
-        found = child.call(
-            "answer",
-            deadline,
-            f"{message}: {answered}",
-            image_paths=[str(data / question.image) for question in batch],
-            questions=[question.question for question in batch],
-        )
-        # The child has checked this too, but what comes from there is not to be relied on.
-        if not (isinstance(found, list) and len(found) == len(batch)):
-            raise SubmissionError(FORGED)
-        if not all(isinstance(answer, str) and len(answer) <= MAX_ANSWER for answer in found):
-            raise SubmissionError(FORGED)
-        answers += found
-    return [
-        {
-            "image_file": question.image,
-            "question": question.question,
-            "model_answer": answer,
-            "correct_answer": question.answer,
-            "is_correct": scoring.is_correct(answer, question.answer),
-        }
-        for question, answer in zip(questions, answers, strict=True)
-    ]
-
-
-def _check_interface(case: Case, child: Child, until: _Until, split: str, total: int) -> None:
-    """Make the course's own calls; the answers that these compare with are hidden."""
-    count = min(INTERFACE_QUESTIONS, total)
-    child.call("interface", *until(f"benchmark() on {count} questions"), split=split, count=count)
-    case.detail = f"{count} questions"
-
-
-def _ask_about_course(child: Child, until: _Until) -> list[str]:
-    """What the course's grader would do otherwise with the package and its model."""
-    return course.of_model(child.call("course", *until("looking at the model")))
+    return f"{number / 1e6:.1f}M"
