@@ -17,7 +17,7 @@ from .interpreter import Interpreter
 from .process import Child
 from .replies import FORGED
 from .report import Case, Report
-from .slot import Slot
+from .usage import Slot
 
 TIME_LIMIT_S = 60.0  # for the submission's import, load_vlm(), parameters() and all answers
 PARAMETER_LIMIT = 300_000_000

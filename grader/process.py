@@ -21,7 +21,7 @@ from .errors import GraderError, SubmissionError
 from .interpreter import Interpreter
 from .lock import places
 from .replies import DENIED, MAX_REPLY_BYTES, read_denial, read_reply
-from .slot import Slot, Stopped
+from .usage import Slot, Stopped
 
 MAX_DENIALS = 100  # kept, each once
 MAX_OUTPUT_BYTES = 64_000  # of its prints; the last ones are kept

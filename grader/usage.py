@@ -1,4 +1,4 @@
-"""How much memory and how many threads a process may have, and has (Linux)."""
+"""What a submission's process may use of the machine, and what it uses (Linux)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import re
 import sys
 import tempfile
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MEMORY_LIMIT_BYTES = 8_000_000_000
@@ -118,6 +120,19 @@ def usable_memory() -> int:
 def memory_limit() -> int:
     """MEMORY_LIMIT_BYTES, or less where the machine has hardly more."""
     return min(MEMORY_LIMIT_BYTES, usable_memory())
+
+
+class Stopped(Exception):
+    """The user stopped the grading, by Ctrl-C for example; there is no result."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one submission may use of the machine; all of it by default."""
+
+    processor: int | None = None  # the number of the only one that it may use
+    memory_bytes: int = field(default_factory=memory_limit)  # in use
+    stop: threading.Event = field(default_factory=threading.Event)  # set to end the grading
 
 
 def make_cgroup(pid: int, memory_bytes: int, threads: int) -> Path | None:

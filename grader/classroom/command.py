@@ -31,7 +31,7 @@ from typing import Any
 from .. import cli, gradescope, interpreter, labels, reasons
 from ..errors import GraderError, one_line
 from ..files import check_output, private_folder, write_whole
-from ..slot import Slot, Stopped
+from ..usage import Slot, Stopped
 from . import page, pool, table
 from .canvas import Gradebook
 from .names import Submission, hours_late

@@ -14,7 +14,7 @@ from typing import TypeVar
 from .. import usage
 from ..errors import GraderError
 from ..lock import places
-from ..slot import Slot, Stopped
+from ..usage import Slot, Stopped
 
 Item = TypeVar("Item")
 LEAST_MEMORY = 2_000_000_000  # for each of several submissions, in bytes

@@ -21,7 +21,7 @@ from ..errors import GraderError, one_line
 from ..grade import grade
 from ..interpreter import Interpreter
 from ..report import Report
-from ..slot import Slot
+from ..usage import Slot
 
 _CODE = Path(__file__).resolve().parent.parent
 _ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")

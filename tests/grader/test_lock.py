@@ -28,7 +28,7 @@ from grader.grade import grade
 from grader.interpreter import own
 from grader.lock import places
 from grader.report import Report
-from grader.slot import Slot
+from grader.usage import Slot
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's layers need Linux")
 

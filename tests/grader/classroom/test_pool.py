@@ -7,7 +7,7 @@ import time
 import pytest
 
 from grader.classroom import pool
-from grader.slot import Slot
+from grader.usage import Slot
 
 
 def test_the_first_error_stops_the_others():
