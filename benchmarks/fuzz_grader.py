@@ -105,7 +105,7 @@ def ask(child: Any, rng: random.Random, limit: float) -> None:
         [
             lambda: grade._check_parameters(grading._call("parameters", "x")),
             lambda: grading.answer(Path("data")),
-            lambda: course.of_model(grading._call("course", "x")),
+            lambda: course.of_model(grading._call("load", "x")),
             lambda: grading._call("interface", "x", split="valid_grader", count=4),
         ]
     )

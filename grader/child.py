@@ -30,7 +30,7 @@ import traceback
 from types import ModuleType
 from typing import IO, Any
 
-SUBMISSIONS = ("start", "load", "parameters", "answer", "course", "interface")  # requests
+SUBMISSIONS = ("load", "parameters", "answer", "interface")  # requests
 TEXT_FIELDS = ("image_path", "question", "model_answer", "correct_answer")
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 MAX_ANSWER = 10_000  # characters; the right ones have a few
@@ -48,10 +48,13 @@ class Submission:
         self._folder = folder
         self._package: ModuleType
         self._model: Any = None
-        self._facts: dict[str, bool] = {}
 
-    def start(self, package: str) -> None:
-        """Import the package, which must come from the private folder and have `load_vlm`."""
+    def load(self, package: str) -> dict[str, bool]:
+        """Import the package, which must come from the private folder, and build its model.
+
+        Returns:
+            What only the course's grader uses or accepts; see `course.of_model`.
+        """
         if sys.platform == "linux":
             _start_blas_threads()
         sys.path.insert(0, self._folder)
@@ -59,18 +62,15 @@ class Submission:
         place = str(self._package.__file__)
         if not place.startswith(self._folder + os.sep):
             raise ImportError(f"{package} was imported from {place}, not from the zip")
-        self._load_vlm = self._package.load_vlm
-
-    def load(self) -> None:
-        """Build the model."""
-        self._model = self._load_vlm()
+        self._model = self._package.load_vlm()
         if not callable(getattr(self._model, "answer", None)):
             raise TypeError(f"load_vlm() gave {_type(self._model)}, which has no answer()")
         # Now: answering may import `data`, which is too late for the course's grader.
-        self._facts["package.data"] = _has(self._package, "data")
-        self._facts["clip"] = _has(self._package, "load_clip")
-        inner = _has(self._model, "model") and _has(self._model.model, "parameters")
-        self._facts["model.model"] = inner
+        return {
+            "package.data": _has(self._package, "data"),
+            "clip": _has(self._package, "load_clip"),
+            "model.model": _has(self._model, "model") and _has(self._model.model, "parameters"),
+        }
 
     def parameters(self) -> int | None:
         """The number of distinct parameters of the model, or None if it shows none.
@@ -97,10 +97,6 @@ class Submission:
             if len(answer) > MAX_ANSWER:
                 raise ValueError(f"answer() gave {len(answer)} characters as answer {index}")
         return list(answers)
-
-    def course(self) -> dict[str, bool]:
-        """What only the course's grader uses or accepts; see `course.of_model`."""
-        return self._facts
 
     def interface(self, split: str, count: int) -> None:
         """Call the package as the course does, and check the form of what it returns."""

@@ -44,7 +44,7 @@ _OF_MODEL = (
 
 
 def of_model(facts: object) -> list[str]:
-    """Lines from what `child.Submission.course` returned; the submission may have changed it."""
+    """Lines from what `child.Submission.load` returned; the submission may have changed it."""
     known = facts if isinstance(facts, dict) else {}
     return [f"{_WOULD} {line}" for fact, value, line in _OF_MODEL if known.get(fact) is value]
 

@@ -113,8 +113,8 @@ class _Grading:
         start = time.monotonic()
         self._deadline = start + self._limit
         with self._running(loads):
-            self._call("start", "importing the package", package=package)
-            self._call("load", "importing the package and load_vlm()")
+            facts = self._call("load", "importing the package and load_vlm()", package=package)
+            loads.remarks = course.of_model(facts)
             loads.detail = f"{time.monotonic() - start:.1f} s"
         with self._running(fits):
             number = self._call("parameters", "loading and counting the parameters")
@@ -128,7 +128,6 @@ class _Grading:
         self._report.say_answers(self._samples, self._kinds)
         self._deadline = time.monotonic() + self._limit
         with self._running(interface):
-            interface.remarks = course.of_model(self._call("course", "looking at the model"))
             # The course's own calls; the answers that these compare with are hidden.
             count = min(INTERFACE_QUESTIONS, len(self._questions))
             what = f"benchmark() on {count} questions"
