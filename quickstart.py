@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from grader.environments import CPU_INDEX, has_nvidia_gpu, reachable
+from grader.interpreter import CPU_INDEX, has_nvidia_gpu, reachable
 
 ROOT = Path(__file__).resolve().parent
 DATA = ROOT / "data"

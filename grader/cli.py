@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
-from . import environments, interpreter
+from . import interpreter
 from .errors import GraderError
 from .grade import TIME_LIMIT_S
 from .interpreter import Interpreter
@@ -58,7 +58,7 @@ class Parser(argparse.ArgumentParser):
         group.add_argument(
             "--course",
             action="store_true",
-            help=f"run submissions with the versions that the course pins, in {environments.COURSE}"
+            help=f"run submissions with the versions that the course pins, in {interpreter.COURSE}"
             ", which is made first if it is not there (it needs the network, and minutes)",
         )
 
@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
 def chosen_python(options: argparse.Namespace) -> Interpreter:
     """The Python that runs submissions; GraderError if it lacks packages or cannot be set up."""
     if options.course:
-        return interpreter.other(environments.course(), "--course")
+        return interpreter.other(interpreter.course(), "--course")
     if options.python:
         return interpreter.other(options.python)
     interpreter.check()

@@ -171,7 +171,8 @@ class _Class:
             print(f"{len(again)} reached a limit beside others: again, alone", flush=True)
             self._grade(again, 1)
         graded = len(self._journal.results) - before
-        print(f"{graded} graded; the others have the result of an equal file or an earlier run")
+        known = len(self._submissions) - graded - len(self.crashed)
+        print(f"{graded} graded; {known} have the result of an equal file or an earlier run")
 
     def rows(self, due: datetime | None, late_penalty: float) -> list[dict[str, Any]]:
         """The table, a row for each student."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fake_submission import GOOD, ROOT, make_zip, write_data, write_files
 
-from grader import environments, interpreter
+from grader import interpreter
 from grader.__main__ import main
 from grader.errors import GraderError
 
@@ -160,7 +160,7 @@ def runs(python: str) -> bool:
 
 def course_python() -> Path:
     """The course's environment if there is one; else this one stands for it."""
-    made = ROOT / environments.COURSE
+    made = ROOT / interpreter.COURSE
     found = os.environ.get("COURSE_PYTHON") or (made if made.is_dir() else sys.executable)
     return Path(found)
 
@@ -210,11 +210,11 @@ def makes(tmp_path, monkeypatch):
                 raise fails(1, "pip")
 
         monkeypatch.setattr(subprocess, "run", run)
-        return environments.course()
+        return interpreter.course()
 
-    monkeypatch.setattr(environments, "__file__", str(tmp_path / "grader" / "environments.py"))
-    monkeypatch.setattr(environments, "has_nvidia_gpu", lambda: False)
-    monkeypatch.setattr(environments, "reachable", lambda url: True)
+    monkeypatch.setattr(interpreter, "__file__", str(tmp_path / "grader" / "interpreter.py"))
+    monkeypatch.setattr(interpreter, "has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr(interpreter, "reachable", lambda url: True)
     make.commands = commands
     return make
 
@@ -236,7 +236,7 @@ def test_other_pins_make_it_anew(makes, tmp_path, monkeypatch):
     count = len(makes.commands)
     pins = tmp_path / "pins.txt"
     pins.write_text("torch==2.7.0\n")
-    monkeypatch.setattr(environments, "COURSE_PINS", pins)
+    monkeypatch.setattr(interpreter, "COURSE_PINS", pins)
     makes()
     assert len(makes.commands) > count
 

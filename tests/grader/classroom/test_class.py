@@ -107,7 +107,7 @@ def test_the_table_has_a_row_for_each_student(graded_class, place):
     assert found["good"]["sha256"] == found["same"]["sha256"] != half["sha256"]
     assert "superseded by a later file of the student: 1\n    twice.zip\n" in out
     assert "other files, ignored: 1\n    notes.txt\n" in out
-    assert "6 submissions, 2 at a time" in out and "5 graded; the others" in out
+    assert "6 submissions, 2 at a time" in out and "5 graded; 1 have" in out
 
     details = json.loads((place / "grades.json").read_text())
     assert [one["ID"] for one in details["submissions"]] == [*found]
@@ -165,7 +165,7 @@ def test_earlier_results_are_kept_only_if_asked_for(graded_class, place, submiss
     assert code == 1 and "holds 5 results of an earlier run; give --resume" in err
     monkeypatch.setattr("grader.classroom.results.grade", None)  # would end as "not graded"
     code, again, out, _ = graded_class("--resume")
-    assert code == 0 and again == table and "0 graded; the others" in out
+    assert code == 0 and again == table and "0 graded; 6 have" in out
 
 
 def test_a_result_that_was_cut_off_is_graded_again_and_new_ones_too(
