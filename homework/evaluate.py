@@ -50,7 +50,7 @@ def evaluate(
     Raises:
         InputError: the answers do not fit the questions, or a file is missing or malformed.
     """
-    from .evaluation.page import report_files
+    from .evaluation.report import report_files, write_report
     from .evaluation.runs import Answered, other_runs, read_run, with_extracted
 
     others = other_runs(against, report)
@@ -64,14 +64,13 @@ def evaluate(
         print(f"--extract: {changed:,} of {len(run.answers):,} answers taken out of a longer text")
     model = Answered(run, predictions, dataset)
     from .evaluation.measure import check_split, measure
-    from .evaluation.report import write_page
 
     check_split("--train_split", train_split, data_dir)
     measured = measure(model, dataset, max_samples, train_split, train_split)
     print(measured.table())
     if report:
         about = {"checkpoint": name or run.name, "date": run.date}
-        print(write_page(report, measured, about, others, open_file=outputs.open))
+        print(write_report(report, measured, about, others, open_file=outputs.open))
 
 
 if __name__ == "__main__":

@@ -145,14 +145,16 @@ def test(
     Raises:
         InputError: the adapter, the data or an earlier report is missing or malformed.
     """
-    from .evaluation import measure, page, runs
+    from .evaluation import measure, runs
     from .evaluation import report as reports
     from .model.adapter import load as load_checkpoint
 
     others = runs.other_runs(against, report)  # before minutes of answering
     outputs = Outputs("finetune test", overwrite)
     if distributed.is_main():
-        outputs.check(*page.report_files(report), *([save_predictions] if save_predictions else []))
+        outputs.check(
+            *reports.report_files(report), *([save_predictions] if save_predictions else [])
+        )
     dataset = VQADataset(split, data_dir)
     measure.check_split("--baseline_split", baseline_split, data_dir)
     distributed.init()  # first, as it chooses the GPU of this process

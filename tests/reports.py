@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
-from homework.data import BenchmarkSample, VQABenchmarkResult, is_correct
-from homework.evaluation import page
+from homework.data import Accuracy, BenchmarkSample, VQABenchmarkResult, is_correct
+from homework.evaluation import report
 from homework.evaluation.measure import outcomes, training_pairs
 from homework.evaluation.runs import read_run
 from homework.frames.qa_write import balanced_pairs
@@ -75,15 +77,18 @@ def make_report(folder: Path, data_dir: Path, per_kind: int = 12, seed: int = 0,
         "ask": {"checkpoint": "runs/it's", "data_dir": "data"},
         "adapter_sha256": f"{seed:064x}",
         "base": "none",
-        "split": "valid",
-        "train_split": "train",
-        "seen_known": True,
-        "majority_source": "the train split",
         "versions": {"torch": "0"},
     }
     others = [read_run(path) for path in against]
-    data = page.report_data(outcomes, about, {"all": 0.4, "ego": 0.1}, others)
-    files = {o.image_file: path for o, path in zip(outcomes, paths, strict=True)}
+    measured: Any = SimpleNamespace(
+        dataset=SimpleNamespace(split="valid"),
+        result=SimpleNamespace(samples=[SimpleNamespace(image_path=path) for path in paths]),
+        outcomes=outcomes,
+        baseline=SimpleNamespace(accuracies=[Accuracy("ego", 1, 10), Accuracy("all", 4, 10)]),
+        source="the train split",
+        train_split="train",
+        seen_known=True,
+    )
     heat = {index: np.eye(12, dtype=np.float32) for index in range(0, len(outcomes), 2)}
-    page.write_report(folder, data, files, heat)
-    return data
+    report.write_report(folder, measured, about, others, heat)
+    return report.report_data(measured, about, others)

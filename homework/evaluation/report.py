@@ -1,7 +1,13 @@
-"""The report of an adapter: what is known of it, the page, heat maps and images of answers."""
+"""The report of a benchmark: `index.html` for people and `report.json` for programs.
+
+The page is one file that contains its tables, images and heat maps: see `common.outputs`. Beside
+it: what is known of an adapter, and images of single answers.
+"""
 
 from __future__ import annotations
 
+import base64
+import json
 import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -11,12 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.errors import InputError
 from ..common.files import Opener, atomic_write, digest, read_json
+from ..common.outputs import render
+from ..data import ALL, count_by_kind, is_correct
+from ..frames.images import webp_texts
 from ..inspection.figures import curves, finite
+from ..labels.scene import Scene
 from ..model.adapter_files import STATE, WEIGHTS
 from ..model.vlm import Record
+from . import statistics
 from .measure import Measured, scenes
-from .page import PAGE, report_data, write_report
-from .runs import Run, minutes
+from .runs import DATA, FORMAT, Asked, Run, minutes
 from .statistics import Outcome
 
 if TYPE_CHECKING:
@@ -24,9 +34,151 @@ if TYPE_CHECKING:
 
     from ..model.vlm import BaseVLM
 
+VERSION = "2"
+PAGE = "index.html"
+PARTS = Path(__file__).with_suffix(".html")
 MAX_POINTS = 400  # per curve
+LISTED = 5  # most probable answers that a sample lists
+NOTE = (
+    "Probability: how much the model believes its answer, compared with every other answer that "
+    "such a question can have (softmax)."
+)
 LOOKED_AT = "where the model looks"
 CAVEAT = "Not one of the five kinds of question that training teaches: do not rely on the answer."
+
+
+def report_files(folder: Path | None) -> list[Path]:
+    """The files of a report in `folder`; none without a folder."""
+    return [folder / PAGE, folder / DATA] if folder else []
+
+
+def write_report(
+    folder: Path,
+    measured: Measured,
+    about: Mapping[str, Any],
+    others: Sequence[Run] = (),
+    heat: Mapping[int, Any] | None = None,
+    open_file: Opener = atomic_write,
+) -> str:
+    """Write the page and its data to `folder`; returns a line that says so.
+
+    Args:
+        about: the run; name, date and more; see `about_adapter`.
+        others: runs to compare with, question by question.
+        heat: index of a sample -> heat map, float (side, side) from 0 to 1; see `heat_maps`.
+    """
+    data = report_data(measured, about, others)
+    rows = zip(measured.outcomes, measured.result.samples, strict=True)
+    blocks = {
+        "data": data,
+        "pictures": webp_texts({o.image_file: sample.image_path for o, sample in rows}),
+        "heat-maps": {index: _grid_text(grid) for index, grid in (heat or {}).items()},
+    }
+    contents = {
+        DATA: json.dumps(data, indent=1, ensure_ascii=False).encode() + b"\n",
+        PAGE: render(f"What {about['checkpoint']} sees", PARTS, blocks),
+    }
+    for name, content in contents.items():
+        with open_file(folder / name) as file:
+            file.write(content)
+    size = sum(map(len, contents.values())) / 1e6
+    return f"wrote {folder / PAGE} and {DATA} ({size:.1f} MB); open it in a browser"
+
+
+def report_data(
+    measured: Measured, about: Mapping[str, Any], others: Sequence[Run] = ()
+) -> dict[str, Any]:
+    """The whole report as plain JSON data; see `write_report`."""
+    outcomes = measured.outcomes
+    majority = {accuracy.label: accuracy.value for accuracy in measured.baseline.accuracies}
+    accuracies = count_by_kind((outcome.kind, outcome.right) for outcome in outcomes)
+    kinds = [accuracy.label for accuracy in accuracies]
+    calibrations = {
+        kind: statistics.calibration(o for o in outcomes if kind in (o.kind, ALL)) for kind in kinds
+    }
+    breakdowns = {
+        name: {kind: [each.row() for each in classes] for kind, classes in table.items()}
+        for name, table in statistics.breakdowns(outcomes).items()
+    }
+    # The same classes, with the mean probability of each.
+    breakdowns["confidence"] = {k: found["bins"] for k, found in calibrations.items() if found}
+    judged = [_judged(outcomes, other) for other in others]
+    return {
+        "format": FORMAT + VERSION,
+        **about,
+        "split": measured.dataset.split,
+        "train_split": measured.train_split,
+        "seen_known": measured.seen_known,
+        "majority_source": measured.source,
+        "probability_note": NOTE if any(o.probabilities for o in outcomes) else "",
+        "kinds": [
+            {**accuracy.row(), "majority": majority.get(accuracy.label)} for accuracy in accuracies
+        ],
+        "breakdowns": breakdowns,
+        "confusions": {
+            kind: statistics.confusion(outcomes, kind)
+            for kind in kinds
+            if kind not in (ALL, "other")
+        },
+        "calibration": {kind: found["error"] for kind, found in calibrations.items() if found},
+        "others": [
+            {"checkpoint": other.name, "date": other.date, **statistics.compare(outcomes, known)}
+            for other, known in zip(others, judged, strict=True)
+        ],
+        "views": {o.image_file: _view(o.scene) for o in outcomes if o.scene},
+        "samples": [
+            {**_sample(o), "others": [known.get((o.image_file, o.question)) for known in judged]}
+            for o in outcomes
+        ],
+    }
+
+
+def _grid_text(grid) -> str:
+    import numpy as np
+
+    cells = np.clip(np.asarray(grid, np.float32) * 255, 0, 255).round().astype(np.uint8)
+    return base64.b64encode(cells.tobytes()).decode()
+
+
+def _view(scene: Scene) -> dict[str, Any]:
+    karts = [[kart.name, *kart.box] for kart in scene.karts]
+    ego = None if scene.ego is None else scene.karts.index(scene.ego)
+    return {"track": scene.track, "karts": karts, "ego": ego}
+
+
+def _sample(outcome: Outcome) -> dict[str, Any]:
+    probability = outcome.probability
+    return {
+        "image_file": outcome.image_file,
+        "question": outcome.question,
+        "kind": outcome.kind,
+        "answer": outcome.answer,
+        "truth": outcome.truth,
+        "right": outcome.right,
+        "kart": statistics.asked_kart(outcome.question, outcome.truth, outcome.kind),
+        "size": statistics.size_of(outcome),
+        "seen": outcome.seen,
+        "classes": {name: label for name, (_, label) in statistics.classes(outcome).items()},
+        "probability": None if probability is None else round(probability, 4),
+        # The most probable answers, then the correct one and the model's.
+        "scores": [
+            [answer, round(value, 4)]
+            for rank, (answer, value) in enumerate(outcome.probabilities)
+            if rank < LISTED or answer in (outcome.truth, outcome.answer)
+        ],
+    }
+
+
+def _judged(outcomes: Sequence[Outcome], other: Run) -> dict[Asked, dict[str, Any]]:
+    """The answers of another run, compared with the correct answers of this one."""
+    truths = {(o.image_file, o.question): o.truth for o in outcomes}
+    return {
+        asked: {"answer": answer, "right": is_correct(answer, truths.get(asked, ""))}
+        for asked, answer in other.answers.items()
+    }
+
+
+# --- adapters ---
 
 
 def about_adapter(record: Record, data_dir: Path) -> dict[str, Any]:
@@ -75,7 +227,7 @@ def report_adapter(
     most: int,
     open_file: Opener = atomic_write,
 ) -> str:
-    """Write the report of an adapter; see `write_page`.
+    """Write the report of an adapter; see `write_report`.
 
     Args:
         others: runs to compare with, beside the base alone.
@@ -85,36 +237,7 @@ def report_adapter(
     about = about_adapter(vlm.adapter, measured.dataset.data_dir)
     others = [*measured.base_run(about["base"]), *others]
     maps = {} if vlm.inputs.starter else heat_maps(vlm, measured, most)
-    return write_page(folder, measured, about, others, maps, open_file)
-
-
-def write_page(
-    folder: Path,
-    measured: Measured,
-    about: Mapping[str, Any],
-    others: Sequence[Run] = (),
-    heat: Mapping[int, Any] | None = None,
-    open_file: Opener = atomic_write,
-) -> str:
-    """Write the report to `folder`, as a page and as JSON; returns a line that says so.
-
-    Args:
-        about: the run; name, date and more; see `about_adapter`.
-        others: runs to compare with, question by question.
-        heat: index of a sample -> its heat map; see `heat_maps`.
-    """
-    samples, outcomes = measured.result.samples, measured.outcomes
-    questions = {
-        "split": measured.dataset.split,
-        "train_split": measured.train_split,
-        "seen_known": measured.seen_known,
-        "majority_source": measured.source,
-    }
-    majority = {accuracy.label: accuracy.value for accuracy in measured.baseline.accuracies}
-    data = report_data(outcomes, {**about, **questions}, majority, others)
-    files = {o.image_file: s.image_path for o, s in zip(outcomes, samples, strict=True)}
-    size = write_report(folder, data, files, heat or {}, open_file)
-    return f"wrote {folder / PAGE} and report.json ({size / 1e6:.1f} MB); open it in a browser"
+    return write_report(folder, measured, about, others, maps, open_file)
 
 
 def heat_maps(vlm: BaseVLM, measured: Measured, most: int) -> dict[int, Any]:

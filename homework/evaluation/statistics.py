@@ -6,8 +6,9 @@ Pure: outcomes go in, plain tables come out.
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..data import ALL, Accuracy, VQABenchmarkResult
@@ -17,6 +18,7 @@ from ..labels.scene import SIZES, Kart, Scene
 MOST_KARTS = 5  # views with this many karts or more form one class
 OTHER_ANSWER = "another answer"
 BINS = 10  # equal intervals of probability
+PROPERTIES = ("size", "karts", "seen", "confidence")  # by which accuracies are broken down
 Class = tuple[int, str]  # rank and label of a class of outcomes
 
 
@@ -53,28 +55,37 @@ def seen_in_training(
 
 def breakdowns(outcomes: Sequence[Outcome]) -> dict[str, dict[str, list[Accuracy]]]:
     """Property -> kind (and "all") -> one accuracy per class of the property, in rank order."""
-    return {name: _by_class(outcomes, function) for name, function in CLASSIFY.items()}
-
-
-def classes(outcome: Outcome) -> dict[str, str]:
-    """Property -> label of the outcome's class, for the properties that it has."""
-    found = {name: function(outcome) for name, function in CLASSIFY.items()}
-    return {name: group[1] for name, group in found.items() if group}
-
-
-def _by_class(
-    outcomes: Sequence[Outcome], classify: Callable[[Outcome], Class | None]
-) -> dict[str, list[Accuracy]]:
-    found: defaultdict[str, defaultdict[Class, list[bool]]]
-    found = defaultdict(lambda: defaultdict(list))
+    found: dict[str, defaultdict[str, defaultdict[Class, list[bool]]]]
+    found = {name: defaultdict(lambda: defaultdict(list)) for name in PROPERTIES}
     for outcome in outcomes:
-        if (group := classify(outcome)) is not None:
-            found[ALL][group].append(outcome.right)
-            found[outcome.kind][group].append(outcome.right)
+        for name, group in classes(outcome).items():
+            for kind in (ALL, outcome.kind):
+                found[name][kind][group].append(outcome.right)
     return {
-        kind: [Accuracy.count(label, right) for (_, label), right in sorted(groups.items())]
-        for kind, groups in found.items()
+        name: {
+            kind: [Accuracy.count(label, right) for (_, label), right in sorted(groups.items())]
+            for kind, groups in table.items()
+        }
+        for name, table in found.items()
     }
+
+
+def classes(outcome: Outcome) -> dict[str, Class]:
+    """Property -> the outcome's class, for those of PROPERTIES that it has."""
+    found: dict[str, Class] = {}
+    if (size := size_of(outcome)) is not None:
+        index = bisect(SIZES, size) - 1
+        most = f"-{SIZES[index + 1] - 1}" if index + 1 < len(SIZES) else "+"
+        found["size"] = index, f"{SIZES[index]}{most}"
+    if outcome.scene is not None:
+        number = min(len(outcome.scene.karts), MOST_KARTS)
+        found["karts"] = number, f"{number}+" if number == MOST_KARTS else str(number)
+    if outcome.seen is not None:
+        found["seen"] = (0, "seen") if outcome.seen else (1, "unseen")
+    if outcome.probability is not None:
+        index = min(int(outcome.probability * BINS), BINS - 1)
+        found["confidence"] = index, f"{index / BINS:.0%} to {(index + 1) / BINS:.0%}"
+    return found
 
 
 def size_of(outcome: Outcome) -> int | None:
@@ -83,43 +94,6 @@ def size_of(outcome: Outcome) -> int | None:
     karts: Iterable[Kart] = outcome.scene.karts if outcome.scene else ()
     sides = [min(k.box[2] - k.box[0], k.box[3] - k.box[1]) for k in karts if k.name == name]
     return sides[0] if sides else None
-
-
-def _size_class(outcome: Outcome) -> Class | None:
-    size = size_of(outcome)
-    if size is None:
-        return None
-    index = sum(size >= least for least in SIZES) - 1
-    last = index + 1 == len(SIZES)
-    return index, f"{SIZES[index]}+" if last else f"{SIZES[index]}-{SIZES[index + 1] - 1}"
-
-
-def _karts_class(outcome: Outcome) -> Class | None:
-    if outcome.scene is None:
-        return None
-    number = min(len(outcome.scene.karts), MOST_KARTS)
-    return number, f"{number}+" if number == MOST_KARTS else str(number)
-
-
-def _seen_class(outcome: Outcome) -> Class | None:
-    if outcome.seen is None:
-        return None
-    return (0, "seen") if outcome.seen else (1, "unseen")
-
-
-def _confidence_class(outcome: Outcome) -> Class | None:
-    if outcome.probability is None:
-        return None
-    index = min(int(outcome.probability * BINS), BINS - 1)
-    return index, f"{index / BINS:.0%} to {(index + 1) / BINS:.0%}"
-
-
-CLASSIFY: dict[str, Callable[[Outcome], Class | None]] = {
-    "size": _size_class,
-    "karts": _karts_class,
-    "seen": _seen_class,
-    "confidence": _confidence_class,
-}
 
 
 # --- confusions ---
@@ -161,9 +135,9 @@ def calibration(outcomes: Iterable[Outcome]) -> dict | None:
     """
     bins: defaultdict[Class, list[tuple[float, bool]]] = defaultdict(list)
     for outcome in outcomes:
-        group, probability = _confidence_class(outcome), outcome.probability
-        if group and probability is not None:
-            bins[group].append((probability, outcome.right))
+        if outcome.probability is not None:
+            group = classes(outcome)["confidence"]
+            bins[group].append((outcome.probability, outcome.right))
     total = sum(map(len, bins.values()))
     if not total:
         return None
