@@ -1,4 +1,4 @@
-"""The batches of training: images with all their pairs, packed into micro-batches.
+"""The batches of training: images with all their pairs.
 
 A step's images depend on the seed, the epoch and the step alone, so that another number of
 devices, or a resumed run, learns from the same images in the same steps. Within a step they
@@ -35,17 +35,29 @@ class Sample(NamedTuple):
     sequence: ViewSequence
     path: str
     weight: float  # 0 for padding: a device without images must still take part in a step
-    index: int  # of the image in its ViewDataset; ~index if the weight is 0
 
 
 class MicroBatch(NamedTuple):
     """What goes through the model at a time: F images."""
 
+    samples: Sequence[Sample]
     squares: torch.Tensor  # uint8 (F, side, side, 3)
     row: packing.Row
-    paths: list[str]
     weight: float  # of all its questions
-    indices: list[int]  # of the images in their ViewDataset
+
+    @property
+    def paths(self) -> list[str]:
+        """Of its images."""
+        return [sample.path for sample in self.samples]
+
+
+def pack(samples: Sequence[Sample], size: int) -> MicroBatch:
+    """Pack samples, whose sequences start with the same `size` tokens, into a micro-batch."""
+    row = packing.pack([sample.sequence for sample in samples], size)
+    weights = torch.tensor([sample.weight for sample in samples])
+    row = row._replace(weights=row.weights * weights[row.layout.frames])
+    squares = torch.from_numpy(np.stack([sample.square for sample in samples]))
+    return MicroBatch(samples, squares, row, float(row.weights.sum()))
 
 
 class ViewDataset(Dataset):
@@ -66,42 +78,14 @@ class ViewDataset(Dataset):
         return len(self.views)
 
     def __getitem__(self, index: int) -> Sample:
-        given, weight = index, 1.0 if index >= 0 else 0.0
-        index = index if index >= 0 else ~index
-        path, pairs = self.views[index]
+        path, pairs = self.views[index if index >= 0 else ~index]
         square = self.inputs.resize(open_image(path))
-        return Sample(square, self.inputs.view_sequence(pairs), path, weight, given)
+        return Sample(square, self.inputs.view_sequence(pairs), path, float(index >= 0))
 
     @property
     def pairs(self) -> int:
         """Number of question/answer pairs of all views."""
         return sum(len(pairs) for _, pairs in self.views)
-
-
-class Collator:
-    """Packs a device's samples into micro-batches.
-
-    Args:
-        patches: of an image in the vision tower.
-        budget: patches and tokens of a micro-batch, at most, but of one image.
-    """
-
-    def __init__(self, inputs: InputBuilder, patches: int, budget: int = 16_384) -> None:
-        self.size, self.patches, self.budget = len(inputs.prefix_ids), patches, budget
-
-    def __call__(self, samples: Sequence[Sample]) -> list[MicroBatch]:
-        costs = [self.patches + len(sample.sequence.input_ids) for sample in samples]
-        micro_batches = []
-        for part in packing.split(costs, self.budget):
-            chosen = [samples[index] for index in part]
-            row = packing.pack([s.sequence for s in chosen], self.size)
-            kept = torch.tensor([sample.weight for sample in chosen])
-            row = row._replace(weights=row.weights * kept[row.layout.frames])
-            squares = torch.from_numpy(np.stack([sample.square for sample in chosen]))
-            paths = [sample.path for sample in chosen]
-            indices = [sample.index for sample in chosen]
-            micro_batches.append(MicroBatch(squares, row, paths, float(row.weights.sum()), indices))
-        return micro_batches
 
 
 class StepSampler:

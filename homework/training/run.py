@@ -89,6 +89,7 @@ def fit(
         model = _with_lora(vlm, config)
         task = FineTuning(vlm, model, train_set, held_out, config)
         seconds = task.prepare()
+    print0(task.passes.line)
     save_steps = config.save_steps or steps_between(task.steps)
     recipe = config.to_dict(distributed.world_size())
     recipe |= {"save_steps": save_steps, "base_sha256": fingerprint, "data_sha256": data}
@@ -169,7 +170,7 @@ def _shorter(task: FineTuning, total: float, seconds: float, config: TrainConfig
             vlm = BaseVLM(EMBEDDED, verbose=False)
             model, views = _with_lora(vlm, config), ViewDataset(dataset.views, vlm.inputs)
             other = FineTuning(vlm, model, views, ViewDataset([], vlm.inputs), config)
-            share = other.prepare(verbose=False) * other.steps / (seconds * task.steps)
+            share = other.prepare() * other.steps / (seconds * task.steps)
             text = f"; with --base embedded_base about {duration(share * total)}"
     for pairs in (50_000, 20_000, 10_000, 5_000, 2_000, 1_000):
         # Pairs drawn at random leave few images without any.

@@ -11,7 +11,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,16 +19,16 @@ from torch.utils.data import DataLoader
 from transformers import get_cosine_schedule_with_warmup
 
 from ..common import distributed, machine
-from ..common.distributed import duration, print0
+from ..common.distributed import duration
 from ..common.errors import InputError
 from ..data import draw, wilson_interval
 from ..labels.questions import KINDS, kind_of
 from ..model import packing
 from ..model.packing import pairs_right
 from ..model.vlm import BaseVLM
-from .batches import Collator, MicroBatch, StepSampler, ViewDataset
+from .batches import MicroBatch, StepSampler, ViewDataset
 from .config import TrainConfig
-from .costs import Cost, Passes, kept_bytes
+from .passes import Passes, counting
 from .step import HeldOutResult, Means, images_measured
 
 WARM_UP = 0.03  # share of the steps
@@ -57,16 +56,8 @@ class FineTuning:
         """
         self.vlm, self.model = vlm, model
         self.device, self.dtype = vlm.device, vlm.dtype
-        self.collator = Collator(vlm.inputs, vlm.patches)
         self.train_set, self.held_out = train_set, held_out
-        self.passes = Passes(
-            vlm.network,
-            vlm.device,
-            train_set,
-            self.collator,
-            config.tokens_per_pass,
-            config.gradient_checkpointing,
-        )
+        self.passes = Passes(vlm, config.tokens_per_pass, config.gradient_checkpointing)
         self.settings = self.passes.settings
         given = config.num_workers
         self.num_workers = machine.num_workers(vlm.device) if given is None else given
@@ -103,14 +94,13 @@ class FineTuning:
         loader = DataLoader(
             self.train_set,
             batch_sampler=self.sampler.batches(range(first, self.steps)),
-            collate_fn=self.collator,
+            collate_fn=list,  # packed here, as the size of passes may change
             num_workers=self.num_workers,
             prefetch_factor=4 if self.num_workers else None,
-            pin_memory=self.vlm.device == "cuda",
         )
         try:
-            for micro_batches in loader:
-                yield self.passes.cut(micro_batches)
+            for samples in loader:
+                yield self.passes.pack(samples)
         except InputError as error:
             # From a worker process it comes wrapped in two tracebacks; the last line is its own.
             line = str(error).strip().splitlines()[-1]
@@ -127,32 +117,34 @@ class FineTuning:
         """The same images in passes half as large; see `Passes.smaller`."""
         return self.passes.smaller(micro_batches)
 
-    def prepare(self, verbose: bool = True) -> float:
+    def prepare(self) -> float:
         """Cut steps into passes that fit into memory; returns the seconds that an image takes."""
         pairs = [len(pairs) for _, pairs in self.train_set.views]
         middle = sorted(range(len(pairs)), key=pairs.__getitem__)[len(pairs) // 2]
-        [cost] = self._costs([middle])
-        self.passes.fit(cost)
-        if verbose:
-            print0(self.passes.line(cost))
+        kept, seconds = self._try([middle])
+        self.passes.fit(self.passes.cost(self.train_set[middle]), kept)
         # A first pass takes longer than those after it. Where it is short: of a step's images.
-        images = [middle] if cost.seconds > SOON else next(self.sampler.batches([0]))
-        return sum(cost.seconds for cost in self._costs(images)) / len(images)
+        images = [middle] if seconds > SOON else next(self.sampler.batches([0]))
+        return self._try(images)[1] / len(images)
 
-    def _costs(self, images: list[int]) -> list[Cost]:
-        """What each pass of training on some images takes, once it fits into memory."""
-        passes = self.collator([self.train_set[index] for index in images])
+    def _try(self, images: list[int]) -> tuple[int, float]:
+        """Train on images and forget it; bytes that are kept for backward passes, and seconds."""
+
+        def compute(passes: list[MicroBatch]) -> tuple[int, float]:
+            start, bytes_kept = time.perf_counter(), 0
+            for each in passes:
+                with counting(self.model.parameters()) as kept:
+                    loss, _ = self._forward(each)
+                loss.backward()
+                loss.item()  # waits for a GPU
+                bytes_kept += sum(kept.values())
+            return bytes_kept, time.perf_counter() - start
+
         self.model.train()
-        return machine.in_memory(lambda parts: list(map(self._cost, parts)), passes, self.smaller)
-
-    def _cost(self, one: MicroBatch) -> Cost:
-        start = time.perf_counter()
-        (loss, _), kept = kept_bytes(lambda: self._forward(one), [*self.model.parameters()])
-        loss.backward()
-        loss.item()  # waits for a GPU
-        seconds = time.perf_counter() - start
+        passes = self.passes.pack([self.train_set[index] for index in images])
+        found = machine.in_memory(compute, passes, self.smaller)
         self.optimizers[0].zero_grad(set_to_none=True)
-        return Cost(self.passes.cost(one), kept, seconds)
+        return found
 
     def measure(self, step: int) -> HeldOutResult | None:
         """Loss and accuracy on the held-out images, each by one of the processes."""
@@ -160,12 +152,11 @@ class FineTuning:
             return None
         mine = self.measured[distributed.rank() :: distributed.world_size()]
         sums, counts = [0.0, 0.0], Counter()  # of losses and weights; of (kind, right)
-        smaller = partial(self.passes.smaller, images=self.held_out)
         self.model.eval()
         for start in range(0, len(mine), self.per_device):
             places = mine[start : start + self.per_device]
-            passes = self.collator([self.held_out[i] for i in places])
-            losses, right = machine.in_memory(self._outcomes, passes, smaller)
+            passes = self.passes.pack([self.held_out[i] for i in places])
+            losses, right = machine.in_memory(self._outcomes, passes, self.smaller)
             sums = [a + b for a, b in zip(sums, losses, strict=True)]
             pairs = (pair for index in places for pair in self.held_out.views[index][1])
             counts.update(zip((kind_of(question) for question, _ in pairs), right, strict=True))

@@ -15,7 +15,8 @@ from homework.common.errors import InputError
 from homework.data import VQADataset
 from homework.model import adapter, adapter_files, packing
 from homework.model.compat import dtype_option
-from homework.training.batches import Collator, ViewDataset, split_views
+from homework.training.batches import ViewDataset, split_views
+from homework.training.passes import Passes
 
 
 def test_plain_peft_loads_the_same_adapter(trained, base):
@@ -44,7 +45,7 @@ def test_every_lora_module_gets_a_gradient(base, sample_data):
     model = adapter.add_lora(vlm, r=4, lora_alpha=8).train()
     views, _ = split_views(VQADataset("train", sample_data), 0)
     dataset = ViewDataset(views[:4], vlm.inputs)
-    [batch] = Collator(vlm.inputs, vlm.patches)([dataset[index] for index in range(4)])
+    [batch] = Passes(vlm, 10_000).pack([dataset[index] for index in range(4)])
     pixels = vlm.inputs.normalise(batch.squares)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
     # B starts at zero, so that A has a gradient only from the second step on.

@@ -13,7 +13,8 @@ from homework.labels import questions
 from homework.model import adapter, attention, compat, packing
 from homework.model.inputs import IGNORED
 from homework.model.packing import pairs_right
-from homework.training.batches import Collator, Sample
+from homework.training.batches import Sample
+from homework.training.passes import Passes
 
 PAIRS = [
     [(questions.EGO, "sara_the_racer"), (questions.WHERE.format("konqi"), "front and left")],
@@ -115,12 +116,12 @@ def test_passes_make_the_same_step_as_one_row(vlm):
         0, 256, (2, side, side, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
     samples = [
-        Sample(square.numpy(), vlm.inputs.view_sequence(pairs), str(index), 1.0, index)
+        Sample(square.numpy(), vlm.inputs.view_sequence(pairs), str(index), 1.0)
         for index, (square, pairs) in enumerate(zip(squares, PAIRS, strict=True))
     ]
     found = []
     for budget in (10**6, 1):
-        passes = Collator(vlm.inputs, vlm.patches, budget=budget)(samples)
+        passes = Passes(vlm, budget).pack(samples)
         total = 0.0
         for part in passes:
             pixels = vlm.inputs.normalise(part.squares).double()

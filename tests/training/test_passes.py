@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from homework.common import machine
 from homework.common.distributed import duration
 from homework.common.errors import InputError
 from homework.model import adapter_files
-from homework.training import costs
-from homework.training.costs import Cost, Passes, kept_bytes
+from homework.training import passes
+from homework.training.passes import Passes, counting
 from homework.training.task import FineTuning
 
 GPU = "CUDA out of memory. Tried to allocate 2.00 GiB."
@@ -75,7 +76,7 @@ def test_dropout_is_drawn_again_where_a_step_begins_anew(options, tmp_path, monk
         return forward(self, part)
 
     monkeypatch.setattr(FineTuning, "_forward", failing)
-    monkeypatch.setattr(Passes, "smaller", lambda self, parts, images=None: parts)
+    monkeypatch.setattr(Passes, "smaller", lambda self, parts: parts)
     finetune.train(**options)
     files = [tmp_path / name / adapter_files.WEIGHTS for name in ("whole", "out")]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -118,14 +119,14 @@ def test_other_errors_are_not_taken_for_it(options, monkeypatch):
 def test_passes_fit_into_the_free_memory(device, free, tokens, checkpointing, monkeypatch):
     monkeypatch.setattr(machine, "free_memory", lambda device: free)
     calls = []
-    monkeypatch.setattr(costs, "keep_less", calls.append)
-    collator = type("Collator", (), {"patches": 1024})()
-    cut = Passes(None, device, None, collator, None, False)
-    cut.fit(Cost(1_200, 1_000_000_000, 1.0))
+    monkeypatch.setattr(passes, "keep_less", calls.append)
+    vlm = SimpleNamespace(device=device, network=None)
+    cut = Passes(vlm)
+    cut.fit(1_200, 1_000_000_000)
     assert cut.settings == {"tokens_per_pass": tokens, "gradient_checkpointing": checkpointing}
-    assert collator.budget == tokens and len(calls) == checkpointing
-    given = Passes(None, device, None, collator, 5_000, False)
-    given.fit(Cost(1_200, 1_000_000_000, 1.0))
+    assert len(calls) == checkpointing
+    given = Passes(vlm, 5_000)
+    given.fit(1_200, 1_000_000_000)
     assert given.settings == {"tokens_per_pass": 5_000, "gradient_checkpointing": False}
 
 
@@ -133,10 +134,10 @@ def test_passes_fit_into_the_free_memory(device, free, tokens, checkpointing, mo
 def test_what_a_backward_pass_needs_is_counted(half):
     layer = torch.nn.Linear(64, 32)
     given = torch.randn(1_000, 64, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16, half):
-        _, kept = kept_bytes(lambda: layer(given).exp(), [*layer.parameters()])
+    with torch.autocast("cpu", torch.bfloat16, half), counting(layer.parameters()) as kept:
+        layer(given).exp()
     # The layer's input, or its copy in half precision, and the result of exp.
-    assert kept == 1_000 * (64 + 32) * (2 if half else 4)
+    assert sum(kept.values()) == 1_000 * (64 + 32) * (2 if half else 4)
 
 
 def test_a_line_and_no_traceback_where_nothing_can_be_smaller(monkeypatch, capsys):
@@ -177,7 +178,9 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("answer", [None, "", "y"])
 def test_more_than_a_day_is_asked_about(answer, unfinished, options, monkeypatch, capsys):
     """Before anything in the folder goes; where nobody can answer, it is refused."""
-    monkeypatch.setattr(FineTuning, "prepare", lambda self, verbose=True: 1e4 if verbose else 1.0)
+    monkeypatch.setattr(
+        FineTuning, "prepare", lambda self: 1.0 if self.vlm.base == "embedded_base" else 1e4
+    )
     monkeypatch.setattr(
         "sys.stdin", io.StringIO("y") if answer is None else Terminal(f"{answer}\n")
     )
@@ -195,7 +198,7 @@ def test_more_than_a_day_is_asked_about(answer, unfinished, options, monkeypatch
 
 
 def test_a_run_of_days_begins_with_yes(options, monkeypatch):
-    monkeypatch.setattr(FineTuning, "prepare", lambda self, verbose=True: 1e6)
+    monkeypatch.setattr(FineTuning, "prepare", lambda self: 1e6)
     finetune.train(**options, yes=True)
 
 
@@ -203,10 +206,10 @@ def test_the_time_of_the_embedded_base_is_tried(options, tmp_path, monkeypatch, 
     """A run that is expected to be long names the time that the embedded base would take here."""
     prepare, tried = FineTuning.prepare, []
 
-    def slow(self, verbose=True):
-        found = prepare(self, verbose)
+    def slow(self):
+        found = prepare(self)
         tried.append((self.vlm.base, found))
-        return 4000.0 if verbose else found
+        return found if self.vlm.base == "embedded_base" else 4000.0
 
     monkeypatch.setattr(FineTuning, "prepare", slow)
     finetune.train(**options, yes=True)
