@@ -42,14 +42,16 @@ from grader.packing import (
 
 # What is packed: code, and what Hugging Face's libraries and torch save of a model. Of other files
 # nobody knows whether they belong in the zip.
-CODE = ("*.py", "*.css", "*.html", "*.js")
+CODE = ("*.py", "*.css", "*.html", "*.js", "model_card.md")
 MODEL = (
     "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth",
     "config.json", "generation_config.json", "adapter_config.json", "base.json",
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
     "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.*",
-    "processor_config.json", "preprocessor_config.json", "README.md",
+    "processor_config.json", "preprocessor_config.json",
 )  # fmt: skip
+# Known, but no grader reads it: the card of a model.
+CARD = "README.md"
 # Folders of other programs, whatever is in them.
 FOREIGN = ("mlruns", "wandb", "lightning_logs", "node_modules", "site-packages")
 
@@ -192,7 +194,7 @@ def choose(
         if not found:
             raise BundleError(f"--include {pattern}: no such file, or one that is never packed")
         packed.update(found)
-    others = [name for name in files if name not in packed]
+    others = [n for n in files if n not in packed and n.rpartition("/")[2] != CARD]
     return {name: file for name, file in files.items() if name in packed}, others
 
 

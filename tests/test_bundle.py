@@ -22,7 +22,7 @@ from grader import packing
 EXTRA = {
     "embedded_base/model.safetensors": "base",
     "embedded_base/config.json": "{}",
-    "vlm_model/README.md": "adapter",
+    "training/model_card.md": "template",
 }
 PACKED = GOOD | ADAPTER | EXTRA
 LEFT_OUT = (
@@ -44,6 +44,7 @@ LEFT_OUT = (
     "vlm_model/runs/today/events",
     "events.out.tfevents.1.host",
     "old.zip",
+    "vlm_model/README.md",
 )
 
 
@@ -73,6 +74,7 @@ def test_packs_what_is_needed_and_nothing_else(folder, capsys, argument):
         assert archive.testzip() is None
         assert archive.read("homework/vlm_model/adapter_model.safetensors") == WEIGHTS
     out = capsys.readouterr().out
+    assert "README.md" not in out  # known, and no use to a grader
     assert "homework/vlm.py" in out and "abc123.zip: " in out and "at most 50.00 MB" in out
     assert not list(Path().glob("*.partial"))
 
