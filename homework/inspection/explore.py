@@ -23,7 +23,7 @@ import numpy as np
 from ..common.files import shown, writing
 from ..common.outputs import Outputs, render
 from ..frames.qa_read import QA_SUFFIX, find_qa_files, read_pairs
-from ..frames.split import NAMED, Split, frame_of, view_of
+from ..frames.split import NAMED, Split
 from ..labels.questions import KINDS, Pair, asked_kart, kind_of, pairs
 from ..labels.scene import SIZES, Scene
 from .survey import THUMBNAIL_SIZE, Survey, survey
@@ -44,11 +44,9 @@ RULE = (
 
 @dataclass
 class Labelled:
-    """The labels of a split: what the page shows, without the images."""
+    """The pairs of a split and where they come from."""
 
-    split: Split
-    views: list[tuple[str, Scene]]  # image's name, scene
-    line_ups: Counter[tuple[str, str]]  # (track, kart) -> info files
+    found: Survey
     pairs: list[list[Pair]] = field(default_factory=list)  # of each view
     source: str = ""  # where the pairs come from, as the end of a sentence
     notes: list[str] = field(default_factory=list)  # what was left out or is doubtful
@@ -102,31 +100,27 @@ def read_labels(found: Survey) -> Labelled:
     Raises InputError if a QA file is malformed.
     """
     split = found.split
-    raced: Counter[tuple[str, str]] = Counter()
-    for (track, line_up), number in found.line_ups.items():
-        raced.update(dict.fromkeys(((track, kart) for kart in line_up), number))
-    labelled = Labelled(split, found.views, raced)
+    labelled = Labelled(found)
     labelled.notes = [f"skipped: {line}" for line in found.skipped.lines()]
     labelled.note("skipped: images without an info file", split.orphans)
     labelled.note("unreadable images", found.unreadable)
     if files := find_qa_files(Path(os.path.abspath(split.folder)).parent, split.name):
         _read_pairs(labelled, files)
     else:
-        labelled.pairs = [list(pairs(scene)) for _, scene in labelled.views]
+        labelled.pairs = [list(pairs(scene)) for _, scene in found.views]
         labelled.source = f"made from the info files (there is no *{QA_SUFFIX})"
     return labelled
 
 
 def _read_pairs(labelled: Labelled, files: Sequence[Path]) -> None:
-    split = labelled.split
+    split, views = labelled.found.split, labelled.found.views
     data_dir = Path(os.path.abspath(split.folder)).parent
     read = read_pairs(files, data_dir)
     index = {
-        str(data_dir / split.image_file(image)): number
-        for number, (image, _) in enumerate(labelled.views)
+        str(data_dir / split.image_file(image)): number for number, (image, _) in enumerate(views)
     }
     labelled.source = f"of {', '.join(file.name for file in files)}"
-    labelled.pairs = [[] for _ in labelled.views]
+    labelled.pairs = [[] for _ in views]
     elsewhere = []
     for path, question, answer in read.pairs:
         if path in index:
@@ -135,7 +129,7 @@ def _read_pairs(labelled: Labelled, files: Sequence[Path]) -> None:
             elsewhere.append(os.path.relpath(path, data_dir))
     other = [
         f"{image}: {question} {answer}"
-        for (image, scene), made in zip(labelled.views, labelled.pairs, strict=True)
+        for (image, scene), made in zip(views, labelled.pairs, strict=True)
         for question, answer in set(made).difference(pairs(scene))
     ]
     labelled.note(f"skipped: pairs about images without labels in {split.name}", elsewhere)
@@ -179,24 +173,27 @@ def _first_alike(scenes: list[tuple[np.ndarray, int]], row: np.ndarray, sides: i
 
 
 def page_data(labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
-    """What the page's script reads: names once, and numbers that refer to them.
+    """What the page's script reads.
 
     Args:
         firsts: for each view the first view of the same scene; see `first_views`.
 
     Returns:
-        `scenes`: each distinct labelling as [track, ego, kart, x1, y1, x2, y2, kart, ...];
-        `asked`: each distinct pair as [question, answer, kind, kart that it asks about or -1];
-        `views`: [frame, view, scene, first view, number of pairs] of each view, one after the
-        other, and `pairs`: those of each view, as indices of `asked`.
+        Among others `asked`: each distinct pair as [question, answer, kind, kart that it asks about
+        or None]; `views`: [image, track, index of the ego or None, [[kart, x1, y1, x2, y2], ...],
+        first view of the scene, [indices of its pairs in `asked`]] of each view.
     """
-    split = labelled.split
-    frames = _numbers(frame_of(image) for image, _ in labelled.views)
-    scenes = _numbers(scene for _, scene in labelled.views)
-    asked = _numbers(pair for made in labelled.pairs for pair in made)
-    tracks = _numbers(sorted({scene.track for scene in scenes}))
-    karts = _numbers(sorted({kart for _, kart in labelled.line_ups}))
-    kinds = _numbers([*KINDS, "other"])
+    found = labelled.found
+    split, raced = found.split, Counter()
+    for (track, line_up), number in found.line_ups.items():
+        raced.update(dict.fromkeys(((track, kart) for kart in line_up), number))
+    asked: dict[Pair, int] = {}
+    views = []
+    for (image, scene), first, made in zip(found.views, firsts, labelled.pairs, strict=True):
+        ego = scene.karts.index(scene.ego) if scene.ego else None
+        karts = [[kart.name, *kart.box] for kart in scene.karts]
+        numbers = [asked.setdefault(pair, len(asked)) for pair in made]
+        views.append([image, scene.track, ego, karts, first, numbers])
     return {
         "split": split.name,
         "folder": shown(split.folder),
@@ -205,42 +202,10 @@ def page_data(labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
         "notes": labelled.notes,
         "rule": RULE,
         "sizes": SIZES,
-        "kinds": list(kinds),
-        "tracks": list(tracks),
-        "karts": list(karts),
-        "frames": list(frames),
-        "line_ups": [
-            [tracks[track], karts[kart], number]
-            for (track, kart), number in sorted(labelled.line_ups.items())
-        ],
-        "scenes": [_scene(scene, tracks, karts) for scene in scenes],
-        "asked": [_asked(pair, kinds, karts) for pair in asked],
-        "views": [
-            number
-            for (image, scene), first, made in zip(
-                labelled.views, firsts, labelled.pairs, strict=True
-            )
-            for number in (
-                frames[frame_of(image)], view_of(image), scenes[scene], first, len(made)
-            )
-        ],
-        "pairs": [asked[pair] for made in labelled.pairs for pair in made],
-    }  # fmt: skip
-
-
-def _numbers(values: Iterable[Any]) -> dict[Any, int]:
-    """Value -> its number, in the order of the first occurrence."""
-    return {value: number for number, value in enumerate(dict.fromkeys(values))}
-
-
-def _scene(scene: Scene, tracks: dict[str, int], karts: dict[str, int]) -> list[int]:
-    ego = scene.karts.index(scene.ego) if scene.ego else -1
-    boxes = [number for kart in scene.karts for number in (karts[kart.name], *kart.box)]
-    return [tracks[scene.track], ego, *boxes]
-
-
-def _asked(pair: Pair, kinds: dict[str, int], karts: dict[str, int]) -> list[Any]:
-    question, answer = pair
-    kind = kind_of(question)
-    kart = asked_kart(question, answer, kind)
-    return [question, answer, kinds[kind], -1 if kart is None else karts.get(kart, -1)]
+        "kinds": [*KINDS, "other"],
+        "tracks": sorted({scene.track for _, scene in found.views}),
+        "karts": sorted({kart for _, kart in raced}),
+        "line_ups": [[*pair, number] for pair, number in sorted(raced.items())],
+        "asked": [[q, a, (kind := kind_of(q)), asked_kart(q, a, kind)] for q, a in asked],
+        "views": views,
+    }

@@ -31,14 +31,12 @@ def page_of(folder):
 
 def pairs_of(data):
     """Every pair that the page's script makes of its data."""
-    rows, numbers = [], iter(data["pairs"])
-    views = [data["views"][at : at + 5] for at in range(0, len(data["views"]), 5)]
-    for frame, view, _, _, number in views:
-        image_file = f"{data['split']}/{data['frames'][frame]}_{view:02d}_im.jpg"
-        for _ in range(number):
-            question, answer, _, _ = data["asked"][next(numbers)]
+    rows = []
+    for image, *_, numbers in data["views"]:
+        for number in numbers:
+            question, answer, _, _ = data["asked"][number]
+            image_file = f"{data['split']}/{image}"
             rows.append({"question": question, "answer": answer, "image_file": image_file})
-    assert next(numbers, None) is None
     return rows
 
 
@@ -79,8 +77,8 @@ def test_pairs_of_a_qa_file_are_shown_as_they_are(folder):
     (note,) = data["notes"]
     assert note.startswith("pairs that the labelling rule does not make: 2 (")
     assert "Why? so" in note and "another" in note
-    assert data["kinds"][data["asked"][-1][2]] in ("other", "region", "relative position")
-    assert ["Why?", "so", data["kinds"].index("other"), -1] in data["asked"]
+    assert data["asked"][-1][2] in ("other", "region", "relative position")
+    assert ["Why?", "so", "other", None] in data["asked"]
 
 
 def test_pairs_about_images_without_labels_are_counted(folder):
@@ -117,20 +115,19 @@ def test_line_ups_count_info_files_and_repeats_their_first_view(folder, tmp_path
         shutil.copy(folder / f"00001{suffix}", folder / f"00009{suffix}")
     explore(str(folder), str(tmp_path / "out"), num_workers=1)
     data = page_of(tmp_path / "out")
-    firsts = data["views"][3::5]
+    firsts = [view[4] for view in data["views"]]
     assert firsts[:60] == list(range(60)) and firsts[60:] == list(range(10, 20))
-    raced = {(data["tracks"][t], data["karts"][k]): number for t, k, number in data["line_ups"]}
+    raced = {(track, kart): number for track, kart, number in data["line_ups"]}
     info = json.loads((folder / "00001_info.json").read_text())
     assert len(raced) == 30 and {raced[info["track"], kart] for kart in info["karts"]} == {3}
 
 
 def test_the_kart_asked_about_is_named_for_ego_and_relative_position_only(folder):
     data = page_data(read_labels(survey(list_split(folder), 1)), list(range(60)))
-    for question, answer, kind, kart in data["asked"]:
-        name = data["karts"][kart] if kart >= 0 else None
+    for question, answer, kind, name in data["asked"]:
         if question == EGO:
             assert name == answer
-        elif data["kinds"][kind] == "relative position":
+        elif kind == "relative position":
             assert name and f" {name} " in question
         else:
             assert name is None

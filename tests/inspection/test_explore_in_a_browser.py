@@ -47,7 +47,7 @@ def made(tmp_path_factory):
     labelled = read_labels(survey(list_split(folder), 1))
     pairs = [
         (scene, image, question, answer)
-        for (image, scene), made in zip(labelled.views, labelled.pairs, strict=True)
+        for (image, scene), made in zip(labelled.found.views, labelled.pairs, strict=True)
         for question, answer in made
     ]
     return out, pairs, folder.parent
