@@ -22,7 +22,6 @@ from ..frames.images import open_image
 from . import packing
 
 if TYPE_CHECKING:
-    import numpy as np
     from transformers import Idefics3ForConditionalGeneration
 
     from .inputs import InputBuilder
@@ -106,16 +105,12 @@ def encode_images(
     """Image tokens of images: (images, image tokens, D)."""
     features = []
     for part in even_chunks(paths, images_at_once(vlm)):
-        features += encode_squares(vlm, [vlm.inputs.resize(open_image(path)) for path in part])
+        squares = [vlm.inputs.resize(open_image(path)) for path in part]
+        pixels = vlm.inputs.pixel_values(squares).to(vlm.device)  # (images, 1, 3, side, side)
+        features += packing.image_tokens(vlm.network, pixels)
         if progress:
             progress.add(len(part))
     return torch.stack(features)
-
-
-def encode_squares(vlm: Loaded, squares: Sequence[np.ndarray]) -> torch.Tensor:
-    """Image tokens of resized images, uint8 (side, side, 3) each: (images, image tokens, D)."""
-    pixels = vlm.inputs.pixel_values(squares).to(vlm.device)  # (images, 1, 3, side, side)
-    return packing.image_tokens(vlm.network, pixels)
 
 
 def images_at_once(vlm: Loaded) -> int:
