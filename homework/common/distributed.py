@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # What a launcher sets in the environment of each process.
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_ALONE = f"for a single process: unset {' '.join(_VARIABLES)}"
 EVERY = 5.0  # seconds between two lines of progress
 _last_line = time.monotonic()  # when `print0` printed last; to begin with, when this was imported
 
@@ -43,25 +44,19 @@ def _launched() -> tuple[int, int]:
 
     Raises InputError if these contradict each other, for example because a shell has kept some.
     """
-    found = _variables()
-    number, size = found.get("RANK", "0"), found.get("WORLD_SIZE", "1")
-    if number == "0" and size == "1":
+    number, size = os.environ.get("RANK") or "0", os.environ.get("WORLD_SIZE") or "1"
+    if (number, size) == ("0", "1"):
         return 0, 1
     # Decimal digits, as int() also takes "1_0".
-    if not (number + size).isdecimal() or int(number) >= int(size) or len(found) < len(_VARIABLES):
-        raise InputError(
-            f"the environment has {_text()}, which no launcher sets so; "
-            f"for a single process: unset {' '.join(_VARIABLES)}"
-        )
+    is_whole = all(map(os.environ.get, _VARIABLES)) and (number + size).isdecimal()
+    if not is_whole or int(number) >= int(size):
+        raise InputError(f"the environment has {_text()}, which no launcher sets so; {_ALONE}")
     return int(number), int(size)
 
 
-def _variables() -> dict[str, str]:
-    return {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}
-
-
 def _text() -> str:
-    return " ".join(f"{name}={value[:80]!r}" for name, value in _variables().items())
+    found = {name: os.environ.get(name) for name in _VARIABLES}
+    return " ".join(f"{name}={value[:80]!r}" for name, value in found.items() if value)
 
 
 def is_main() -> bool:
@@ -82,14 +77,13 @@ def init() -> None:
     if world_size() > 1:
         from accelerate import PartialState
 
-        alone = f"for a single process: unset {' '.join(_VARIABLES)}"
         if "TORCHELASTIC_RUN_ID" not in os.environ:  # torchrun and accelerate launch set it
-            print(f"waits for the other processes of {_text()}; {alone}", flush=True)
+            print(f"waits for the other processes of {_text()}; {_ALONE}", flush=True)
         try:
             PartialState(cpu=machine.choose().device != "cuda")
         except (RuntimeError, ValueError) as error:
             raise InputError(
-                f"{_text()}: the other processes cannot be reached ({one_line(error)}); {alone}"
+                f"{_text()}: the other processes cannot be reached ({one_line(error)}); {_ALONE}"
             ) from None
 
 

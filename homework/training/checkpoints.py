@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from ..common.distributed import is_main
-from ..common.errors import InputError, one_line
+from ..common.errors import InputError
 from ..common.files import atomic_write, read_json, write_json, writing
 
 if TYPE_CHECKING:
@@ -104,17 +104,6 @@ def newest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
         print(f"removes {file}: it is damaged")
         file.unlink()
     return None
-
-
-@contextmanager
-def refused(file: Path | None) -> Iterator[None]:
-    """Raise an InputError if the block fails because the checkpoint `file` has another form."""
-    try:
-        yield
-    except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
-        if file is None:
-            raise
-        raise InputError(f"{file}: does not fit ({one_line(error)}); delete it") from None
 
 
 def require_same(run_dir: Path, recipe: dict) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from ..common import distributed
 from ..common.distributed import Heartbeat, duration, print0, waiting
+from ..common.errors import InputError, one_line
 from . import checkpoints
 from .checkpoints import Checkpoint
 from .step import HeldOutResult, MicroBatch, Stepper, Task, is_stalled, measure_steps
@@ -192,8 +193,12 @@ class Loop:
         file, checkpoint = distributed.from_main(found or (None, self._checkpoint({})))
         if file:
             print0(f"continues from {file}")
-        with checkpoints.refused(file):
+        try:
             self._load(checkpoint)
+        except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
+            if not file:
+                raise
+            raise InputError(f"{file}: does not fit ({one_line(error)}); delete it") from None
 
     def _save(self) -> None:
         sums = self._total_sums()
