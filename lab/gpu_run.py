@@ -8,10 +8,10 @@ base/, adapter/ and results.json.
 
 from __future__ import annotations
 
-import math
 import shutil
 import statistics
 import tarfile
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +19,8 @@ from typing import Any
 
 from homework.common import options
 from homework.common.errors import InputError
-from homework.common.files import RUNS_DIR, write_json, writing
+from homework.common.files import write_json, writing
 from homework.common.options import Count, Natural, Positive
-from homework.frames.split import list_split
 
 # The share of the time by which a stage has ended. What one leaves unused, the next one has.
 ENDS = {"unpack": 0.08, "pretrain": 0.68, "finetune": 0.88, "evaluate": 1.0}
@@ -37,7 +36,6 @@ def run(
     archives: Sequence[str],
     output: Path,
     valid: Path | None = None,
-    work_dir: Path | None = None,
     minutes: Positive = 13,
     batch_size: Count = 512,
     num_workers: Natural | None = None,
@@ -51,8 +49,6 @@ def run(
             packs one.
         output: an empty or new folder for base, adapter and results.json.
         valid: a tar file of the validation split, which is measured on and never learned.
-        work_dir: an empty or new folder, where archives are unpacked and checkpoints lie; runs/gpu
-            beside the package if omitted.
         minutes: the time for everything.
         batch_size: images of a step of pre-training.
         num_workers: processes that prepare images; one per core but one if omitted, none without
@@ -60,24 +56,13 @@ def run(
         seed: of the weights, the order and the augmentations.
 
     Raises:
-        InputError: an archive cannot be read, or a folder is not empty.
+        InputError: an archive cannot be read, or the folder is not empty.
     """
-    work = work_dir or RUNS_DIR / "gpu"
-    for name, folder in (("--output", output), ("--work_dir", work)):
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{name} {folder}: is a file; give a new folder")
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{name} {folder}: is not empty; give a new folder")
-    if output.resolve() == work.resolve():
-        raise InputError(f"--work_dir {work}: is the folder of --output; give another one")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"--output {output}: is no empty folder; give a new one")
     found = [options.path("--archives", archive) for archive in archives]
-    for archive in found:
-        check_archive("--archives", archive)
-    if valid:
-        check_archive("--valid", valid)
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
-        stages = _Stages(minutes * 60, output, work, num_workers)
+    with writing(output), tempfile.TemporaryDirectory(dir=output.parent) as work:
+        stages = _Stages(minutes * 60, output, Path(work), num_workers)
         stages.unpack(found, valid)
         stages.pretrain({**RECIPE, "batch_size": batch_size, "seed": seed})
         if valid:
@@ -117,6 +102,7 @@ class _Stages:
     def _done(self, stage: str, found: dict[str, Any]) -> None:
         spent = time.monotonic() - self._start
         self.results["stages"][stage] = {**found, "until_second": round(spent, 1)}
+        self.output.mkdir(parents=True, exist_ok=True)
         write_json(self.output / RESULTS, self.results)
         print(f"{stage}: ended after {spent:.0f} s of {self.seconds:.0f}", flush=True)
 
@@ -126,9 +112,9 @@ class _Stages:
 
         from .pretrain import training_folders
 
-        self.folders = [unpack(archive, self.data) for archive in archives]
-        self.valid = unpack(valid, self.data) if valid else None
-        training_folders([str(folder) for folder in self.folders])  # none is for validation
+        folders = [unpack("--archives", archive, self.data) for archive in archives]
+        self.valid = unpack("--valid", valid, self.data) if valid else None
+        self.folders = training_folders(list(map(str, folders)))  # none is for validation
         for folder in (self.folders[0], self.valid) if self.valid else ():
             generate(folder)
         self._done("unpack", {"folders": [folder.name for folder in self.folders]})
@@ -140,7 +126,7 @@ class _Stages:
         from .pretraining.batches import load_views
         from .pretraining.timed import TimedPretraining
 
-        views = [load_views(folder, self.workers) for folder in self.folders]
+        views = [load_views(folder) for folder in self.folders]
         seconds = self._left("pretrain" if self.valid else "evaluate")
         task = TimedPretraining(views, recipe, self.workers, seconds)
         found = task.train(self.work / "pretrain")
@@ -149,9 +135,9 @@ class _Stages:
         self._done("pretrain", found)
 
     def finetune(self) -> None:
-        """Fine-tune within the stage's time, as long as `train` does at most."""
+        """Fine-tune within the stage's time, for as many steps as `train` takes at most."""
         from homework.finetune import train
-        from homework.training.config import TrainConfig
+        from homework.training.config import LONGEST
 
         folder = self.folders[0]
         given: dict[str, Any] = {"data_dir": folder.parent, "train_dataset_name": folder.name}
@@ -162,9 +148,7 @@ class _Stages:
             train(output_dir=self.work / name, max_steps=steps, **given)
             return time.monotonic() - start
 
-        images = len(list_split(folder).images)
-        epoch = math.ceil(images / TrainConfig.per_device_train_batch_size)
-        whole = TrainConfig().steps(epoch, "idefics3_stem")
+        whole = LONGEST["idefics3_stem"]
         seconds("probe", 1)  # imports the packages
         one = seconds("probe", 1)
         per_step = max((seconds("probe", 1 + PROBED) - one) / PROBED, one / 1000)
@@ -199,42 +183,31 @@ class _Stages:
         self._done("evaluate", {**asked, "kinds_alike": mean, "kinds": kinds, "by": by})
 
 
-def check_archive(named: str, archive: Path) -> None:
-    """Raise InputError, which begins with the option `named`, if this is no tar file."""
-    try:
-        reason = None if tarfile.is_tarfile(archive) else "not a tar file"
-    except OSError as error:
-        reason = error.strerror
-    if reason:
-        raise InputError(f"{named}: {archive} cannot be unpacked ({reason})")
-
-
-def unpack(archive: Path, data: Path) -> Path:
+def unpack(option: str, archive: Path, data: Path) -> Path:
     """Unpack a tar file of one split into the data folder; the split's folder.
 
     Raises:
-        InputError: it is no tar file, it does not hold one folder, or that is there already.
+        InputError, which begins with the option: it is no tar file, it does not hold one folder, or
+            that is there already.
     """
-    try:
-        with tarfile.open(archive) as source:
-            members = source.getmembers()
-            tops = {member.name.removeprefix("./").split("/")[0] for member in members} - {"", "."}
-            if len(tops) != 1:
-                names = ", ".join(sorted(tops)[:3]) or "nothing"
-                raise InputError(
-                    f"{archive}: holds {names} at its top, not the folder of one split; pack it "
-                    "with tar -C data -cf train.tar train"
-                )
-            folder = data / tops.pop()
-            if folder.exists():
-                raise InputError(f"{archive}: a second archive with a folder {folder.name}")
-            data.mkdir(parents=True, exist_ok=True)
-            source.extractall(data, members, filter="data")
-    except (tarfile.TarError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{archive}: cannot be unpacked ({reason})") from None
-    list_split(folder)  # has an info file
-    return folder
+    data.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=data) as fresh:
+        try:
+            with tarfile.open(archive) as source:
+                source.extractall(fresh, filter="data")
+        except (tarfile.TarError, OSError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InputError(f"{option}: {archive} cannot be unpacked ({reason})") from None
+        tops = sorted(Path(fresh).iterdir())
+        if len(tops) != 1 or not tops[0].is_dir():
+            names = ", ".join(top.name for top in tops[:3]) or "nothing"
+            raise InputError(
+                f"{option}: {archive} holds {names}, not the folder of one split; pack it with "
+                "tar -C data -cf train.tar train"
+            )
+        if (data / tops[0].name).exists():
+            raise InputError(f"{option}: {archive} is a second one with a folder {tops[0].name}")
+        return tops[0].rename(data / tops[0].name)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ the engine and the data of the game into your cache folder; no other command nee
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from textwrap import shorten
+from typing import Any, Literal
 
 from homework.common import options
 from homework.common.errors import InputError
@@ -22,13 +23,9 @@ from homework.common.workers import num_cores
 from homework.frames.split import INFO_SUFFIX
 from homework.labels.questions import KARTS, TRACKS
 
-from .recording.plan import KARTS_PER_RACE, Race, info_name, plan
+from .recording.plan import KARTS_PER_RACE, Race, plan
 
-if TYPE_CHECKING:
-    from .recording.recorder import Recorder
-
-NOT_IN_GAME = frozenset({"beastie", "hexley"})  # not in the free data from Debian
-FREE_KARTS = tuple(kart for kart in KARTS if kart not in NOT_IN_GAME)
+FREE_KARTS = tuple(kart for kart in KARTS if kart not in ("beastie", "hexley"))  # in Debian's data
 MANIFEST = "recording.json"
 BESIDE = ("complete", "engine", "licence", "races")  # in the manifest, but not chosen
 LICENCE = "that of SuperTuxKart's artwork, by its authors: see data/ATTRIBUTION.md"
@@ -46,24 +43,19 @@ def setup(assets: Path | None = None) -> None:
     Raises:
         InputError: something is missing, or the engine does not work; the message says why.
     """
-    import tempfile
-
     from .recording.recorder import Recorder
-    from .recording.setup import install, last_line, versions
+    from .recording.setup import install, last_line
 
-    start = time.perf_counter()
     installation = install(assets)
-    print(f"installed in {time.perf_counter() - start:.0f} s")
-    print("  ".join(f"{name} {version}" for name, version in versions().items()))
+    print("  ".join(f"{name} {version}" for name, version in installation.versions.items()))
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        recorder = Recorder(installation, folder)
+        recorder = Recorder(installation, Path(name))
         race = Race("lighthouse", FREE_KARTS[:KARTS_PER_RACE], 0, ((0, "chase"),))
-        failures = [result.failure for result in recorder.run([race], 1) if result.failure]
-        if not (folder / info_name(0)).exists():
+        (result,) = recorder.run([race], 1)
+        if result.failure:
             log = recorder.log.read_text(errors="replace")
-            raise InputError(f"{'; '.join(failures)}: {last_line(log)}")
+            raise InputError(f"{result.failure}: {last_line(log)}")
     print(f"one frame of ten views in {time.perf_counter() - start:.0f} s: the recorder works")
 
 
@@ -91,13 +83,13 @@ def run(
         packs: share of the frames, between 0 and 1, with karts placed close together.
     """
     folder = options.data_folder(output, "recorded")
-    for name in karts or ():
-        if name in NOT_IN_GAME:
-            raise InputError(f"--karts: {name} is not in the game's free data; leave it out")
+    for flag, given, known in (("--tracks", tracks, TRACKS), ("--karts", karts, FREE_KARTS)):
+        if wrong := [name for name in given or () if name not in known]:
+            raise InputError(f"{flag}: no {wrong[0]!r} to record; give some of {','.join(known)}")
     chosen: dict[str, Any] = {
         "views": views,
-        "tracks": names("--tracks", tracks, TRACKS),
-        "karts": names("--karts", karts, FREE_KARTS),
+        "tracks": sorted(set(tracks)) if tracks else list(TRACKS),
+        "karts": sorted(set(karts)) if karts else list(FREE_KARTS),
         "seed": seed,
         "quality": "hd",
     }
@@ -112,44 +104,36 @@ def _record(folder: Path, chosen: dict[str, Any], races: Sequence[Race], workers
     Args:
         chosen: the options that determine what is recorded, by name.
     """
+    from tqdm import tqdm
+
     from .recording.recorder import Recorder
-    from .recording.setup import find_installation, versions
+    from .recording.setup import find_installation
 
     installation, manifest = find_installation(), folder / MANIFEST
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _check_folder(folder, chosen)
-        described = {**chosen, "engine": versions(), "licence": LICENCE}
+        described = {**chosen, "engine": installation.versions, "licence": LICENCE}
         described["races"] = [_line_up(race) for race in races]
         write_json(manifest, {"complete": False, **described})
         recorder = Recorder(installation, folder)
-        failures = _drive(recorder, races, workers)
-        missing = sum(len(recorder.missing(race)) for race in races)
-        write_json(manifest, {"complete": not missing, **described})
-    if not missing:
+        frames, views = sum(len(race.frames) for race in races), len(races[0].karts)  # of a frame
+        left, lost = sum(len(recorder.missing(race)) for race in races), 0
+        if left < frames:
+            print(f"{frames - left:,} frames are there already")
+        with tqdm(total=left * views, unit="view", smoothing=0.05) as progress:
+            for result in recorder.run(races, workers):
+                progress.update(result.views)
+                if result.failure:
+                    lost += 1
+                    progress.write(f"{result.track}: {result.failure}")
+        left = sum(len(recorder.missing(race)) for race in races)
+        write_json(manifest, {"complete": not left, **described})
+    if not left:
         recorder.log.unlink(missing_ok=True)
-    frames = sum(len(race.frames) for race in races) - missing
-    print(f"{folder}: {frames:,} frames, {len(failures)} lost to the engine")
-    if missing:
-        print(f"{missing:,} frames are missing; the same command records them")
-
-
-def _drive(recorder: Recorder, races: Sequence[Race], workers: int) -> list[str]:
-    """Record with a progress bar; returns the failures."""
-    from tqdm import tqdm
-
-    failures = []
-    missing = [len(recorder.missing(race)) for race in races]
-    todo = sum(len(race.karts) * frames for race, frames in zip(races, missing, strict=True))
-    if there := sum(len(race.frames) for race in races) - sum(missing):
-        print(f"{there:,} frames are there already")
-    with tqdm(total=todo, unit="view", smoothing=0.05) as progress:
-        for result in recorder.run(races, workers):
-            progress.update(result.views)
-            if result.failure:
-                failures.append(result.failure)
-                progress.write(f"{result.track}: {result.failure}")
-    return failures
+    print(f"{folder}: {frames - left:,} frames, {lost} lost to the engine")
+    if left:
+        print(f"{left:,} frames are missing; the same command records them")
 
 
 def _check_folder(folder: Path, chosen: dict[str, Any]) -> None:
@@ -163,8 +147,8 @@ def _check_folder(folder: Path, chosen: dict[str, Any]) -> None:
             # A share of 0 is left out.
             if (found := before.get(name, 0)) != (value := chosen.get(name, 0)):
                 raise InputError(
-                    f"{folder}: holds a recording with {name} {_short(found)}, not "
-                    f"{_short(value)}; give the same options, or another --output"
+                    f"{folder}: holds a recording with {name} {shorten(str(found), 40)}, not "
+                    f"{shorten(str(value), 40)}; give the same options, or another --output"
                 )
     elif any(any(folder.glob(pattern)) for pattern in (f"*{INFO_SUFFIX}", "*_im.*")):
         raise InputError(
@@ -176,22 +160,6 @@ def _line_up(race: Race) -> dict[str, Any]:
     moments = Counter(moment for _, moment in race.frames)
     described = {"track": race.track, "karts": list(race.karts), "seed": race.seed}
     return described | {"first_frame": f"{race.frames[0][0]:05x}", "frames": dict(moments)}
-
-
-def _short(value: Any) -> str:
-    text = ",".join(value) if isinstance(value, list) else str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def names(flag: str, given: Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    """The names given for a flag, sorted; all known names if the flag was not given."""
-    for name in given or ():
-        if name not in known:
-            near = get_close_matches(name, known, 1, cutoff=0)
-            raise InputError(f"{flag}: no {name!r}; the nearest is {near[0]}")
-    if len(set(given or ())) != len(given or ()):
-        raise InputError(f"{flag}: a name is there twice")
-    return sorted(given) if given else list(known)
 
 
 if __name__ == "__main__":

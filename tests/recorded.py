@@ -23,9 +23,8 @@ def installed(tmp_path, monkeypatch):
     fake = Path(__file__).with_name("fake_engine.py")
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{fake}" "{TAPE}" "{trouble}"\n')
     python.chmod(0o755)
-    installation = Installation(python, tmp_path)
+    installation = Installation(python, tmp_path, {"pystk": "1.1.2"})
     monkeypatch.setattr(setup, "find_installation", lambda: installation)
-    monkeypatch.setattr(setup, "versions", lambda: {"pystk": "1.1.2"})
     monkeypatch.setattr(recorder, "FRAME_SECONDS", 1)
     return trouble
 

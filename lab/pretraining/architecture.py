@@ -26,8 +26,6 @@ from homework.model.stem import Block, Idefics3StemConfig, Stem, Unit
 if TYPE_CHECKING:
     from transformers import Idefics3Config
 
-COMPILED_FORMS = 64  # at most: three stages and one form of layer, for training and measuring
-
 
 def base_config() -> Idefics3StemConfig:
     """The configuration of the base that ships: about 6M parameters."""
@@ -95,7 +93,6 @@ def compile_tower(model, backend: str = "inductor") -> None:
     """
     import torch._dynamo
 
-    torch._dynamo.config.cache_size_limit = COMPILED_FORMS
     torch._dynamo.config.suppress_errors = True  # without a compiler they run as they are
     for part in (*model.stem.stages, *model.model.vision_model.encoder.layers):
         part.forward = _in_training(part, torch.compile(part.forward, backend=backend))

@@ -167,12 +167,7 @@ class Images:
     def __init__(self, views: Sequence[View], side: int, device: str) -> None:
         self._views, self._all = views, None
         if device != "cpu":
-            size = (len(views), 3, HEIGHT, WIDTH)
-            self._all = torch.empty(size, dtype=torch.uint8, device=device)
-            # In parts, so that the host never holds a second copy of them all.
-            for start in range(0, len(views), 1024):
-                numbers = range(start, min(start + 1024, len(views)))
-                self._all[start : numbers.stop] = self._stacked(numbers).to(device)
+            self._all = self._stacked(range(len(views))).to(device)
         zero = torch.zeros(1, device=device)
         self._to_square = [
             weights(zero, zero + size / side, side, size, triangle) for size in (WIDTH, HEIGHT)

@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from homework.common.errors import InputError
-from homework.frames.images import open_image
-from homework.frames.split import Skipped, image_name, list_split, read_frames, shuffled
+from homework.frames.split import image_name, list_split, shuffled
 from homework.inspection.draw import draw_scene
 
-from .augment import Images, View, orders
+from .augment import Images, orders
+from .batches import load_views
 from .draws import CHANCES, Changes, draw
 
 DONOR_FRAMES = 40  # frames to paste karts from
@@ -32,12 +32,7 @@ def augment_sheet(info_file: Path, view_index: int, seed: int = 0) -> Image.Imag
     split = list_split(info_file.parent)
     name = image_name(info_file.name, view_index)
     order = [info_file.name, *shuffled(set(split.info_files) - {info_file.name})[:DONOR_FRAMES]]
-    views = [
-        View(np.asarray(open_image(split.folder / image)), scene, image)
-        for frame in read_frames(split, order, Skipped())
-        for image, scene in frame.views
-        if scene.karts or image == name
-    ]
+    views = load_views(split.folder, order)
     shown = next((number for number, view in enumerate(views) if view.source == name), None)
     if shown is None:
         raise InputError(f"{info_file}: its view {view_index} has no image beside it")
@@ -52,6 +47,7 @@ def augment_sheet(info_file: Path, view_index: int, seed: int = 0) -> Image.Imag
     asked = orders(views, [shown] * len(made), made, donors)
     pixels = Images(views, 1, "cpu").changed(asked).byte().permute(0, 2, 3, 1).numpy()
     pairs = zip(pixels, made, strict=True)
-    tiles = [draw_scene(Image.fromarray(each), changes.scene).reduce(2) for each, changes in pairs]
+    drawn = [draw_scene(Image.fromarray(each), changes.scene) for each, changes in pairs]
+    tiles = [np.asarray(each.reduce(2)) for each in drawn]
     rows = [np.hstack(tiles[at : at + VIEW_COLUMNS]) for at in range(0, len(tiles), VIEW_COLUMNS)]
     return Image.fromarray(np.vstack(rows))

@@ -14,17 +14,8 @@ import torch
 from torch.utils.data import Dataset
 
 from homework.common.errors import InputError
-from homework.common.workers import chunks, ordered_map
 from homework.frames.images import open_image
-from homework.frames.split import (
-    Skipped,
-    Split,
-    frame_of,
-    held_out,
-    list_split,
-    read_frames,
-    shuffled,
-)
+from homework.frames.split import Skipped, frame_of, held_out, list_split, read_frames, shuffled
 from homework.labels.scene import Scene
 from homework.model import packing
 from homework.model.inputs import InputBuilder
@@ -37,46 +28,29 @@ from .draws import Changes, draw
 HELD_OUT = 0.02  # of the frames of each folder
 
 
-def load_views(data_dir: str | Path, num_workers: int = 0) -> list[View]:
+def load_views(folder: Path, info_files: Sequence[str] | None = None) -> list[View]:
     """Every labelled view of a split, shuffled by frame: the same order on every machine.
 
     Args:
-        num_workers: processes that decode images; 0 decodes in this one.
+        info_files: read these alone, in their order.
 
     Raises:
         InputError: the folder or one of its files is wrong.
     """
     from tqdm import tqdm
 
-    split = list_split(data_dir)
-    names = shuffled(split.info_files)
-    runs = chunks(names, max(num_workers, 1))
-    views: list[View] = []
-    skipped = Skipped()
-    with (
-        ordered_map(lambda run: _decoded(split, run), runs, num_workers) as results,
-        tqdm(total=len(names), unit="frame", desc="decoding") as progress,
-    ):
-        for run, (some, left_out) in zip(runs, results, strict=True):
-            views += some
-            skipped.add(left_out)
-            progress.update(len(run))
-    for line in skipped.lines():
-        print(f"skipped: {line}")
-    if not views:
-        raise InputError(f"{data_dir}: none of its info files can be used")
-    return views
-
-
-def _decoded(split: Split, names: Sequence[str]) -> tuple[list[View], Skipped]:
-    """The views of some info files, and what was skipped."""
-    skipped = Skipped()
+    split, skipped = list_split(folder), Skipped()
+    names = tqdm(info_files or shuffled(split.info_files), unit="frame", desc="decoding")
     views = [
-        View(np.asarray(open_image(split.folder / image)), scene, image)
+        View(np.asarray(open_image(folder / image)), scene, image)
         for frame in read_frames(split, names, skipped)
         for image, scene in frame.views
     ]
-    return views, skipped
+    for line in skipped.lines():
+        print(f"skipped: {line}")
+    if not views:
+        raise InputError(f"{folder}: none of its info files can be used")
+    return views
 
 
 def hold_out(folders: Sequence[list[View]]) -> tuple[list[View], list[View]]:

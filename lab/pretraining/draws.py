@@ -76,9 +76,9 @@ def draw(
     return changes
 
 
-def draw_window(rng: random.Random, smallest: float = LEAST_WINDOW) -> Window:
-    """A random window of the image's shape, at least `smallest` times as wide."""
-    share = rng.uniform(smallest, 1)
+def draw_window(rng: random.Random) -> Window:
+    """A random window of the image's shape, at least LEAST_WINDOW times as wide."""
+    share = rng.uniform(LEAST_WINDOW, 1)
     width, height = WIDTH * share, HEIGHT * share
     left, top = rng.uniform(0, WIDTH - width), rng.uniform(0, HEIGHT - height)
     return left, top, left + width, top + height

@@ -37,9 +37,8 @@ class Heads(nn.Module):
         self.words = list(word_ids)
         for name, ids in word_ids.items():
             self.register_buffer(f"{name} ids", torch.tensor(ids), persistent=False)
-        own = [1 if name in word_ids else classes for name, classes in PATCH_HEADS.items()]
-        self._own = own
-        self.patch = nn.Linear(width, sum(own))
+        self._own = [1 if name in word_ids else classes for name, classes in PATCH_HEADS.items()]
+        self.patch = nn.Linear(width, sum(self._own))
         self.image = nn.Linear(width, sum(IMAGE_HEADS.values()))
         self.sharpness = nn.Parameter(torch.tensor(10.0))  # of likeness to a word
 

@@ -54,7 +54,14 @@ class Muon(torch.optim.Optimizer):
                 if weight.grad is not None:
                     alike[weight.shape].append(weight)
             for shape, weights in alike.items():
-                momentum = self._momentum(weights, group["momentum"])
+                gradients: Any = [weight.grad for weight in weights]
+                for weight in weights:
+                    if not self.state[weight]:
+                        self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+                means = [self.state[weight]["momentum_buffer"] for weight in weights]
+                foreach._foreach_lerp_(means, gradients, 1 - group["momentum"])
+                # Nesterov's: of this step's gradients and the new means.
+                momentum = torch.stack(gradients).lerp_(torch.stack(means), group["momentum"])
                 updates = orthogonal(momentum.to(self.dtype)).to(momentum.dtype)
                 # The root mean square of AdamW's updates is about 0.2 (Liu et al., 2025, Muon is
                 # Scalable for LLM Training); that of a matrix with orthogonal rows depends on its
@@ -62,16 +69,6 @@ class Muon(torch.optim.Optimizer):
                 rate, scale = group["lr"], 0.2 * max(shape) ** 0.5
                 foreach._foreach_mul_(weights, 1 - rate * group["weight_decay"])
                 foreach._foreach_add_(weights, updates.unbind(), alpha=-rate * scale)
-
-    def _momentum(self, weights: list[torch.Tensor], momentum: float) -> torch.Tensor:
-        """Nesterov momentum of weights of one shape, with this step's gradients, stacked."""
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
-        for weight in weights:
-            if not self.state[weight]:
-                self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
-        means = [self.state[weight]["momentum_buffer"] for weight in weights]
-        foreach._foreach_lerp_(means, gradients, 1 - momentum)
-        return torch.stack(gradients).lerp_(torch.stack(means), momentum)
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,6 @@ from homework.common import distributed, machine
 from homework.common.errors import InputError
 from homework.common.files import PARTIAL, install
 from homework.common.outputs import Outputs
-from homework.inspection.figures import HELD_OUT
 from homework.labels.questions import KARTS, TRACKS
 from homework.model import attention, packing
 from homework.model.compat import save_model
@@ -46,7 +45,6 @@ CENTER_WEIGHTS = {"heat": 1.0, "name": 1.0, "box": 0.1}
 DESCRIPTIONS_WEIGHT = 4.0
 WARM_UP_STEPS = 50
 STEPS_PER_RECORD, STEPS_PER_CHECKPOINT = 25, 150
-OF_THE_LOOP = ("loss", "grad_norm", "learning_rate")  # of a record, besides the losses by name
 FINE_STAGE = 1  # of the stem, where the fine labels are learned
 
 
@@ -92,14 +90,9 @@ class Pretraining:
         config, vision = self.model.config, self.model.config.vision_config
         side, cell = vision.image_size, math.prod(config.stem_strides[: FINE_STAGE + 1])
         self.images = Images(learned, side, self.device)
-        self.data = Steps(
-            learned,
-            self.inputs,
-            recipe,
-            side // vision.patch_size,
-            side // (config.stem_side * cell),
-            (distributed.rank(), distributed.world_size()),
-        )
+        sides = side // vision.patch_size, side // (config.stem_side * cell)
+        share = distributed.rank(), distributed.world_size()
+        self.data = Steps(learned, self.inputs, recipe, *sides, share)
         distributed.print0(
             f"{len(learned)} views to learn from, {len(self.held_out)} to measure on"
         )
@@ -220,17 +213,15 @@ class Pretraining:
         return HeldOutResult(loss / sum(told.values()), kinds)
 
     def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
-        """Rate, time left and each loss; or the accuracy on held-out views."""
-        step = record["step"]
+        """Each number; of a record of losses the rate and the time left, too."""
+        numbers = " ".join(f"{name} {value:.3g}" for name, value in record.items())
         if steps_per_second is None:
-            names = (name for name in record if name.startswith(HELD_OUT))
-            kinds = {name.removeprefix(HELD_OUT): round(record[name], 3) for name in names}
-            return f"held-out accuracy at step {step}: {kinds}"
-        losses = (f"{k} {v:.3f}" for k, v in record.items() if k not in ("step", *OF_THE_LOOP))
-        return (
-            f"step {step} {steps_per_second * self.batch_size:.1f} images/s "
-            f"{self.minutes_left(step, steps_per_second):.0f} min left | {' '.join(losses)}"
+            return numbers
+        rate, left = (
+            steps_per_second * self.batch_size,
+            self.minutes_left(record["step"], steps_per_second),
         )
+        return f"{rate:.1f} images/s {left:.0f} min left | {numbers}"
 
     def minutes_left(self, step: float, steps_per_second: float) -> float:
         """Minutes that the remaining steps take."""

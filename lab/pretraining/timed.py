@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import monotonic
@@ -57,7 +56,6 @@ class TimedPretraining(Pretraining):
             "dense_steps": self.dense_steps,
             "pictures": images,
             "pictures_per_second": images / seconds,
-            "held_out": statistics.fmean(kinds.values()) if kinds else 0.0,
             "kinds": kinds,
             "log": [record for record in loop.log if "eval_accuracy" in record],
         }

@@ -34,19 +34,14 @@ LIBRARIES = {"GL": "libgl1", "EGL": "libegl1"}  # -> Debian package
 DISK_BYTES = 1_700_000_000  # needed while the data is unpacked; 0.9 GB remain
 WHOLE = "complete"  # a file that is written last into each part
 _LINKED = ("tracks", "karts", "library", "music")
-_OWN = (
-    *("shaders", "gfx", "gui", "skins", "ttf", "challenges", "grandprix", "stk_config.xml"),
-    *("kart_characteristics.xml", "items.xml", "powerup.xml", "graphical_restrictions.xml"),
-    *("achievements.xml", "cacert.pem", "supertuxkart.git"),
-)
-_ICONS = ("parachute", "bomb", "anchor", "shield")  # which the code of 1.1 expects in models/
 
 
 class Installation(NamedTuple):
-    """The Python of the engine, and the folder that holds its `pystk_data`."""
+    """The Python of the engine, the folder that holds its `pystk_data`, and versions by name."""
 
     python: Path
     assets: Path
+    versions: dict[str, str]
 
 
 def cache_folder() -> Path:
@@ -62,17 +57,13 @@ def find_installation() -> Installation:
         InputError: there is none, or it is not complete.
     """
     folder = cache_folder()
-    found = Installation(folder / "engine" / "bin" / "python", folder / "assets")
-    if not (folder / "installation.json").is_file():
+    if not (record := folder / "installation.json").is_file():
         raise InputError(f"{folder}: the engine is not installed; run python -m lab.record setup")
+    python, assets = folder / "engine" / "bin" / "python", folder / "assets"
+    found = Installation(python, assets, read_json(record))
     if not (found.python.exists() and (found.assets / "pystk_data").is_dir()):
         raise InputError(f"{folder}: not whole; delete it and run python -m lab.record setup")
     return found
-
-
-def versions() -> dict[str, str]:
-    """Versions of what is installed."""
-    return read_json(cache_folder() / "installation.json")
 
 
 def install(assets: Path | None) -> Installation:
@@ -149,8 +140,8 @@ def _check_game(folder: Path) -> None:
     """Refuse a folder that is not the data folder of SuperTuxKart 1.4."""
     if not (folder / f"supertuxkart.{GAME_VERSION}").exists():
         raise InputError(
-            f"--assets: {folder} has no file supertuxkart.{GAME_VERSION}; give the data folder of "
-            "that version, like /usr/share/games/supertuxkart/data"
+            f"{folder} has no file supertuxkart.{GAME_VERSION}; give as --assets the data folder "
+            "of that version, like /usr/share/games/supertuxkart/data"
         )
 
 
@@ -203,15 +194,10 @@ def _fetch_game(folder: Path) -> Path:
     # apt shows its progress, checks the checksum and resumes a partial file.
     _run_command(["apt-get", "download", GAME], show=True, cwd=downloads)
     archive = max(downloads.glob(f"{GAME}_*.deb"), key=lambda path: path.stat().st_mtime)
-    version = _run_command(["dpkg-deb", "-f", str(archive), "Version"]).strip()
-    if not version.startswith(GAME_VERSION):
-        raise InputError(
-            f"the registry has {GAME} {version}, and the engine was tried with {GAME_VERSION}; "
-            f"give --assets DIR, the data folder of SuperTuxKart {GAME_VERSION}"
-        )
     fresh = _fresh_folder(folder)
     print(f"unpacking {archive.name}", flush=True)
     _run_command(["dpkg-deb", "-x", str(archive), str(fresh)])
+    _check_game(fresh / data.relative_to(folder))
     _keep(fresh, folder)
     shutil.rmtree(downloads)
     return data
@@ -219,30 +205,23 @@ def _fetch_game(folder: Path) -> Path:
 
 def join(game: Path, shaders: Path, folder: Path) -> None:
     """Make a package `pystk_data` of links to the data of the game and of PySTK."""
-    own = shaders / "data"
     fresh = _fresh_folder(folder)
     package = fresh / "pystk_data"
     data = package / "data"
-    data.mkdir(parents=True)
+    package.mkdir()
     (package / "__init__.py").write_text(
         "from pathlib import Path\n\ndata_dir = Path(__file__).absolute().parent\n"
     )
-    for name in _OWN:
-        # Copied, because links to other files are added to some of these folders.
-        source = own / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, data / name)
+    # Copied, because links to other files are added to some of its folders.
+    shutil.copytree(shaders / "data", data, ignore=shutil.ignore_patterns("po", "replay"))
     for name in _LINKED:
         (data / name).symlink_to(game / name)
     # The code of SuperTuxKart 1.1 does not look into these folders of 1.4.
     _link_files(data / "textures", game / "textures", game / "textures" / "skybox")
     (data / "textures" / "deprecated").symlink_to(game / "textures" / "deprecated")
-    _link_files(data / "models", game / "models")
+    _link_files(data / "models", game / "models", game / "gui" / "icons")
     _link_files(data / "gui" / "icons", game / "gui" / "icons")
     _link_files(data / "gfx", game / "gfx")
-    for name in _ICONS:
-        icon = f"{name}-attach-icon.png"
-        if not (data / "models" / icon).exists():
-            (data / "models" / icon).symlink_to(game / "gui" / "icons" / icon)
     _keep(fresh, folder)
 
 

@@ -13,6 +13,8 @@ from homework.common.errors import InputError
 from lab import gpu_run
 from lab.pretraining import timed
 
+ARCHIVES = ("train.tar", "recorded.tar", "valid.tar")
+
 
 def packed(folder: Path, archive: Path, top: str | None = None) -> Path:
     with tarfile.open(archive, "w") as file:
@@ -39,58 +41,46 @@ def test_as_many_steps_as_fit_and_one_at_least():
     assert gpu_run.steps_within(-3, 0.5) == 1
 
 
-def test_archives_of_another_form_are_one_line(archives, tmp_path):
-    data = tmp_path / "data"
-    broken = tmp_path / "broken.tar"
-    broken.write_bytes(b"no tar")
-    with pytest.raises(InputError, match=r"broken\.tar: cannot be unpacked"):
-        gpu_run.unpack(broken, data)
-    with pytest.raises(InputError, match=r"nothing\.tar: cannot be unpacked \(No such file"):
-        gpu_run.unpack(tmp_path / "nothing.tar", data)
-    loose = packed(next((tmp_path / "made" / "train").glob("*.json")), tmp_path / "loose.tar")
-    with tarfile.open(loose, "a") as file:
-        file.add(tmp_path / "made" / "valid", "valid")
-    with pytest.raises(InputError, match="not the folder of one split; pack it with tar"):
-        gpu_run.unpack(loose, data)
-    outside = packed(tmp_path / "made" / "train", tmp_path / "outside.tar", "../train")
-    with pytest.raises(InputError, match="outside"):
-        gpu_run.unpack(outside, data)
-    assert gpu_run.unpack(Path(archives["train"]), data) == data / "train"
-    with pytest.raises(InputError, match="a second archive with a folder train"):
-        gpu_run.unpack(Path(archives["train"]), data)
+def refused(tmp_path, line, **given):
+    """A run that ends in a line, and leaves nothing."""
+    before = set(tmp_path.iterdir())
+    with pytest.raises(InputError, match=line):
+        gpu_run.run(**{"output": str(tmp_path / "new"), **given})
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_folder_that_holds_something_is_left_alone(archives, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("")
-    for output, reason in (("out", "is not empty"), ("out/mine", "is a file")):
-        with pytest.raises(InputError, match=f"--output .*{output}: {reason}; give a new folder"):
-            gpu_run.run([archives["train"]], str(tmp_path / output))
-
-
-def test_the_folders_for_results_and_for_work_are_two(archives, tmp_path):
-    with pytest.raises(InputError, match=r"--work_dir .*one: is the folder of --output; give"):
-        gpu_run.run([archives["train"]], str(tmp_path / "one"), work_dir=str(tmp_path / "one"))
-    assert not (tmp_path / "one").exists()
+    for name in ("out", "out/mine"):
+        line = f"--output .*{name}: is no empty folder; give a new one"
+        refused(tmp_path, line, archives=[archives["train"]], output=str(tmp_path / name))
 
 
 @pytest.mark.parametrize("option", ["archives", "valid"])
-def test_an_archive_that_cannot_be_read_is_found_before_anything_is_made(
-    archives, tmp_path, option
-):
+def test_an_archive_of_another_form_leaves_nothing(archives, tmp_path, option):
     (tmp_path / "broken.tar").write_bytes(b"no tar")
-    before = set(tmp_path.iterdir())
+    loose = packed(next((tmp_path / "made" / "train").glob("*.json")), tmp_path / "loose.tar")
+    with tarfile.open(loose, "a") as file:
+        file.add(tmp_path / "made" / "valid", "valid")
     for name, reason in (
-        ("nothing.tar", "No such file or directory"),
-        ("broken.tar", "not a tar file"),
-        (".", "Is a directory"),
+        ("nothing.tar", r"cannot be unpacked \(No such file or directory\)"),
+        ("broken.tar", "cannot be unpacked"),
+        (".", r"cannot be unpacked \(Is a directory\)"),
+        ("loose.tar", "holds .*, not the folder of one split; pack it with tar"),
     ):
         given = {"archives": [archives["train"]], "valid": archives["valid"]}
         given[option] = [str(tmp_path / name)] if option == "archives" else str(tmp_path / name)
-        folders = {name: str(tmp_path / name) for name in ("output", "work_dir")}
-        with pytest.raises(InputError, match=rf"--{option}: .*cannot be unpacked \({reason}\)"):
-            gpu_run.run(**given, **folders)
-        assert set(tmp_path.iterdir()) == before
+        refused(tmp_path, f"--{option}: .*{reason}", **given)
+    twice = [archives["train"], archives["recorded"], archives["train"]]
+    refused(tmp_path, "is a second one with a folder train", archives=twice)
+
+
+def test_nothing_is_unpacked_outside(archives, tmp_path):
+    outside = packed(tmp_path / "made" / "train", tmp_path / "outside.tar", "../train")
+    with pytest.raises(InputError, match="outside"):
+        gpu_run.unpack("--archives", outside, tmp_path / "data")
+    assert not (tmp_path / "train").exists()
 
 
 def run_on_a_cpu(archives, tmp_path, monkeypatch, valid):
@@ -102,12 +92,12 @@ def run_on_a_cpu(archives, tmp_path, monkeypatch, valid):
         [archives["train"], archives["recorded"]],
         str(tmp_path / "out"),
         valid,
-        str(tmp_path / "work"),
         minutes=0.5,
         batch_size=4,
     )
     results = json.loads((tmp_path / "out" / gpu_run.RESULTS).read_text())
     assert results["complete"]
+    assert {path.name for path in tmp_path.iterdir()} == {*ARCHIVES, "made", "out"}
     stages = results["stages"]
     assert stages["unpack"]["folders"] == ["train", "recorded"]
     assert 1 <= stages["pretrain"]["steps"] <= 6

@@ -43,7 +43,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tiny_data, tmp_path, monkeypat
     pretrain.run(output=str(tmp_path / "whole"), work_dir=str(tmp_path / "a"), **options)
     printed = capsys.readouterr().out
     assert "90 views to learn from, 10 to measure on" in printed
-    assert re.search(r"held-out accuracy at step 4: \{'track': [\d.]+, 'ego': ", printed)
+    assert re.search(r"step 4 eval_loss [\d.]+ .*held-out track [\d.]+ held-out ego ", printed)
 
     with monkeypatch.context() as patch:
         stop_at(patch, 3, KeyboardInterrupt)

@@ -78,13 +78,15 @@ def test_a_recording_with_an_option_of_an_earlier_version_is_refused(installed, 
 
 
 def test_wrong_names_and_options_are_one_line():
-    with pytest.raises(InputError, match="--karts: no 'tuxx'; the nearest is tux"):
+    with pytest.raises(
+        InputError, match=r"--karts: no 'tuxx' to record; give some of adiumy,.*,tux,"
+    ):
         record.run(10, karts="tuxx")
-    with pytest.raises(InputError, match="--tracks: no 'light_house'; the nearest is lighthouse"):
+    with pytest.raises(
+        InputError, match="--tracks: no 'light_house' to record; give some of abyss,"
+    ):
         record.run(10, tracks=("abyss", "light_house"))
-    with pytest.raises(InputError, match="beastie is not in the game's free data"):
+    with pytest.raises(InputError, match="--karts: no 'beastie' to record"):
         record.run(10, karts="beastie")
-    with pytest.raises(InputError, match="twice"):
-        record.run(10, karts="tux,tux")
     with pytest.raises(InputError, match="--views"):
         record.run(0)

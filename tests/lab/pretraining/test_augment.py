@@ -141,7 +141,7 @@ def test_crop_moves_boxes_with_the_image():
     image[40:70, 60:100] = 255
     view = View(image, make_scene("abyss", (Kart("tux", (60, 40, 100, 70)),)))
     for seed in range(20):
-        window = draws.draw_window(random.Random(seed), smallest=0.6)
+        window = draws.draw_window(random.Random(seed))
         (kart,) = draws.cropped(view.scene, window).karts
         cut = changed(view, draws.Changes(view.scene, window=window))
         rows, columns = np.nonzero(cut[..., 0] > 127)

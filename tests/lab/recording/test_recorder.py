@@ -34,7 +34,7 @@ def test_an_engine_that_never_starts_is_one_line(installed, tmp_path):
 
 
 def test_what_is_no_frame_leaves_no_info_file(tmp_path):
-    recording = recorder.Recorder(setup.Installation(tmp_path, tmp_path), tmp_path)
+    recording = recorder.Recorder(setup.Installation(tmp_path, tmp_path, {}), tmp_path)
     assert recording._write(FRAMES[0] | {"number": 1}) == 3
     rows = FRAMES[0]["info"]["detections"]
     wrong = FRAMES[0]["info"] | {"detections": [*rows[:2], [[1, 99, 0, 0, 300, 200]]]}

@@ -47,21 +47,24 @@ def game_data(folder, version="1.4"):
 
 def test_assets_of_another_version_are_refused(tmp_path):
     setup._check_game(game_data(tmp_path / "right"))
-    with pytest.raises(InputError, match=r"has no file supertuxkart.1.4; give the data folder"):
+    with pytest.raises(
+        InputError, match=r"has no file supertuxkart.1.4; give as --assets the data folder"
+    ):
         setup._check_game(game_data(tmp_path / "other", "1.5"))
 
 
 def test_assets_are_joined_by_links_and_half_a_join_is_made_again(tmp_path):
     game = game_data(tmp_path / "game")
     own = tmp_path / "shaders" / "data"
-    for name in setup._OWN:
-        (own / name).mkdir(parents=True) if "." not in name else (own / name).write_text(name)
+    for name in ("shaders", "gfx", "gui", "po"):
+        (own / name).mkdir(parents=True)
     (own / "shaders" / "sky.frag").write_text("void main() {}")
     left = tmp_path / "assets.partial"
     (left / "rubbish").mkdir(parents=True)  # of a setup that was killed
     setup.join(game, tmp_path / "shaders", tmp_path / "assets")
     data = tmp_path / "assets" / "pystk_data" / "data"
     assert (data / "tracks").resolve() == game / "tracks"
+    assert not (data / "po").exists()
     assert (data / "shaders" / "sky.frag").read_text() == "void main() {}"
     assert (data / "textures" / "sky.png").is_symlink()
     assert (data / "gui" / "icons" / "bomb-attach-icon.png").is_symlink()
