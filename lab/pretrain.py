@@ -78,8 +78,7 @@ def run(
     with checkpoints.locked(work):
         with writing(work):
             checkpoints.require_same(work, recipe)
-            views = [load_views(folder) for folder in folders]
-            task = Pretraining(views, recipe, num_workers)
+            task = Pretraining([load_views(folder) for folder in folders], recipe, num_workers)
             save_steps = checkpoints.steps_between(steps, max(STEPS_PER_CHECKPOINT, steps // 20))
             Loop(task, work, recipe, save_steps, STEPS_PER_RECORD).run()
         if distributed.is_main():
