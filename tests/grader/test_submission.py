@@ -144,7 +144,7 @@ def test_a_bomb_is_refused_before_anything_is_written(place, graded, monkeypatch
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("homework/__init__.py", "")
         archive.writestr("homework/weights", bytes(11_000_000))
-    monkeypatch.setattr(submission, "_unpack_member", None)
+    monkeypatch.setattr(submission.shutil, "copyfileobj", None)
     assert "grows over 200 times when unpacked" in failure(graded(path)[1], "Total: ")[1]
     monkeypatch.setattr(submission, "MAX_RATIO", 10**6)
     monkeypatch.setattr(submission, "MAX_UNPACKED_BYTES", 10_000_000)
@@ -159,6 +159,9 @@ def test_a_size_that_is_a_lie_does_not_help(place, graded):
     data = path.read_bytes().replace(struct.pack("<I", 11_000_000), struct.pack("<I", 1000))
     path.write_bytes(data)
     assert "not a readable zip: BadZipFile" in failure(graded(path)[1], "Total: ")[1]
+    with pytest.raises(SubmissionError, match="BadZipFile"):
+        submission.unpack(path, place / "here")
+    assert (place / "here/homework/weights").stat().st_size <= 1000
 
 
 def test_a_list_of_files_without_end_is_not_read(place, graded, monkeypatch):
