@@ -214,7 +214,7 @@ class _Class:
             progress.update()
 
         with tqdm(
-            total=len(submissions), unit=" submissions", file=sys.stdout, mininterval=seconds
+            total=len(submissions), unit="file", file=sys.stdout, mininterval=seconds
         ) as progress:
             pool.each(submissions, jobs, self._rules.memory_bytes, one)
         return again

@@ -20,7 +20,9 @@ from typing import NamedTuple
 _CANVAS = re.compile(
     r"(?P<student>.+?)(?:_(?P<late>late))?_(?P<user>\d+)_(?P<number>\d+)_(?P<file>.+)", re.I
 )
-_MOODLE = re.compile(r"(?:^|.*/)(?P<student>[^/]+)_\d+_assignsubmission_[a-z]+_?/?[^/]+", re.I)
+_MOODLE = re.compile(
+    r"(?P<folder>(.*/)?(?P<student>[^/]+)_\d+)_assignsubmission_[a-z]+_?/?(?P<file>.+)", re.I
+)
 # What a browser, Windows and macOS make of a second file of the same name.
 _COPY = re.compile(r"(.+?)(?: ?\((\d{1,3})\)| (?:- )?copy(?: ?\(?(\d+)\)?)?)", re.I)
 
@@ -80,14 +82,16 @@ def _of_canvas(path: str, file: File, match: re.Match[str]) -> Submission:
 def _plain(files: Mapping[str, File]) -> list[Submission]:
     """Those whose names are not Canvas's."""
     found: list[Submission] = []
-    copies: dict[str, int] = {}
+    about: dict[str, tuple[str, int]] = {}  # file -> the student that Moodle names, which copy
     alike: dict[str, dict[str, PurePosixPath]] = defaultdict(dict)  # name -> file -> its place
     inside: dict[PurePosixPath, set[str]] = defaultdict(set)  # folder -> the names in it
     for path in files:
         # "J D_7_assignsubmission_file_jd42.zip" and ".../jd42.zip" are both "J D_7/jd42".
-        place = re.sub(r"_assignsubmission_[a-z]+_?/?", "/", path, count=1, flags=re.I)
+        moodle = _MOODLE.fullmatch(path)
+        place = f"{moodle['folder']}/{moodle['file']}" if moodle else path
         folder, _, name = place.rpartition("/")
-        name, copies[path] = _without_copies(name[:-4] if _is_zip(name) else name)
+        name, again = _without_copies(name[:-4] if _is_zip(name) else name)
+        about[path] = moodle["student"] if moodle else "", again
         alike[key(name)][path] = PurePosixPath(folder, name)
         inside[PurePosixPath(folder)].add(key(name))
     for places in alike.values():
@@ -96,11 +100,11 @@ def _plain(files: Mapping[str, File]) -> list[Submission]:
         of_students = all(short.values()) and all(len(inside[folder]) == 1 for folder in folders)
         for path, place in places.items():
             id = short[place.parent] if of_students else f"{short[place.parent]}/{place.name}"
-            file, moodle = files[path], _MOODLE.fullmatch(path)
-            student = moodle["student"] if moodle else ""
-            order = (True, 0, copies[path], file.modified, path)
-            about = order, file.modified, key(id := id.lstrip("/")), file.fault
-            found.append(Submission(id, path, student, "", False, *about))
+            file, (student, again) = files[path], about[path]
+            order = (True, 0, again, file.modified, path)
+            id = id.lstrip("/")
+            of_file = order, file.modified, key(id), file.fault
+            found.append(Submission(id, path, student, "", False, *of_file))
     return found
 
 
