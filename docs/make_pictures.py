@@ -19,8 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from homework.common import cli, options
 from homework.frames.images import open_image
 from homework.frames.split import Skipped, list_split, read_frames
-from homework.inspection.draw import draw_scene
-from homework.inspection.figures import contact_sheet
+from homework.inspection.figures import contact_sheet, draw_scene
 from homework.inspection.survey import survey
 from homework.labels.questions import EGO, KINDS, pairs
 from homework.labels.scene import IMAGE_SIZE, Scene

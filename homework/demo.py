@@ -31,7 +31,7 @@ from .data import is_correct
 from .evaluation.measure import scenes
 from .evaluation.report import CAVEAT, LOOKED_AT, drawn
 from .frames.images import open_image
-from .inspection.draw import LEGEND
+from .inspection.figures import LEGEND
 from .labels.questions import FORMS, kind_of, pairs
 from .model.adapter import load
 from .model.heat_map import ORANGE

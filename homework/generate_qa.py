@@ -42,7 +42,7 @@ from .frames.split import (
     list_split,
     read_info,
 )
-from .inspection.draw import check_image, has_display, show
+from .inspection.figures import check_image, has_display, show
 from .labels.questions import Pair, pairs
 from .labels.scene import AmbiguousView, Scene, view_scene
 
@@ -70,7 +70,7 @@ def generate(
     split = list_split(options.data_folder(data_dir, "train"))
     file = output or split.folder / f"{split.name}_qa_pairs.json"
     workers = num_workers or num_cores()
-    replaced = _check_file(file)
+    replaced = file.exists()
     outputs = Outputs("generate", overwrite)
     start = time.perf_counter()
     summary = write_pairs(split, file, workers, outputs.open)
@@ -99,7 +99,7 @@ def check(
             no display: runs/NNNNN_VV_check.png beside the package.
         overwrite: replace files that this command did not write.
     """
-    from .inspection.draw import draw_scene
+    from .inspection.figures import draw_scene
 
     if not info_file.name.endswith(INFO_SUFFIX):
         raise InputError(f"--info_file: {info_file} is no info file; give a NNNNN{INFO_SUFFIX}")
@@ -152,7 +152,7 @@ def balance(
     file = output or folder / f"{split}_grader" / "balanced_qa_pairs.json"
     outputs = Outputs(f"balance --per_kind {per_kind} --seed {seed}", overwrite)
     drawn, skipped = balanced_pairs(list_split(folder / split), per_kind, seed)
-    replaced = _check_file(file)
+    replaced = file.exists()
     # The dataset's own question set has this very name and must not be lost.
     with writing(file, "or try --output"), outputs.open(file) as opened:
         opened.write(as_json(drawn))
@@ -247,13 +247,6 @@ def export(
     with writing(file, "or try --output"):
         export_pairs(format, dataset, dataset.data_dir, file, outputs.open)
     print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB): {len(dataset):,} pairs")
-
-
-def _check_file(file: Path) -> bool:
-    """Whether the output file exists already; a folder of that name is an error."""
-    if file.is_dir():
-        raise InputError(f"--output: {file} is a folder; give a file's name")
-    return file.exists()
 
 
 def _print_written(

@@ -18,7 +18,6 @@ from homework import base_vlm, finetune
 from homework.base_vlm import BaseVLM
 from homework.common.errors import InputError
 from homework.evaluation import report
-from homework.inspection import draw
 from homework.labels import questions
 from homework.model import prefix_cache
 
@@ -168,9 +167,9 @@ def test_ask_explains_into_an_image_with_question_answer_and_legend(
     vlm, images, tmp_path, capsys, monkeypatch
 ):
     captions = []
-    draw_caption = draw.with_caption
+    draw_caption = report.with_caption
     monkeypatch.setattr(
-        draw, "with_caption", lambda *args: captions.append(args[1:]) or draw_caption(*args)
+        report, "with_caption", lambda *args: captions.append(args[1:]) or draw_caption(*args)
     )
     target, base = tmp_path / "out.png", str(vlm.folder)
     base_vlm.ask(images[0], questions.TRACK, base=base, explain=str(target))

@@ -100,7 +100,10 @@ def test_nothing_to_label_leaves_everything_as_it_was(data_dir):
         ({"data_dir": "data/empty"}, r"data/empty: no \*_info.json file"),
         ({"data_dir": "data/train/00000_info.json"}, "cannot be listed"),
         ({"data_dir": True}, "--data_dir: True is no path"),
-        ({"data_dir": "data/train", "output": "data"}, "--output: data is a folder"),
+        (
+            {"data_dir": "data/train", "output": "data"},
+            "data: cannot be written .* a folder stands where a file is needed",
+        ),
         ({"data_dir": "data/train", "output": "data/train/00000_info.json/x"}, "cannot be written"),
         ({"data_dir": "data/train", "num_workers": 0}, "--num_workers: give a whole number"),
     ],

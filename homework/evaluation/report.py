@@ -20,7 +20,7 @@ from ..common.files import Opener, atomic_write, digest, read_json
 from ..common.outputs import render
 from ..data import ALL, count_by_kind, is_correct
 from ..frames.images import webp_texts
-from ..inspection.figures import curves, finite
+from ..inspection.figures import LEGEND, Color, curves, draw_labels, finite, with_caption
 from ..labels.scene import Scene
 from ..model.adapter_files import STATE, WEIGHTS
 from ..model.vlm import Record
@@ -266,7 +266,6 @@ def _chosen(outcomes: Sequence[Outcome], most: int) -> list[int]:
 
 def explained(vlm: BaseVLM, image: str, question: str, answer: str) -> Image:
     """An image of an answer: heat map, boxes and true answer if known, and a legend."""
-    from ..inspection.draw import LEGEND, Color, with_caption
     from ..labels.questions import kind_of, pairs
     from ..model.heat_map import ORANGE
 
@@ -284,7 +283,6 @@ def explained(vlm: BaseVLM, image: str, question: str, answer: str) -> Image:
 def drawn(vlm: BaseVLM, image: str, asked: tuple[str, str] | None, boxes: bool = True) -> Image:
     """The image enlarged, with the boxes of its labels and the heat map of an answer."""
     from ..frames.images import enlarge, open_image
-    from ..inspection.draw import draw_labels
     from ..model.heat_map import heat_maps, overlay
 
     picture = open_image(image)

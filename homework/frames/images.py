@@ -150,18 +150,11 @@ def webp_texts(images: Mapping[str, str | Path]) -> dict[str, str]:
 
     Raises InputError if an image cannot be read.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     from tqdm import tqdm
 
-    from ..common.workers import num_cores
-
-    # Threads: Pillow releases Python's lock, and torch may be loaded and must not be forked.
-    with ThreadPoolExecutor(num_cores()) as pool:
-        texts = pool.map(_webp_text, images.values())
-        few = len(images) < 500
-        bar = tqdm(texts, total=len(images), unit="image", desc="report", disable=few)
-        return dict(zip(images, bar, strict=True))
+    few = len(images) < 500
+    bar = tqdm(images.items(), unit="image", desc="report", disable=few)
+    return {name: _webp_text(path) for name, path in bar}
 
 
 def _webp_text(path: str | Path) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from homework.common.errors import InputError
 from homework.frames.split import image_name, list_split, shuffled
-from homework.inspection.draw import draw_scene
+from homework.inspection.figures import draw_scene
 
 from .augment import Images, orders
 from .batches import load_views

@@ -8,7 +8,7 @@ from PIL import Image
 from homework.common.errors import InputError
 from homework.frames.images import open_image
 from homework.frames.split import image_name, read_info
-from homework.inspection.draw import draw_scene
+from homework.inspection.figures import draw_scene
 from homework.labels.scene import view_scene
 from lab.pretrain import look
 from lab.pretraining.augment_sheet import augment_sheet
