@@ -31,6 +31,7 @@ from typing import Any
 from .. import cli, gradescope, interpreter, labels, reasons
 from ..errors import GraderError, one_line
 from ..files import check_output, private_folder, write_whole
+from ..lock import places
 from ..usage import Slot, Stopped
 from . import page, pool, table
 from .canvas import Gradebook
@@ -192,7 +193,7 @@ class _Class:
         from tqdm import tqdm
 
         again: list[Submission] = []
-        own_time = jobs <= len(pool.processors())
+        own_time = jobs <= len(pool.processors()) and not places.gpus()
         seconds = 0.1 if sys.stdout.isatty() else 10.0
 
         def grade(submission: Submission, slot: Slot) -> None:
