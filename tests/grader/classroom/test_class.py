@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -316,6 +317,11 @@ def test_a_stopped_class_goes_on_where_it_was(graded_class, place, number):
     assert all(map(gone, family)), "no process may live on"
     if number == signal.SIGINT:
         assert process.returncode == 130 and "--resume" in err
+    left = [*(place / "tmp").iterdir()]
+    assert not left or number == signal.SIGKILL
+    for folder in left:  # a grader of the next day removes it
+        assert folder.name.startswith("grader-private-")
+        shutil.rmtree(folder)
     kept = journal.read_bytes()
     done = kept[: kept.rfind(b"\n") + 1]
     code, table, out, _ = graded_class("--resume")
