@@ -10,7 +10,7 @@ import contextlib
 import csv
 import io
 import re
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,6 @@ from ..errors import GraderError
 
 _ASSIGNMENT = re.compile(r"(?P<name>.+) \((?P<number>\d+)\)")
 _POINTS_ROW = "Points Possible"
-_MARKS = {BOM_UTF8: "utf-8-sig", BOM_UTF16_LE: "utf-16", BOM_UTF16_BE: "utf-16"}
 _SEPARATORS = ",;\t"
 
 
@@ -42,21 +41,18 @@ class Gradebook:
 
     def __init__(self, path: Path, assignment: str | None) -> None:
         self._encoding, self._separator, self._rows = _read(path.read_bytes())
-        number = _header(self._rows)
-        if number is None:
+        header = _header(self._rows)
+        if not {"Student", "ID"} <= {*header}:
             raise GraderError(
                 f"{path}: no columns 'Student' and 'ID'; export the gradebook from Canvas as CSV"
             )
-        header = [name.strip() for name in self._rows[number]]
         self._places = {name: header.index(name) for name in header}
         self._assignment = _column(path, header, assignment)
-        self._students = [r for r in self._rows[number + 1 :] if self._cell(r, "ID")]
+        self._students = [r for r in self._rows[1:] if self._cell(r, "ID")]
 
     def is_filled(self, content: bytes) -> bool:
         """Whether a file's content is a gradebook with this assignment: students may be new."""
-        rows = _read(content)[2]
-        number = _header(rows)
-        return number is not None and self._assignment in map(str.strip, rows[number])
+        return {"Student", "ID", self._assignment} <= {*_header(_read(content)[2])}
 
     def user(self, id: str) -> str:
         """Canvas's number of the one student that a submission's ID names; empty without one.
@@ -120,26 +116,21 @@ class Gradebook:
 def _read(content: bytes) -> tuple[str, str, list[list[str]]]:
     """Encoding, separator and rows of a CSV file."""
     # Latin-1 keeps each byte of any 8-bit encoding; the columns' names are ASCII.
-    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
+    encoding = "utf-8-sig" if content.startswith(BOM_UTF8) else "utf-8"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:
         encoding = "latin-1"
         text = content.decode(encoding)
-    start = text.partition("Student")[2][:200]  # the columns' names follow
-    separator = max(_SEPARATORS, key=start.count)
+    separator = max(_SEPARATORS, key=text.partition("\n")[0].count)
     rows: list[list[str]] = []
     with contextlib.suppress(csv.Error):  # of a file that is no table: it has no columns then
         rows += csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     return encoding, separator, rows
 
 
-def _header(rows: Sequence[Sequence[str]]) -> int | None:
-    """Which of the first three rows has the columns' names: Excel may put "sep=;" first."""
-    for number, row in enumerate(rows[:3]):
-        if {"Student", "ID"} <= {cell.strip() for cell in row}:
-            return number
-    return None
+def _header(rows: Sequence[Sequence[str]]) -> list[str]:
+    return [cell.strip() for cell in rows[0]] if rows else []
 
 
 def _column(path: Path, header: Sequence[str], assignment: str | None) -> str:

@@ -84,24 +84,16 @@ def written(text: str, separator: str, quoted: bool) -> str:
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("quoted", [False, True])
-@pytest.mark.parametrize(
-    ("mark", "encoding"),
-    [
-        ("", "utf-8"), ("", "utf-8-sig"), ("", "utf-16"), ("\ufeff", "utf-16-be"),
-        ("", "cp1252"), ("sep={}\r\n", "utf-8"),
-    ],
-)  # fmt: skip
-def test_a_gradebook_keeps_its_own_form(tmp_path, separator, quoted, mark, encoding):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+def test_a_gradebook_keeps_its_own_form(tmp_path, separator, quoted, encoding):
     number = "9,5" if separator == ";" else "9.5"
     before = EXPORT.replace("Poe, Pat", "Pöe, Pat").replace(".00", "")
     after = before.replace("A,33,42", f'A,"{number}",42')
-    mark = mark.format(separator)
     path = tmp_path / "export.csv"
-    path.write_bytes((mark + written(before, separator, quoted)).encode(encoding))
+    path.write_bytes(written(before, separator, quoted).encode(encoding))
     filled = Gradebook(path, "777").fill([row(9.5, id="PP1")])
-    read_as = encoding if encoding != "utf-16-be" else "utf-16"
-    expected = mark.removeprefix("\ufeff") + written(after, separator, quoted)
-    assert cells(filled.content.decode(read_as), separator) == cells(expected, separator)
+    expected = written(after, separator, quoted)
+    assert cells(filled.content.decode(encoding), separator) == cells(expected, separator)
     assert "Pöe, Pat" not in filled.without_submission
 
 
@@ -151,6 +143,7 @@ def test_logins_come_before_the_part_before_an_at(tmp_path):
         (EXPORT, None, "more than one assignment; give --assignment"),
         (EXPORT, "Homework", "no assignment named 'Homework'; .*Homework 4 \\(777\\); Exam"),
         ("a,b\n", None, "no columns 'Student' and 'ID'"),
+        ("\0S\0t\0u", None, "no columns 'Student' and 'ID'"),
         ("x" * 200_000, None, "no columns 'Student' and 'ID'"),
         ("", None, "no columns"),
         ("Student,ID\n", None, "no assignment; give --assignment .*: none"),
