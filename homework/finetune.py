@@ -200,7 +200,7 @@ def restore(kept: Path, output_dir: Path | None = None) -> None:
     from .model.adapter import read
     from .training.adapters import copy
 
-    source = read(kept).record.folder  # a damaged copy must not take its place
+    source = read(kept)[0].folder  # a damaged copy must not take its place
     with locked(output), writing(output):
         copy(source, output)
     print(f"{output}: now holds the adapter of {source}")

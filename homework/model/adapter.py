@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..common.distributed import print0
 from ..common.errors import InputError, one_line
@@ -82,45 +82,54 @@ def load(
     """
     if checkpoint is None:
         return BaseVLM(base, verbose)
-    found = read(checkpoint, base)
+    record, config, weights = read(checkpoint, base)
+    ours = record.training is not None
+    starter = not ours and config.target_modules not in (_targets(True), _targets(False))
     try:
-        vlm = BaseVLM(found.record.base, verbose)
+        vlm = BaseVLM(record.base, verbose)
     except InputError as error:
-        if base is not None or found.record.training is not None:
+        if base is not None or ours:
             raise
-        folder = found.record.folder
-        hint = f"{folder} names this base; if yours is elsewhere: --base NAME or FOLDER"
+        hint = f"{record.folder} names this base; if yours is elsewhere: --base NAME or FOLDER"
         raise InputError(f"{error} ({hint})") from None
-    attach(vlm, found, verbose)
+    if ours and base_fingerprint(vlm.folder) != record.fingerprint:
+        raise InputError(
+            f"{record.folder}: trained on another {record.base} than the one in {vlm.folder}; "
+            "train it again, or restore the base that it was trained on"
+        )
+    if (side := (record.training or {}).get("image_side")) is not None:
+        vlm.use_image_side(side, f"{record.folder / BASE}: image_side")
+    vlm.model = _with_weights(vlm, record.folder, config, weights).to(vlm.device).eval()
+    own = {f"base_model.model.{name}" for name in vlm.network.state_dict()}
+    vlm.can_switch = not changes_base(config) and own.isdisjoint(weights)
+    vlm.adapter = record
+    if starter:
+        vlm.inputs.use_starter_form(library_processor(vlm.folder, own_form(vlm.folder)))
+    if verbose and not ours:
+        print0(f"{record.folder}: not trained by this package; {FORMS[starter]}")
     if merged:
         merge(vlm)
     return vlm
 
 
-class Adapter(NamedTuple):
-    """An adapter that was read from disk, before its base is loaded."""
-
-    record: Record  # what is known of it
-    config: LoraConfig  # rank, scale and layers
-    weights: dict[str, torch.Tensor]  # by PEFT's names; all values are finite
-    starter: bool  # whether inputs have the form of the course's starter code, see InputBuilder
-
-
-def read(checkpoint: str | Path, base: str | Path | None = None) -> Adapter:
+def read(
+    checkpoint: str | Path, base: str | Path | None = None
+) -> tuple[Record, LoraConfig, dict[str, torch.Tensor]]:
     """Read an adapter and check everything that does not need its base.
 
     Args:
         checkpoint: folder of the adapter, or the name of one inside the package.
         base: name or folder of its base; if omitted, the one that it records.
 
+    Returns:
+        what is known of it; rank, scale and layers; weights by PEFT's names, all of them finite.
+
     Raises InputError if the adapter is missing, incomplete or damaged.
     """
     folder = find(checkpoint)
     config, named = read_config(folder / CONFIG)
     record = _read_record(folder, named, base)
-    known = (_targets(True), _targets(False))
-    starter = record.training is None and config.target_modules not in known
-    return Adapter(record, config, read_weights(folder / WEIGHTS), starter)
+    return record, config, read_weights(folder / WEIGHTS)
 
 
 def _read_record(folder: Path, named: str | None, base: str | Path | None) -> Record:
@@ -144,35 +153,6 @@ def _read_record(folder: Path, named: str | None, base: str | Path | None) -> Re
     return Record(folder, str(base or named), written.get("sha256"), training)
 
 
-def attach(vlm: BaseVLM, adapter: Adapter, verbose: bool = True) -> None:
-    """Attach an adapter to the base that it was trained on; `merge` may follow.
-
-    Args:
-        verbose: print the form of images and answers if the training is unknown.
-
-    Raises InputError if `vlm` is another base, or the adapter's weights or images do not fit it.
-    """
-    record = adapter.record
-    ours = record.training is not None
-    if ours and base_fingerprint(vlm.folder) != record.fingerprint:
-        raise InputError(
-            f"{record.folder}: trained on another {record.base} than the one in {vlm.folder}; "
-            "train it again, or restore the base that it was trained on"
-        )
-    side = (record.training or {}).get("image_side")
-    if side is not None:
-        vlm.use_image_side(side, f"{record.folder / BASE}: image_side")
-    vlm.model = _with_weights(vlm, adapter).to(vlm.device).eval()
-    own = {f"base_model.model.{name}" for name in vlm.network.state_dict()}
-    vlm.can_switch = not changes_base(adapter.config) and own.isdisjoint(adapter.weights)
-    if adapter.starter:
-        form = own_form(vlm.folder)
-        vlm.inputs.use_starter_form(library_processor(vlm.folder, form))
-    vlm.adapter = record
-    if verbose and not ours:
-        print0(f"{record.folder}: not trained by this package; {FORMS[adapter.starter]}")
-
-
 def merge(vlm: BaseVLM) -> None:
     """Add the adapter to the base's weights in memory, if possible: answers come a third faster."""
     if vlm.adapter and can_merge(vlm.model):
@@ -191,22 +171,22 @@ def can_merge(model: PeftModel) -> bool:
     )
 
 
-def _with_weights(vlm: BaseVLM, adapter: Adapter) -> PeftModel:
+def _with_weights(
+    vlm: BaseVLM, folder: Path, config: LoraConfig, weights: dict[str, torch.Tensor]
+) -> PeftModel:
     """The model with the adapter, whose weights must be exactly those that the base needs."""
     from peft import get_peft_model_state_dict
     from peft.utils import set_peft_model_state_dict
 
-    file = adapter.record.folder / CONFIG
     try:
-        if not adapter.config.trainable_token_indices:
-            _untie(vlm, adapter.weights)
-        model = _with_lora(vlm, adapter.config)
+        if not config.trainable_token_indices:
+            _untie(vlm, weights)
+        model = _with_lora(vlm, config)
     except Exception as error:  # PEFT reports a configuration that does not fit in many ways
-        raise InputError(
-            f"{file}: does not fit the base {vlm.base} ({one_line(error)}); give its base"
-        ) from None
+        line = f"{folder / CONFIG}: does not fit the base {vlm.base} ({one_line(error)})"
+        raise InputError(f"{line}; give its base") from None
     needed = get_peft_model_state_dict(model, save_embedding_layers=False)
-    weights = renamed(adapter.weights, needed)
+    weights = renamed(weights, needed)
     # PEFT saves the embeddings as well where the adapter has changed or resized them.
     own = {f"base_model.model.{name}": v.shape for name, v in vlm.network.state_dict().items()}
     expected = {name: value.shape for name, value in needed.items()}
@@ -218,7 +198,7 @@ def _with_weights(vlm: BaseVLM, adapter: Adapter) -> PeftModel:
     if expected != found:
         odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
         raise InputError(
-            f"{adapter.record.folder / WEIGHTS}: missing, unexpected or misshapen weights, first "
+            f"{folder / WEIGHTS}: missing, unexpected or misshapen weights, first "
             f"{odd!r:.200}; an adapter fits only the base and the version that it was trained "
             "with: train it again"
         )

@@ -207,7 +207,7 @@ def save_merged(vlm: BaseVLM, folder: Path, card: str) -> None:
     fresh = folder.with_name(f"{folder.name}{PARTIAL}")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        model = vlm.model.unload()  # `adapter.attach` has merged it already
+        model = vlm.model.unload()  # `adapter.load` has merged it already
         generation = model.generation_config
         generation.eos_token_id, generation.pad_token_id = vlm.inputs.end_id, vlm.inputs.pad_id
         generation.max_new_tokens = MAX_NEW_TOKENS
