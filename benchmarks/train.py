@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -216,7 +217,7 @@ def ours(items, base, frames, steps, way, output, clock):
 
     optimizer_step = Loop._optimizer_step
 
-    def timed(self: Loop, micro_batches: list) -> dict[str, float]:
+    def timed(self: Loop, micro_batches: Sequence) -> dict[str, float]:
         clock.begin()
         result = optimizer_step(self, micro_batches)
         clock.step()

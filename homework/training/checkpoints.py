@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -104,6 +104,18 @@ def newest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
         print(f"removes {file}: it is damaged")
         file.unlink()
     return None
+
+
+def copy(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) -> None:
+    """Copy the values of tensors into others; ValueError if names or shapes differ."""
+    import torch
+
+    shapes = [{name: tensor.shape for name, tensor in named.items()} for named in (tensors, to)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("other weights than this training's")
+    with torch.no_grad():
+        for name, tensor in to.items():
+            tensor.copy_(tensors[name])
 
 
 def require_same(run_dir: Path, recipe: dict) -> None:

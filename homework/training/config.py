@@ -156,17 +156,3 @@ class TrainConfig:
         """
         options = {name: value for name, value in asdict(self).items() if name not in _BESIDE}
         return options | {"pictures_per_step": self.images * processes}
-
-
-def check_trackers(report_to: Sequence[str]) -> list[str]:
-    """The names of trackers without "none"; InputError if one is unknown or not installed."""
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-
-    names = [name for name in report_to if name != "none"]
-    for name in names:
-        if name not in LOGGER_TYPE_TO_CLASS:
-            known = ", ".join(sorted(LOGGER_TYPE_TO_CLASS))
-            raise InputError(f"--report_to: no tracker {name!r}; there are: {known}, none")
-        if name not in [str(tracker) for tracker in get_available_trackers()]:
-            raise InputError(f"--report_to: {name} is not installed; pip install {name}")
-    return names

@@ -7,23 +7,26 @@ batches, with which loss and optimizers, is the `Task`.
 
 from __future__ import annotations
 
+import random
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from ..common import distributed
+from ..common import distributed, machine
 from ..common.distributed import Heartbeat, duration, print0, waiting
 from ..common.errors import InputError, one_line
 from . import checkpoints
 from .checkpoints import Checkpoint
-from .step import HeldOutResult, MicroBatch, Stepper, Task, is_stalled, measure_steps
+from .step import HeldOutResult, Means, MicroBatch, Task, is_stalled, measure_steps, not_finite
+from .trackers import start_trackers, tag
 
-if TYPE_CHECKING:
-    from accelerate.tracking import GeneralTracker
+MAX_NORM = 1.0  # of the gradient; a longer one is scaled down to it
+SCALE = 2.0**10  # of the loss in float16, to begin with: torch's own, 2^16, skips the first steps
 
 
 class Loop:
@@ -65,13 +68,15 @@ class Loop:
         self.overwrite, self.step_seconds = overwrite, step_seconds
         self.measure_steps, self.patience = measure_steps(task.steps), patience
         self.report_to, self.trackers = report_to, []
-        self._stepper = Stepper(task, recipe["seed"])
+        half = task.dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(task.device, SCALE, growth_interval=200, enabled=half)
         self.step = 0
         self.log: list[dict[str, float]] = []
         self.best: tuple[int, HeldOutResult] | None = None
         self._best_weights: dict[str, torch.Tensor] = {}
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # since the record
         self._passes: Sequence[MicroBatch] = ()  # of the step that is being taken
+        self._done = 0  # of these passes
         self._measures = False
 
     def run(self) -> None:
@@ -107,24 +112,74 @@ class Loop:
         for tracker in self.trackers:
             tracker.finish()
         if self.keep_best and self.best:
-            copy(self._best_weights, self.task.weights)
+            checkpoints.copy(self._best_weights, self.task.weights)
 
     @property
     def _is_over(self) -> bool:
         """Whether the last step is taken, as a resumed run finds, too."""
         return self.step == self.task.steps or is_stalled(self.log, self.patience)
 
-    def _optimizer_step(self, micro_batches: list[MicroBatch]) -> dict[str, float]:
-        """One step on all processes' micro-batches; the numbers that are logged beside means."""
-        self._passes = micro_batches
-        numbers, means = self._stepper.take(micro_batches, self.step)
-        for each in means:
+    # --- an optimizer step ---
+
+    def _optimizer_step(self, micro_batches: Sequence[MicroBatch]) -> dict[str, float]:
+        """Take one step on all processes' micro-batches, and add up its means.
+
+        In float16 small gradients would be 0: the loss is multiplied by a factor that adapts itself
+        (torch.amp.GradScaler), and a step whose gradients overflow all the same changes no weight.
+
+        Returns:
+            "learning_rate", and "grad_norm" but where a step in float16 has changed nothing.
+
+        Raises InputError if the loss or the gradient is not finite.
+        """
+        self._passes, optimizers = micro_batches, self.task.optimizers
+        weights, rate = list(self.task.weights.values()), self.task.learning_rate(self.step)
+        [weight] = distributed.total([sum(batch.weight for batch in micro_batches)])
+        backward = partial(self._backward, weight)
+        means = machine.in_memory(backward, micro_batches, self._smaller)
+        distributed.sum_gradients(weights)
+        for optimizer in optimizers:
+            self.scaler.unscale_(optimizer)
+        gradient = torch.nn.utils.clip_grad_norm_(weights, MAX_NORM)
+        numbers = {"learning_rate": rate}
+        if torch.isfinite(gradient):
+            numbers = {"grad_norm": gradient.item(), **numbers}
+        elif not self.scaler.is_enabled() or self.scaler.get_scale() < 1:
+            paths = [path for each in micro_batches for path in each.paths]
+            raise not_finite("gradient", self.step, paths)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("rate_scale", 1.0)
+            self.scaler.step(optimizer)
+            optimizer.zero_grad(set_to_none=True)
+        self.scaler.update()
+        for each in (*means, {"loss": (0, 1 / distributed.world_size())}):
             for name, (value, count) in each.items():
                 self._sums[name][0] += float(value)
                 self._sums[name][1] += count
         self.step += 1
         self._passes = ()
         return numbers
+
+    def _smaller(self, micro_batches: Sequence[MicroBatch]) -> Sequence[MicroBatch]:
+        for optimizer in self.task.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        return self.task.smaller(micro_batches)
+
+    def _backward(self, weight: float, micro_batches: Sequence[MicroBatch]) -> list[Means]:
+        """Add up the gradients of all micro-batches; returns their means."""
+        # Dropout depends on seed, step and process alone, and a resumed run draws the same.
+        drawn = f"{self.recipe['seed']}/{self.step}/{distributed.rank()}"
+        torch.manual_seed(random.Random(drawn).getrandbits(63))
+        means: list[Means] = []
+        for self._done, micro_batch in enumerate(micro_batches):
+            loss, others = self.task.loss(micro_batch)
+            # Before any number is read: a GPU is waited for there.
+            self.scaler.scale(loss / weight).backward()
+            if not torch.isfinite(loss):
+                raise not_finite("loss", self.step, micro_batch.paths)
+            means.append({"loss": (loss.item() / weight, 0), **others})
+        return means
 
     # --- records ---
 
@@ -161,7 +216,7 @@ class Loop:
         elif not passes:
             line = f"step {step + 1}/{steps}  reads images"
         else:
-            number = min(self._stepper.done + 1, passes)
+            number = min(self._done + 1, passes)
             line = f"step {step + 1}/{steps}  pass {number} of {passes}"
         if self.step_seconds is None:
             return line
@@ -215,7 +270,7 @@ class Loop:
                 tensors |= {f"optimizer.{number}.{index}.{key}": m for key, m in moments.items()}
         tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
         record = {"log": self.log, "sums": sums, "best": self.best}
-        record |= {"scaler": self._stepper.scaler.state_dict(), "settings": self.task.settings}
+        record |= {"scaler": self.scaler.state_dict(), "settings": self.task.settings}
         return Checkpoint(self.step, tensors, record)
 
     def _load(self, checkpoint: Checkpoint) -> None:
@@ -223,58 +278,17 @@ class Loop:
         for name, tensor in checkpoint.part("optimizer").items():
             number, index, key = name.split(".")
             states[int(number)]["state"].setdefault(int(index), {})[key] = tensor
-        best = checkpoint.part("best")
-        if best:
-            _require_same(best, self.task.weights)
-        copy(checkpoint.part("weights"), self.task.weights)
-        copy(checkpoint.part("buffers"), self.task.buffers)
+        checkpoints.copy(checkpoint.part("weights"), self.task.weights)
+        checkpoints.copy(checkpoint.part("buffers"), self.task.buffers)
         for optimizer, state in zip(self.task.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
-        self._best_weights, self.step = best, checkpoint.step
+        self._best_weights, self.step = checkpoint.part("best"), checkpoint.step
         self.log = checkpoint.record["log"]
         if distributed.is_main():  # they are the sums over all processes
             self._sums.update(checkpoint.record["sums"])
         self.task.settings.update(checkpoint.record["settings"])
         if scaler := checkpoint.record["scaler"]:
-            self._stepper.scaler.load_state_dict(scaler)
+            self.scaler.load_state_dict(scaler)
         if checkpoint.record["best"]:
             step, (loss, kinds) = checkpoint.record["best"]
             self.best = step, HeldOutResult(loss, {kind: tuple(n) for kind, n in kinds.items()})
-
-
-def _require_same(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) -> None:
-    shapes = [{name: tensor.shape for name, tensor in named.items()} for named in (tensors, to)]
-    if shapes[0] != shapes[1]:
-        raise ValueError("other weights than this training's")
-
-
-def copy(tensors: Mapping[str, torch.Tensor], to: Mapping[str, torch.Tensor]) -> None:
-    """Copy the values of tensors into others of the same names and shapes."""
-    _require_same(tensors, to)
-    with torch.no_grad():
-        for name, tensor in to.items():
-            tensor.copy_(tensors[name])
-
-
-def start_trackers(names: Sequence[str], run_dir: Path) -> list[GeneralTracker]:
-    """Start trackers, which work in the main process alone; files go to `run_dir`/runs/<time>."""
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-
-    # One folder a run, or TensorBoard would draw them as one curve.
-    folder = str(run_dir / "runs" / time.strftime("%Y%m%d-%H%M%S"))
-    trackers = []
-    for name in names:
-        kind = LOGGER_TYPE_TO_CLASS[name]
-        project = "" if name == "tensorboard" else "homework"  # its folder is name enough
-        files = {"logging_dir": folder} if kind.requires_logging_directory else {}
-        trackers.append(kind(project, **files))
-        trackers[-1].start()
-    return trackers
-
-
-def tag(name: str) -> str:
-    """A record's name in groups as trackers show them: eval_loss -> eval/loss."""
-    for start, group in (("eval_", "eval/"), ("held-out ", "held-out/")):
-        if name.startswith(start):
-            return group + name.removeprefix(start).replace(" ", "_")
-    return f"train/{name}"

@@ -27,11 +27,12 @@ from ..model.vlm import BaseVLM
 from . import adapters, checkpoints
 from .batches import HELD_OUT, ViewDataset, split_views
 from .checkpoints import steps_between
-from .config import TrainConfig, check_trackers
+from .config import TrainConfig
 from .loop import Loop
 from .model_card import card, results_line
 from .step import COST, measure_steps
 from .task import FineTuning
+from .trackers import check_trackers
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -1,21 +1,16 @@
-"""One optimizer step, with its gradients summed over the processes; means and measurements."""
+"""What the training loop trains, a task, and what it measures."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 
-from ..common import distributed, machine
 from ..common.errors import InputError
 from ..data import ALL, Accuracy
 from .checkpoints import steps_between
 
-MAX_NORM = 1.0  # of the gradient; a longer one is scaled down to it
-SCALE = 2.0**10  # of the loss in float16, to begin with: torch's own, 2^16, skips the first steps
 MEASUREMENTS = 8  # on held-out images, in a run, however short
 SHARE = 0.03  # of the time of a run, about, for all of them
 COST = 0.4  # time of a measured image against one that is learned: it has no backward pass
@@ -82,80 +77,7 @@ class Task(Protocol[Batch]):
         ...
 
 
-class Stepper:
-    """Takes the optimizer steps of a task.
-
-    In float16 small gradients would be 0: the loss is multiplied by a factor that adapts itself
-    (torch.amp.GradScaler), and a step whose gradients overflow all the same changes no weight.
-
-    Attributes:
-        scaler: of the loss; disabled but in float16.
-        done: micro-batches of the current step that have gone through the model.
-    """
-
-    def __init__(self, task: Task, seed: int) -> None:
-        self.task, self.seed, self.done = task, seed, 0
-        half = task.dtype == torch.float16
-        self.scaler = torch.amp.GradScaler(task.device, SCALE, growth_interval=200, enabled=half)
-
-    def take(
-        self, micro_batches: Sequence[MicroBatch], step: int
-    ) -> tuple[dict[str, float], list[Means]]:
-        """Take one step, counted from 0, on all processes' micro-batches.
-
-        Returns:
-            "learning_rate", and "grad_norm" but where a step in float16 has changed nothing; the
-            means of each micro-batch and one for the step.
-
-        Raises InputError if the loss or the gradient is not finite.
-        """
-        weights, rate = list(self.task.weights.values()), self.task.learning_rate(step)
-        [weight] = distributed.total([sum(batch.weight for batch in micro_batches)])
-        backward = partial(self._backward, step, weight)
-        means = machine.in_memory(backward, micro_batches, self._smaller)
-        means.append({"loss": (0, 1 / distributed.world_size())})
-        distributed.sum_gradients(weights)
-        for optimizer in self.task.optimizers:
-            self.scaler.unscale_(optimizer)
-        gradient = torch.nn.utils.clip_grad_norm_(weights, MAX_NORM)
-        numbers = {"learning_rate": rate}
-        if torch.isfinite(gradient):
-            numbers = {"grad_norm": gradient.item(), **numbers}
-        elif not self.scaler.is_enabled() or self.scaler.get_scale() < 1:
-            paths = [path for micro_batch in micro_batches for path in micro_batch.paths]
-            raise _not_finite("gradient", step, paths)
-        for optimizer in self.task.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group.get("rate_scale", 1.0)
-            self.scaler.step(optimizer)
-            optimizer.zero_grad(set_to_none=True)
-        self.scaler.update()
-        return numbers, means
-
-    def _smaller(self, micro_batches: Sequence[MicroBatch]) -> Sequence[MicroBatch]:
-        for optimizer in self.task.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        return self.task.smaller(micro_batches)
-
-    def _backward(
-        self, step: int, weight: float, micro_batches: Sequence[MicroBatch]
-    ) -> list[Means]:
-        """Add up the gradients of all micro-batches."""
-        # Dropout depends on seed, step and process alone, and a resumed run draws the same.
-        drawn = f"{self.seed}/{step}/{distributed.rank()}"
-        torch.manual_seed(random.Random(drawn).getrandbits(63))
-        means: list[Means] = []
-        for self.done, micro_batch in enumerate(micro_batches):
-            loss, others = self.task.loss(micro_batch)
-            # Before any number is read: a GPU is waited for there.
-            self.scaler.scale(loss / weight).backward()
-            if not torch.isfinite(loss):
-                raise _not_finite("loss", step, list(micro_batch.paths))
-            means.append({"loss": (loss.item() / weight, 0), **others})
-        return means
-
-
-def _not_finite(what: str, step: int, images: list[str]) -> InputError:
+def not_finite(what: str, step: int, images: Sequence[str]) -> InputError:
     """The error that stops training before an optimizer step with this loss or gradient."""
     named = ", ".join(images[:NAMED]) + (", ..." if len(images) > NAMED else "")
     return InputError(

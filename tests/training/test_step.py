@@ -17,12 +17,11 @@ from homework.common.errors import InputError
 from homework.common.files import read_json
 from homework.model import adapter_files
 from homework.training import checkpoints
+from homework.training.loop import SCALE, Loop
 from homework.training.step import (
     COST,
     LEAST,
-    SCALE,
     SHARE,
-    Stepper,
     images_measured,
     is_stalled,
     measure_steps,
@@ -88,14 +87,14 @@ def test_a_float16_step_that_overflows_changes_nothing_and_the_run_goes_on(
     half, options, tmp_path, monkeypatch
 ):
     before: list[tuple[torch.Tensor, float]] = []  # the weights and the scale before each step
-    take = Stepper.take
+    take = Loop._optimizer_step
 
     def watched(self, *args):
         weights = torch.cat([w.detach().flatten() for w in self.task.weights.values()])
         before.append((weights.clone(), self.scaler.get_scale()))
         return take(self, *args)
 
-    monkeypatch.setattr(Stepper, "take", watched)
+    monkeypatch.setattr(Loop, "_optimizer_step", watched)
     overflowing(monkeypatch, 2)
     finetune.train(**options)
     same = [torch.equal(a, b) for (a, _), (b, _) in pairwise(before)]
