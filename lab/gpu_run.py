@@ -130,8 +130,7 @@ class _Stages:
         seconds = self._left("pretrain" if self.valid else "evaluate")
         task = TimedPretraining(views, recipe, self.workers, seconds)
         found = task.train(self.work / "pretrain")
-        task.save(self.work / "base", Outputs("pretrain"))
-        shutil.copytree(self.work / "base", self.output / "base")
+        task.save(self.output / "base", Outputs("pretrain"))
         self._done("pretrain", found)
 
     def finetune(self) -> None:
@@ -141,7 +140,7 @@ class _Stages:
 
         folder = self.folders[0]
         given: dict[str, Any] = {"data_dir": folder.parent, "train_dataset_name": folder.name}
-        given |= {"base": str(self.work / "base"), "num_workers": self.workers, "overwrite": True}
+        given |= {"base": str(self.output / "base"), "num_workers": self.workers, "overwrite": True}
 
         def seconds(name: str, steps: int) -> float:
             start = time.monotonic()
