@@ -71,10 +71,6 @@ class Outputs:
         record[path.name] = {"command": self.command, "sha256": versions}
         write_json(path.parent / RECORD, record)
 
-    def has_written(self, path: Path) -> bool:
-        """Whether this command has ever written a file of that name here, changed since or not."""
-        return bool(self._versions(path))
-
     def _versions(self, path: Path) -> list[str]:
         entry = _read(path.parent).get(path.name)
         if not isinstance(entry, dict) or entry.get("command") != self.command:

@@ -13,9 +13,8 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -42,25 +41,12 @@ RULE = (
 )
 
 
-@dataclass
-class Labelled:
+class Labelled(NamedTuple):
     """The pairs of a split and where they come from."""
 
-    found: Survey
-    pairs: list[list[Pair]] = field(default_factory=list)  # of each view
-    source: str = ""  # where the pairs come from, as the end of a sentence
-    notes: list[str] = field(default_factory=list)  # what was left out or is doubtful
-
-    @property
-    def number(self) -> int:
-        """The number of pairs."""
-        return sum(map(len, self.pairs))
-
-    def note(self, what: str, names: Sequence[str]) -> None:
-        """Note the number of `names` and the first few, if there are any."""
-        if names:
-            more = "; ..." if len(names) > NAMED else ""
-            self.notes.append(f"{what}: {len(names):,} ({'; '.join(names[:NAMED])}{more})")
+    pairs: list[list[Pair]]  # of each view
+    source: str  # where they come from, as the end of a sentence
+    notes: list[str]  # what was left out or is doubtful
 
 
 def explore_split(
@@ -79,7 +65,7 @@ def explore_split(
     thumbnails = (blank if isinstance(image, str) else image[1] for image in found.images)
     firsts = first_views(zip((scene for _, scene in found.views), thumbnails, strict=True))
     folder = quote(Path(os.path.relpath(split.folder, output)).as_posix())
-    data = {**page_data(labelled, firsts), "images": folder}
+    data = {**page_data(found, labelled, firsts), "images": folder}
     html = render(f"The pairs of {split.name}", PARTS, {"data": data}, images="'self' file:")
     with writing(output, "or try --output"), outputs.open(page) as file:
         file.write(html)
@@ -87,7 +73,7 @@ def explore_split(
     repeats = len(firsts) - scenes
     return [
         f"{split.folder}: {len(split.info_files):,} info files, {len(firsts):,} views, "
-        f"{labelled.number:,} pairs {labelled.source}",
+        f"{sum(map(len, labelled.pairs)):,} pairs {labelled.source}",
         f"{scenes:,} scenes; {repeats:,} views ({repeats / len(firsts):.0%}) repeat one of them",
         *labelled.notes,
         f"wrote {page} ({len(html) / 1e6:.1f} MB); open it in a browser",
@@ -99,44 +85,41 @@ def read_labels(found: Survey) -> Labelled:
 
     Raises InputError if a QA file is malformed.
     """
-    split = found.split
-    labelled = Labelled(found)
-    labelled.notes = [f"skipped: {line}" for line in found.skipped.lines()]
-    labelled.note("skipped: images without an info file", split.orphans)
-    labelled.note("unreadable images", found.unreadable)
-    if files := find_qa_files(Path(os.path.abspath(split.folder)).parent, split.name):
-        _read_pairs(labelled, files)
-    else:
-        labelled.pairs = [list(pairs(scene)) for _, scene in found.views]
-        labelled.source = f"made from the info files (there is no *{QA_SUFFIX})"
-    return labelled
-
-
-def _read_pairs(labelled: Labelled, files: Sequence[Path]) -> None:
-    split, views = labelled.found.split, labelled.found.views
+    split, views = found.split, found.views
     data_dir = Path(os.path.abspath(split.folder)).parent
+    notes = [f"skipped: {line}" for line in found.skipped.lines()]
+    notes += _note("skipped: images without an info file", split.orphans)
+    notes += _note("unreadable images", found.unreadable)
+    files = find_qa_files(data_dir, split.name)
+    if not files:
+        source = f"made from the info files (there is no *{QA_SUFFIX})"
+        return Labelled([list(pairs(scene)) for _, scene in views], source, notes)
     read = read_pairs(files, data_dir)
-    index = {
-        str(data_dir / split.image_file(image)): number for number, (image, _) in enumerate(views)
+    of_image: dict[str, list[Pair]] = {
+        str(data_dir / split.image_file(image)): [] for image, _ in views
     }
-    labelled.source = f"of {', '.join(file.name for file in files)}"
-    labelled.pairs = [[] for _ in views]
     elsewhere = []
     for path, question, answer in read.pairs:
-        if path in index:
-            labelled.pairs[index[path]].append((question, answer))
+        if path in of_image:
+            of_image[path].append((question, answer))
         else:
             elsewhere.append(os.path.relpath(path, data_dir))
     other = [
         f"{image}: {question} {answer}"
-        for (image, scene), made in zip(views, labelled.pairs, strict=True)
+        for (image, scene), made in zip(views, of_image.values(), strict=True)
         for question, answer in set(made).difference(pairs(scene))
     ]
-    labelled.note(f"skipped: pairs about images without labels in {split.name}", elsewhere)
-    labelled.note("pairs that the labelling rule does not make", sorted(other))
-    labelled.notes += [f"skipped: {line}" for line in read.left_out.lines()]
-    if read.duplicates:
-        labelled.notes.append(f"skipped: repeated pairs: {read.duplicates:,}")
+    notes += _note(f"skipped: pairs about images without labels in {split.name}", elsewhere)
+    notes += _note("pairs that the labelling rule does not make", sorted(other))
+    notes += [f"skipped: {line}" for line in read.left_out.lines()]
+    notes += [f"skipped: repeated pairs: {read.duplicates:,}"] * bool(read.duplicates)
+    return Labelled([*of_image.values()], f"of {', '.join(file.name for file in files)}", notes)
+
+
+def _note(what: str, names: Sequence[str]) -> list[str]:
+    """A line with the number of `names` and the first few; none if there are none."""
+    more = "; ..." if len(names) > NAMED else ""
+    return [f"{what}: {len(names):,} ({'; '.join(names[:NAMED])}{more})"] if names else []
 
 
 def first_views(views: Iterable[tuple[Scene, np.ndarray]]) -> list[int]:
@@ -172,7 +155,7 @@ def _first_alike(scenes: list[tuple[np.ndarray, int]], row: np.ndarray, sides: i
     return scenes[int(alike.argmax())][1] if alike.any() else None
 
 
-def page_data(labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
+def page_data(found: Survey, labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
     """What the page's script reads.
 
     Args:
@@ -183,7 +166,6 @@ def page_data(labelled: Labelled, firsts: Sequence[int]) -> dict[str, Any]:
         or None]; `views`: [image, track, index of the ego or None, [[kart, x1, y1, x2, y2], ...],
         first view of the scene, [indices of its pairs in `asked`]] of each view.
     """
-    found = labelled.found
     split, raced = found.split, Counter()
     for (track, line_up), number in found.line_ups.items():
         raced.update(dict.fromkeys(((track, kart) for kart in line_up), number))

@@ -69,8 +69,8 @@ def test_pairs_of_a_qa_file_are_shown_as_they_are(folder):
     rows[0]["answer"] = "another"
     rows.append({"question": "Why?", "answer": "so", "image_file": rows[0]["image_file"]})
     file.write_text(json.dumps(rows))
-    labelled = read_labels(survey(list_split(folder), 1))
-    data = page_data(labelled, list(range(60)))
+    found = survey(list_split(folder), 1)
+    data = page_data(found, read_labels(found), list(range(60)))
     by_place = sorted(rows, key=lambda row: row["image_file"])
     assert sorted(pairs_of(data), key=lambda row: row["image_file"]) == by_place
     assert data["source"] == "of train_qa_pairs.json"
@@ -86,7 +86,7 @@ def test_pairs_about_images_without_labels_are_counted(folder):
     (folder / "00003_info.json").write_text("{")
     labelled = read_labels(survey(list_split(folder), 1))
     rows = json.loads((folder / "train_qa_pairs.json").read_text())
-    assert labelled.number == sum("00003" not in row["image_file"] for row in rows)
+    assert sum(map(len, labelled.pairs)) == sum("00003" not in row["image_file"] for row in rows)
     first, second = labelled.notes
     assert first.startswith("skipped: unusable info files: 1 (00003_info.json: ")
     assert second.startswith("skipped: pairs about images without labels in train: ")
@@ -123,7 +123,8 @@ def test_line_ups_count_info_files_and_repeats_their_first_view(folder, tmp_path
 
 
 def test_the_kart_asked_about_is_named_for_ego_and_relative_position_only(folder):
-    data = page_data(read_labels(survey(list_split(folder), 1)), list(range(60)))
+    found = survey(list_split(folder), 1)
+    data = page_data(found, read_labels(found), list(range(60)))
     for question, answer, kind, name in data["asked"]:
         if question == EGO:
             assert name == answer

@@ -44,10 +44,10 @@ def made(tmp_path_factory):
     (folder / "0ffff_info.json").write_text("{}")
     out = tmp_path_factory.mktemp("out")
     explore(str(folder), str(out), num_workers=1)
-    labelled = read_labels(survey(list_split(folder), 1))
+    found = survey(list_split(folder), 1)
     pairs = [
         (scene, image, question, answer)
-        for (image, scene), made in zip(labelled.found.views, labelled.pairs, strict=True)
+        for (image, scene), made in zip(found.views, read_labels(found).pairs, strict=True)
         for question, answer in made
     ]
     return out, pairs, folder.parent
