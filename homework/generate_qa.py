@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if not __package__:
     # Run as a file: the relative imports below need the package. Its own folder must leave the
@@ -223,7 +223,10 @@ def explore(
 
 @options.checked
 def export(
-    format: str, output: Path, data_dir: Path | None = None, overwrite: bool = False
+    format: Literal["messages", "llava", "parquet"],
+    output: Path,
+    data_dir: Path | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write the pairs of a split in a form that other programs read.
 
@@ -237,15 +240,19 @@ def export(
         overwrite: replace a file that this command did not write, or that was changed since.
     """
     from .data import VQADataset
-    from .frames.qa_write import export_file, export_pairs
+    from .frames.qa_write import FORMS, parquet_file
 
     folder = Path(os.path.abspath(options.data_folder(data_dir, "train")))
-    file = export_file(format, output, folder.name)
+    file = parquet_file(output, folder.name) if format == "parquet" else output
     outputs = Outputs("export", overwrite)
     outputs.check(file)
     dataset = VQADataset(folder.name, folder.parent)
-    with writing(file, "or try --output"):
-        export_pairs(format, dataset, dataset.data_dir, file, outputs.open)
+    rows = [
+        (Path(i["image_path"]).relative_to(folder.parent).as_posix(), i["question"], i["answer"])
+        for i in dataset
+    ]
+    with writing(file, "or try --output"), outputs.open(file) as opened:
+        FORMS[format](opened, rows, folder.parent)
     print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB): {len(dataset):,} pairs")
 
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -141,35 +141,15 @@ def balanced_pairs(
 # --- the forms of other programs ---
 
 
-def export_pairs(
-    form: str, items: Sequence[Mapping[str, str]], data_dir: Path, file: Path, open_file: Opener
-) -> None:
-    """Write the items of a `VQADataset` to a file in one of FORMS, whole or not at all.
-
-    Images are named from `data_dir`. Raises InputError if one cannot be read.
-    """
-    files = (Path(item["image_path"]).relative_to(data_dir).as_posix() for item in items)
-    rows = [(name, i["question"], i["answer"]) for name, i in zip(files, items, strict=True)]
-    with open_file(file) as opened:
-        FORMS[form](opened, rows, data_dir)
-
-
-def export_file(form: str, output: Path, split: str) -> Path:
-    """The file for `output`; of parquet the split's file in a folder that `load_dataset` reads.
-
-    Raises InputError if there is no such form, or parquet lacks its package.
-    """
-    if form not in FORMS:
-        raise InputError(f"--format: {form!r}; give one of {', '.join(FORMS)}")
-    if form != "parquet":
-        return output
+def parquet_file(folder: Path, split: str) -> Path:
+    """The split's file in a folder that `load_dataset` reads; InputError without datasets."""
     try:
         import datasets  # noqa: F401
     except ImportError:
         line = "--format parquet needs datasets: pip install -r requirements-export.txt"
         raise InputError(line) from None
     name = re.sub(r"\W", "_", split)  # other names are no splits there
-    return output / "data" / f"{name}-00000-of-00001.parquet"
+    return folder / "data" / f"{name}-00000-of-00001.parquet"
 
 
 def _messages(file: BinaryIO, rows: list[Row], data_dir: Path) -> None:
@@ -260,4 +240,5 @@ def _without_marker(question: str) -> str:
     return question.removesuffix("\n<image>")
 
 
+# What writes pairs in a form: to an open file, their images relative to a data folder.
 FORMS = {"messages": _messages, "llava": _llava, "parquet": _parquet}

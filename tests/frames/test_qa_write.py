@@ -115,7 +115,9 @@ def test_without_datasets_parquet_is_one_line(train, tmp_path, monkeypatch):
 
 
 def test_wrong_input_is_one_line_and_writes_nothing(train, tmp_path):
-    with pytest.raises(InputError, match="--format: 'coco'; give one of messages, llava, parquet"):
+    with pytest.raises(
+        InputError, match="--format: give one of messages, llava, parquet, not 'coco'"
+    ):
         export("coco", str(tmp_path / "out"))
     with pytest.raises(InputError, match=r"no \*_qa_pairs\.json in it; run .* generate"):
         export("llava", str(tmp_path / "out"), str(train.with_name("valid")))
