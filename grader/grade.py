@@ -223,7 +223,7 @@ class _Grading:
             if case.status == "not run":
                 self._report.begin(case)
                 self._report.end(case)
-        denied = self.child.denied if self.child else []
+        denied = [*self.child.denied] if self.child else []
         for number, denial in enumerate(denied):
             self._report.say(f"    denied: {denial}", level=number >= SHOWN_DENIALS)
         if denied:

@@ -201,23 +201,19 @@ class _Class:
                 # What is graded is this copy: the file may change, or be out of reach, meanwhile.
                 sha = self._room.copy(submission, copy := folder / "submission.zip")
                 self._sha256[submission.file] = sha
-                if self._key(sha) in self._journal.results:
-                    return
-                path = gradescope.find(copy) if copy.is_dir() else copy
-                record = {"sha256": sha, **grade_one(path, self._rules, slot)}
-                if jobs > 1 and reasons.may_be_caused_by_others(record["result"], own_time):
-                    again.append(submission)
-                else:
-                    self._journal.add(self._key(sha), record)
-
-        def one(submission: Submission, slot: Slot) -> None:
-            grade(submission, slot)
+                if self._key(sha) not in self._journal.results:
+                    path = gradescope.find(copy) if copy.is_dir() else copy
+                    record = {"sha256": sha, **grade_one(path, self._rules, slot)}
+                    if jobs > 1 and reasons.may_be_caused_by_others(record["result"], own_time):
+                        again.append(submission)
+                    else:
+                        self._journal.add(self._key(sha), record)
             progress.update()
 
         with tqdm(
             total=len(submissions), unit="file", file=sys.stdout, mininterval=seconds
         ) as progress:
-            pool.each(submissions, jobs, self._rules.memory_bytes, one)
+            pool.each(submissions, jobs, self._rules.memory_bytes, grade)
         return again
 
     @contextlib.contextmanager
