@@ -173,14 +173,15 @@ def _shorter(task: FineTuning, total: float, seconds: float, config: TrainConfig
             other = FineTuning(vlm, model, views, ViewDataset([], vlm.inputs), config)
             share = other.prepare() * other.steps / (seconds * task.steps)
             text = f"; with --base embedded_base about {duration(share * total)}"
+    fewer = ""
     for pairs in (50_000, 20_000, 10_000, 5_000, 2_000, 1_000):
-        # Pairs drawn at random leave few images without any.
-        share = 1 - (1 - min(pairs / dataset.pairs, 1)) ** (dataset.pairs / len(dataset))
-        if share * total <= 4 * HOUR:
-            break
-    if share < 1:
-        text += f"; with --max_samples {pairs} about {duration(share * total)}"
-    return text
+        if pairs < dataset.pairs:
+            # Pairs drawn at random leave few images without any.
+            share = 1 - (1 - pairs / dataset.pairs) ** (dataset.pairs / len(dataset))
+            fewer = f"; with --max_samples {pairs} about {duration(share * total)}"
+            if share * total <= 4 * HOUR:
+                break
+    return text + fewer
 
 
 def _images(task: FineTuning) -> float:

@@ -14,7 +14,8 @@ from homework.common import machine
 from homework.common.distributed import duration
 from homework.common.errors import InputError
 from homework.model import adapter_files
-from homework.training import passes
+from homework.training import passes, run
+from homework.training.config import TrainConfig
 from homework.training.passes import Passes, counting
 from homework.training.task import FineTuning
 
@@ -83,8 +84,6 @@ def test_dropout_is_drawn_again_where_a_step_begins_anew(options, tmp_path, monk
 
 
 def test_measuring_goes_on_in_smaller_passes(base, sample_data, tmp_path, monkeypatch):
-    from homework.training import run
-
     monkeypatch.setattr(run, "HELD_OUT", 0.3)
     tried = running_out(monkeypatch, torch.OutOfMemoryError(GPU), most=2)
     finetune.train(sample_data, output_dir=tmp_path, base=base, max_steps=1, lora_r=4)
@@ -218,6 +217,19 @@ def test_the_time_of_the_embedded_base_is_tried(options, tmp_path, monkeypatch, 
     said = capsys.readouterr().out
     told = duration(4 * 4 * seconds)  # four steps of four images
     assert f"; with --base embedded_base about {told}\n" in said and said.count("in a pass") == 1
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [(43, "; with --max_samples 5000 about 3.9 h"), (2, "; with --max_samples 50000 about 78 min")],
+)
+def test_fewer_pairs_are_named_with_their_time(hours, said):
+    class Views(list):
+        pairs = 296_621
+
+    network = SimpleNamespace(config=SimpleNamespace(model_type="idefics3_stem"))
+    task = SimpleNamespace(train_set=Views(range(52_490)), vlm=SimpleNamespace(network=network))
+    assert run._shorter(task, hours * 3600, 1.0, TrainConfig()) == said
 
 
 def test_what_is_left_of_a_resumed_run_counts(unfinished, options, monkeypatch, capsys):
