@@ -23,7 +23,7 @@ from homework.common.files import write_json, writing
 from homework.common.options import Count, Natural, Positive
 
 # The share of the time by which a stage has ended. What one leaves unused, the next one has.
-ENDS = {"unpack": 0.08, "pretrain": 0.68, "finetune": 0.88, "evaluate": 1.0}
+ENDS = {"unpack": 0.08, "pretrain": 0.68, "finetune": 0.88, "evaluate": 1.0, "base alone": 0.98}
 MARGIN = 0.9  # of the time that the timed steps promise
 PROBED = 16  # steps of fine-tuning that are timed
 ASKED = 200  # questions that are timed
@@ -127,9 +127,9 @@ class _Stages:
         from .pretraining.timed import TimedPretraining
 
         views = [load_views(folder) for folder in self.folders]
-        seconds = self._left("pretrain" if self.valid else "evaluate")
-        task = TimedPretraining(views, recipe, self.workers, seconds)
-        found = task.train(self.work / "pretrain")
+        task = TimedPretraining(views, recipe, self.workers)
+        seconds = self._left("pretrain" if self.valid else "base alone")
+        found = task.train(self.work / "pretrain", seconds)
         task.save(self.output / "base", Outputs("pretrain"))
         self._done("pretrain", found)
 

@@ -27,27 +27,21 @@ class TimedPretraining(Pretraining):
     Args:
         views: of each folder.
         recipe: "batch_size", "seed", "learning_rate" and "described".
-        seconds: for all steps and measurements.
     """
 
     def __init__(
-        self,
-        views: Sequence[list[View]],
-        recipe: dict[str, Any],
-        num_workers: int,
-        seconds: float,
+        self, views: Sequence[list[View]], recipe: dict[str, Any], num_workers: int
     ) -> None:
         self.recipe = {**recipe, "steps": MOST_STEPS, "dense_steps": MOST_STEPS}
         super().__init__(views, self.recipe, num_workers)
-        self.seconds, self._begun, self._due = seconds, monotonic(), DENSE + BETWEEN
 
-    def train(self, work_dir: Path) -> dict[str, Any]:
-        """Train until the time is over; the numbers of it."""
-        self._begun = monotonic()
+    def train(self, work_dir: Path, seconds: float) -> dict[str, Any]:
+        """Train until the time is over, but for a last measurement; the numbers of it."""
+        self.seconds, self._begun, self._due = seconds, monotonic(), DENSE + BETWEEN
         loop = Loop(self, work_dir, self.recipe, MOST_STEPS, STEPS_PER_RECORD)
         loop.measure_steps = 1  # `measure` knows when
         loop.run()
-        seconds = monotonic() - self._begun
+        taken = monotonic() - self._begun
         result = super().measure(loop.step)
         kinds = {each.label: each.value for each in result.accuracies[:-1]} if result else {}
         images = loop.step * self.batch_size
@@ -55,7 +49,7 @@ class TimedPretraining(Pretraining):
             "steps": loop.step,
             "dense_steps": self.dense_steps,
             "pictures": images,
-            "pictures_per_second": images / seconds,
+            "pictures_per_second": images / taken,
             "kinds": kinds,
             "log": [record for record in loop.log if "eval_accuracy" in record],
         }

@@ -79,7 +79,6 @@ def install(assets: Path | None) -> Installation:
     _check_system()
     if assets is not None:
         _check_game(assets)
-    python = _python_with_wheel()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
@@ -88,7 +87,7 @@ def install(assets: Path | None) -> Installation:
                 f"{folder}: {free / 1e9:.1f} GB are free and {DISK_BYTES / 1e9:.1f} GB needed; "
                 "make room, or set XDG_CACHE_HOME to a folder on another disk"
             )
-        version = _install_engine(folder / "engine", python).strip()
+        version = _install_engine(folder / "engine").strip()
         _fetch_shaders(folder / "shaders")
         game = assets or _fetch_game(folder / "game")
         join(game.resolve(), folder / "shaders", folder / "assets")
@@ -148,11 +147,11 @@ def _check_game(folder: Path) -> None:
 # --- the parts ---
 
 
-def _install_engine(folder: Path, python: str) -> str:
+def _install_engine(folder: Path) -> str:
     """Make the virtual environment of the engine; returns the version of its Python."""
     interpreter = folder / "bin" / "python"
     if not (folder / WHOLE).exists():
-        _run_command([python, "-m", "venv", "--clear", str(folder)])
+        _run_command([_python_with_wheel(), "-m", "venv", "--clear", str(folder)])
         pip = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install"]
         _run_command([*pip, "-q", "numpy", "pillow"])
         _run_command([*pip, "-q", "--no-deps", "--only-binary=:all:", PYSTK])

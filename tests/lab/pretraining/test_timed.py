@@ -23,10 +23,10 @@ def test_phases_rate_and_measurements_follow_the_time(tiny_architecture, tmp_pat
         image = np.full((100, 150, 3), n, np.uint8)
         views.append(View(image, make_scene("abyss", karts[: 1 + n % 2]), f"{n:05x}_00_im.jpg"))
     recipe = {"batch_size": 2, "seed": 0, "learning_rate": 1e-3, "described": 0.5}
-    task = TimedPretraining([views], recipe, 0, 100)
+    task = TimedPretraining([views], recipe, 0)
     rates, rate = [], task.learning_rate
     monkeypatch.setattr(task, "learning_rate", lambda step: rates.append(rate(step)) or rates[-1])
-    found = task.train(tmp_path)
+    found = task.train(tmp_path, 100)
     dense, steps = found["dense_steps"], found["steps"]
     assert 0 < dense < steps and found["pictures"] == 2 * steps
     assert abs(dense / steps - timed.DENSE) < 0.1

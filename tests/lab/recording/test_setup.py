@@ -69,3 +69,14 @@ def test_assets_are_joined_by_links_and_half_a_join_is_made_again(tmp_path):
     assert (data / "textures" / "sky.png").is_symlink()
     assert (data / "gui" / "icons" / "bomb-attach-icon.png").is_symlink()
     assert (tmp_path / "assets" / "complete").exists() and not left.exists()
+
+
+def test_an_engine_that_is_there_needs_no_python_with_a_wheel(tmp_path, monkeypatch):
+    """It may have been compiled by an earlier version."""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\necho 3.12.1\n")
+    python.chmod(0o755)
+    (tmp_path / setup.WHOLE).touch()
+    monkeypatch.setattr(setup, "_python_with_wheel", lambda: pytest.fail("asked for one"))
+    assert setup._install_engine(tmp_path) == "3.12.1\n"
