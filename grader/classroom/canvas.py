@@ -10,7 +10,7 @@ import contextlib
 import csv
 import io
 import re
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,8 @@ from ..errors import GraderError
 _ASSIGNMENT = re.compile(r"(?P<name>.+) \((?P<number>\d+)\)")
 _POINTS_ROW = "Points Possible"
 _SEPARATORS = ",;\t"
+# What a file of these encodings begins with; Excel's "Unicode text" is UTF-16.
+_MARKS = {BOM_UTF8: "utf-8-sig", BOM_UTF16_LE: "utf-16", BOM_UTF16_BE: "utf-16"}
 
 
 class Filled(NamedTuple):
@@ -116,7 +118,7 @@ class Gradebook:
 def _read(content: bytes) -> tuple[str, str, list[list[str]]]:
     """Encoding, separator and rows of a CSV file."""
     # Latin-1 keeps each byte of any 8-bit encoding; the columns' names are ASCII.
-    encoding = "utf-8-sig" if content.startswith(BOM_UTF8) else "utf-8"
+    encoding = next((_MARKS[mark] for mark in _MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:

@@ -84,7 +84,7 @@ def written(text: str, separator: str, quoted: bool) -> str:
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("quoted", [False, True])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_a_gradebook_keeps_its_own_form(tmp_path, separator, quoted, encoding):
     number = "9,5" if separator == ";" else "9.5"
     before = EXPORT.replace("Poe, Pat", "Pöe, Pat").replace(".00", "")
