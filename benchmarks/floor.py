@@ -78,14 +78,9 @@ def text_flops(shape: Shape, tokens: float, seen: float, scored: float) -> float
     return tokens * layers * (linear + 4 * seen * hidden) + 2 * scored * hidden * shape.vocabulary
 
 
-def pair_flops(shape: Shape, pairs: float, shared: bool, vision: bool = True) -> float:
-    """Forward pass of one pair: a sample of its own, or one of `pairs` after a shared prefix.
-
-    Args:
-        vision: with the vision tower; if not, from image tokens that are kept.
-    """
-    prefix = shape.image_tokens + shape.head
-    tower = vision_flops(shape) if vision else 0.0
+def pair_flops(shape: Shape, pairs: float, shared: bool) -> float:
+    """Forward pass of one pair: a sample of its own, or one of `pairs` after a shared prefix."""
+    prefix, tower = shape.image_tokens + shape.head, vision_flops(shape)
     if not shared:
         length = prefix + shape.branch
         return tower + text_flops(shape, length, length / 2, length)
@@ -93,10 +88,9 @@ def pair_flops(shape: Shape, pairs: float, shared: bool, vision: bool = True) ->
     return once / pairs + text_flops(shape, shape.branch, prefix + shape.branch / 2, shape.answer)
 
 
-def training_flops(shape: Shape, pairs: float, shared: bool, vision: bool = True) -> float:
+def training_flops(shape: Shape, pairs: float, shared: bool) -> float:
     """Forward pass of one pair and the gradients of its activations; arguments as above."""
-    stem = stem_flops(shape) / (pairs if shared else 1) if vision else 0.0
-    return 2 * pair_flops(shape, pairs, shared, vision) - stem
+    return 2 * pair_flops(shape, pairs, shared) - stem_flops(shape) / (pairs if shared else 1)
 
 
 def weights(shape: Shape) -> tuple[float, float]:
@@ -124,27 +118,21 @@ def main() -> None:
     """Print the table and the JSON line."""
     rows = {}
     print(f"GFLOP of a pair, forward, at {PAIRS} pairs a frame")
-    print(
-        f"{'':22}{'vision/image':>15}{'usual':>9}{'shared':>9}{'bound':>7}{'kept':>9}{'bound':>7}"
-    )
+    print(f"{'':22}{'vision/image':>15}{'usual':>9}{'shared':>9}{'bound':>7}")
     for shape in (EMBEDDED, SMOLVLM):
         usual, shared = pair_flops(shape, PAIRS, False), pair_flops(shape, PAIRS, True)
-        kept = pair_flops(shape, PAIRS, True, vision=False)
         rows[shape.name] = {
             "vision_gflop": vision_flops(shape) / 1e9,
             "usual_gflop": usual / 1e9,
             "shared_gflop": shared / 1e9,
             "bound": usual / shared,
-            "text_only_gflop": kept / 1e9,
-            "text_only_bound": shared / kept,
             "training_gflop": training_flops(shape, PAIRS, True) / 1e9,
             "shared_megabytes": pair_bytes(shape, PAIRS, 16) / 1e6,
         }
         row = rows[shape.name]
         print(
             f"{shape.name:22}{row['vision_gflop']:15.2f}{row['usual_gflop']:9.2f}"
-            f"{row['shared_gflop']:9.2f}{row['bound']:6.1f}x{row['text_only_gflop']:9.2f}"
-            f"{row['text_only_bound']:6.1f}x"
+            f"{row['shared_gflop']:9.2f}{row['bound']:6.1f}x"
         )
     print(
         "GFLOP, forward, of a frame, of a pair behind it, and of a pair at 1, 5.65 and 31 a frame"
@@ -154,14 +142,10 @@ def main() -> None:
         frame = 2 * (alone - several)  # a pair is a share of the frame, and its own tokens
         numbers = (frame, alone - frame, *(pair_flops(shape, n, True) for n in (1, PAIRS, 31)))
         print(f"{shape.name:22}{''.join(f'{number / 1e9:9.2f}' for number in numbers)}")
-    print("GFLOP of a pair in training, shared, and from kept image tokens, with their bounds")
+    print("GFLOP of a pair in training, shared, with its bound")
     for shape in (EMBEDDED, SMOLVLM):
         usual, shared = (training_flops(shape, PAIRS, each) for each in (False, True))
-        kept = training_flops(shape, PAIRS, True, vision=False)
-        print(
-            f"{shape.name:22}{shared / 1e9:9.2f}{usual / shared:6.1f}x"
-            f"{kept / 1e9:9.2f}{shared / kept:6.1f}x"
-        )
+        print(f"{shape.name:22}{shared / 1e9:9.2f}{usual / shared:6.1f}x")
     print(
         "bytes of a shared pair, forward, 16 frames a pass: "
         + ", ".join(f"{name} {row['shared_megabytes']:.1f} MB" for name, row in rows.items())

@@ -163,12 +163,12 @@ def child(options, shape: str, way: str, base: str, started: str) -> None:
         where, precision = run(items, base, frames, steps, way, Path(output), clock)
     seconds, cpu_seconds = (clock.steps[-1][i] - clock.steps[0][i] for i in range(2))
     pairs = len(items) * (steps - 1) / steps
-    training = floor.training_flops(
-        SHAPES[shape],
-        len(items) / len(paths),
-        way.startswith("ours"),
-        vision="text side" not in way,
-    )
+    per_frame = len(items) / len(paths)
+    training = floor.training_flops(SHAPES[shape], per_frame, way.startswith("ours"))
+    if "text side" in way:  # the vision tower has no backward pass
+        training -= (
+            floor.vision_flops(SHAPES[shape]) - floor.stem_flops(SHAPES[shape])
+        ) / per_frame
     from benchmarks.memory import peak_memory_bytes
 
     first = clock.steps[0]
