@@ -31,13 +31,9 @@ class Outputs:
     Args:
         command: its name, the same at each run.
         overwrite: replace whatever there is.
-
-    Raises InputError if `overwrite` is not True or False.
     """
 
     def __init__(self, command: str, overwrite: bool = False) -> None:
-        if not isinstance(overwrite, bool):
-            raise InputError(f"--overwrite: give True or False, not {overwrite!r}")
         self.command, self.overwrite = command, overwrite
 
     def check(self, *paths: Path) -> None:

@@ -19,8 +19,9 @@ from ..common.errors import InputError
 from ..common.files import Opener, atomic_write, digest, read_json
 from ..common.outputs import render
 from ..data import ALL, count_by_kind, is_correct
-from ..frames.images import webp_texts
+from ..frames.images import enlarge, open_image, webp_texts
 from ..inspection.figures import LEGEND, Color, curves, draw_labels, finite, with_caption
+from ..labels.questions import asked_kart, kind_of, pairs
 from ..labels.scene import Scene
 from ..model.adapter_files import STATE, WEIGHTS
 from ..model.vlm import Record
@@ -155,7 +156,7 @@ def _sample(outcome: Outcome) -> dict[str, Any]:
         "answer": outcome.answer,
         "truth": outcome.truth,
         "right": outcome.right,
-        "kart": statistics.asked_kart(outcome.question, outcome.truth, outcome.kind),
+        "kart": asked_kart(outcome.question, outcome.truth, outcome.kind),
         "size": statistics.size_of(outcome),
         "seen": outcome.seen,
         "classes": {name: label for name, (_, label) in statistics.classes(outcome).items()},
@@ -266,7 +267,6 @@ def _chosen(outcomes: Sequence[Outcome], most: int) -> list[int]:
 
 def explained(vlm: BaseVLM, image: str, question: str, answer: str) -> Image:
     """An image of an answer: heat map, boxes and true answer if known, and a legend."""
-    from ..labels.questions import kind_of, pairs
     from ..model.heat_map import ORANGE
 
     legend: dict[Color, str] = {ORANGE: LOOKED_AT}
@@ -282,7 +282,6 @@ def explained(vlm: BaseVLM, image: str, question: str, answer: str) -> Image:
 
 def drawn(vlm: BaseVLM, image: str, asked: tuple[str, str] | None, boxes: bool = True) -> Image:
     """The image enlarged, with the boxes of its labels and the heat map of an answer."""
-    from ..frames.images import enlarge, open_image
     from ..model.heat_map import heat_maps, overlay
 
     picture = open_image(image)

@@ -17,14 +17,12 @@ from ..common.files import Opener, atomic_write
 from ..frames.images import SCALE, enlarge, open_image, save_image
 from ..labels.questions import KINDS
 from ..labels.scene import IMAGE_SIZE, Kart, Scene, depth_of, side_of
-from .survey import answers_by_kind, most_frequent
+from .survey import Survey, answers_by_kind, most_frequent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
-
-    from .survey import Survey
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in drawn pixels
 Color = str | tuple[int, int, int]
@@ -82,7 +80,7 @@ def with_caption(image: Image, lines: Sequence[str], legend: Mapping[Color, str]
 
     font, step = ImageFont.load_default(FONT_SIZE), FONT_SIZE + 10
     measure = ImageDraw.Draw(image).textlength
-    letters = (image.width - 20) // (FONT_SIZE // 2)
+    letters = max(8, (image.width - 20) * 2 // FONT_SIZE)  # half as wide as high, on average
     lines = [part for line in lines for part in textwrap.wrap(line, letters) or [""]]
     below = step * (len(lines) + 1) + 12
     whole = Image.new("RGB", (image.width, image.height + below), "#000000")
@@ -184,8 +182,9 @@ def contact_sheet(found: Survey) -> Image:
     from PIL import Image, ImageDraw, ImageFont
 
     views = defaultdict(list)
-    for name, scene in random.Random(0).sample(found.views, len(found.views)):
-        if scene.karts and len(views[scene.track]) < COLUMNS:
+    order = random.Random(0).sample(found.views, len(found.views))
+    for name, scene in sorted(order, key=lambda view: not view[1].karts):  # those with karts first
+        if len(views[scene.track]) < COLUMNS:
             views[scene.track].append((name, scene))
     tracks = sorted(views)[:ROWS]
     width, height = IMAGE_SIZE[0] + MARGIN, IMAGE_SIZE[1] + MARGIN

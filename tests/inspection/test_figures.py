@@ -11,6 +11,7 @@ from homework.inspection import figures
 from homework.inspection.figures import save_curves
 from homework.inspection.survey import survey
 from homework.labels.questions import KINDS
+from homework.labels.scene import make_scene
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,20 @@ def test_a_row_for_each_track_with_its_views(folder):
     drawn = np.asarray(sheet)
     ego = (drawn == (255, 212, 0)).all(axis=2)
     assert ego[:100, 170:].any() and ego[210:, 170:].any()
+
+
+def test_a_split_without_karts_has_its_figures(folder):
+    found = survey(list_split(folder), 1)
+    found.views = [(name, make_scene(scene.track, ())) for name, scene in found.views]
+    assert figures.contact_sheet(found).height == 3 * 104
+    assert figures.line_ups_figure(found) and figures.answers_figure(found)
+
+
+@pytest.mark.parametrize("width", [3, 100, 1200])
+def test_a_caption_fits_below_any_image(width):
+    lines = ["Question: " + "word " * 40, "", "Answer: " + "x" * 200]
+    whole = figures.with_caption(Image.new("RGB", (width, 50)), lines, figures.LEGEND)
+    assert whole.width == width and whole.height > 50 + 28 * 3
 
 
 def test_inspect_writes_three_images(folder, tmp_path, capsys):
