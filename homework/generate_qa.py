@@ -210,9 +210,10 @@ def explore(
 
     Args:
         data_dir: the split's folder. Default: data/train beside the package.
-        output: the folder to write index.html and the images to. Default: runs/explore.
+        output: the folder to write index.html to, which shows the images where they lie.
+            Default: runs/explore.
         num_workers: number of processes. Default: one per core.
-        overwrite: replace a page that this command did not write, and its images.
+        overwrite: replace a page that this command did not write.
     """
     from .inspection.explore import explore_split
 

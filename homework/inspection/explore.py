@@ -64,7 +64,10 @@ def explore_split(
     blank = np.zeros(THUMBNAIL_SIZE[::-1], np.uint8)  # of what cannot be read
     thumbnails = (blank if isinstance(image, str) else image[1] for image in found.images)
     firsts = first_views(zip((scene for _, scene in found.views), thumbnails, strict=True))
-    folder = quote(Path(os.path.relpath(split.folder, output)).as_posix())
+    try:
+        folder = quote(Path(os.path.relpath(split.folder, output)).as_posix())
+    except ValueError:  # on another drive of Windows
+        folder = split.folder.resolve().as_uri()
     data = {**page_data(found, labelled, firsts), "images": folder}
     html = render(f"The pairs of {split.name}", PARTS, {"data": data}, images="'self' file:")
     with writing(output, "or try --output"), outputs.open(page) as file:

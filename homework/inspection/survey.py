@@ -163,6 +163,11 @@ def _trap(found: Survey) -> Iterator[str]:
             "track, so one of these karts' instead of looking at the kart, and loses that on "
             "frames with other line-ups. Judge it on frames with other line-ups."
         )
+    elif never > len(possible) / 4:
+        yield (
+            "WARNING: many karts are never seen on some tracks: a model can learn which karts go "
+            "with a track instead of looking at the kart."
+        )
 
 
 def compare(found: Survey, other: Survey) -> Iterator[str]:
@@ -178,6 +183,11 @@ def compare(found: Survey, other: Survey) -> Iterator[str]:
     both = {track for track, _ in found.line_ups} & {track for track, _ in other.line_ups}
     same = {track for track, _ in found.line_ups.keys() & other.line_ups.keys()}
     yield f"{len(same):,} of the {len(both):,} tracks of both have a line-up in common"
+    if new:
+        yield (
+            "WARNING: what was learnt as 'this track, so one of these karts' fails there; "
+            "expect a lower accuracy than on frames like the training frames."
+        )
 
 
 def _share(part: int, whole: int) -> str:
