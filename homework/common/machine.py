@@ -61,8 +61,10 @@ def _fault_of_gpu() -> str:
     """Why the GPU cannot compute, for example as this build of torch has no kernels for it."""
     import torch
 
+    # The GPU that accelerate will give to this process.
+    number = int(os.environ.get("LOCAL_RANK") or 0) % max(torch.cuda.device_count(), 1)
     try:
-        torch.ones(2, device="cuda").sum().item()
+        torch.ones(2, device=f"cuda:{number}").sum().item()
     except RuntimeError as error:
         return one_line(error)
     return ""
