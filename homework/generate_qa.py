@@ -42,7 +42,6 @@ from .frames.split import (
     list_split,
     read_info,
 )
-from .inspection.figures import check_image, has_display, show
 from .labels.questions import Pair, pairs
 from .labels.scene import AmbiguousView, Scene, view_scene
 
@@ -99,7 +98,7 @@ def check(
             no display: runs/NNNNN_VV_check.png beside the package.
         overwrite: replace files that this command did not write.
     """
-    from .inspection.figures import draw_scene
+    from .inspection.figures import check_image, draw_scene, has_display, show
 
     if not info_file.name.endswith(INFO_SUFFIX):
         raise InputError(f"--info_file: {info_file} is no info file; give a NNNNN{INFO_SUFFIX}")

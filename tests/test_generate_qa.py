@@ -17,6 +17,7 @@ from PIL import Image
 
 from homework import generate_qa
 from homework.common.errors import InputError
+from homework.inspection import figures
 from homework.labels.questions import pairs
 from homework.labels.scene import view_scene
 
@@ -170,7 +171,7 @@ def test_check_shows_where_there_is_a_display_unless_told_to_save(data_dir, monk
     monkeypatch.setattr("matplotlib.get_backend", lambda: "tkagg")
     monkeypatch.chdir(tmp_path)
     shown = []
-    monkeypatch.setattr(generate_qa, "show", lambda image, title: shown.append(title))
+    monkeypatch.setattr(figures, "show", lambda image, title: shown.append(title))
     info_file = str(data_dir / "train" / "00000_info.json")
     generate_qa.check(info_file, 0)
     assert len(shown) == 1

@@ -127,9 +127,7 @@ def coerce(flag: str, value: Any, annotation: Any) -> Any:
                 value = float(value)
         return number(flag, value, *bounds, words=words)
     if kind is bool:
-        if not isinstance(value, bool):
-            raise InputError(f"{flag}: give True or False, not {value!r}")
-        return value
+        raise InputError(f"{flag}: give True or False, not {value!r}")
     if kind is Path:
         return path(flag, value)
     if get_origin(kind) is Sequence:
