@@ -4,9 +4,9 @@
     python3 bundle.py homework ID --course
 
 writes ID.zip into the current directory. The zip holds one top-level folder, `homework`, with
-the code, the embedded base and the current adapter. Caches, logs and old checkpoints are left
-out. Every other file is listed and left out, unless --include names it: it may be a password.
-The same tree always gives the same bytes. Needs only the standard library.
+the code, the embedded base and the current adapter. Caches, logs, old checkpoints and README.md
+are left out. Other files are listed and left out, unless --include names them. The same tree
+always gives the same bytes. Needs only the standard library.
 
 --course then grades the zip with the course's versions of the packages and by its rules, and
 prints the points. The first time it makes an environment for that, .venv-course, which takes
@@ -50,8 +50,7 @@ MODEL = (
     "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.*",
     "processor_config.json", "preprocessor_config.json",
 )  # fmt: skip
-# Known, but no grader reads it: the card of a model.
-CARD = "README.md"
+CARD = "README.md"  # of a model; no grader reads it
 # Folders of other programs, whatever is in them.
 FOREIGN = ("mlruns", "wandb", "lightning_logs", "node_modules", "site-packages")
 

@@ -42,6 +42,22 @@ HOST = "127.0.0.1"  # reachable from this machine alone
 FRAMES = 24  # frames of the split to pick from
 # System fonts: the default theme would request its fonts from a web service.
 FONTS = ("system-ui", "sans-serif")
+STYLE = """
+/* The gallery is a strip of whole frames. */
+#frames .grid-wrap { height: auto; min-height: 0; }
+#frames .grid-container { grid-auto-flow: column; grid-template: auto / none;
+  grid-auto-columns: 132px; overflow-x: auto; }
+#frames .thumbnail-item { aspect-ratio: 3/2; }
+#answers table, #answers tr, #answers td { width: 100%; border: 0 !important; }
+#answers td { text-align: left; padding: 5px 0; vertical-align: bottom;
+  border-top: 1px solid var(--border-color-primary) !important; }
+#answers small { display: block; color: var(--body-text-color); opacity: 0.75; }
+#answers .right { color: light-dark(#1a7f37, #4ac26b); }
+#answers .wrong { color: light-dark(#cf222e, #ff7b72); }
+.dark #answers { color-scheme: dark; } #answers td:last-child { text-align: right; }
+#typed textarea, #typed input { border: 1px solid var(--border-color-primary); padding: 8px; }
+#legend i { display: inline-block; width: 12px; height: 12px; margin-left: 8px; }
+"""
 
 
 @options.checked
@@ -249,7 +265,7 @@ def serve(page, port: int, wait: bool = True) -> str:
             ssr_mode=False,
             footer_links=[],
             theme=gr.themes.Default(font=FONTS, font_mono=("monospace",)),
-            css_paths=Path(__file__).with_suffix(".css"),
+            css=STYLE,
         )
     except OSError:
         raise InputError(f"--port: {port} is in use; give another port") from None

@@ -140,7 +140,7 @@ def test_the_demo_learns_train_demo_where_it_is_there(data_dir, monkeypatch):
 
 
 def test_trackers_are_accelerates_own():
-    from homework.training.trackers import check_trackers
+    from homework.training.step import check_trackers
 
     assert check_trackers(TrainConfig().report_to) == ["tensorboard"]
     assert check_trackers(TrainConfig(report_to="none").report_to) == []

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,16 @@ def wait() -> None:
 def total(numbers: Sequence[float]) -> list[float]:
     """Sum each number over all processes."""
     return [sum(parts) for parts in zip(*gather(list(numbers)), strict=True)]
+
+
+def total_by_name(numbers: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Sum the numbers of each name over all processes; some may lack a name."""
+    sums: dict[str, list[float]] = {}
+    for part in gather(dict(numbers)):
+        for name, values in part.items():
+            before = sums.get(name, [0.0] * len(values))
+            sums[name] = [a + b for a, b in zip(before, values, strict=True)]
+    return sums
 
 
 def sum_gradients(weights: Sequence[torch.nn.Parameter]) -> None:

@@ -22,8 +22,17 @@ from ..common.distributed import Heartbeat, duration, print0, waiting
 from ..common.errors import InputError, one_line
 from . import checkpoints
 from .checkpoints import Checkpoint
-from .step import HeldOutResult, Means, MicroBatch, Task, is_stalled, measure_steps, not_finite
-from .trackers import start_trackers, tag
+from .step import (
+    HeldOutResult,
+    Means,
+    MicroBatch,
+    Task,
+    is_stalled,
+    measure_steps,
+    not_finite,
+    start_trackers,
+    tag,
+)
 
 MAX_NORM = 1.0  # of the gradient; a longer one is scaled down to it
 SCALE = 2.0**10  # of the loss in float16, to begin with: torch's own, 2^16, skips the first steps
@@ -185,18 +194,9 @@ class Loop:
 
     def _means(self) -> dict[str, float]:
         """Means over all processes since the record before."""
-        sums = self._total_sums()
+        sums = distributed.total_by_name(self._sums)
         self._sums.clear()
         return {name: value / count for name, (value, count) in sums.items()}
-
-    def _total_sums(self) -> dict[str, list[float]]:
-        """Sum and count of all means, over all processes."""
-        sums: dict[str, list[float]] = {}
-        for part in distributed.gather(dict(self._sums)):
-            for name, numbers in part.items():
-                before = sums.get(name, (0.0, 0.0))
-                sums[name] = [a + b for a, b in zip(before, numbers, strict=True)]
-        return sums
 
     def _record(self, values: dict[str, float]) -> None:
         """Log named numbers of this step, to the trackers and as a line."""
@@ -256,7 +256,7 @@ class Loop:
             raise InputError(f"{file}: does not fit ({one_line(error)}); delete it") from None
 
     def _save(self) -> None:
-        sums = self._total_sums()
+        sums = distributed.total_by_name(self._sums)
         if distributed.is_main():
             checkpoints.write(self.run_dir, self._checkpoint(sums))
 

@@ -30,9 +30,8 @@ from .checkpoints import steps_between
 from .config import TrainConfig
 from .loop import Loop
 from .model_card import card, results_line
-from .step import COST, measure_steps
+from .step import COST, check_trackers, measure_steps
 from .task import FineTuning
-from .trackers import check_trackers
 
 if TYPE_CHECKING:
     from peft import PeftModel
