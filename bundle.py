@@ -8,9 +8,8 @@ the code, the embedded base and the current adapter. Caches, logs, old checkpoin
 are left out. Other files are listed and left out, unless --include names them. The same tree
 always gives the same bytes. Needs only the standard library.
 
---course then grades the zip with the course's versions of the packages and by its rules, and
-prints the points. The first time it makes an environment for that, .venv-course, which takes
-minutes and gigabytes; it says how many.
+--course then grades the zip with the course's versions of the packages and by its rules. The first
+time it makes an environment for that, .venv-course, which takes minutes and gigabytes.
 """
 
 from __future__ import annotations
