@@ -152,9 +152,7 @@ def test(
     others = runs.other_runs(against, report)  # before minutes of answering
     outputs = Outputs("finetune test", overwrite)
     if distributed.is_main():
-        outputs.check(
-            *reports.report_files(report), *([save_predictions] if save_predictions else [])
-        )
+        outputs.check(*reports.report_files(report), *filter(None, [save_predictions]))
     dataset = VQADataset(split, data_dir)
     measure.check_split("--baseline_split", baseline_split, data_dir)
     distributed.init()  # first, as it chooses the GPU of this process

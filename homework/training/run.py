@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -91,13 +91,8 @@ def fit(
         seconds = task.prepare()
     print0(task.passes.line)
     save_steps = config.save_steps or steps_between(task.steps)
-    recipe = config.to_dict(distributed.world_size())
+    recipe = _recipe(task, config)
     recipe |= {"save_steps": save_steps, "base_sha256": fingerprint, "data_sha256": data}
-    if config.num_train_epochs is None:  # what the run is, not which default it was
-        del recipe["num_train_epochs"]
-        recipe["max_steps"] = task.steps
-    if vlm.inputs.settings == read_settings(vlm.folder):  # the base's own, given or not
-        del recipe["image_side"]
     _say_time(task, seconds, checkpoints.steps_done(output, recipe), config)
     loop = Loop(
         task,
@@ -130,6 +125,17 @@ def _with_lora(vlm: BaseVLM, config: TrainConfig) -> PeftModel:
     names = ("lora_alpha", "lora_dropout", "use_rslora", "use_dora")
     settings = {name: getattr(config, name) for name in names}
     return adapter.add_lora(vlm, config.train_vision, r=config.lora_r, **settings)
+
+
+def _recipe(task: FineTuning, config: TrainConfig) -> dict[str, Any]:
+    """The options that change the result: what the run is, not which default that was."""
+    recipe = config.to_dict(distributed.world_size())
+    if config.num_train_epochs is None:
+        del recipe["num_train_epochs"]
+        recipe["max_steps"] = task.steps
+    if task.vlm.inputs.settings == read_settings(task.vlm.folder):  # the base's own
+        del recipe["image_side"]
+    return recipe
 
 
 def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) -> None:
