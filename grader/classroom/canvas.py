@@ -6,7 +6,6 @@ assignment, `NAME (NUMBER)`. Only the one assignment's column changes; separator
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import re
@@ -42,7 +41,10 @@ class Gradebook:
     """
 
     def __init__(self, path: Path, assignment: str | None) -> None:
-        self._encoding, self._separator, self._rows = _read(path.read_bytes())
+        try:
+            self._encoding, self._separator, self._rows = _read(path.read_bytes())
+        except ValueError as error:
+            raise GraderError(f"{path}: is no CSV file ({error}); export it again") from None
         header = _header(self._rows)
         if not {"Student", "ID"} <= {*header}:
             raise GraderError(
@@ -104,10 +106,13 @@ class Gradebook:
         return text.getvalue().encode(self._encoding)
 
     def _number(self, value: float) -> str:
-        """A score, with a decimal comma where semicolons separate and no number has a point."""
-        cells = (cell for row in self._rows for cell in row)
-        points = any(re.fullmatch(r"\s*\d+\.\d+\s*", cell) for cell in cells)
-        comma = self._separator == ";" and not points
+        """A score with the decimal sign of the other numbers; a comma if only semicolons tell."""
+        cells = (cell.strip() for row in self._rows for cell in row)
+        signs = {m[1] for cell in cells if (m := re.fullmatch(r"\d+([.,])\d+", cell))}
+        if not signs and self._separator == ";":
+            signs = {","}
+        # Where commas separate, a comma in a number is that of thousands.
+        comma = self._separator != "," and signs == {","}
         return f"{value:g}".replace(".", "," if comma else ".")
 
     def _cell(self, row: Sequence[str], column: str) -> str:
@@ -116,7 +121,7 @@ class Gradebook:
 
 
 def _read(content: bytes) -> tuple[str, str, list[list[str]]]:
-    """Encoding, separator and rows of a CSV file."""
+    """Encoding, separator and rows of a CSV file; a ValueError if it is none."""
     # Latin-1 keeps each byte of any 8-bit encoding; the columns' names are ASCII.
     encoding = next((_MARKS[mark] for mark in _MARKS if content.startswith(mark)), "utf-8")
     try:
@@ -124,10 +129,14 @@ def _read(content: bytes) -> tuple[str, str, list[list[str]]]:
     except UnicodeDecodeError:
         encoding = "latin-1"
         text = content.decode(encoding)
-    separator = max(_SEPARATORS, key=text.partition("\n")[0].count)
-    rows: list[list[str]] = []
-    with contextlib.suppress(csv.Error):  # of a file that is no table: it has no columns then
-        rows += csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    first = text.partition("\n")[0]
+    fits = (s for s in _SEPARATORS if "ID" in (cell.strip(' "\r') for cell in first.split(s)))
+    separator = next(fits, ",")
+    try:
+        # Strict: an open quote would take all students after it into one cell.
+        rows = [*csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)]
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
     return encoding, separator, rows
 
 

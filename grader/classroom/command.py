@@ -109,7 +109,7 @@ def run(arguments: Sequence[str]) -> int:
     rules = Rules(options.data_dir, options.split, *limits, python, (*filter(None, hidden),))
     about = depends_on(rules)
     room = Classroom(options.submissions)
-    found = room.find(options.names)
+    found = room.find(options.names, gradebook.user if gradebook else lambda id: "")
     _check_students(found, options.latest)
     with Journal(options.output.with_suffix(".results.jsonl"), options.resume) as journal:
         graded = _Class(room, rules, journal, digest(about), found.counting)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -25,6 +25,7 @@ _MOODLE = re.compile(
 )
 # What a browser, Windows and macOS make of a second file of the same name.
 _COPY = re.compile(r"(.+?)(?: ?\((\d{1,3})\)| (?:- )?copy(?: ?\(?(\d+)\)?)?)", re.I)
+UserOf = Callable[[str], str]  # ID -> Canvas's number of the student; empty if there is none
 
 
 class File(NamedTuple):
@@ -48,13 +49,17 @@ class Submission(NamedTuple):
     fault: str = ""  # why it is not read
 
 
-def read(files: Mapping[str, File], naming: str) -> list[Submission]:
+def read(
+    files: Mapping[str, File], naming: str, user_of: UserOf = lambda id: ""
+) -> list[Submission]:
     """The submissions; other files are left out, unless they cannot be read.
 
     Args:
         files: path inside the class's folder or zip -> file.
         naming: "canvas": names of Canvas's form are read as Canvas's; "plain": none are; "auto":
             if all zips have the form, no two the same number, and each user one name.
+        user_of: whom an ID names in the gradebook. The name of a plain file, or else of a folder of
+            it, is the ID if it names somebody there.
     """
     canvas = {path: m for path in files if (m := _CANVAS.fullmatch(path.rpartition("/")[2]))}
     zips = [path for path in files if _is_zip(path)]
@@ -62,12 +67,16 @@ def read(files: Mapping[str, File], naming: str) -> list[Submission]:
         canvas = {}
     plain = [path for path in files if (_is_zip(path) or files[path].fault) and path not in canvas]
     found = [_of_canvas(path, files[path], match) for path, match in canvas.items()]
-    return found + _plain({path: files[path] for path in plain})
+    return found + _plain({path: files[path] for path in plain}, user_of)
 
 
-def key(id: str) -> str:
+def key(id: str, user_of: UserOf) -> str:
     """The same for all IDs of one student."""
-    return f"ID {unicodedata.normalize('NFC', id).casefold().strip()}"
+    return user_of(id) or f"ID {_normal(id)}"
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold().strip()
 
 
 def _of_canvas(path: str, file: File, match: re.Match[str]) -> Submission:
@@ -79,12 +88,19 @@ def _of_canvas(path: str, file: File, match: re.Match[str]) -> Submission:
     return Submission(name, path, *who, order, file.modified, match["user"], file.fault)
 
 
-def _plain(files: Mapping[str, File]) -> list[Submission]:
+def _plain(files: Mapping[str, File], user_of: UserOf) -> list[Submission]:
     """Those whose names are not Canvas's."""
     found: list[Submission] = []
     about: dict[str, tuple[str, int]] = {}  # file -> the student that Moodle names, which copy
     alike: dict[str, dict[str, PurePosixPath]] = defaultdict(dict)  # name -> file -> its place
     inside: dict[PurePosixPath, set[str]] = defaultdict(set)  # folder -> the names in it
+
+    def add(path: str, id: str) -> None:
+        file, (student, again) = files[path], about[path]
+        order = (True, 0, again, file.modified, path)
+        of_file = order, file.modified, key(id, user_of), file.fault
+        found.append(Submission(id, path, student, "", False, *of_file))
+
     for path in files:
         # "J D_7_assignsubmission_file_jd42.zip" and ".../jd42.zip" are both "J D_7/jd42".
         moodle = _MOODLE.fullmatch(path)
@@ -92,19 +108,19 @@ def _plain(files: Mapping[str, File]) -> list[Submission]:
         folder, _, name = place.rpartition("/")
         name, again = _without_copies(name[:-4] if _is_zip(name) else name)
         about[path] = moodle["student"] if moodle else "", again
-        alike[key(name)][path] = PurePosixPath(folder, name)
-        inside[PurePosixPath(folder)].add(key(name))
+        inside[PurePosixPath(folder)].add(_normal(name))
+        known = [part for part in (name, *folder.split("/")[::-1]) if user_of(part)]
+        if known:
+            add(path, known[0])
+        else:
+            alike[_normal(name)][path] = PurePosixPath(folder, name)
     for places in alike.values():
         folders = sorted({place.parent for place in places.values()})
         short = dict(zip(folders, _distinct([folder.parts for folder in folders]), strict=True))
         of_students = all(short.values()) and all(len(inside[folder]) == 1 for folder in folders)
         for path, place in places.items():
             id = short[place.parent] if of_students else f"{short[place.parent]}/{place.name}"
-            file, (student, again) = files[path], about[path]
-            order = (True, 0, again, file.modified, path)
-            id = id.lstrip("/")
-            of_file = order, file.modified, key(id), file.fault
-            found.append(Submission(id, path, student, "", False, *of_file))
+            add(path, id.lstrip("/"))
     return found
 
 

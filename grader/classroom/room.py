@@ -17,7 +17,7 @@ from .. import gradescope, packing
 from ..errors import GraderError
 from ..submission import MAX_UNPACKED_BYTES
 from . import names
-from .names import File, Submission
+from .names import File, Submission, UserOf
 
 _NO_DATE = datetime(1980, 1, 1)  # that a zip can have
 _LINK = "it is a link, which is not followed; put what it leads to in its place"
@@ -92,13 +92,16 @@ class Classroom:
                 found[info.filename] = File(date, _LINK * stat.S_ISLNK(info.external_attr >> 16))
         return found
 
-    def find(self, naming: str = "auto") -> Found:
-        """Tell which student each file belongs to; GraderError if there is no submission."""
+    def find(self, naming: str = "auto", user_of: UserOf = lambda id: "") -> Found:
+        """Tell which student each file belongs to; GraderError if there is no submission.
+
+        The arguments are those of `names.read`.
+        """
         visible = {path: file for path, file in self._files.items() if not _hidden(path)}
-        exported = self._exported(visible)
+        exported = self._exported(visible, user_of)
         inside = tuple(f"{folder}/" for folder in self._folders)
         plain = {p: f for p, f in visible.items() if not p.startswith(inside) or not inside}
-        found = exported + names.read(plain, naming)
+        found = exported + names.read(plain, naming, user_of)
         if not found:
             raise GraderError(
                 f"{self._path}: no submissions in it; they are named ID.zip, or as Canvas names "
@@ -115,7 +118,7 @@ class Classroom:
         ignored = sorted(path for path in plain if path not in read)
         return Found(counting, sorted(superseded, key=lambda one: one.file), ignored)
 
-    def _exported(self, visible: dict[str, File]) -> list[Submission]:
+    def _exported(self, visible: dict[str, File], user_of: UserOf) -> list[Submission]:
         """The submissions of Gradescope's export: a folder each, and a file that says whose."""
         found = []
         for path in [p for p in visible if PurePosixPath(p).name == gradescope.METADATA]:
@@ -128,8 +131,8 @@ class Classroom:
                 fault = "" if dates else "its folder is not in the export, or is empty"
                 for person in people:
                     date = person.created or max(dates, default=_NO_DATE)
-                    id = [*person.ids, name][0]
-                    about = (True, 0, 0, date, folder), date, names.key(id), fault
+                    id = next(filter(user_of, person.ids), [*person.ids, name][0])
+                    about = (True, 0, 0, date, folder), date, names.key(id, user_of), fault
                     found.append(Submission(id, folder, person.name, "", False, *about))
             del visible[path]
         return found

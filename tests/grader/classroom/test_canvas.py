@@ -112,6 +112,18 @@ def test_a_gradebook_of_a_semicolon_locale(tmp_path):
     assert cells(filled.content.decode(), ";") == cells(expected, ";")
     path.write_text(text.replace("50,5", "50.5"))
     assert b";71.43;" in Gradebook(path, None).fill([row(71.43, id="ab1")]).content
+    path.write_text(text.replace(";", "\t"))
+    assert b"\t71,43\t" in Gradebook(path, None).fill([row(71.43, id="ab1")]).content
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_column_may_have_more_commas_than_there_are_separators(tmp_path, separator):
+    path = tmp_path / "export.csv"
+    text = EXPORT.replace("Homework 4", '"Homework 4, a, b, c, d, e, f, g, h').replace(
+        "777)", '777)"'
+    )
+    path.write_text(written(text, separator, False))
+    assert Gradebook(path, "777").fill([row(5, user="12")]).count == 1
 
 
 @given(st.lists(st.text(st.sampled_from('a;,\t"\n\r x9.'), max_size=5), min_size=6, max_size=6))
@@ -144,7 +156,9 @@ def test_logins_come_before_the_part_before_an_at(tmp_path):
         (EXPORT, "Homework", "no assignment named 'Homework'; .*Homework 4 \\(777\\); Exam"),
         ("a,b\n", None, "no columns 'Student' and 'ID'"),
         ("\0S\0t\0u", None, "no columns 'Student' and 'ID'"),
-        ("x" * 200_000, None, "no columns 'Student' and 'ID'"),
+        ("x" * 200_000, None, "is no CSV file"),
+        (EXPORT + '"Open, 18,\n"Doe, Bob",19,\n', "777", "is no CSV file"),
+        (EXPORT + f"{'x' * 200_000},18,,,,,,\n", "777", "is no CSV file .*field larger"),
         ("", None, "no columns"),
         ("Student,ID\n", None, "no assignment; give --assignment .*: none"),
     ],

@@ -20,9 +20,24 @@ from grader.errors import GraderError
 DATE = datetime(2026, 10, 2, 1, 30)
 
 
-def read(*names: str, naming: str = "auto") -> dict:
-    """File -> its submission."""
-    found = own_names.read(dict.fromkeys(names, File(DATE)), naming)
+NUMBERS = {
+    "bob": "1",
+    "bob-1": "2",
+    "alice": "3",
+    "s1": "5",
+    "s2": "6",
+    "al@x.edu": "3",
+}  # of a gradebook
+
+
+def number(id: str) -> str:
+    return NUMBERS.get(id.casefold(), "")
+
+
+def read(*names: str, naming: str = "auto", logins: bool = False) -> dict:
+    """File -> its submission; `logins`: with a gradebook."""
+    own = [number] if logins else []
+    found = own_names.read(dict.fromkeys(names, File(DATE)), naming, *own)
     return {one.file: one for one in found}
 
 
@@ -119,9 +134,27 @@ def test_what_a_system_names_a_copy_is_of_the_same_student(copy):
     assert first.order < second.order and first.id.casefold() == second.id.casefold()
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["bob.zip", "bob-1.zip", "BOB (1).zip"], ["bob", "bob-1", "=BOB"]),
+        (["s1/homework.zip"], ["s1"]),
+        (["s1/homework.zip", "s2/hw4.zip", "bob/s.zip"], ["s1", "s2", "bob"]),
+        (["s1/x/homework.zip", "s2/homework.zip", "other/homework.zip"], ["s1", "s2", "homework"]),
+        (["s1/bob.zip", "s1/homework.zip"], ["bob", "s1"]),
+        (["x/alice.zip", "y/alice.zip"], ["alice", "=alice"]),
+        (["alice.zip", "al@x.edu.zip"], ["alice", "=al@x.edu"]),
+        (["doe_1_90_a.zip", "bob.zip"], ["doe_1_90_a", "bob"]),
+    ],
+)
+def test_logins_of_the_gradebook_win(names, expected):
+    assert students(*names, logins=True) == expected
+
+
 def test_canvas_names_are_read_as_such_if_asked_for():
     names = "doe_1_90_a.zip", "bob.zip", "hw_4_2025_ef3.zip", "hw_4_2026_gh4.zip"
     assert students(*names, naming="canvas") == ["a", "bob", "ef3", "=gh4"]
+    assert students(*names[:2], naming="canvas", logins=True) == ["a", "=bob"]
     assert students(*names, naming="plain") == [name[:-4] for name in names]
 
 
@@ -253,7 +286,8 @@ def test_the_export_of_gradescope_is_read(tmp_path):
     assert utc == {"2026-10-02T01:30"}
     assert "not in the export" in found.counting[1].fault
     classroom = Classroom(tmp_path / "class")
-    classroom.find()
+    known = classroom.find("auto", lambda id: "5" * (id == "pp1@x.edu")).counting
+    assert [(one.id, one.key) for one in known if one.student == "Poe"] == [("pp1@x.edu", "5")]
     classroom.copy(found.counting[2], tmp_path / "copy")
     assert (tmp_path / "copy/homework/__init__.py").is_file() and (tmp_path / "copy/notes.txt")
     (folder / "submission_metadata.yml").write_text("submission_7: [")
