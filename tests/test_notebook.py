@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,12 @@ NOTEBOOKS = ROOT / "notebooks"
 def test_a_notebook_is_shipped_without_outputs(path):
     cells = json.loads(path.read_text())["cells"]
     assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")]
+
+
+def test_the_notebooks_import_modules_that_are_there():
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        for module in re.findall(r"from (homework[\w.]*) import", path.read_text()):
+            assert find_spec(module), f"{path.name}: {module}"
 
 
 def run(name: str, place: Path, *needed: str) -> tuple[str, int]:
