@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import queue
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from .. import usage
@@ -68,6 +69,7 @@ def each(
         finally:
             slots.put(slot)
 
+    left: set[Future[None]] = set()
     with ThreadPoolExecutor(jobs) as pool:
         try:
             left = {pool.submit(work, item) for item in items}
@@ -77,4 +79,7 @@ def each(
                     one.result()
         except BaseException:
             stop.set()
+            while left:  # they remove their private folders; another Ctrl-C must not cut that off
+                with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                    left = wait(left).not_done
             raise

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
 import time
 
 import pytest
@@ -32,3 +35,27 @@ def test_the_processors_are_given_out_in_turn(monkeypatch):
 
     pool.each(range(3), 3, 10**9, do)
     assert sorted(seen) == [3, 3, 5]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal to one thread")
+def test_a_second_stop_waits_for_what_is_ending():
+    ended = []
+    main = threading.get_ident()
+
+    def press() -> None:
+        signal.pthread_kill(main, signal.SIGINT)
+
+    def do(item: int, slot: Slot) -> None:
+        time.sleep(0.2)
+        if item == 0:
+            press()
+        slot.stop.wait()
+        time.sleep(0.2)
+        if item == 0:
+            press()
+        time.sleep(0.2)
+        ended.append(item)
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.each([0, 1, 2, 3], 2, 10**9, do)
+    assert {*ended} == {0, 1}
