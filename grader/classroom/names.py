@@ -58,8 +58,8 @@ def read(
         files: path inside the class's folder or zip -> file.
         naming: "canvas": names of Canvas's form are read as Canvas's; "plain": none are; "auto":
             if all zips have the form, no two the same number, and each user one name.
-        user_of: whom an ID names in the gradebook. The name of a plain file, or else of a folder of
-            it, is the ID if it names somebody there.
+        user_of: whom an ID names in the gradebook. The name of a plain file's folder, or else its
+            own, is the ID if it names somebody there.
     """
     canvas = {path: m for path in files if (m := _CANVAS.fullmatch(path.rpartition("/")[2]))}
     zips = [path for path in files if _is_zip(path)]
@@ -109,7 +109,8 @@ def _plain(files: Mapping[str, File], user_of: UserOf) -> list[Submission]:
         name, again = _without_copies(name[:-4] if _is_zip(name) else name)
         about[path] = moodle["student"] if moodle else "", again
         inside[PurePosixPath(folder)].add(_normal(name))
-        known = [part for part in (name, *folder.split("/")[::-1]) if user_of(part)]
+        # Folders first: a student who names the file may name it as another one.
+        known = [part for part in (*folder.split("/")[::-1], name) if user_of(part)]
         if known:
             add(path, known[0])
         else:

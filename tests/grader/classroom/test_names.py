@@ -141,7 +141,7 @@ def test_what_a_system_names_a_copy_is_of_the_same_student(copy):
         (["s1/homework.zip"], ["s1"]),
         (["s1/homework.zip", "s2/hw4.zip", "bob/s.zip"], ["s1", "s2", "bob"]),
         (["s1/x/homework.zip", "s2/homework.zip", "other/homework.zip"], ["s1", "s2", "homework"]),
-        (["s1/bob.zip", "s1/homework.zip"], ["bob", "s1"]),
+        (["s1/bob.zip", "bob.zip"], ["s1", "bob"]),
         (["x/alice.zip", "y/alice.zip"], ["alice", "=alice"]),
         (["alice.zip", "al@x.edu.zip"], ["alice", "=al@x.edu"]),
         (["doe_1_90_a.zip", "bob.zip"], ["doe_1_90_a", "bob"]),
