@@ -75,7 +75,7 @@ _ADVICE = (
 _CHECKPOINT = r"HuggingFaceTB/[\w.-]*\w"
 SMOLVLM = "HuggingFaceTB/SmolVLM-256M-Instruct"  # the course's starter code loads it
 _LONGEST_DENIAL = 200  # characters that are quoted
-_MEMORY_OF_ALL = r"used over .* of memory|out of memory\?"
+_SHARED = rf"used over .* of memory|out of memory\?|{_TIME}"
 
 
 def advice(
@@ -155,17 +155,13 @@ def shared(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str | None]
     ]
 
 
-def may_be_caused_by_others(result: Mapping[str, Any], time_is_own: bool) -> bool:
+def may_be_caused_by_others(result: Mapping[str, Any]) -> bool:
     """Whether submissions that were graded at the same time can be the cause of a failure.
 
-    Memory is not told apart: the system may end any process when the machine has none left.
-
-    Args:
-        time_is_own: whether the time that others had the processor was not counted.
+    The system may end any process when the machine has no memory left, and a machine may have
+    fewer processors than it shows, as in a container with a quota.
     """
-    detail = failed[0] if (failed := _failed(result)) else ""
-    causes = _MEMORY_OF_ALL if time_is_own else f"{_MEMORY_OF_ALL}|{_TIME}"
-    return bool(re.search(causes, detail))
+    return bool((failed := _failed(result)) and re.search(_SHARED, failed[0]))
 
 
 def _denied(result: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ SUBMISSIONS is a folder or one zip of submissions: ID.zip; ID/homework.zip; or w
 listed and nothing is graded; with --latest the last one counts.
 
 Each one runs in a locked process of its own, with one processor and a part of the memory. One that
-reaches a limit that others can have caused, such as memory, is graded again alone.
+reaches the limit of time or memory beside others is graded again alone.
 
 Each result is written to disk as it comes (grades.results.jsonl). After a kill, --resume goes on
 from there; it also grades only what is new when submissions were added.
@@ -31,7 +31,6 @@ from typing import Any
 from .. import cli, gradescope, interpreter, labels, reasons
 from ..errors import GraderError, one_line
 from ..files import check_output, private_folder, write_whole
-from ..lock import places
 from ..usage import Slot, Stopped
 from . import page, pool, table
 from .canvas import Gradebook
@@ -193,7 +192,6 @@ class _Class:
         from tqdm import tqdm
 
         again: list[Submission] = []
-        own_time = jobs <= len(pool.processors()) and not places.gpus()
         seconds = 0.1 if sys.stdout.isatty() else 10.0
 
         def grade(submission: Submission, slot: Slot) -> None:
@@ -204,7 +202,7 @@ class _Class:
                 if self._key(sha) not in self._journal.results:
                     path = gradescope.find(copy) if copy.is_dir() else copy
                     record = {"sha256": sha, **grade_one(path, self._rules, slot)}
-                    if jobs > 1 and reasons.may_be_caused_by_others(record["result"], own_time):
+                    if jobs > 1 and reasons.may_be_caused_by_others(record["result"]):
                         again.append(submission)
                     else:
                         self._journal.add(self._key(sha), record)
