@@ -57,6 +57,8 @@ def download(
         sha256: the expected SHA-256 of the archive, if you know it.
         keep_archive: keep the zip in the data folder.
     """
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise InputError(f"--sha256: give the 64 hexadecimal digits of the archive, not {sha256!r}")
     folder = options.data_folder(data_dir)
     # Named by the address, so that no other download is resumed.
     archive = folder / f"dataset-{hashlib.sha256(url.encode(errors='replace')).hexdigest()[:8]}.zip"
@@ -91,7 +93,7 @@ def _unpack(
         splits = unpack(archive, folder)
     except DamagedArchive as error:
         archive.unlink()
-        raise InputError(f"{error}; deleted it, so run the same command again") from None
+        raise InputError(f"{error}; deleted it; check --url and run again") from None
     manifest = {
         "url": url,
         "etag": read_state(state).get("etag"),
@@ -108,7 +110,7 @@ def _unpack(
 def _compare(file: Path, found: str, sha256: str | None) -> None:
     if sha256 is not None and found != sha256.lower():
         fix = "delete it to download again, or correct --sha256"
-        raise InputError(f"{file}: the archive has sha256 {found}, expected {sha256}; {fix}")
+        raise InputError(f"{file}: SHA-256 of the archive is {found}, expected {sha256}; {fix}")
 
 
 def _is_complete(folder: Path, url: str, sha256: str | None) -> bool:

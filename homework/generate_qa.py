@@ -209,8 +209,8 @@ def explore(
 
     Args:
         data_dir: the split's folder. Default: data/train beside the package.
-        output: the folder to write index.html to, which shows the images where they lie.
-            Default: runs/explore.
+        output: the folder to write index.html to; the page shows the images of the split's folder
+            and needs them there. Default: runs/explore.
         num_workers: number of processes. Default: one per core.
         overwrite: replace a page that this command did not write.
     """

@@ -48,7 +48,7 @@ def run(
             train split, on which the base is also fine-tuned. lab/README.md has the command that
             packs one.
         output: an empty or new folder for base, adapter and results.json.
-        valid: a tar file of the validation split, which is measured on and never learned.
+        valid: a tar file of the validation split, for evaluation only, never for training.
         minutes: the time for everything.
         batch_size: images of a step of pre-training.
         num_workers: processes that prepare images; one per core but one if omitted, none without

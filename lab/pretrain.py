@@ -46,11 +46,11 @@ def run(
         work_dir: where the checkpoints lie; runs/pretrain beside the package if not given.
         steps: optimizer steps.
         dense_steps: how many of them, the first ones, train the vision tower alone.
-        batch_size: images of a step, of all processes; a GPU wants some 256.
-        learning_rate: peak; warm-up, then a straight line to 0.
+        batch_size: images of a step, over all processes; about 256 on a GPU.
+        learning_rate: peak learning rate; it rises in a warm-up, then falls linearly to 0.
         seed: of the weights, the order and the augmentations.
-        num_workers: processes beside this one that draw changes and make labels; a GPU wants one
-            per core.
+        num_workers: further processes, which choose the augmentations and make the labels; on a GPU
+            one per core.
         overwrite: replace a model in --output that this command did not write.
 
     Raises:

@@ -77,6 +77,11 @@ def test_a_data_dir_that_is_a_file_is_one_line(server, tmp_path):
     assert "File exists" in error_of(server.url, str(tmp_path / "data"))
 
 
+def test_a_wrong_sha256_is_refused_before_the_download(server, tmp_path):
+    assert error_of(server.url, str(tmp_path), sha256="abc").startswith("--sha256: give the 64 hex")
+    assert not server.asked and not any(tmp_path.iterdir())
+
+
 def test_an_archive_of_another_sha256_is_refused(server, tmp_path):
     right = hashlib.sha256(server.body).hexdigest()
     assert "expected 0000" in error_of(server.url, str(tmp_path), sha256="0" * 64)

@@ -34,7 +34,8 @@ def _cut(text: str, most: int) -> str:
 
 def one_line(error: Exception) -> str:
     """The message of an error of a library as a printable line, shortened."""
-    return printable(" ".join(str(error).split())[:200])
+    text = " ".join(str(error).split())
+    return printable(text if len(text) <= 200 else f"{text[:200]}...")
 
 
 @cache

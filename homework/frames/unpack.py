@@ -111,7 +111,7 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
     if name.startswith("/") or "\\" in name or ":" in name or not name.isprintable():
         return "is an absolute name or has a character that is not portable"
     if not name or ".." in name.split("/") or name.count("/") > 32:
-        return "leads out of the folder, or too deep into it"
+        return "leads out of the folder, or lies too deep in it"
     if info.flag_bits & 0x1:
         return "is encrypted"
     # zipfile unpacks these two in pieces; of the others a piece can be gigabytes.

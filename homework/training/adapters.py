@@ -152,8 +152,8 @@ def check_hub(repository: str) -> None:
         validate_repo_id(repository)
         HfApi().whoami()
     except Exception as error:  # of the name, of the network, of the server, or no token
-        line = f"--push_to_hub: {one_line(error)}; if the hub does not know you: hf auth login"
-        raise InputError(line) from None
+        fix = "check the name and the network, and log in with: hf auth login"
+        raise InputError(f"--push_to_hub: {one_line(error)}; {fix}") from None
 
 
 def push_to_hub(folder: Path, repository: str) -> None:

@@ -42,8 +42,9 @@ class TrainConfig:
             embedded_base.
         num_train_epochs: passes over the images. If omitted, 1, with the embedded base of 300
             steps at most.
-        per_device_train_batch_size: images per device; an image brings all its questions.
-        gradient_accumulation_steps: times that many images make an optimizer step.
+        per_device_train_batch_size: images of a batch, on each device; an image brings all
+            its questions.
+        gradient_accumulation_steps: number of such batches in an optimizer step.
         learning_rate: peak learning rate; 3% warm-up, then cosine decay to 0. If omitted, 1e-3
             for the embedded base and 5e-4 for SmolVLM.
         vision_learning_rate: peak learning rate of the vision tower and the connector;
@@ -52,8 +53,8 @@ class TrainConfig:
         lora_alpha: scale of LoRA; the update is multiplied by lora_alpha / lora_r.
         lora_dropout: dropout before the LoRA matrices.
         use_rslora: multiply the update by lora_alpha / sqrt(lora_r) instead (rank-stabilized LoRA).
-        use_dora: learn size and direction of the weights apart (DoRA); slower, and at times better
-            at a low rank.
+        use_dora: learn size and direction of the weights separately (DoRA); slower, and at times
+            better at a low rank.
         train_vision: put LoRA on the vision tower as well; False trains the text model alone, in
             less time (docs/speed.md).
         image_side: side in pixels of the square that the model sees; the base's own if omitted, 512
@@ -71,8 +72,8 @@ class TrainConfig:
         max_steps: optimizer steps to stop after; -1 trains all epochs.
         save_steps: optimizer steps between checkpoints; a fifth of the run, 200 at most, if
             omitted.
-        patience: measurements on held-out images without a rise of the accuracy, after which
-            training ends early; 0 never does.
+        patience: training ends early after so many evaluations in a row on held-out images without
+            a higher accuracy; 0 never ends it early.
         seed: seed of the LoRA weights, the order of images and the dropout.
         report_to: trackers of the curves (tensorboard, wandb, mlflow, trackio), separated by
             commas, or none.
@@ -80,8 +81,9 @@ class TrainConfig:
             checkpoints there of an unfinished run with other options.
         push_to_hub: repository on the Hugging Face hub, such as name/stk-adapter, to upload the
             adapter to; made private if it is new. Log in first: hf auth login.
-        yes: train even where that takes more than a day, without a question.
-        config: YAML or JSON file of these options by name; those given beside it count.
+        yes: do not ask before a run of more than a day.
+        config: YAML or JSON file of these options by name; an option on the command line overrides
+            the one in the file.
 
     Raises:
         InputError: an option is wrong.

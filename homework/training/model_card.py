@@ -80,7 +80,7 @@ def card(
 def results_line(results: Sequence[Accuracy]) -> str:
     """For people: what the card says was measured."""
     parts = ", ".join(f"{accuracy.label} {accuracy.value:.1%}" for accuracy in results)
-    return f"held-out train frames, {results[-1].total} questions: {parts} (in {CARD})"
+    return f"held-out train frames, {results[-1].total} questions: {parts} (also in {CARD})"
 
 
 def _licence(base: str) -> tuple[str, str]:

@@ -114,7 +114,7 @@ def fit(
             _write(loop, model)
             trainable, total = model.get_nb_trainable_parameters()
             print(f"wrote {output}: adapter, {CURVES}")
-            print(f"{duration(seconds)}, {trainable:,} of {total:,} parameters trained")
+            print(f"trained {trainable:,} of {total:,} parameters in {duration(seconds)}")
             if loop.best:
                 print(results_line(loop.best[1].accuracies))
         distributed.wait()  # the others may read the adapter now
@@ -148,9 +148,10 @@ def _say_time(task: FineTuning, seconds: float, done: int, config: TrainConfig) 
     Raises InputError if nobody agrees.
     """
     steps = task.steps - done
+    held_out = f", {len(task.measured)} of {len(task.held_out)} held-out images to evaluate on"
     print0(
         f"{len(task.train_set)} images with {task.train_set.pairs} pairs to learn in {task.steps} "
-        f"steps, {len(task.measured)} of {len(task.held_out)} held-out images to measure on"
+        f"steps{held_out if task.measured else ''}"
     )
     measurements = math.ceil(steps / measure_steps(task.steps))
     measured = measurements * len(task.measured) / distributed.world_size()

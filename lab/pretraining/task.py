@@ -214,7 +214,10 @@ class Pretraining:
 
     def line(self, record: dict[str, float], steps_per_second: float | None) -> str:
         """Each number; of a record of losses the rate and the time left, too."""
-        numbers = " ".join(f"{name} {value:.3g}" for name, value in record.items())
+        numbers = " ".join(  # whole numbers, such as a step of 3400, are written in full
+            f"{name} {value if isinstance(value, int) else f'{value:.3g}'}"
+            for name, value in record.items()
+        )
         if steps_per_second is None:
             return numbers
         rate, left = (

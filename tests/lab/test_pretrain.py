@@ -154,3 +154,8 @@ def test_a_model_that_it_did_not_write_is_not_replaced(tiny_data, tmp_path):
     assert not (tmp_path / "work").exists()
     pretrain.run(**options, overwrite=True)
     pretrain.run(**options)  # its own
+
+
+def test_a_line_writes_steps_in_full():
+    record = {"step": 3400, "loss": 1.23456}
+    assert task.Pretraining.line(None, record, None) == "step 3400 loss 1.23"

@@ -173,8 +173,8 @@ def test_a_hub_that_refuses_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"^--push_to_hub: .*Repo id"):
         adapters.check_hub("no such name")
     with monkeypatch.context() as patch:
-        patch.setattr(fake, "whoami", lambda: 1 / 0)
-        with pytest.raises(InputError, match=r"if the hub does not know you: hf auth login"):
+        patch.setattr(fake, "whoami", lambda: Path("x" * 250).read_text())
+        with pytest.raises(InputError, match=r"log in with: hf auth login$"):
             adapters.check_hub("me/adapter")
     monkeypatch.setattr(fake, "upload_folder", lambda **options: 1 / 0)
     with pytest.raises(InputError, match=r"the adapter is in .*out; to upload it later: hf upload"):
