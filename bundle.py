@@ -269,9 +269,7 @@ def size_table(infos: Sequence[zipfile.ZipInfo], target: Path, others: Iterable[
         size, packed = sum(i.file_size for i in rest), sum(i.compress_size for i in rest)
         lines.append(f"{size_text(size):>10}  {size_text(packed):>10}  ({len(rest)} more files)")
     if named := _grouped(others, [info.filename for info in infos]):
-        lines.append(
-            "not packed, neither code nor model (--include FILE packs a file all the same):"
-        )
+        lines.append("not packed, neither code nor model (--include FILE packs one, too):")
         lines += [f"    {name}" for name in named]
     total = target.stat().st_size
     share = f"{size_text(total)} of at most {size_text(LIMIT_BYTES)} ({total / LIMIT_BYTES:.0%})"

@@ -138,8 +138,7 @@ def test(
         report: folder to write a report to: index.html, a page to browse, and report.json.
         against: earlier reports or files of predictions to compare with, separated by commas.
         heat_maps: number of answers for which the report shows where the model looks.
-        base_alone: ask the base alone too, which doubles the time; if omitted, only with
-            --report.
+        base_alone: ask the base alone too, in twice the time; if omitted, only with --report.
         base: name or folder of the adapter's base; if omitted, the one that it names.
         overwrite: replace a report or predictions that this command did not write.
 
