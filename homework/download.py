@@ -212,10 +212,13 @@ def _fetch_rest(url: str, partial: Path, state: Path) -> None:
 def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
     """Open an address; an InputError where it, a proxy's or a redirect's cannot be one."""
     try:
-        if not url.startswith(("https://", "http://")):
+        parts = urllib.parse.urlsplit(url)
+        # Also reads the port, which has to be a number.
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        if not known or not url.isprintable():
             raise ValueError("not an address such as https://example.org/dataset.zip")
         return urllib.request.urlopen(urllib.request.Request(url, headers=headers), None, TIMEOUT_S)
-    # Of the parts that urllib does not check itself: brackets, ports, letters, empty labels.
+    # Of the parts: brackets, ports, letters, empty labels.
     except (ValueError, OverflowError, http.client.InvalidURL) as error:
         raise InputError(
             f"{url}: cannot be asked for ({one_line(error)}); check --url and, if they are set, "

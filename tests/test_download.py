@@ -61,10 +61,7 @@ def test_a_lost_file_is_fetched_again(server, tmp_path):
     ],
 )
 def test_an_address_other_than_http_is_refused(tmp_path, url):
-    message = error_of(url, str(tmp_path))
-    assert re.search(
-        r"cannot be asked for .* check --url|connection failed \((no host|\[Errno)", message
-    )
+    assert re.search(r"cannot be asked for .* check --url", error_of(url, str(tmp_path)))
 
 
 def test_a_folder_with_another_dataset_is_refused(server, tmp_path):

@@ -102,9 +102,11 @@ def test_a_disk_that_fills_in_the_middle_of_a_file_is_one_line(
         "pretrain": ["lab.pretrain", "run", f"--data_dir={labelled / 'train'}", f"--output={out}"],
         "generate": ["homework.generate_qa", "generate", f"--data_dir={labelled / 'train'}"],
     }[command]
-    arguments += {"pretrain": [f"--work_dir={out}"], "generate": [f"--output={out / 'x'}"]}.get(
-        command, []
-    )
+    short = ["--steps=2", "--dense_steps=1", "--batch_size=2"]
+    arguments += {
+        "pretrain": [f"--work_dir={out}", *short],
+        "generate": [f"--output={out / 'x'}"],
+    }.get(command, [])
     ended = subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=ROOT,
